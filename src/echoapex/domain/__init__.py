@@ -1,0 +1,33 @@
+"""Immutable values that every layer shares. numpy only; no files, no models."""
+
+from echoapex.domain.clip import Clip, ClipHeader, ContentKind, Sector
+from echoapex.domain.geometry import FrameTransform, Spacing
+from echoapex.domain.prompts import Prompt
+from echoapex.domain.report import (
+    ClipReport,
+    Evidence,
+    Flag,
+    Measurement,
+    StudyReport,
+)
+from echoapex.domain.results import Landmarks, Segmentation, ViewPrediction, VolumeCurve, WallPoint
+
+__all__ = [
+    "Clip",
+    "ClipHeader",
+    "ClipReport",
+    "ContentKind",
+    "Evidence",
+    "Flag",
+    "FrameTransform",
+    "Landmarks",
+    "Measurement",
+    "Prompt",
+    "Sector",
+    "Segmentation",
+    "Spacing",
+    "StudyReport",
+    "ViewPrediction",
+    "VolumeCurve",
+    "WallPoint",
+]

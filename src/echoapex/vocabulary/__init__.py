@@ -1,0 +1,19 @@
+"""The field's words: views, structures, quantities and sub-tasks, with their standard codes."""
+
+from echoapex.vocabulary.codes import Code
+from echoapex.vocabulary.quantities import Quantity
+from echoapex.vocabulary.structures import VISIBLE_STRUCTURES, Structure
+from echoapex.vocabulary.subtasks import SUBTASKS, Application, SubTask
+from echoapex.vocabulary.views import Probe, View
+
+__all__ = [
+    "SUBTASKS",
+    "VISIBLE_STRUCTURES",
+    "Application",
+    "Code",
+    "Probe",
+    "Quantity",
+    "Structure",
+    "SubTask",
+    "View",
+]

@@ -1,0 +1,95 @@
+"""The eighteen echocardiographic views that EchoApex tells apart, and the probes they come from.
+
+The paper (arXiv 2410.11092) classifies 18 views without naming them in what could be read of it; this list is our own
+choice (see docs/explanation/paper.md). Codes: DICOM CID 12226 "Echocardiography Image View" where it has the view.
+"""
+
+from enum import StrEnum
+
+from echoapex.vocabulary.codes import Code
+
+
+class Probe(StrEnum):
+    """Where the transducer is."""
+
+    TTE = "TTE"
+    TEE = "TEE"
+    ICE = "ICE"
+
+
+class View(StrEnum):
+    """A standard imaging plane; the order is the label order of every shipped view decoder."""
+
+    A4C = "A4C"
+    A2C = "A2C"
+    A3C = "A3C"
+    A5C = "A5C"
+    PLAX = "PLAX"
+    RV_INFLOW = "RV_INFLOW"
+    PSAX_AV = "PSAX_AV"
+    PSAX_MV = "PSAX_MV"
+    PSAX_PM = "PSAX_PM"
+    PSAX_APEX = "PSAX_APEX"
+    SUBCOSTAL_4C = "SUBCOSTAL_4C"
+    SUBCOSTAL_IVC = "SUBCOSTAL_IVC"
+    SUPRASTERNAL = "SUPRASTERNAL"
+    TEE_4C = "TEE_4C"
+    TEE_LAX = "TEE_LAX"
+    TEE_BICAVAL = "TEE_BICAVAL"
+    ICE_HOME = "ICE_HOME"
+    ICE_LA = "ICE_LA"
+
+    @property
+    def probe(self) -> Probe:
+        """The probe that acquires this view."""
+        prefix = self.value.split("_")[0]
+        return Probe(prefix) if prefix in ("TEE", "ICE") else Probe.TTE
+
+    @property
+    def display_name(self) -> str:
+        """The view in words, for people."""
+        return _TITLES[self]
+
+    @property
+    def code(self) -> Code | None:
+        """The code of DICOM CID 12226, or None where the table has no such view."""
+        return _CODES.get(self)
+
+    @property
+    def shows_whole_lv_long_axis(self) -> bool:
+        """Whether the LV can be measured by the method of discs in this view (apical 4C and 2C)."""
+        return self in (View.A4C, View.A2C)
+
+
+_TITLES = {
+    View.A4C: "Apical four-chamber",
+    View.A2C: "Apical two-chamber",
+    View.A3C: "Apical long-axis (three-chamber)",
+    View.A5C: "Apical five-chamber",
+    View.PLAX: "Parasternal long-axis",
+    View.RV_INFLOW: "Right ventricular inflow",
+    View.PSAX_AV: "Parasternal short-axis, aortic valve",
+    View.PSAX_MV: "Parasternal short-axis, mitral valve",
+    View.PSAX_PM: "Parasternal short-axis, papillary muscles",
+    View.PSAX_APEX: "Parasternal short-axis, apex",
+    View.SUBCOSTAL_4C: "Subcostal four-chamber",
+    View.SUBCOSTAL_IVC: "Subcostal inferior vena cava",
+    View.SUPRASTERNAL: "Suprasternal aortic arch",
+    View.TEE_4C: "TEE mid-oesophageal four-chamber",
+    View.TEE_LAX: "TEE mid-oesophageal long-axis",
+    View.TEE_BICAVAL: "TEE mid-oesophageal bicaval",
+    View.ICE_HOME: "ICE home view",
+    View.ICE_LA: "ICE left atrial view",
+}
+
+_CODES = {
+    View.A4C: Code("399214001", "SCT", "Apical four chamber"),
+    View.A2C: Code("399232001", "SCT", "Apical two chamber"),
+    View.A3C: Code("399339008", "SCT", "Apical long axis"),
+    View.PLAX: Code("399139001", "SCT", "Parasternal long axis"),
+    View.RV_INFLOW: Code("443082005", "SCT", "Parasternal long axis view of the RV inflow tract"),
+    View.PSAX_AV: Code("399239005", "SCT", "Parasternal short axis at the aortic valve level"),
+    View.PSAX_MV: Code("399036006", "SCT", "Parasternal short axis at the Mitral Valve level"),
+    View.PSAX_PM: Code("399271003", "SCT", "Parasternal short axis at the Papillary Muscle level"),
+    View.SUPRASTERNAL: Code("443562002", "SCT", "Suprasternal long axis view of aortic arch"),
+}
