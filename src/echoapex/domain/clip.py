@@ -90,7 +90,7 @@ class ClipHeader:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A clip in memory: header and read-only frames ``(frames, height, width)`` or ``(frames, height, width, 3)`` RGB."""
+    """A clip in memory: header and read-only frames, ``(frames, height, width)`` grey or ``(..., 3)`` RGB."""
 
     header: ClipHeader
     frames: UInt8[np.ndarray, "frames height width *channels"]

@@ -1,6 +1,6 @@
 """Measurements with their evidence, and the report of a study. These are the types of ``results.json``.
 
-pydantic models: the JSON Schema in docs/reference is generated from them, and they round-trip through JSON without loss.
+pydantic models: the JSON Schema in docs/reference is generated from them; they round-trip through JSON without loss.
 """
 
 from __future__ import annotations

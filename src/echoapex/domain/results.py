@@ -85,7 +85,7 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class VolumeCurve:
-    """LV volume over frames. ``ml`` is None unless the clip is calibrated; ``relative`` is a fraction of the largest volume.
+    """LV volume over frames: ``relative`` to the largest volume, and in ``ml`` where the clip is calibrated.
 
     ``frames`` are frame indices; ``ed_frames``/``es_frames`` index the clip, one pair per beat found.
     """
