@@ -1,0 +1,139 @@
+"""What every reader gives: a header at once, and the frames one at a time; or one error that a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echoapex.domain import Clip, ClipHeader
+
+_MEBIBYTE = 1024 * 1024
+
+
+class ReadError(ValueError):
+    """A file that cannot be read.
+
+    The message names the file by its display name, says what is wrong and what to do about it. It never holds a value
+    of the file's header or a folder of its path, since both may name a patient.
+
+    Attributes:
+        path: the display name of the file.
+        reason: what is wrong.
+        remedy: what a person can do about it.
+    """
+
+    def __init__(self, path: str, reason: str, remedy: str) -> None:
+        self.path = path
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"{path}: {reason}; {remedy}")
+
+    def __reduce__(self) -> tuple[type[ReadError], tuple[str, str, str]]:
+        """Rebuild from the three parts, so that the error crosses process borders whole."""
+        return (type(self), (self.path, self.reason, self.remedy))
+
+
+class ReadFlag(StrEnum):
+    """Something that a reader had to decide; written to ``ClipHeader.flags``."""
+
+    TRUNCATED = "truncated"
+    """The file ends early; the clip holds the frames before the break."""
+    FRAME_COUNT_DISAGREES = "frame_count_disagrees"
+    """The header promises another number of frames than the stream holds; the stream was taken."""
+    RESCALED_TO_8_BIT = "rescaled_to_8_bit"
+    """Samples of another depth than 8 bit were mapped to 0..255."""
+    CORRECTED_SPACING = "corrected_spacing"
+    """The image is a reduced copy; the spacing of the original was multiplied by the reduction."""
+    NEGATIVE_DELTA = "negative_delta"
+    """A physical delta was negative; its absolute value was taken."""
+    SEVERAL_2D_REGIONS = "several_2d_regions"
+    """The image shows more than one 2D region side by side."""
+    FRAME_TIMES_IMPLAUSIBLE = "frame_times_implausible"
+    """A frame time in the header is no possible one and was passed over."""
+    WRONG_EXTENSION = "wrong_extension"
+    """The file is of another format than its name says; it was read as what it is."""
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """Bounds that are checked before anything is allocated, so that no file can exhaust the machine.
+
+    Attributes:
+        max_frame_pixels: rows times columns of one frame.
+        max_frames: frames of one clip.
+        max_header_bytes: bytes of header that are parsed.
+        max_inflated_bytes: bytes that a deflated DICOM file may inflate to (kept on disk, not in memory).
+        max_archive_bytes: bytes that all members of an archive may expand to.
+        max_archive_ratio: expanded over packed size of one archive member.
+    """
+
+    max_frame_pixels: int = 64_000_000
+    max_frames: int = 100_000
+    max_header_bytes: int = 64 * _MEBIBYTE
+    max_inflated_bytes: int = 4096 * _MEBIBYTE
+    max_archive_bytes: int = 20_480 * _MEBIBYTE
+    max_archive_ratio: float = 200.0
+
+    def check_frames(self, size: tuple[int, int], frame_count: int, display_name: str) -> None:
+        """Refuse a clip that claims an impossible size.
+
+        Args:
+            size: (height, width) in pixels.
+            frame_count: frames claimed.
+            display_name: name of the file in the error.
+
+        Raises:
+            ReadError: no rows, columns or frames, or more than the limits allow.
+        """
+        height, width = size
+        if height < 1 or width < 1:
+            raise ReadError(display_name, f"claims frames of {width} x {height} pixels", "export the image again")
+        if height * width > self.max_frame_pixels:
+            raise ReadError(
+                display_name,
+                f"claims {width} x {height} pixels a frame, more than the limit of {self.max_frame_pixels}",
+                "check that the file is whole, or raise the limit max_frame_pixels",
+            )
+        if frame_count < 1:
+            raise ReadError(display_name, "holds no frame", "export the clip again")
+        if frame_count > self.max_frames:
+            raise ReadError(
+                display_name,
+                f"claims {frame_count} frames, more than the limit of {self.max_frames}",
+                "check that the file is whole, or raise the limit max_frames",
+            )
+
+
+@runtime_checkable
+class ClipSource(Protocol):
+    """A clip on disk: its header is known, its frames are decoded when asked for."""
+
+    @property
+    def header(self) -> ClipHeader:
+        """All that is known without decoding every frame."""
+        ...
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
+        """Decode one frame at a time, from the first; a second call starts again.
+
+        Yields:
+            ``header.frame_count`` frames, grey ``(height, width)`` or RGB ``(height, width, 3)``.
+
+        Raises:
+            ReadError: a frame cannot be decoded.
+        """
+        ...
+
+
+def load_clip(source: ClipSource) -> Clip:
+    """Decode every frame of ``source`` into memory.
+
+    Raises:
+        ReadError: a frame cannot be decoded.
+    """
+    return Clip(source.header, np.stack(list(source.frames())))
