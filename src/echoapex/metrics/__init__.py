@@ -1,1 +1,48 @@
-"""Room."""
+"""Scores: classification, segmentation, agreement, and how sure they are. numpy and scipy only."""
+
+from echoapex.metrics.agreement import (
+    LimitsOfAgreement,
+    intraclass_correlation,
+    limits_of_agreement,
+    mean_absolute_error,
+    pearson,
+    r2,
+    root_mean_square_error,
+)
+from echoapex.metrics.classification import (
+    accuracy,
+    auroc,
+    balanced_accuracy,
+    confusion_matrix,
+    macro_auroc,
+    recall_per_class,
+    top_k_accuracy,
+)
+from echoapex.metrics.pairs import MetricError
+from echoapex.metrics.segmentation import dice, hd95_mm, iou, mean_surface_distance_mm
+from echoapex.metrics.uncertainty import PairedDifference, bootstrap_interval, paired_bootstrap
+
+__all__ = [
+    "LimitsOfAgreement",
+    "MetricError",
+    "PairedDifference",
+    "accuracy",
+    "auroc",
+    "balanced_accuracy",
+    "bootstrap_interval",
+    "confusion_matrix",
+    "dice",
+    "hd95_mm",
+    "intraclass_correlation",
+    "iou",
+    "limits_of_agreement",
+    "macro_auroc",
+    "mean_absolute_error",
+    "mean_surface_distance_mm",
+    "paired_bootstrap",
+    "pearson",
+    "r2",
+    "recall_per_class",
+    "root_mean_square_error",
+    "top_k_accuracy",
+]

@@ -1,0 +1,132 @@
+"""How well classes are told apart: confusion, recall, balanced accuracy, top-k, area under the ROC curve.
+
+Labels may be strings (``View`` values) or integers. Scores of several classes are ``(cases, classes)``, with ``labels``
+naming the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from echoapex.metrics.pairs import MetricError, paired_labels, paired_numbers
+
+
+def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[Any]) -> NDArray[np.int64]:
+    """Counts ``(classes, classes)``: the row is the true class, the column the predicted one, both in ``labels`` order.
+
+    Raises:
+        MetricError: a label is not in ``labels``, or the lengths differ.
+
+    >>> confusion_matrix(["A4C", "A4C", "PLAX"], ["A4C", "PLAX", "PLAX"], ["A4C", "PLAX"]).tolist()
+    [[1, 1], [0, 1]]
+    """
+    true_labels, predicted_labels = paired_labels(truth, predicted)
+    row_of = {label: row for row, label in enumerate(np.asarray(labels).tolist())}
+    unknown = sorted(
+        {str(value) for value in (*true_labels.tolist(), *predicted_labels.tolist()) if value not in row_of}
+    )
+    if unknown:
+        raise MetricError(
+            f"labels {', '.join(unknown)} are not among the {len(row_of)} classes given; add them to labels"
+        )
+    counts = np.zeros((len(row_of), len(row_of)), dtype=np.int64)
+    rows = [row_of[value] for value in true_labels.tolist()]
+    columns = [row_of[value] for value in predicted_labels.tolist()]
+    np.add.at(counts, (rows, columns), 1)
+    return counts
+
+
+def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Fraction of cases whose class is right.
+
+    >>> accuracy(["a", "a", "a", "b"], ["a", "a", "a", "a"])
+    0.75
+    """
+    true_labels, predicted_labels = paired_labels(truth, predicted)
+    return float(np.mean(true_labels == predicted_labels))
+
+
+def recall_per_class(truth: ArrayLike, predicted: ArrayLike) -> dict[Any, float]:
+    """Recall (sensitivity) of every class that occurs in ``truth``.
+
+    >>> recall_per_class(["a", "a", "b"], ["a", "b", "b"])
+    {'a': 0.5, 'b': 1.0}
+    """
+    true_labels, predicted_labels = paired_labels(truth, predicted)
+    right = true_labels == predicted_labels
+    return {label.item(): float(right[true_labels == label].mean()) for label in np.unique(true_labels)}
+
+
+def balanced_accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Mean recall over the classes that occur in ``truth``, so that frequent views do not drown rare ones.
+
+    Source: Brodersen et al., ICPR 2010, doi 10.1109/ICPR.2010.764.
+
+    >>> balanced_accuracy(["a", "a", "a", "b"], ["a", "a", "a", "a"])
+    0.5
+    """
+    return float(np.mean(list(recall_per_class(truth, predicted).values())))
+
+
+def top_k_accuracy(truth: ArrayLike, scores: ArrayLike, labels: Sequence[Any], k: int) -> float:
+    """Fraction of cases whose true class is among the ``k`` highest of ``scores`` ``(cases, classes)``.
+
+    Equal scores rank in ``labels`` order. Raises ``MetricError`` when shapes do not fit or ``k`` is out of range.
+
+    >>> top_k_accuracy(["a", "b"], [[0.5, 0.3, 0.2], [0.6, 0.1, 0.3]], ["a", "b", "c"], k=2)
+    0.5
+    """
+    true_labels, table = _scored_cases(truth, scores, labels)
+    if not 1 <= k <= len(labels):
+        raise MetricError(f"k must lie between 1 and {len(labels)} classes, got {k}")
+    best = np.asarray(labels)[np.argsort(-table, axis=1, kind="stable")[:, :k]]
+    return float(np.mean((best == true_labels[:, None]).any(axis=1)))
+
+
+def auroc(is_positive: ArrayLike, score: ArrayLike) -> float:
+    """Area under the ROC curve: the chance that a positive case scores above a negative one, ties counting half.
+
+    NaN when only one class occurs, since the area is then not defined.
+    Source: Hanley & McNeil, Radiology 1982, doi 10.1148/radiology.143.1.7063747 (the Mann-Whitney form).
+
+    >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    """
+    truth, scores = paired_numbers(is_positive, score)
+    positive = truth.astype(bool)
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    if not positives or not negatives:
+        return float("nan")
+    rank_sum = float(rankdata(scores)[positive].sum())
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def macro_auroc(truth: ArrayLike, scores: ArrayLike, labels: Sequence[Any]) -> float:
+    """Mean over classes of the one-against-rest area; classes without both positives and negatives are left out.
+
+    >>> macro_auroc(["a", "b", "b"], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]], ["a", "b"])
+    1.0
+    """
+    true_labels, table = _scored_cases(truth, scores, labels)
+    areas = np.array([auroc(true_labels == label, table[:, column]) for column, label in enumerate(labels)])
+    defined = areas[np.isfinite(areas)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def _scored_cases(
+    truth: ArrayLike, scores: ArrayLike, labels: Sequence[Any]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    true_labels, table = np.asarray(truth).ravel(), np.asarray(scores, dtype=np.float64)
+    if true_labels.size == 0 or table.shape != (true_labels.size, len(labels)):
+        raise MetricError(
+            f"scores have shape {table.shape}; {true_labels.size} cases of {len(labels)} classes need "
+            f"({true_labels.size}, {len(labels)})"
+        )
+    if not np.isfinite(table).all():
+        raise MetricError("a score is NaN or infinite; drop that case and report how many were dropped")
+    return true_labels, table
