@@ -34,4 +34,5 @@ class Tokens:
 
     def as_map(self) -> Float[Tensor, "batch width grid_height grid_width"]:
         """The patch tokens as an image of features."""
-        return self.patches.transpose(1, 2).unflatten(2, self.grid)
+        batch, _, width = self.patches.shape
+        return self.patches.transpose(1, 2).reshape(batch, width, *self.grid)

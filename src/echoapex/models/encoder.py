@@ -1,0 +1,222 @@
+"""The encoder: a vision transformer with registers, for grey images of any size.
+
+Sources: Dosovitskiy et al., "An image is worth 16x16 words", 2021; Oquab et al., "DINOv2", 2023; Darcet et al.,
+"Vision transformers need registers", 2023; Siméoni et al., "DINOv3", 2025 (rotary positions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Self
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from echoapex.config import Config
+from echoapex.models.block import Block
+from echoapex.models.position import Grid, PositionInterpolation, PositionTable, RotaryPosition, Rotation
+from echoapex.models.tokens import Tokens
+
+EncoderSize = Literal["tiny", "small", "base", "large"]
+
+
+class Dimensions(NamedTuple):
+    """What the name of a size stands for."""
+
+    width: int
+    depth: int
+    heads: int
+
+
+DIMENSIONS: dict[EncoderSize, Dimensions] = {
+    "tiny": Dimensions(width=192, depth=12, heads=3),
+    "small": Dimensions(width=384, depth=12, heads=6),
+    "base": Dimensions(width=768, depth=12, heads=12),
+    "large": Dimensions(width=1024, depth=24, heads=16),
+}
+"""The four sizes of the literature: ViT-Ti, ViT-S, ViT-B and ViT-L."""
+
+
+class EncoderConfig(Config):
+    """The architecture of an encoder; what a bundle's card stores.
+
+    ``image_size`` is the side in pixels for which the position table is learned; any other size is interpolated.
+    ``layer_scale`` starts at 0.1, which CaiT advises up to 18 blocks; DINOv2 uses 1e-5; ``None`` is a plain ViT.
+    """
+
+    size: EncoderSize = "tiny"
+    patch_size: Literal[14, 16] = 16
+    in_channels: int = Field(default=1, ge=1)
+    registers: int = Field(default=4, ge=0)
+    layer_scale: float | None = Field(default=0.1, gt=0)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    image_size: int = Field(default=224, ge=14)
+    position: Literal["table", "rotary"] = "table"
+    position_interpolation: PositionInterpolation = "dinov2_registers"
+    rotary_base: float = Field(default=100.0, gt=1)
+    norm_epsilon: float = Field(default=1e-6, gt=0)
+
+    @model_validator(mode="after")
+    def _whole_patches(self) -> Self:
+        if self.image_size % self.patch_size:
+            nearest = max(1, round(self.image_size / self.patch_size)) * self.patch_size
+            raise ValueError(
+                f"image_size {self.image_size} is not a whole number of patches of {self.patch_size}; "
+                f"use {nearest}, for example"
+            )
+        return self
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """Width, depth and heads of this size."""
+        return DIMENSIONS[self.size]
+
+    @property
+    def width(self) -> int:
+        """Length of a token."""
+        return self.dimensions.width
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return self.dimensions.depth
+
+
+class VisionTransformer(nn.Module):
+    """Turns images into a class token, registers and patch tokens.
+
+    Args:
+        config: the architecture.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, depth, heads = config.dimensions
+        self.patch_embedding = nn.Conv2d(config.in_channels, width, config.patch_size, stride=config.patch_size)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.register_tokens = nn.Parameter(torch.zeros(1, config.registers, width))
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.position_table: PositionTable | None = None
+        self.rotary_position: RotaryPosition | None = None
+        if config.position == "table":
+            side = config.image_size // config.patch_size
+            self.position_table = PositionTable(width, side, config.position_interpolation)
+        else:
+            self.rotary_position = RotaryPosition(width // heads, config.rotary_base)
+        # stochastic depth grows linearly, so that early blocks, on which all others build, are almost always there
+        drop_rates = [config.drop_path * index / (depth - 1) for index in range(depth)]
+        self.blocks = nn.ModuleList(
+            Block(width, heads, config.layer_scale, rate, config.norm_epsilon) for rate in drop_rates
+        )
+        self.norm = nn.LayerNorm(width, eps=config.norm_epsilon)
+        self._initialise()
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        patch_mask: Bool[Tensor, "batch patches"] | None = None,
+    ) -> Tokens:
+        """Encode images whose height and width are whole numbers of patches.
+
+        Args:
+            images: normalised as the bundle's card says.
+            patch_mask: patches, in row-major order, to be hidden behind the mask token (iBOT).
+
+        Returns:
+            The tokens after the last block and the final norm.
+
+        Raises:
+            ValueError: the images or the mask have a shape that this encoder cannot take.
+        """
+        tokens, grid, rotation = self._embed(images, patch_mask)
+        for block in self.blocks:
+            tokens = block(tokens, rotation)
+        return self._split(self.norm(tokens), grid)
+
+    def forward_blocks(
+        self, images: Float[Tensor, "batch channels height width"], blocks: Sequence[int]
+    ) -> list[Tokens]:
+        """Encode images once and return the tokens, after the final norm, as they leave each of ``blocks``.
+
+        Args:
+            images: as for ``forward``.
+            blocks: indices from 0 to depth - 1, in any order; nothing after the largest is computed.
+
+        Raises:
+            ValueError: an index is not that of a block, or the images have a shape that this encoder cannot take.
+        """
+        depth = len(self.blocks)
+        if not blocks or not all(0 <= index < depth for index in blocks):
+            raise ValueError(f"blocks {list(blocks)} must be indices from 0 to {depth - 1}, at least one")
+        tokens, grid, rotation = self._embed(images, None)
+        outputs: dict[int, Tokens] = {}
+        for index in range(max(blocks) + 1):
+            tokens = self.blocks[index](tokens, rotation)
+            if index in blocks:
+                outputs[index] = self._split(self.norm(tokens), grid)
+        return [outputs[index] for index in blocks]
+
+    def grid_of(self, height: int, width: int) -> Grid:
+        """Patches per column and row of an image of ``height`` x ``width`` pixels.
+
+        Raises:
+            ValueError: a side is not a whole number of patches.
+        """
+        patch = self.config.patch_size
+        if height < patch or width < patch or height % patch or width % patch:
+            raise ValueError(
+                f"an image of {height} x {width} pixels is not a whole number of patches of {patch}; "
+                f"resize or pad it to multiples of {patch}"
+            )
+        return height // patch, width // patch
+
+    def _embed(
+        self, images: Tensor, patch_mask: Tensor | None
+    ) -> tuple[Float[Tensor, "batch tokens width"], Grid, Rotation | None]:
+        """Images to the sequence class token, registers, patches that enters the first block."""
+        if images.ndim != 4 or images.shape[1] != self.config.in_channels:
+            raise ValueError(
+                f"images must be (batch, {self.config.in_channels}, height, width), got {tuple(images.shape)}"
+            )
+        batch = images.shape[0]
+        grid = self.grid_of(*images.shape[2:])
+        patches = self.patch_embedding(images).flatten(2).transpose(1, 2)
+        if patch_mask is not None:
+            if patch_mask.shape != patches.shape[:2]:
+                raise ValueError(
+                    f"the patch mask has shape {tuple(patch_mask.shape)}, the images have {tuple(patches.shape[:2])}"
+                )
+            patches = torch.where(patch_mask[..., None], self.mask_token.to(patches.dtype), patches)
+        class_token: Tensor = self.class_token
+        rotation: Rotation | None = None
+        if self.position_table is not None:
+            class_token = class_token + self.position_table.class_position
+            patches = patches + self.position_table(grid)
+        elif self.rotary_position is not None:
+            rotation = self.rotary_position(grid, images.device)
+        unplaced = torch.cat((class_token, self.register_tokens), dim=1).expand(batch, -1, -1)
+        return torch.cat((unplaced.to(patches.dtype), patches), dim=1), grid, rotation
+
+    def _split(self, tokens: Float[Tensor, "batch tokens width"], grid: Grid) -> Tokens:
+        """The sequence to its three parts."""
+        first_patch = 1 + self.config.registers
+        return Tokens(tokens[:, 0], tokens[:, 1:first_patch], tokens[:, first_patch:], grid)
+
+    def _initialise(self) -> None:
+        """Small truncated normals, as DINOv2; the patch embedding keeps the variance of the pixels."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        fan_in = self.patch_embedding.weight[0].numel()
+        nn.init.trunc_normal_(self.patch_embedding.weight, std=fan_in**-0.5)
+        if self.patch_embedding.bias is not None:
+            nn.init.zeros_(self.patch_embedding.bias)
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+        nn.init.trunc_normal_(self.register_tokens, std=0.02)
+        if self.position_table is not None:
+            nn.init.trunc_normal_(self.position_table.class_position, std=0.02)
+            nn.init.trunc_normal_(self.position_table.patch_positions, std=0.02)
