@@ -88,5 +88,5 @@ class Block(nn.Module):
         seen = self.attention(self.attention_norm(tokens), rotation)
         tokens = tokens + self.drop_path(self.attention_scale(seen))
         thought = self.feed_forward(self.feed_forward_norm(tokens))
-        tokens = tokens + self.drop_path(self.feed_forward_scale(thought))
-        return tokens
+        after: Tensor = tokens + self.drop_path(self.feed_forward_scale(thought))
+        return after

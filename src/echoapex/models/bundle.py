@@ -1,0 +1,299 @@
+"""A bundle: weights that never travel without their card.
+
+A bundle is a directory with ``weights.safetensors`` and ``card.json``. The card says what the weights are, what they
+were trained on and under which licence they may be used; it carries the digest of the weights and one of itself, so
+that a damaged file is refused. The digests protect against damage, not against a forger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, JsonValue, ValidationError, model_validator
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from echoapex.config import Config, ConfigError, build_config
+from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.models.weights_file import WeightsError, load_weights, read_safetensors
+
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "card.json"
+_CARD_LIMIT_BYTES = 1 << 20
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be used; the message names the file, what is wrong and the remedy."""
+
+
+class Preprocessing(Config):
+    """How frames become the encoder's input.
+
+    ``size`` is (height, width) in pixels. Grey values in [0, 255] become ``(grey / 255 - mean) / std``.
+    """
+
+    size: tuple[int, int]
+    mean: float
+    std: float = Field(gt=0)
+    note: str = ""
+
+
+class Card(Config):
+    """What is known of a bundle's weights; ``card.json``.
+
+    ``base_encoder_sha256`` is the digest of the encoder weights that a task bundle was trained on. ``files`` and
+    ``card_sha256`` are filled in by :func:`save_bundle`.
+    """
+
+    card_version: Literal["1"] = "1"
+    name: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    kind: Literal["encoder", "task"]
+    task: str | None = None
+    architecture: dict[str, JsonValue]
+    label_order: tuple[str, ...] = ()
+    preprocessing: Preprocessing
+    calibration: dict[str, JsonValue] = Field(default_factory=dict)
+    training_data: tuple[str, ...]
+    licence: str = Field(min_length=1)
+    non_commercial: bool = False
+    seed: int | None = None
+    cost: str = ""
+    metrics: dict[str, JsonValue] = Field(default_factory=dict)
+    base_encoder_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = Field(default_factory=dict)
+    card_sha256: str = ""
+
+    @model_validator(mode="after")
+    def _kind_is_complete(self) -> Self:
+        if self.kind == "task" and not (self.task and self.base_encoder_sha256):
+            raise ValueError("the card of a task bundle names its task and base_encoder_sha256")
+        if self.kind == "encoder" and (self.task or self.base_encoder_sha256):
+            raise ValueError("the card of an encoder bundle has no task and no base encoder")
+        return self
+
+    def sealed(self, files: Mapping[str, str]) -> Card:
+        """The same card with the digests of its files and of itself."""
+        card = self.model_copy(update={"files": dict(files), "card_sha256": ""})
+        return card.model_copy(update={"card_sha256": card.compute_digest()})
+
+    def compute_digest(self) -> str:
+        """sha256 over everything that the card says but this digest itself."""
+        content = self.model_dump(mode="json", exclude={"card_sha256"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A verified bundle in memory."""
+
+    directory: Path
+    card: Card
+    state: dict[str, Tensor]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the weights file: the identity by which task bundles name their encoder."""
+        return self.card.files[WEIGHTS_FILE]
+
+    def require_encoder(self, encoder: Bundle) -> None:
+        """Refuse an encoder that this task bundle was not trained on.
+
+        Raises:
+            BundleError: ``encoder`` is not an encoder bundle, or not the one that the card names.
+        """
+        require_base_encoder(self.directory, self.card, encoder.directory, encoder.card)
+
+
+def require_base_encoder(directory: Path, card: Card, encoder: Path, encoder_card: Card) -> None:
+    """Refuse an encoder that the task bundle in ``directory`` was not trained on, by their cards alone.
+
+    Raises:
+        BundleError: ``encoder`` is not an encoder bundle, or not the one that ``card`` names.
+    """
+    if encoder_card.kind != "encoder":
+        raise BundleError(f"{encoder}: holds a decoder for {encoder_card.task!r}; give the encoder bundle instead")
+    digest = encoder_card.files.get(WEIGHTS_FILE, "")
+    if card.base_encoder_sha256 != digest:
+        raise BundleError(
+            f"{directory}: was trained on the encoder {str(card.base_encoder_sha256)[:12]}, but {encoder} is "
+            f"{digest[:12]}; use the encoder of the same set, or fine-tune again"
+        )
+
+
+def compute_sha256(path: Path) -> str:
+    """The sha256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_bundle(directory: Path, weights: nn.Module | Mapping[str, Tensor], card: Card, *, half: bool = False) -> Card:
+    """Write a bundle; what was there before is replaced only once the new one is complete.
+
+    Args:
+        directory: the bundle; its parents are made.
+        weights: a module or its state dict.
+        card: without digests.
+        half: store floating-point weights as float16, at half the size.
+
+    Returns:
+        The card as written, with digests.
+
+    Raises:
+        BundleError: a weight is not finite, or too large for float16.
+    """
+    state = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    stored = {name: _prepare(name, tensor, half, directory) for name, tensor in state.items()}
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    workshop = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    draft = workshop / directory.name
+    try:
+        draft.mkdir()  # with the permissions of any directory; the workshop is private
+        save_file(stored, draft / WEIGHTS_FILE, metadata={"format": "pt"})
+        sealed = card.sealed({WEIGHTS_FILE: compute_sha256(draft / WEIGHTS_FILE)})
+        _write_card(draft, sealed)
+        replace_directory(draft, directory)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return sealed
+
+
+def update_card(directory: Path, **changes: Any) -> Card:
+    """Change what the card of a bundle says, for example its metrics, and seal it again.
+
+    Raises:
+        BundleError: the bundle is damaged, or a change is not valid.
+    """
+    card = read_card(directory)
+    try:
+        changed = build_config(Card, {**card.model_dump(mode="json"), **changes}, str(directory / CARD_FILE))
+    except ConfigError as error:
+        raise BundleError(str(error)) from error
+    sealed = changed.sealed(card.files)
+    _write_card(directory, sealed)
+    return sealed
+
+
+def read_card(directory: Path) -> Card:
+    """Read the card of a bundle and check its own digest; the weights are not looked at.
+
+    Raises:
+        BundleError: there is no card, or it is damaged.
+    """
+    path = directory / CARD_FILE
+    try:
+        if path.stat().st_size > _CARD_LIMIT_BYTES:
+            raise BundleError(f"{path}: is larger than 1 MiB and so no card; check where the bundle came from")
+        card = Card.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BundleError(
+            f"{path}: cannot be read ({error.strerror}); a bundle is a directory with {CARD_FILE} and {WEIGHTS_FILE}"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BundleError(f"{path}: is no valid card ({where}: {first['msg']}); fetch the bundle again") from error
+    if card.compute_digest() != card.card_sha256:
+        raise BundleError(f"{path}: was damaged or edited since it was sealed; fetch the bundle again")
+    return card
+
+
+def verify_bundle(directory: Path) -> Card:
+    """Check every digest of a bundle.
+
+    Raises:
+        BundleError: a file is missing or damaged.
+    """
+    card = read_card(directory)
+    if set(card.files) != {WEIGHTS_FILE}:
+        raise BundleError(f"{directory / CARD_FILE}: must list exactly {WEIGHTS_FILE}; fetch the bundle again")
+    path = directory / WEIGHTS_FILE
+    try:
+        digest = compute_sha256(path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); fetch the bundle again") from error
+    if digest != card.files[WEIGHTS_FILE]:
+        raise BundleError(
+            f"{path}: is damaged (sha256 {digest[:12]}, the card says {card.files[WEIGHTS_FILE][:12]}); "
+            "fetch the bundle again"
+        )
+    return card
+
+
+def load_bundle(directory: Path) -> Bundle:
+    """Read and verify a bundle; float16 weights come back as float32.
+
+    Raises:
+        BundleError: a file is missing or damaged.
+    """
+    card = verify_bundle(directory)
+    try:
+        stored = read_safetensors(directory / WEIGHTS_FILE)
+    except WeightsError as error:
+        raise BundleError(str(error)) from error
+    state = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in stored.items()}
+    return Bundle(directory, card, state)
+
+
+def build_encoder_from(bundle: Bundle) -> VisionTransformer:
+    """The encoder of an encoder bundle, in evaluation mode.
+
+    Raises:
+        BundleError: the bundle holds no encoder, or its card and its weights disagree.
+    """
+    if bundle.card.kind != "encoder":
+        raise BundleError(f"{bundle.directory}: holds a decoder for {bundle.card.task!r}; give an encoder bundle")
+    try:
+        config = build_config(EncoderConfig, bundle.card.architecture, f"{bundle.directory / CARD_FILE}: architecture")
+        encoder = VisionTransformer(config)
+        load_weights(encoder, bundle.state, bundle.directory / WEIGHTS_FILE)
+    except (ConfigError, WeightsError) as error:
+        raise BundleError(str(error)) from error
+    return encoder.eval()
+
+
+def replace_directory(draft: Path, directory: Path) -> None:
+    """Move a finished directory into place on the same file system; an older one goes only when that has worked."""
+    if not directory.exists():
+        draft.rename(directory)
+        return
+    retired = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
+    directory.rename(retired / directory.name)
+    try:
+        draft.rename(directory)
+    except OSError:
+        (retired / directory.name).rename(directory)
+        raise
+    finally:
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def _prepare(name: str, tensor: Tensor, half: bool, directory: Path) -> Tensor:
+    """A weight as it is stored: finite, contiguous, on the CPU, float16 if asked."""
+    stored = tensor.detach().cpu()
+    if stored.is_floating_point():
+        stored = stored.half() if half else stored
+        if not torch.isfinite(stored).all():
+            remedy = "save without half" if half else "training diverged: go back to an earlier checkpoint"
+            raise BundleError(f"{directory}: weight {name!r} is not finite as {stored.dtype}; {remedy}")
+    return stored.clone(memory_format=torch.contiguous_format)
+
+
+def _write_card(directory: Path, card: Card) -> None:
+    """Write ``card.json`` in one step."""
+    draft = directory / f".{CARD_FILE}"
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(card.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(directory / CARD_FILE)
