@@ -121,12 +121,12 @@ def find_set(name_or_path: str | Path = DEFAULT_SET) -> SetPaths:
         BundleError: there is no such set.
     """
     if name_or_path == DEFAULT_SET:
-        return _default_set()
+        return default_set()
     directory = Path(name_or_path).expanduser()
     if is_set_name(str(name_or_path)):
         places = (user_directory() / directory, _SHIPPED / directory, directory)
         directory = next((place for place in places if SetPaths("", place).bundles), directory)
-    found = SetPaths(directory.name, directory, _default_set(may_be_absent=True))
+    found = SetPaths(directory.name, directory, default_set(may_be_absent=True))
     if not found.bundles:
         known = ", ".join(known_set.name for known_set in list_sets()) or "none"
         raise BundleError(
@@ -137,7 +137,7 @@ def find_set(name_or_path: str | Path = DEFAULT_SET) -> SetPaths:
 
 def list_sets() -> list[SetPaths]:
     """All sets that are known by name, the default one first."""
-    default = _default_set(may_be_absent=True)
+    default = default_set(may_be_absent=True)
     found = [default] if default.bundles else []
     for place in (_SHIPPED, user_directory()):
         for directory in sorted(place.iterdir()) if place.is_dir() else []:
@@ -157,8 +157,12 @@ def is_set_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def _default_set(*, may_be_absent: bool = False) -> SetPaths:
-    """The set that ships with the package."""
+def default_set(*, may_be_absent: bool = False) -> SetPaths:
+    """The set that ships with the package.
+
+    Raises:
+        BundleError: it is not there, and ``may_be_absent`` is not given.
+    """
     default = SetPaths(DEFAULT_SET, _SHIPPED / DEFAULT_SET)
     if not may_be_absent and not default.bundles:
         raise BundleError(f"{default.directory}: the weights that ship with the package are missing; install it again")

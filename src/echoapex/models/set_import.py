@@ -11,7 +11,6 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from echoapex.models.bundle import CARD_FILE, WEIGHTS_FILE, BundleError, replace_directory
@@ -20,6 +19,7 @@ from echoapex.models.registry import (
     ENCODER,
     TASKS,
     SetPaths,
+    default_set,
     find_set,
     is_set_name,
     user_directory,
@@ -74,21 +74,12 @@ def _check_name(name: str, target: Path, replace: bool) -> None:
 
 def _check_draft(source: Path, draft: Path) -> None:
     """Refuse a draft without bundles, or with a damaged one."""
-    default = find_set(DEFAULT_SET) if _default_is_there() else None
-    drafted = SetPaths(draft.name, draft, default)
-    checks = verify_set(drafted)
+    checks = verify_set(SetPaths(draft.name, draft, default_set(may_be_absent=True)))
     if not checks:
         raise BundleError(f"{source}: holds no bundle; expected {ENCODER}/ or one of {', '.join(TASKS)}")
     problems = [check.problem.replace(str(draft), str(source)) for check in checks if check.problem]
     if problems:
         raise BundleError("\n".join(problems))
-
-
-def _default_is_there() -> bool:
-    try:
-        return bool(find_set(DEFAULT_SET).bundles)
-    except BundleError:
-        return False
 
 
 def _wanted(parts: tuple[str, ...]) -> tuple[str, str] | None:
@@ -102,7 +93,7 @@ def _wanted(parts: tuple[str, ...]) -> tuple[str, str] | None:
 def _copy_directory(source: Path, draft: Path) -> None:
     found = {path: path.relative_to(source).parts for pattern in ("*/*", "*/*/*") for path in source.glob(pattern)}
     members = {path: wanted for path, parts in found.items() if (wanted := _wanted(parts)) and path.is_file()}
-    _refuse_doubles(source, members)
+    _refuse_doubles(source, list(members.values()))
     for path, (bundle, file) in members.items():
         (draft / bundle).mkdir(exist_ok=True)
         shutil.copyfile(path, draft / bundle / file)
@@ -112,7 +103,7 @@ def _unpack_zip(source: Path, draft: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
             members = {entry: wanted for entry in archive.infolist() if (wanted := _wanted_entry(source, entry))}
-            _refuse_doubles(source, members)
+            _refuse_doubles(source, list(members.values()))
             size = sum(entry.file_size for entry in members)
             if size > _SIZE_LIMIT_BYTES:
                 raise BundleError(f"{source}: would unpack to {size >> 30} GiB; no set of bundles is so large")
@@ -151,6 +142,6 @@ def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path
             file.write(chunk)
 
 
-def _refuse_doubles(source: Path, members: Mapping[object, tuple[str, str]]) -> None:
-    if len(set(members.values())) != len(members):
+def _refuse_doubles(source: Path, members: list[tuple[str, str]]) -> None:
+    if len(set(members)) != len(members):
         raise BundleError(f"{source}: holds a bundle twice; give the directory of one set")
