@@ -31,6 +31,11 @@ _OFTEN = 0.2
 _MOVING_RANGE = 5
 _MOVING_AREA = 0.02
 _LEAST_AREA = 0.02
+_RECTANGLE_FILL = 0.93
+_FAN_COVERED = 0.6
+_FAN_ENCLOSING = 0.97
+_LEAST_OPENING_RAD = np.deg2rad(15)
+_LEAST_SHARE_OF_ARC = 0.1
 _HALF_ANGLES_DEG = np.arange(-15.0, 80.0, 0.5)
 
 
@@ -53,10 +58,11 @@ def find_sector(frames: UInt8[np.ndarray, "frames height width"], region_box_xyx
         raise ValueError(f"find_sector wants uint8 frames (frames, height, width), got {frames.dtype} {frames.shape}")
     reduced, scale = _reduce(_thin_out(frames))
     window = _region_mask(reduced.shape[1:], region_box_xyxy, scale)
-    area = _largest_dense_area(_ultrasound_evidence(reduced, window))
+    evidence = _ultrasound_evidence(reduced, window)
+    area = _largest_dense_area(evidence)
     if area is None:
         return None
-    outline = _explain(area)
+    outline = _explain(area, evidence)
     native = (outline + 0.5) / scale - 0.5
     return _sector_from_outline(native, (frames.shape[1], frames.shape[2]), region_box_xyxy)
 
@@ -136,70 +142,108 @@ def _largest_dense_area(evidence: Mask) -> Mask | None:
 
 
 @dataclass(frozen=True)
+class _Side:
+    """A line ``normal . point = offset`` that supports the area on one side; ``touching_px`` of its edge lie on it."""
+
+    normal: Points
+    offset: float
+    touching_px: int
+
+
+@dataclass(frozen=True)
 class _Fan:
     outline: Points
     covered: float
     enclosing: float
+    score: float
 
 
-def _explain(area: Mask) -> Points:
+def _explain(area: Mask, evidence: Mask) -> Points:
     """The outline of the simplest shape that explains the area: rectangle, fan, or its convex hull."""
     hull = _hull(area)
     x0, y0 = hull.min(axis=0)
     x1, y1 = hull.max(axis=0)
     rectangle_area = (x1 - x0 + 1) * (y1 - y0 + 1)
-    if cv2.contourArea(hull.astype(np.float32)) > 0.93 * rectangle_area:
+    if cv2.contourArea(hull.astype(np.float32)) > _RECTANGLE_FILL * rectangle_area:
         return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    fan = _fit_fan(area, hull)
-    if fan is not None and fan.covered > 0.6 and fan.enclosing > 0.97:
+    fan = _fit_fan(area, hull, evidence)
+    if fan is not None and fan.covered > _FAN_COVERED and fan.enclosing > _FAN_ENCLOSING:
         return fan.outline
     return hull
 
 
+def _edge_points(area: Mask) -> Points:
+    contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.concatenate([contour[:, 0] for contour in contours]).astype(np.float64)
+
+
 def _hull(area: Mask) -> Points:
-    contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    points = np.concatenate([contour[:, 0] for contour in contours])
-    return cv2.convexHull(points)[:, 0].astype(np.float64)
+    return np.asarray(cv2.convexHull(_edge_points(area).astype(np.int32))[:, 0], np.float64)
 
 
-def _fit_fan(area: Mask, hull: Points) -> _Fan | None:
-    """A fan with its apex above: the two straight sides that touch the area longest, closed by an arc."""
-    contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    edge = np.concatenate([contour[:, 0] for contour in contours]).astype(np.float64)
+def _fit_fan(area: Mask, hull: Points, evidence: Mask) -> _Fan | None:
+    """The fan with its apex above whose sides follow the edge of the area longest and which the area fills best."""
+    edge = _edge_points(area)
     height, width = area.shape
     # where the image cuts the fan, its edge is the border of the image and says nothing of the fan
     inside = (edge > 0.5).all(axis=1) & (edge[:, 0] < width - 1.5) & (edge[:, 1] < height - 1.5)
     if inside.sum() < 20:
         return None
-    left = _side_line(edge[inside], hull, outward=-1.0)
-    right = _side_line(edge[inside], hull, outward=1.0)
-    apex = np.linalg.solve(np.array([left[:2], right[:2]]), np.array([left[2], right[2]]))
-    top = hull[:, 1].min()
-    if apex[1] > top + 0.1 * height or apex[1] < top - 2.0 * height:
+    lefts, rights = (_candidate_sides(edge[inside], hull, outward) for outward in (-1.0, 1.0))
+    fans = [_fan_between(left, right, area, evidence) for left in lefts for right in rights]
+    return max((fan for fan in fans if fan is not None), key=lambda fan: fan.score, default=None)
+
+
+def _candidate_sides(edge: Points, hull: Points, outward: float) -> list[_Side]:
+    """The supporting lines on one side (outward -1 left, +1 right) that touch the edge longest, at most four."""
+    half_angles = np.deg2rad(_HALF_ANGLES_DEG)
+    normals = np.stack([outward * np.cos(half_angles), -np.sin(half_angles)], axis=1)
+    support = (hull @ normals.T).max(axis=0)
+    tolerance = 0.008 * float(np.ptp(hull, axis=0).max()) + 0.5
+    touching = (support - edge @ normals.T < tolerance).sum(axis=0)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(touching, 8, constant_values=0), 17)
+    peaks = np.flatnonzero((touching == around.max(axis=1)) & (touching > 0.2 * touching.max()))
+    best = peaks[np.argsort(-touching[peaks], kind="stable")][:4]
+    return [_Side(normals[k], float(support[k]), int(touching[k])) for k in best]
+
+
+def _fan_between(left: _Side, right: _Side, area: Mask, evidence: Mask) -> _Fan | None:
+    """The fan between two sides, or None when they meet nowhere a transducer could be."""
+    sweep = (-float(np.arcsin(-left.normal[1])), float(np.arcsin(-right.normal[1])))
+    if sweep[1] - sweep[0] < _LEAST_OPENING_RAD:
         return None
+    apex = np.linalg.solve(np.array([left.normal, right.normal]), np.array([left.offset, right.offset]))
     rows, columns = np.nonzero(area)
-    distance = np.hypot(columns - apex[0], rows - apex[1])
-    nearest, farthest = np.percentile(distance, 0.05), np.percentile(distance, 99.9)
-    sweep = (-float(np.arcsin(-left[1])), float(np.arcsin(-right[1])))
-    if sweep[1] - sweep[0] < np.deg2rad(15):
+    height, top = area.shape[0], rows.min()
+    if not top - 2.0 * height < apex[1] < top + 0.1 * height:
         return None
-    outline = _fan_outline(apex, sweep, (float(nearest), float(farthest)))
+    farthest = float(np.percentile(np.hypot(columns - apex[0], rows - apex[1]), 99.9))
+    nearest = _nearest_radius(evidence, apex, sweep, farthest)
+    outline = _fan_outline(apex, sweep, (nearest, farthest))
     filled = np.zeros(area.shape, np.uint8)
     cv2.fillPoly(filled, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
     fan = filled.astype(bool)
     both = float((fan & area).sum())
-    return _Fan(outline, covered=both / max(1, int(fan.sum())), enclosing=both / float(area.sum()))
+    covered, enclosing = both / max(1, int(fan.sum())), both / float(area.sum())
+    return _Fan(outline, covered, enclosing, covered + 0.25 * (left.touching_px + right.touching_px) / farthest)
 
 
-def _side_line(edge: Points, hull: Points, outward: float) -> Float[np.ndarray, "3"]:
-    """The line ``a x + b y = c`` that supports the hull on one side and has the most edge points close to it."""
-    half_angles = np.deg2rad(_HALF_ANGLES_DEG)
-    normals = np.stack([outward * np.cos(half_angles), -np.sin(half_angles)], axis=1)
-    support = (hull @ normals.T).max(axis=0)
-    tolerance = 0.008 * np.ptp(hull, axis=0).max() + 0.5
-    touching = (support - edge @ normals.T < tolerance).sum(axis=0)
-    best = int(touching.argmax())
-    return np.array([*normals[best], support[best]])
+def _nearest_radius(evidence: Mask, apex: Points, sweep: tuple[float, float], farthest: float) -> float:
+    """Where the fan begins: the smallest radius from which a fair share of every arc is ultrasound."""
+    rows, columns = np.indices(evidence.shape)
+    radius = np.hypot(columns - apex[0], rows - apex[1])
+    angle = np.arctan2(columns - apex[0], rows - apex[1])
+    margin = 0.1 * (sweep[1] - sweep[0])
+    within = (angle > sweep[0] + margin) & (angle < sweep[1] - margin) & (radius < farthest)
+    bins = radius[within].astype(int)
+    total = np.bincount(bins, minlength=int(farthest) + 1)
+    share = np.bincount(bins, evidence[within], minlength=len(total)) / np.maximum(total, 1)
+    # marks above the transducer are separated from the fan by a gap: walk up from the middle until the gap
+    gap = max(2, round(0.03 * farthest))
+    empty = np.convolve(share < _LEAST_SHARE_OF_ARC, np.ones(gap), mode="full")[: len(share)] >= gap
+    empty[len(share) // 2 :] = False
+    before = np.flatnonzero(empty)
+    return float(before[-1] + 1) if len(before) else 0.0
 
 
 def _fan_outline(apex: Points, angles: tuple[float, float], radii: tuple[float, float]) -> Points:
@@ -215,12 +259,8 @@ def _sector_from_outline(outline: Points, size: tuple[int, int], region_box_xyxy
     """Clip an outline in native pixel centres to the image (and the region), and box it."""
     height, width = size
     x0, y0, x1, y1 = region_box_xyxy or (0.0, 0.0, float(width), float(height))
-    low = np.array([max(0.0, x0), max(0.0, y0)])
-    high = np.array([min(float(width), x1), min(float(height), y1)]) - 1.0
-    if not (high > low).all():
-        return None
-    frame = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]], np.float32)
-    clipped = _clip_polygon(outline, frame.astype(np.float64))
+    frame = (max(0.0, x0), max(0.0, y0), min(float(width), x1) - 1.0, min(float(height), y1) - 1.0)
+    clipped = _clip_polygon(outline, frame)
     if len(clipped) < 3:
         return None
     (left, top), (right, bottom) = clipped.min(axis=0), clipped.max(axis=0)
@@ -228,17 +268,16 @@ def _sector_from_outline(outline: Points, size: tuple[int, int], region_box_xyxy
     return Sector(box, tuple((round(float(x), 2), round(float(y), 2)) for x, y in clipped))
 
 
-def _clip_polygon(polygon: Points, frame: Points) -> Points:
-    """Sutherland and Hodgman (1974): the part of a polygon inside an upright rectangle."""
-    points = [np.asarray(point) for point in polygon]
-    limits = [(0, frame[0, 0], 1.0), (0, frame[1, 0], -1.0), (1, frame[0, 1], 1.0), (1, frame[2, 1], -1.0)]
-    for axis, limit, sign in limits:
-        kept = []
-        for previous, point in zip([points[-1:], *[[p] for p in points[:-1]]] if points else [], points, strict=False):
-            before = sign * (previous[0][axis] - limit)
+def _clip_polygon(polygon: Points, frame: Box) -> Points:
+    """Sutherland and Hodgman (1974): the part of a polygon inside an upright rectangle (x0, y0, x1, y1)."""
+    points = list(polygon)
+    for axis, limit, sign in ((0, frame[0], 1.0), (0, frame[2], -1.0), (1, frame[1], 1.0), (1, frame[3], -1.0)):
+        kept: list[Points] = []
+        for previous, point in zip(points[-1:] + points[:-1], points, strict=True):
+            before = sign * (previous[axis] - limit)
             after = sign * (point[axis] - limit)
             if (before < 0) != (after < 0):
-                kept.append(previous[0] + (point - previous[0]) * before / (before - after))
+                kept.append(previous + (point - previous) * before / (before - after))
             if after >= 0:
                 kept.append(point)
         points = kept
