@@ -1,0 +1,218 @@
+"""Pixel spacing from the ultrasound regions of an instance (PS3.3 section C.8.5.5), or a named reason for its absence.
+
+Only 2D regions (spatial format 1) whose axes are in cm count. Spacing is taken per instance, anisotropic spacing is
+kept, and the PixelSpacing element is not consulted: in ultrasound it is absent, or a copy that a converter left behind.
+
+A reduced copy keeps the regions of its original (pydicom's ``examples_ybr_color.dcm`` is one). Its spacing is
+corrected, with a flag, only when the region overshoots the image along both axes, one integer reduction brings it
+inside, it then spans at least half of either axis, and the picture itself is dark beyond the reduced region. A cropped
+image, which overshoots too, keeps tissue there and is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echoapex.domain import Sector, Spacing
+from echoapex.io.clip_source import ReadFlag
+
+_MM_PER_CM = 10.0
+_CENTIMETRE = 3
+_AGREEMENT = 0.01
+_LARGEST_REDUCTION = 4
+_SMALLEST_SPAN = 0.5
+_PLAUSIBLE_MM = (0.001, 5.0)
+
+
+class SpatialFormat(IntEnum):
+    """RegionSpatialFormat (0018,6012)."""
+
+    NONE = 0
+    TWO_D = 1
+    M_MODE = 2
+    SPECTRAL = 3
+    WAVEFORM = 4
+    GRAPHICS = 5
+
+
+class RegionData(IntEnum):
+    """RegionDataType (0018,6014), the values that matter here."""
+
+    NONE = 0
+    TISSUE = 1
+    COLOUR_FLOW = 2
+    PW_SPECTRAL = 3
+    CW_SPECTRAL = 4
+    GREY_BAR = 13
+    COLOUR_BAR = 14
+
+
+@dataclass(frozen=True)
+class UltrasoundRegion:
+    """One item of SequenceOfUltrasoundRegions; None where an element is missing.
+
+    ``corners`` are (x0, y0, x1, y1), all inclusive pixel indices as DICOM counts them. Deltas are in the unit given.
+    """
+
+    spatial_format: int | None
+    data_type: int | None
+    corners: tuple[int, int, int, int] | None
+    unit_x: int | None
+    unit_y: int | None
+    delta_x: float | None
+    delta_y: float | None
+
+    @property
+    def shows_a_plane(self) -> bool:
+        """Whether this is a 2D image of the body, no scale bar and no trace."""
+        bars = (RegionData.GREY_BAR, RegionData.COLOUR_BAR)
+        return self.spatial_format == SpatialFormat.TWO_D and self.data_type not in bars
+
+    @property
+    def box_xyxy(self) -> tuple[float, float, float, float] | None:
+        """The region in pixel edges, where it has corners."""
+        if self.corners is None:
+            return None
+        x0, y0, x1, y1 = self.corners
+        return (float(x0), float(y0), float(x1 + 1), float(y1 + 1))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The outcome: a spacing, or the reason why there is none.
+
+    Attributes:
+        spacing: mm per pixel, or None.
+        reason: why there is no spacing; empty when there is one.
+        source: where the spacing came from, for evidence.
+        flags: decisions taken.
+        reduction: how many times smaller the image is than the one the regions describe; 1 for an original.
+        sector: the box of the 2D regions in the image, when they fit.
+    """
+
+    spacing: Spacing | None
+    reason: str = ""
+    source: str = ""
+    flags: tuple[ReadFlag, ...] = ()
+    reduction: int = 1
+    sector: Sector | None = None
+
+
+def calibrate(
+    regions: Sequence[UltrasoundRegion], size: tuple[int, int], first_frame: UInt8[np.ndarray, "height width *channels"]
+) -> Calibration:
+    """Spacing of an instance from its regions.
+
+    Args:
+        regions: every region of the instance.
+        size: (height, width) of the image.
+        first_frame: looked at only when the regions do not fit the image.
+
+    Returns:
+        A spacing in mm per pixel, or a reason.
+    """
+    planes = [region for region in regions if region.shows_a_plane]
+    if not regions:
+        return Calibration(None, "the header has no ultrasound regions")
+    if not planes:
+        return Calibration(None, "the header has no 2D ultrasound region")
+    refusal = next((reason for reason in map(_refusal, planes) if reason), "")
+    if refusal:
+        return Calibration(None, refusal)
+    corners = _union(planes)
+    reduction = _reduction(corners, size)
+    if reduction is None:
+        return Calibration(None, "an ultrasound region does not fit the image")
+    box = _shrink(corners, reduction, size)
+    if reduction > 1 and not _is_dark_beyond(first_frame, box):
+        return Calibration(None, "an ultrasound region does not fit the image")
+    if not _agree(planes):
+        return Calibration(None, "several 2D ultrasound regions disagree about the pixel size", sector=Sector(box))
+    return _accept(planes, reduction, Sector(box))
+
+
+def _refusal(region: UltrasoundRegion) -> str:
+    """Why one 2D region cannot be used by itself; empty when it can."""
+    if region.unit_x != _CENTIMETRE or region.unit_y != _CENTIMETRE:
+        return "the unit of a 2D ultrasound region is not cm"
+    if not region.delta_x or not region.delta_y or not math.isfinite(region.delta_x * region.delta_y):
+        return "a 2D ultrasound region has a physical delta of zero or none"
+    low, high = _PLAUSIBLE_MM
+    if not all(low <= abs(delta) * _MM_PER_CM <= high for delta in (region.delta_x, region.delta_y)):
+        return "a 2D ultrasound region has an impossible pixel size"
+    if region.corners is None:
+        return "a 2D ultrasound region has no location"
+    x0, y0, x1, y1 = region.corners
+    if x0 < 0 or y0 < 0 or x1 <= x0 or y1 <= y0:
+        return "a 2D ultrasound region has an impossible location"
+    return ""
+
+
+def _accept(planes: Sequence[UltrasoundRegion], reduction: int, sector: Sector) -> Calibration:
+    first = planes[0]
+    assert first.delta_x is not None and first.delta_y is not None  # _refusal has checked it
+    flags = [ReadFlag.NEGATIVE_DELTA] if min(first.delta_x, first.delta_y) < 0 else []
+    flags += [ReadFlag.SEVERAL_2D_REGIONS] if len({plane.corners for plane in planes}) > 1 else []
+    flags += [ReadFlag.CORRECTED_SPACING] if reduction > 1 else []
+    spacing = Spacing(
+        row_mm=abs(first.delta_y) * _MM_PER_CM * reduction, column_mm=abs(first.delta_x) * _MM_PER_CM * reduction
+    )
+    source = "SequenceOfUltrasoundRegions" + (f", image reduced {reduction} times" if reduction > 1 else "")
+    return Calibration(spacing, source=source, flags=tuple(flags), reduction=reduction, sector=sector)
+
+
+def _union(planes: Sequence[UltrasoundRegion]) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = zip(*(plane.corners for plane in planes if plane.corners), strict=True)
+    return (min(x0), min(y0), max(x1), max(y1))
+
+
+def _agree(planes: Sequence[UltrasoundRegion]) -> bool:
+    for deltas in ([p.delta_x for p in planes], [p.delta_y for p in planes]):
+        magnitudes = [abs(delta) for delta in deltas if delta]
+        if max(magnitudes) > (1 + _AGREEMENT) * min(magnitudes):
+            return False
+    return True
+
+
+def _reduction(corners: tuple[int, int, int, int], size: tuple[int, int]) -> int | None:
+    """1 when the region fits the image, the integer reduction that could explain an overshoot, else None."""
+    height, width = size
+    x0, y0, x1, y1 = corners
+    # some machines count the far corner from one (x1 = width)
+    if x1 <= width and y1 <= height:
+        return 1
+    by_x, by_y = math.ceil(x1 / width), math.ceil(y1 / height)
+    if by_x != by_y or by_x > _LARGEST_REDUCTION:
+        return None
+    span_x, span_y = (x1 - x0 + 1) / (by_x * width), (y1 - y0 + 1) / (by_y * height)
+    return by_x if min(span_x, span_y) >= _SMALLEST_SPAN else None
+
+
+def _shrink(
+    corners: tuple[int, int, int, int], reduction: int, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The region in pixel edges of the image at hand."""
+    height, width = size
+    x0, y0, x1, y1 = corners
+    right, bottom = min((x1 + 1) / reduction, float(width)), min((y1 + 1) / reduction, float(height))
+    return (x0 / reduction, y0 / reduction, right, bottom)
+
+
+def _is_dark_beyond(
+    frame: UInt8[np.ndarray, "height width *channels"], box_xyxy: tuple[float, float, float, float]
+) -> bool:
+    """Whether the picture ends where the reduced region does: strips right of it and below it are darker than half."""
+    grey = frame if frame.ndim == 2 else frame.max(axis=2)
+    height, width = grey.shape
+    x0, y0, x1, y1 = (round(edge) for edge in box_xyxy)
+    right = grey[y0:y1, x1 + 1 : x1 + 1 + max(2, width // 32)]
+    below = grey[y1 + 1 : y1 + 1 + max(2, height // 32), x0:x1]
+    inside = float(grey[y0:y1, x0:x1].mean())
+    strips = [strip for strip in (right, below) if strip.size]
+    return inside > 0 and all(float(strip.mean()) < inside / 2 for strip in strips)

@@ -1,0 +1,234 @@
+"""Parse the header of a DICOM file up to its pixels, reading only the elements that are needed.
+
+Identifying elements are not even read unless they are asked for. Every read is bounded, so that an element which claims
+four gigabytes, or a deflated header that would inflate to them, is refused before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+import weakref
+import zlib
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from echoapex.io.clip_source import ReadError, ReadLimits
+from echoapex.io.dicom_values import clean_errors, text_of
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+_PIXEL_TAGS = {0x7FE00008: "float", 0x7FE00009: "double", 0x7FE00010: "integer"}
+_LONG_VR = {b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"UN", b"SQ", b"UT", b"UC", b"UR", b"SV", b"UV"}
+_INFLATE_STEP = 1 << 20
+
+CLINICAL_KEYWORDS = (
+    *("SOPClassUID", "Modality", "Manufacturer", "ImageType", "NumberOfFrames", "UltrasoundColorDataPresent"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "ExtendedOffsetTable"),
+    *("ExtendedOffsetTableLengths", "SequenceOfUltrasoundRegions"),
+    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue")),
+    *(f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
+    *("FrameIncrementPointer", "FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate"),
+    *("ActualFrameDuration", "EffectiveDuration", "RWaveTimeVector", "HeartRate"),
+    *("PatientSex", "PatientSize", "PatientWeight"),
+    *("StudyInstanceUID", "SeriesInstanceUID"),
+)
+IDENTIFYING_KEYWORDS = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "StudyDate",
+    "AccessionNumber",
+    "SOPInstanceUID",
+)
+
+
+@dataclass(frozen=True)
+class PixelElement:
+    """Where the pixels lie in the file.
+
+    Attributes:
+        offset: first byte of the value.
+        length: bytes of the value; None when it is encapsulated (undefined length).
+        vr: value representation, ``OB`` or ``OW``.
+    """
+
+    offset: int
+    length: int | None
+    vr: str
+
+
+class DicomFile:
+    """A DICOM file with its header parsed; ``open_bytes`` gives the bytes in which the pixels lie."""
+
+    def __init__(self, path: Path, display_name: str, limits: ReadLimits, keep_identifiers: bool = False) -> None:
+        """Parse the header.
+
+        Raises:
+            ReadError: the file is no DICOM file, is damaged, or holds no image.
+        """
+        self.path = path
+        self.display_name = display_name
+        self.limits = limits
+        self.sha256 = ""
+        self._inflated: BinaryIO | None = None
+        with clean_errors(display_name, "cannot be read"), path.open("rb") as stream:
+            self.sha256 = _digest(stream)
+            self.size = stream.tell()
+        if self.size == 0:
+            raise ReadError(display_name, "is empty", "copy or export the file again")
+        keywords = CLINICAL_KEYWORDS + (IDENTIFYING_KEYWORDS if keep_identifiers else ())
+        tags = [tag for tag in map(tag_for_keyword, keywords) if tag is not None]
+        with clean_errors(display_name, "its header cannot be parsed"), path.open("rb") as stream:
+            self._parse(stream, tags)
+
+    def open_bytes(self) -> AbstractContextManager[BinaryIO]:
+        """The bytes that ``pixels.offset`` counts in; to be used in a ``with``."""
+        return nullcontext(self._inflated) if self._inflated is not None else self.path.open("rb")
+
+    def _parse(self, stream: BinaryIO, tags: list[int]) -> None:
+        start = _start_of_elements(stream, self.display_name)
+        window = _BoundedReader(stream, self.limits.max_header_bytes, self.display_name)
+        window.seek(start)
+        syntax = self._read_transfer_syntax(window) or _guess_transfer_syntax(window, self.display_name)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            self._inflated = _inflate(stream, window.tell(), self.limits, self.display_name)
+            weakref.finalize(self, self._inflated.close)
+            self.size = self._inflated.seek(0, io.SEEK_END)
+            window = _BoundedReader(self._inflated, self.limits.max_header_bytes, self.display_name)
+            window.seek(0)
+            syntax = ExplicitVRLittleEndian
+        self.transfer_syntax = syntax
+        self.dataset: Dataset = read_dataset(
+            cast(BinaryIO, window),
+            syntax == ImplicitVRLittleEndian,
+            syntax != ExplicitVRBigEndian,
+            stop_when=lambda tag, *_: int(tag) in _PIXEL_TAGS,
+            specific_tags=[*tags],
+        )
+        self.pixels = self._locate_pixels(window)
+
+    def _read_transfer_syntax(self, window: _BoundedReader) -> UID | None:
+        """The transfer syntax of the file meta group; the reader is left at the first element after that group."""
+        tag = tag_for_keyword("TransferSyntaxUID")
+        meta = read_dataset(
+            cast(BinaryIO, window), False, True, stop_when=lambda tag, *_: tag >> 16 != 2, specific_tags=[tag or 0]
+        )
+        found = text_of(meta, "TransferSyntaxUID")
+        return UID(found) if found else None
+
+    def _locate_pixels(self, window: _BoundedReader) -> PixelElement:
+        # pydicom notices data sets whose elements are not encoded as their transfer syntax says
+        implicit, little = self.dataset.original_encoding
+        order: Literal["little", "big"] = "little" if little else "big"
+        head = window.read(8)
+        if len(head) < 8:
+            raise ReadError(
+                self.display_name,
+                "holds no image (a report, a raw-data object, or the file ends before the pixels)",
+                "give an ultrasound image or clip",
+            )
+        tag = int.from_bytes(head[0:2], order) << 16 | int.from_bytes(head[2:4], order)
+        if _PIXEL_TAGS.get(tag) != "integer":
+            raise ReadError(self.display_name, "holds floating-point pixels", "export it as 8-bit ultrasound")
+        vr = b"OW" if implicit else head[4:6]
+        if implicit:
+            length = int.from_bytes(head[4:8], order)
+        elif vr in _LONG_VR:
+            length = int.from_bytes(window.read(4), order)
+        else:
+            raise ReadError(self.display_name, "its pixel element is damaged", "export the file again")
+        return PixelElement(window.tell(), None if length == UNDEFINED_LENGTH else length, vr.decode("ascii"))
+
+
+class _BoundedReader:
+    """A binary file from which at most ``budget`` bytes can be read; seeking is free."""
+
+    def __init__(self, stream: BinaryIO, budget: int, display_name: str) -> None:
+        self._stream = stream
+        self._budget = budget
+        self._display_name = display_name
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0 or size > self._budget:
+            raise ReadError(
+                self._display_name,
+                "claims a header larger than the limit",
+                "check that the file is whole, or raise the limit max_header_bytes",
+            )
+        self._budget -= size
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
+def _digest(stream: BinaryIO) -> str:
+    return hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
+
+
+def _start_of_elements(stream: BinaryIO, display_name: str) -> int:
+    """Offset of the first element: 132 after a preamble, 0 in files written without one.
+
+    Raises:
+        ReadError: neither looks like DICOM.
+    """
+    head = stream.read(132)
+    if head[128:132] == b"DICM":
+        return 132
+    group = head[0:2]
+    if len(head) >= 8 and group in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and b"\x00" in head[2:8]:
+        return 0
+    raise ReadError(display_name, "is no DICOM file", "check the file; other formats are recognised by their content")
+
+
+def _guess_transfer_syntax(window: _BoundedReader, display_name: str) -> UID:
+    """The native syntax of a data set without file meta information, from its first element."""
+    start = window.tell()
+    head = window.read(8)
+    window.seek(start)
+    if len(head) < 8:
+        raise ReadError(display_name, "ends after its preamble", "copy or export the file again")
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    if head[0:1] == b"\x00" and head[1:2] != b"\x00":
+        return UID(ExplicitVRBigEndian)
+    return UID(ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian)
+
+
+def _inflate(stream: BinaryIO, start: int, limits: ReadLimits, display_name: str) -> BinaryIO:
+    """Inflate the data set into an unnamed temporary file, in steps, up to the limit (PS3.5 section A.5)."""
+    stream.seek(start)
+    inflated: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the clip)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    pending = stream.read(_INFLATE_STEP)
+    while pending and not inflater.eof:
+        inflated.write(inflater.decompress(pending, _INFLATE_STEP))
+        if inflated.tell() > limits.max_inflated_bytes:
+            raise ReadError(
+                display_name,
+                "inflates to more bytes than the limit",
+                "check that the file is genuine, or raise the limit max_inflated_bytes",
+            )
+        pending = inflater.unconsumed_tail or stream.read(_INFLATE_STEP)
+    if not inflater.eof:
+        raise ReadError(display_name, "its deflated data set ends early", "copy or export the file again")
+    return inflated

@@ -1,0 +1,108 @@
+"""Typed values of a DICOM data set, read so that a broken element is an absent one and never a crash or a leak."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from echoapex.io.clip_source import ReadError
+
+_CONVERSION_ERRORS = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, OverflowError, LookupError)
+
+
+@contextmanager
+def muted_pydicom() -> Iterator[None]:
+    """Silence the warnings and log lines of pydicom, which quote the values they complain about."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def clean_errors(display_name: str, while_doing: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside into one ``ReadError`` without values, paths or a chained traceback.
+
+    Args:
+        display_name: name of the file in the error.
+        while_doing: what was being done, as in "its header cannot be parsed".
+
+    Raises:
+        ReadError: anything was raised inside; one raised there passes unchanged.
+    """
+    reason = ""
+    try:
+        with muted_pydicom():
+            yield
+    except ReadError:
+        raise
+    except MemoryError:
+        reason = f"{while_doing}: more memory is needed than the machine has"
+    except OSError as error:
+        # strerror alone: str(error) would hold the path
+        reason = f"{while_doing} ({os.strerror(error.errno)})" if error.errno else while_doing
+    except Exception:
+        reason = while_doing
+    if reason:  # raised here, outside the handler, so that the first error is not carried along as context
+        raise ReadError(display_name, reason, "check that the file is whole, and export it again")
+
+
+def value_of(dataset: Dataset, keyword: str) -> Any:
+    """The value of an element, or None where it is absent, empty or unreadable."""
+    try:
+        value = dataset.get(keyword)
+    except _CONVERSION_ERRORS:
+        return None
+    return None if value in (None, "", b"") else value
+
+
+def numbers_of(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """The finite numbers of an element of any multiplicity; empty where one of them is unreadable."""
+    value = value_of(dataset, keyword)
+    if value is None:
+        return ()
+    items = [value] if isinstance(value, str | int | float) else value
+    try:
+        numbers = tuple(float(item) for item in items)
+    except _CONVERSION_ERRORS:
+        return ()
+    return numbers if all(math.isfinite(number) for number in numbers) else ()
+
+
+def number_of(dataset: Dataset, keyword: str) -> float | None:
+    """The first finite number of an element, or None."""
+    numbers = numbers_of(dataset, keyword)
+    return numbers[0] if numbers else None
+
+
+def integer_of(dataset: Dataset, keyword: str) -> int | None:
+    """The first number of an element as an integer, or None where there is none or it is no whole number."""
+    number = number_of(dataset, keyword)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def texts_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """The strings of an element of any multiplicity, stripped."""
+    value = value_of(dataset, keyword)
+    if value is None:
+        return ()
+    items = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    return tuple(str(item).strip() for item in items)
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """The first string of an element, stripped; empty where there is none."""
+    texts = texts_of(dataset, keyword)
+    return texts[0] if texts else ""
