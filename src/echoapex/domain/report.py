@@ -31,6 +31,7 @@ class Flag(StrEnum):
     VIEW_UNCERTAIN = "view_uncertain"
     METHODS_DISAGREE = "methods_disagree"
     STRUCTURE_CUT_OFF = "structure_cut_off_by_sector"
+    PLANES_DISAGREE = "plane_lengths_differ_over_10_percent"
 
 
 class Evidence(Config):
