@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, JsonValue, ValidationError, model_validator
@@ -75,7 +75,7 @@ class Card(Config):
     card_sha256: str = ""
 
     @model_validator(mode="after")
-    def _kind_is_complete(self) -> Self:
+    def _kind_is_complete(self) -> Card:
         if self.kind == "task" and not (self.task and self.base_encoder_sha256):
             raise ValueError("the card of a task bundle names its task and base_encoder_sha256")
         if self.kind == "encoder" and (self.task or self.base_encoder_sha256):

@@ -7,7 +7,7 @@ Sources: Dosovitskiy et al., "An image is worth 16x16 words", 2021; Oquab et al.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -59,7 +59,7 @@ class EncoderConfig(Config):
     norm_epsilon: float = Field(default=1e-6, gt=0)
 
     @model_validator(mode="after")
-    def _whole_patches(self) -> Self:
+    def _whole_patches(self) -> EncoderConfig:
         if self.image_size % self.patch_size:
             nearest = max(1, round(self.image_size / self.patch_size)) * self.patch_size
             raise ValueError(
