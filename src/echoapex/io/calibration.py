@@ -5,8 +5,8 @@ kept, and the PixelSpacing element is not consulted: in ultrasound it is absent,
 
 A reduced copy keeps the regions of its original (pydicom's ``examples_ybr_color.dcm`` is one). Its spacing is
 corrected, with a flag, only when the region overshoots the image along both axes, one integer reduction brings it
-inside, it then spans at least half of either axis, and the picture itself is dark beyond the reduced region. A cropped
-image, which overshoots too, keeps tissue there and is refused.
+inside, it then spans at least half of either axis, and the sector seen in the picture is the reduced region. A cropped
+image, which overshoots too, shows its sector elsewhere and is refused.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from echoapex.domain import Sector, Spacing
 from echoapex.io.clip_source import ReadFlag
+from echoapex.io.sector import find_sector
+
+Box = tuple[float, float, float, float]
 
 _MM_PER_CM = 10.0
 _CENTIMETRE = 3
 _AGREEMENT = 0.01
 _LARGEST_REDUCTION = 4
 _SMALLEST_SPAN = 0.5
+_OVERLAP = 0.75
 _PLAUSIBLE_MM = (0.001, 5.0)
 
 
@@ -75,7 +80,7 @@ class UltrasoundRegion:
         return self.spatial_format == SpatialFormat.TWO_D and self.data_type not in bars
 
     @property
-    def box_xyxy(self) -> tuple[float, float, float, float] | None:
+    def box_xyxy(self) -> Box | None:
         """The region in pixel edges, where it has corners."""
         if self.corners is None:
             return None
@@ -105,14 +110,16 @@ class Calibration:
 
 
 def calibrate(
-    regions: Sequence[UltrasoundRegion], size: tuple[int, int], first_frame: UInt8[np.ndarray, "height width *channels"]
+    regions: Sequence[UltrasoundRegion],
+    size: tuple[int, int],
+    frames: Sequence[UInt8[np.ndarray, "height width *channels"]],
 ) -> Calibration:
     """Spacing of an instance from its regions.
 
     Args:
         regions: every region of the instance.
         size: (height, width) of the image.
-        first_frame: looked at only when the regions do not fit the image.
+        frames: some frames, looked at only when the regions do not fit the image.
 
     Returns:
         A spacing in mm per pixel, or a reason.
@@ -130,7 +137,7 @@ def calibrate(
     if reduction is None:
         return Calibration(None, "an ultrasound region does not fit the image")
     box = _shrink(corners, reduction, size)
-    if reduction > 1 and not _is_dark_beyond(first_frame, box):
+    if reduction > 1 and not _fills(frames, box):
         return Calibration(None, "an ultrasound region does not fit the image")
     if not _agree(planes):
         return Calibration(None, "several 2D ultrasound regions disagree about the pixel size", sector=Sector(box))
@@ -194,9 +201,7 @@ def _reduction(corners: tuple[int, int, int, int], size: tuple[int, int]) -> int
     return by_x if min(span_x, span_y) >= _SMALLEST_SPAN else None
 
 
-def _shrink(
-    corners: tuple[int, int, int, int], reduction: int, size: tuple[int, int]
-) -> tuple[float, float, float, float]:
+def _shrink(corners: tuple[int, int, int, int], reduction: int, size: tuple[int, int]) -> Box:
     """The region in pixel edges of the image at hand."""
     height, width = size
     x0, y0, x1, y1 = corners
@@ -204,15 +209,17 @@ def _shrink(
     return (x0 / reduction, y0 / reduction, right, bottom)
 
 
-def _is_dark_beyond(
-    frame: UInt8[np.ndarray, "height width *channels"], box_xyxy: tuple[float, float, float, float]
-) -> bool:
-    """Whether the picture ends where the reduced region does: strips right of it and below it are darker than half."""
-    grey = frame if frame.ndim == 2 else frame.max(axis=2)
-    height, width = grey.shape
-    x0, y0, x1, y1 = (round(edge) for edge in box_xyxy)
-    right = grey[y0:y1, x1 + 1 : x1 + 1 + max(2, width // 32)]
-    below = grey[y1 + 1 : y1 + 1 + max(2, height // 32), x0:x1]
-    inside = float(grey[y0:y1, x0:x1].mean())
-    strips = [strip for strip in (right, below) if strip.size]
-    return inside > 0 and all(float(strip.mean()) < inside / 2 for strip in strips)
+def _fills(frames: Sequence[UInt8[np.ndarray, "height width *channels"]], box_xyxy: Box) -> bool:
+    """Whether the sector seen in the picture is the reduced region: the two boxes overlap nearly wholly."""
+    grey = np.stack([frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
+    seen = find_sector(grey)
+    if seen is None:
+        return False
+    left, top, right, bottom = (*map(max, box_xyxy[:2], seen.box_xyxy[:2]), *map(min, box_xyxy[2:], seen.box_xyxy[2:]))
+    shared = max(right - left, 0.0) * max(bottom - top, 0.0)
+    return shared >= _OVERLAP * (_area(box_xyxy) + _area(seen.box_xyxy) - shared)
+
+
+def _area(box_xyxy: Box) -> float:
+    x0, y0, x1, y1 = box_xyxy
+    return (x1 - x0) * (y1 - y0)

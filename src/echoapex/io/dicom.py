@@ -99,7 +99,7 @@ def _build_header(file: DicomFile, layout: PixelLayout, stored: StoredFrames, sa
     dataset = file.dataset
     regions = read_regions(dataset)
     times = build_frame_times(read_timing(dataset), stored.frame_count)
-    calibration = calibrate(regions, layout.size, sample[0])
+    calibration = calibrate(regions, layout.size, sample)
     content = _classify(dataset, regions, calibration, sample)
     return ClipHeader(
         clip_id=file.sha256[:_CLIP_ID_DIGITS],
