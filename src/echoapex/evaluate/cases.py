@@ -1,0 +1,143 @@
+"""The cases behind every metric: one row per clip, mask or study-level value, true and written side by side."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from echoapex.evaluate.predictions import StudyPrediction
+from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceStudy
+from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.metrics import dice
+from echoapex.vocabulary import Quantity, Structure, View
+
+NO_VIEW = "none"
+MAX_FRAME_DISTANCE_S = 0.05
+"""A mask this near in time to a labelled frame may stand for it: long clips are segmented at a stride."""
+MIN_VISIBLE_FRACTION = 0.001
+"""A structure smaller than this part of the frame is out of the plane, not visible: it is not scored."""
+
+
+@dataclass(frozen=True)
+class ViewCase:
+    """One clip: the true view, and the written one or :data:`NO_VIEW`."""
+
+    patient: str
+    clip: str
+    truth: View
+    predicted: str
+
+
+@dataclass(frozen=True)
+class MaskCase:
+    """One structure on one labelled frame; ``dice`` is 0 when no mask was written (``missing``)."""
+
+    patient: str
+    clip: str
+    view: View
+    frame: int
+    structure: Structure
+    dice: float
+    missing: bool
+
+
+@dataclass(frozen=True)
+class ValueCase:
+    """One study-level quantity; ``measured``, written as ``method``, is None when it was not written."""
+
+    patient: str
+    quantity: Quantity
+    method: Quantity
+    truth: float
+    measured: float | None
+
+
+@dataclass(frozen=True)
+class Cases:
+    """All rows of an evaluation."""
+
+    views: tuple[ViewCase, ...]
+    masks: tuple[MaskCase, ...]
+    values: tuple[ValueCase, ...]
+
+
+def collect_cases(
+    matched: Iterable[tuple[ReferenceStudy, StudyPrediction | None]], ejection_fraction_method: Quantity = Quantity.LVEF
+) -> Cases:
+    """Hold every reference study against its results; nothing that has a truth is left out.
+
+    Args:
+        matched: reference studies with their results.
+        ejection_fraction_method: the written quantity that is held against the true ``LVEF``.
+
+    Raises:
+        PredictionError: written masks are damaged or of another size than the frames.
+    """
+    views: list[ViewCase] = []
+    masks: list[MaskCase] = []
+    values: list[ValueCase] = []
+    for study, prediction in matched:
+        for clip in study.clips:
+            views.append(_view_case(study.patient, clip, prediction))
+            masks.extend(_mask_cases(study.patient, clip, prediction))
+        for quantity, truth in study.values.items():
+            method = ejection_fraction_method if quantity is Quantity.LVEF else quantity
+            measurement = prediction.report.find(method) if prediction else None
+            measured = measurement.value if measurement else None
+            values.append(ValueCase(study.patient, quantity, method, truth, measured))
+    return Cases(tuple(views), tuple(masks), tuple(values))
+
+
+def _view_case(patient: str, clip: ReferenceClip, prediction: StudyPrediction | None) -> ViewCase:
+    report = prediction.clips.get(clip.sha256) if prediction else None
+    predicted = report.view.value if report and report.view else NO_VIEW
+    return ViewCase(patient, clip.name, clip.view, predicted)
+
+
+def _mask_cases(patient: str, clip: ReferenceClip, prediction: StudyPrediction | None) -> Iterator[MaskCase]:
+    report = prediction.clips.get(clip.sha256) if prediction else None
+    predicted = prediction.read_masks(report) if prediction and report else {}
+    for frame, truth in clip.read_labels().items():
+        nearest = _nearest_frame(frame, predicted, clip.frame_times_s)
+        for structure in clip.structures:
+            true_mask = truth == int(structure)
+            if true_mask.mean() < MIN_VISIBLE_FRACTION:
+                continue
+            if nearest is None:
+                yield MaskCase(patient, clip.name, clip.view, frame, structure, 0.0, missing=True)
+                continue
+            overlap = dice(true_mask, predicted[nearest] == int(structure))
+            yield MaskCase(patient, clip.name, clip.view, frame, structure, overlap, missing=False)
+
+
+def _nearest_frame(frame: int, predicted: LabelMaps, times_s: tuple[float, ...]) -> int | None:
+    """The predicted frame nearest in time to ``frame``, if there is one near enough."""
+    if frame in predicted:
+        return frame
+    candidates = [other for other in predicted if 0 <= other < len(times_s)]
+    if not candidates:
+        return None
+    distances = np.abs(np.array([times_s[other] for other in candidates]) - times_s[frame])
+    best = int(distances.argmin())
+    return candidates[best] if distances[best] <= MAX_FRAME_DISTANCE_S else None
+
+
+def write_cases(path: Path, cases: Cases) -> Path:
+    """Write all rows as one CSV table: ``patient, clip, frame, subject, truth, predicted, dice``."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(("patient", "clip", "frame", "subject", "truth", "predicted", "dice"))
+    for view in cases.views:
+        table.writerow((view.patient, view.clip, "", "view", view.truth, view.predicted, ""))
+    for mask in cases.masks:
+        written = "missing" if mask.missing else "mask"
+        table.writerow((mask.patient, mask.clip, mask.frame, mask.structure.key, "mask", written, f"{mask.dice:.4f}"))
+    for value in cases.values:
+        measured = "missing" if value.measured is None else f"{value.measured:.3f}"
+        table.writerow((value.patient, "", "", value.quantity, f"{value.truth:.3f}", measured, ""))
+    return write_bytes_atomically(path, buffer.getvalue().encode())

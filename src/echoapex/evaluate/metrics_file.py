@@ -1,0 +1,120 @@
+"""Content of ``metrics.json``: every number with its count, its interval, and how many cases got no answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from echoapex.config import Config
+from echoapex.vocabulary import Quantity, Structure, View
+
+METRICS_VERSION: Literal["1.0"] = "1.0"
+
+
+class Score(Config):
+    """One metric; ``value`` is None when nothing could be scored."""
+
+    value: float | None = None
+    n: int = Field(default=0, description="cases behind the value")
+    interval: tuple[float, float] | None = Field(
+        default=None, description="95 % bootstrap interval, patients resampled; None with fewer than two patients"
+    )
+    missing: int = Field(default=0, description="cases with a truth for which no answer was written")
+
+
+class Confusion(Config):
+    """Counts of clips: row the true view, column the predicted one; the last column is 'no view written'."""
+
+    rows: tuple[View, ...]
+    columns: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+class ViewScores(Config):
+    """View classification, one vote per clip; a clip without a view counts as wrong."""
+
+    balanced_accuracy: Score = Score()
+    balanced_accuracy_transthoracic: Score = Field(default=Score(), description="only clips of the surface probe")
+    recall: dict[View, Score] = Field(default_factory=dict)
+    confusion: Confusion | None = None
+    baseline_pixels: Score = Field(
+        default=Score(), description="balanced accuracy of pixel PCA + logistic regression on the same clips"
+    )
+
+
+class StructureScores(Config):
+    """Overlap of one structure over the labelled frames of all views that show it; a missing mask counts as 0."""
+
+    dice: Score = Score()
+    by_view: dict[View, Score] = Field(default_factory=dict)
+
+
+class SegmentationScores(Config):
+    """The six structures."""
+
+    lv_cavity: StructureScores = StructureScores()
+    lv_myocardium: StructureScores = StructureScores()
+    left_atrium: StructureScores = StructureScores()
+    right_ventricle: StructureScores = StructureScores()
+    right_atrium: StructureScores = StructureScores()
+    aortic_root: StructureScores = StructureScores()
+
+    def of(self, structure: Structure) -> StructureScores:
+        """Scores of one structure."""
+        scores: StructureScores = getattr(self, structure.key)
+        return scores
+
+
+class EjectionFractionScores(Config):
+    """Agreement per study, in percentage points of ejection fraction."""
+
+    method: Quantity = Quantity.LVEF
+    reference: str = ""
+    mae: Score = Score()
+    rmse: Score = Score()
+    r2: Score = Score()
+    bias: Score = Field(default=Score(), description="mean of measured minus true")
+
+
+class VolumeScores(Config):
+    """Agreement of a volume per study."""
+
+    mae_ml: Score = Score()
+    bias_ml: Score = Score()
+
+
+class WallScores(Config):
+    """Agreement of one wall dimension per study."""
+
+    mae_mm: Score = Score()
+    bias_mm: Score = Score()
+
+
+class LvWallScores(Config):
+    """The three dimensions of PLAX at end-diastole."""
+
+    ivsd: WallScores = WallScores()
+    lvidd: WallScores = WallScores()
+    lvpwd: WallScores = WallScores()
+
+
+class MetricsFile(Config):
+    """The whole of ``metrics.json``."""
+
+    metrics_version: Literal["1.0"] = METRICS_VERSION
+    echoapex_version: str
+    dataset: str
+    split: str
+    bundles: dict[str, str] = Field(
+        default_factory=dict, description="bundle: sha256 of its weights, as in the reports"
+    )
+    studies: int
+    studies_without_results: int
+    clips: int
+    views: ViewScores
+    segmentation: SegmentationScores
+    ejection_fraction: EjectionFractionScores
+    ejection_fraction_discs: EjectionFractionScores
+    volumes: dict[Literal["edv", "esv"], VolumeScores]
+    lv_wall: LvWallScores

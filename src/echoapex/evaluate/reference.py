@@ -1,0 +1,75 @@
+"""What is true of a data set, in one form for every data set, so that the harness knows none in particular."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echoapex.vocabulary import Quantity, Structure, View
+
+LabelMaps = dict[int, UInt8[np.ndarray, "height width"]]
+
+
+@dataclass(frozen=True)
+class ReferenceClip:
+    """The truth of one clip.
+
+    Attributes:
+        name: the clip in words, for people and for ``cases.csv``.
+        sha256: digest of the analysed file; written results are matched by it, never by name.
+        view: the true view.
+        frame_times_s: seconds from the first frame.
+        structures: the structures that this data set outlines in this view; others are not scored.
+        read_labels: reads the label maps by frame, in native pixels.
+    """
+
+    name: str
+    sha256: str
+    view: View
+    frame_times_s: tuple[float, ...]
+    structures: tuple[Structure, ...]
+    read_labels: Callable[[], LabelMaps]
+
+
+@dataclass(frozen=True)
+class ReferenceStudy:
+    """The truth of one study; the patient is the unit that intervals resample.
+
+    Attributes:
+        patient: a name that tells patients apart.
+        clips: the clips of the study.
+        values: true study-level quantities, in the unit of the quantity.
+    """
+
+    patient: str
+    clips: tuple[ReferenceClip, ...]
+    values: Mapping[Quantity, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """A data set to score against.
+
+    Attributes:
+        dataset: its name.
+        split: the part of it, or "".
+        studies: the studies, at least one.
+        ejection_fraction_source: where the true ``LVEF`` comes from, in words.
+        ejection_fraction_method: the quantity of the report that is held against the true ``LVEF``; a data set of ED
+            and ES stills has no cycle to regress from, so there it is ``LVEF_DISCS``.
+        discs_source: where the true ``LVEF_DISCS`` comes from, in words; the discs of the report are held against it.
+    """
+
+    dataset: str
+    split: str
+    studies: tuple[ReferenceStudy, ...]
+    ejection_fraction_source: str
+    discs_source: str
+    ejection_fraction_method: Quantity = Quantity.LVEF
+
+
+class ReferenceSetError(ValueError):
+    """A data set that cannot be scored against; the message says what is missing and where."""
