@@ -1,1 +1,23 @@
-"""Room."""
+"""The phantom: simulated echo clips of a beating heart, with the exact truth of everything that EchoApex measures.
+
+Synthetic: what is claimed is exact labels by geometry, fully developed speckle and LV measures in clinical ranges, not
+clinical validity.
+"""
+
+from echoapex.phantom.clip import SIMULATOR_VERSION, PhantomClip, simulate_clip
+from echoapex.phantom.imaging import Imaging, sample_imaging
+from echoapex.phantom.patient import Patient, sample_patient
+from echoapex.phantom.view_checks import PhantomError
+from echoapex.phantom.walls import WallTruth
+
+__all__ = [
+    "SIMULATOR_VERSION",
+    "Imaging",
+    "Patient",
+    "PhantomClip",
+    "PhantomError",
+    "WallTruth",
+    "sample_imaging",
+    "sample_patient",
+    "simulate_clip",
+]

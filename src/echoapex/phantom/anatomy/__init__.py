@@ -1,0 +1,6 @@
+"""The body as signed distances: a beating heart in three dimensions, and two schematic scenes beside it."""
+
+from echoapex.phantom.anatomy.heart import Heart, HeartChambers, HeartDetails
+from echoapex.phantom.anatomy.scenes import Scene, SubcostalVein, SuprasternalArch
+
+__all__ = ["Heart", "HeartChambers", "HeartDetails", "Scene", "SubcostalVein", "SuprasternalArch"]

@@ -1,0 +1,80 @@
+"""The right ventricle: a crescent around the septum, its outflow tract and the pulmonary artery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from echoapex.phantom.anatomy.heart_frame import HeartPoints, aortic_to_heart
+from echoapex.phantom.anatomy.left_ventricle import BeatState, LeftVentricle, LeftVentricleSurfaces
+from echoapex.phantom.anatomy.vessels_and_atria import AorticRoot, VesselsAndAtria
+from echoapex.phantom.shapes import Field, capsule, intersection, smooth_minimum, union
+
+CRESCENT_ANGLE_DEG = 194.0
+WALL_MM = 3.8
+_BASE_MM = 8.0
+_TO_AORTA_MM, _TO_SEPTUM_MM = 2.2, 1.0
+"""Tissue left between the right ventricle and its neighbours."""
+
+
+@dataclass(frozen=True, eq=False)
+class RightVentricleSurfaces:
+    """Signed distances in mm, negative inside."""
+
+    cavity: Field
+    outer: Field
+    """Cavity, outflow tract and pulmonary artery before their neighbours are cut away."""
+    outflow: Field
+
+
+class RightVentricle:
+    """Geometry and motion of the right ventricle."""
+
+    def __init__(self, ventricle: LeftVentricle, vessels: VesselsAndAtria) -> None:
+        patient = ventricle.patient
+        self._lv_radius_mm = ventricle.equatorial_radius_mm
+        self._length_mm = ventricle.length_mm
+        self._extent_mm = (self._lv_radius_mm + patient.septum_mm * 0.5 + 14.5) * patient.rv_size
+        self._strength = min(1.2, patient.ejection_fraction_percent / 60 + 0.25)
+        size = patient.rv_size
+        arc = vessels.root_radius_mm * 1.35 + 15  # the tract winds around the aortic root
+        root = vessels.root_centre_mm
+        inflow = aortic_to_heart(ventricle.base_radius_mm + 12, -16, 22)
+        infundibulum = aortic_to_heart(root + arc * 0.93, -4, -4)
+        valve = aortic_to_heart(root + arc * 0.62, 22, -14)
+        bifurcation = aortic_to_heart(root - 12, 27, -30)
+        self._tract = (
+            (inflow, infundibulum, 15 * size, 12.5 * size),
+            (infundibulum, valve, 12.5 * size, 10.5),
+            (valve, bifurcation, 10.5, 10.5),
+        )
+
+    def surfaces(
+        self, points: HeartPoints, state: BeatState, ventricle: LeftVentricleSurfaces, root: AorticRoot
+    ) -> RightVentricleSurfaces:
+        """Distances to the right ventricle, cut back by the left one and the aorta."""
+        lower, upper, artery = (capsule(points.material, *part) for part in self._tract)
+        body = np.maximum(self._body(points, state), 4.0 - points.z)
+        cavity = smooth_minimum(body, union(lower, upper), 5.0)
+        beside_septum, beside_aorta = _TO_SEPTUM_MM - ventricle.wall, _TO_AORTA_MM - root.lumen
+        return RightVentricleSurfaces(
+            cavity=intersection(cavity, beside_septum, beside_aorta),
+            outer=union(cavity, artery),
+            outflow=intersection(union(upper, artery), beside_aorta, beside_septum),
+        )
+
+    def _body(self, points: HeartPoints, state: BeatState) -> Field:
+        """An ellipsoid whose centre nears the LV axis towards the apex."""
+        contraction = state.cycle.contraction
+        outwards, sideways = points.along(CRESCENT_ANGLE_DEG)
+        z = points.material_z
+        centre = self._lv_radius_mm * (0.92 - 0.62 * np.clip(z * (1 / self._length_mm), 0, 1))
+        to_apex = np.maximum((z - _BASE_MM) * (1 / (0.90 * self._length_mm - _BASE_MM)), 0)
+        to_base = np.maximum((_BASE_MM - z) * (1 / 30.0), 0)
+        extent_outwards = self._extent_mm * (1 - 0.23 * contraction * self._strength)
+        extent_sideways = self._extent_mm * 0.95 * (1 - 0.13 * contraction)
+        outwards = (outwards - centre) * (1 / extent_outwards)
+        sideways *= 1 / extent_sideways
+        norm = np.sqrt(outwards * outwards + sideways * sideways + to_apex * to_apex + to_base * to_base)
+        return (norm - 1) * (0.93 * 0.5 * (extent_outwards + extent_sideways))

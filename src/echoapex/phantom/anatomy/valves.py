@@ -1,0 +1,110 @@
+"""Mitral, tricuspid and aortic leaflets: unsigned distances to thin sheets that open and close."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from echoapex.phantom.anatomy.heart_frame import HeartPoints
+from echoapex.phantom.anatomy.left_ventricle import LeftVentricle
+from echoapex.phantom.anatomy.vessels_and_atria import AorticRoot, VesselsAndAtria
+from echoapex.phantom.motion import CycleState
+from echoapex.phantom.shapes import FAR_MM, Field, segment_distance, union
+
+_TRICUSPID_ANGLE_DEG = 200.0
+_CUSP_HEIGHT_MM = 15.0
+
+
+class Valves:
+    """Leaflets of one patient."""
+
+    def __init__(self, ventricle: LeftVentricle, vessels: VesselsAndAtria) -> None:
+        patient = ventricle.patient
+        base = ventricle.base_radius_mm
+        self.anterior_hinge_mm = vessels.root_centre_mm - vessels.root_radius_mm * 0.95
+        self.posterior_hinge_mm = -base
+        annulus = self.anterior_hinge_mm - self.posterior_hinge_mm
+        self.anterior_length_mm, self.posterior_length_mm = 0.88 * annulus, 0.55 * annulus
+        self._mitral_half_width_mm = 0.80 * base
+        self._septal_hinge_mm = base + patient.septum_mm * 0.9 + 2
+        self._lateral_hinge_mm = self._septal_hinge_mm + 33 * patient.rv_size
+        self._tricuspid_half_width_mm = 20 * patient.rv_size
+
+    @staticmethod
+    def mitral_angles(opening: float) -> tuple[float, float]:
+        """Angle of the anterior and posterior leaflet below the annulus, in radians."""
+        return math.radians(18 + 66 * opening), math.radians(30 + 62 * opening)
+
+    def mitral_tip(self, opening: float, anterior: bool) -> tuple[float, float]:
+        """Where the chordae insert: position along the aortic direction and below the annulus."""
+        front, back = self.mitral_angles(opening)
+        if anterior:
+            length = self.anterior_length_mm * 0.9
+            return self.anterior_hinge_mm - length * math.cos(front), length * math.sin(front)
+        length = self.posterior_length_mm
+        return self.posterior_hinge_mm + length * math.cos(back), length * math.sin(back)
+
+    def mitral(self, points: HeartPoints, opening: float) -> Field:
+        """Both leaflets, each bent once; closed they bow towards the ventricle."""
+        narrowing = _annulus_profile(points.across, self._mitral_half_width_mm)
+        centre = 0.5 * (self.anterior_hinge_mm + self.posterior_hinge_mm)
+        front, back = self.mitral_angles(opening)
+        u, z = points.towards_aorta, points.material_z
+
+        hinge = centre + (self.anterior_hinge_mm - centre) * narrowing
+        length = narrowing * (self.anterior_length_mm * (0.66 + 0.34 * opening))
+        bow = 3.2 * (1 - 0.5 * opening)
+        belly_lift = bow * 0.8 if opening < 0.3 else 0.0
+        belly = (
+            hinge - length * (0.5 * math.cos(front)) + bow * 0.4 * opening,
+            length * (0.5 * math.sin(front)) + belly_lift,
+        )
+        tip = (hinge - length * math.cos(front), length * math.sin(front))
+        anterior = union(segment_distance(u, z, (hinge, 0.0), belly), segment_distance(u, z, belly, tip))
+
+        hinge = centre + (self.posterior_hinge_mm - centre) * narrowing
+        length = narrowing * (self.posterior_length_mm * (0.80 + 0.20 * opening))
+        belly = (hinge + length * (0.5 * math.cos(back)), length * (0.5 * math.sin(back)) + 1.0)
+        tip = (hinge + length * math.cos(back), length * math.sin(back))
+        posterior = union(segment_distance(u, z, (hinge, 0.0), belly), segment_distance(u, z, belly, tip))
+        inside = np.abs(points.across) < self._mitral_half_width_mm
+        return np.where(inside, union(anterior, posterior), np.float32(FAR_MM))
+
+    def tricuspid(self, points: HeartPoints, opening: float) -> Field:
+        """Septal and lateral leaflet, hinged 4 mm nearer to the apex than the mitral valve."""
+        outwards, across = points.along(_TRICUSPID_ANGLE_DEG)
+        z = points.material_z - 4.0
+        narrowing = _annulus_profile(across, self._tricuspid_half_width_mm)
+        centre = 0.5 * (self._septal_hinge_mm + self._lateral_hinge_mm)
+        half_annulus = self._lateral_hinge_mm - centre
+        angle = math.radians(26 + 48 * opening)
+        length = narrowing * (0.55 * (self._lateral_hinge_mm - self._septal_hinge_mm))
+        reach, drop = length * math.cos(angle), length * math.sin(angle)
+        septal, lateral = centre - half_annulus * narrowing, centre + half_annulus * narrowing
+        leaflets = union(
+            segment_distance(outwards, z, (septal, 0.0), (septal + reach, drop)),
+            segment_distance(outwards, z, (lateral, 0.0), (lateral - reach, drop)),
+        )
+        return np.where(np.abs(across) < self._tricuspid_half_width_mm, leaflets, np.float32(FAR_MM))
+
+    @staticmethod
+    def aortic(points: HeartPoints, root: AorticRoot, cycle: CycleState) -> tuple[Field, Field | None]:
+        """The cusps seen from the side, and the three lines along which they meet while they are closed."""
+        opening = cycle.aortic_opening
+        height = root.along_axis
+        inside = (height > 0) & (height < _CUSP_HEIGHT_MM) & (root.from_axis < root.radius)
+        closed_cone = np.clip(1 - (height - 2) * (1 / 11.0), 0, 1)
+        cusp_radius = root.radius * (closed_cone * (1 - opening) + 0.80 * opening)
+        cusps = np.where(inside, np.abs(root.from_axis - cusp_radius) * 0.75, np.float32(FAR_MM))
+        if opening >= 0.6:
+            return cusps, None
+        three_fold = np.cos(np.arctan2(points.across, root.in_plane) * 3 + 0.5)
+        to_commissure = root.from_axis * np.sqrt(np.clip(0.5 + 0.5 * three_fold, 0, 1)) * 0.66
+        return cusps, np.where(inside & (height > 4), to_commissure, np.float32(FAR_MM))
+
+
+def _annulus_profile(across: Field, half_width_mm: float) -> Field:
+    """1 in the middle of an annulus, 0 at its commissures."""
+    relative = across * (1 / half_width_mm)
+    return np.sqrt(np.clip(1 - relative * relative, 0, 1))

@@ -1,0 +1,234 @@
+"""``simulate_clip``: a moving image of one view with the exact truth of everything that EchoApex measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from echoapex.domain import Sector, Spacing
+from echoapex.phantom.acquisition import BeamFormer
+from echoapex.phantom.anatomy import Heart, Scene, SubcostalVein, SuprasternalArch
+from echoapex.phantom.echogenicity import HeartEcho, SceneEcho
+from echoapex.phantom.imaging import Imaging, sample_imaging
+from echoapex.phantom.memory import keep_temporaries_on_the_heap
+from echoapex.phantom.overlays import EcgTrace, draw_annotations
+from echoapex.phantom.patient import Patient, sample_patient
+from echoapex.phantom.random_streams import Stream, random_stream
+from echoapex.phantom.scan import GridSize, PolarGrid, ScanConverter, build_grey_map, in_image
+from echoapex.phantom.shapes import Points
+from echoapex.phantom.view_checks import PhantomError, verified_pose
+from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.walls import WallTruth, measure_walls, wall_positions
+from echoapex.vocabulary import View
+
+SIMULATOR_VERSION = "1"
+"""Changes whenever the same arguments give other pixels."""
+SMALLEST_SIZE = 96
+LabelFrames = Literal["none", "ed_es", "all"] | Sequence[int]
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomClip:
+    """A simulated clip and its truth.
+
+    Volumes are those of the three-dimensional ventricle. ``labels`` maps frame numbers to label maps of ``Structure``
+    values, evaluated from the geometry at pixel centres. ``walls`` belong to ``ed_frame`` and exist in PLAX only.
+    """
+
+    view: View
+    seed: int
+    frames: UInt8[np.ndarray, "frames height width"]
+    frame_times_s: Float[np.ndarray, "frames"]
+    phases: Float[np.ndarray, "frames"]
+    volumes_ml: Float[np.ndarray, "frames"]
+    ed_frame: int
+    es_frame: int
+    ejection_fraction_percent: float
+    edv_ml: float
+    esv_ml: float
+    spacing: Spacing
+    sector: Sector
+    r_wave_times_s: tuple[float, ...]
+    labels: dict[int, UInt8[np.ndarray, "height width"]]
+    walls: WallTruth | None
+    patient: Patient
+    imaging: Imaging
+    simulator_version: str = SIMULATOR_VERSION
+
+
+def simulate_clip(  # noqa: PLR0913  (the options of one verb; all but two have defaults)
+    view: View,
+    seed: int,
+    *,
+    patient: Patient | None = None,
+    imaging: Imaging | None = None,
+    size: int = 256,
+    frames: int | None = None,
+    beats: float = 1.0,
+    start_phase: float = 0.0,
+    label_frames: LabelFrames = "none",
+    jitter: float = 1.0,
+) -> PhantomClip:
+    """Simulate one clip. The same arguments give the same bytes.
+
+    Args:
+        view: What to show; verified by geometry.
+        seed: Draws the pose, the speckle and, unless given, the patient and the machine.
+        patient: Defaults to ``sample_patient(seed)``.
+        imaging: Defaults to ``sample_imaging(seed, view)``.
+        size: Height and width in pixels, at least 96.
+        frames: Frames spread evenly over ``beats``; by default as many as the machine's frame rate gives.
+        beats: Duration in heart beats.
+        start_phase: Phase of the first frame; 0 is the R wave.
+        label_frames: Which frames get a label map: none, end-diastole and end-systole, all, or these numbers.
+        jitter: How much the operator deviates from the ideal plane: 0 not at all, 1 as usual.
+
+    Raises:
+        PhantomError: an argument is out of range, or no plane of this patient shows the view.
+    """
+    _check(size, frames, beats, jitter)
+    keep_temporaries_on_the_heap()
+    patient = patient or sample_patient(seed)
+    imaging = imaging or sample_imaging(seed, view)
+    stage = _Stage(view, seed, patient, imaging, size, jitter)
+    duration_s = beats * patient.beat_s
+    count = frames or max(2, round(duration_s * imaging.frame_rate_hz))
+    times_s = np.arange(count) * (duration_s / count)
+    phases = (start_phase + times_s / patient.beat_s) % 1.0
+    volumes = np.array([stage.heart.volume_ml(float(phase)) for phase in phases])
+    ed_frame, es_frame = int(volumes.argmax()), int(volumes.argmin())
+    first_r_wave = (-start_phase) % 1.0
+    r_waves = np.arange(first_r_wave, beats, 1.0) * patient.beat_s
+    ecg = EcgTrace(size, duration_s, patient.beat_s, start_phase)
+    return PhantomClip(
+        view=view,
+        seed=seed,
+        frames=stage.render(times_s, phases, ecg),
+        frame_times_s=times_s,
+        phases=phases,
+        volumes_ml=volumes,
+        ed_frame=ed_frame,
+        es_frame=es_frame,
+        ejection_fraction_percent=patient.ejection_fraction_percent,
+        edv_ml=patient.edv_ml,
+        esv_ml=patient.esv_ml,
+        spacing=stage.converter.spacing,
+        sector=stage.converter.sector,
+        r_wave_times_s=tuple(float(time) for time in r_waves),
+        labels={n: stage.labels(float(phases[n])) for n in _labelled(label_frames, ed_frame, es_frame, count)},
+        walls=stage.walls(float(phases[ed_frame])),
+        patient=patient,
+        imaging=imaging,
+    )
+
+
+class _Stage:
+    """Heart, plane and machine of one clip."""
+
+    def __init__(
+        self, view: View, seed: int, patient: Patient, imaging: Imaging, size: int, jitter: float
+    ) -> None:  # one argument per choice of ``simulate_clip``
+        self.view, self.imaging = view, imaging
+        self.heart = Heart(patient)
+        self._scene = _scene(view, patient, seed, jitter)
+        self.pose = self._plane(seed, jitter)
+        grid = PolarGrid(self.pose, GridSize.for_image(size))
+        self.converter = ScanConverter(grid, size, imaging.wing_crop)
+        self.beam_former = BeamFormer(view, seed, imaging, grid)
+        pattern = self.beam_former.pattern
+        self._echo: HeartEcho | SceneEcho
+        if self._scene is not None:
+            self._echo = SceneEcho(self._scene, grid, pattern)
+        else:
+            self._echo = HeartEcho(self.heart, view, grid, pattern, imaging.anisotropy)
+
+    def render(self, times_s: np.ndarray, phases: np.ndarray, ecg: EcgTrace) -> np.ndarray:
+        """All frames, uint8."""
+        imaging, converter = self.imaging, self.converter
+        grey_map = build_grey_map(imaging)
+        annotations = draw_annotations(converter, imaging, self.pose.depth_mm) if imaging.overlay else None
+        frames = np.empty((len(times_s), converter.size, converter.size), np.uint8)
+        shown: np.ndarray | None = None
+        for number, (time_s, phase) in enumerate(zip(times_s, phases, strict=True)):
+            level = self.beam_former.compressed_frame(self._echo, float(phase), float(time_s))
+            if shown is None or not imaging.persistence:
+                shown = level
+            else:
+                shown = (1 - imaging.persistence) * level + imaging.persistence * shown
+            image = converter.convert(shown, grey_map)
+            if annotations is not None:
+                np.maximum(image, annotations, out=image)
+            if imaging.ecg:
+                ecg.draw(image, float(time_s))
+            frames[number] = (image * 255 + 0.5).astype(np.uint8)
+        return frames
+
+    def labels(self, phase: float) -> np.ndarray:
+        """Label map at a phase."""
+        sway = [float(component) for component in self.beam_former.sway_mm(phase)]
+        x, y, z = (p - s for p, s in zip(self.converter.points, sway, strict=True))
+        points: Points = (x, y, z)
+        if self._scene is None:
+            return self.converter.spread(self.heart.labels(points, phase))
+        values = np.zeros(x.shape, np.uint8)
+        for structure, distance in self._scene.distances(points, phase).labelled.items():
+            values[distance < 0] = structure
+        return self.converter.spread(values)
+
+    def walls(self, phase: float) -> WallTruth | None:
+        """Wall end points at a phase, in PLAX."""
+        if self.view is not View.PLAX:
+            return None
+        positions = wall_positions(self.heart, self.pose, phase, self.beam_former.sway_mm(phase))
+        return None if positions is None else measure_walls(positions, self.converter)
+
+    def _plane(self, seed: int, jitter: float) -> Pose:
+        if self._scene is not None:
+            axes = np.eye(3)
+            return Pose(np.zeros(3), axes[1], axes[0], self._scene.depth_mm, self._scene.field_of_view_deg)
+        return verified_pose(self.view, self.heart, seed, jitter, self._shows_walls)
+
+    def _shows_walls(self, pose: Pose) -> bool:
+        """In PLAX the wall end points have to be in the image."""
+        if self.view is not View.PLAX:
+            return True
+        positions = wall_positions(self.heart, pose, 0.0, np.zeros(3))
+        return positions is not None and all(in_image(pose, p, self.imaging.wing_crop) for p in positions.values())
+
+
+def _scene(view: View, patient: Patient, seed: int, jitter: float) -> Scene | None:
+    """The schematic scene of a window without a plane through the ventricles."""
+    rng = random_stream(seed, Stream.POSE, list(View).index(view))
+    if view is View.SUPRASTERNAL:
+        return SuprasternalArch(patient, rng, jitter)
+    if view is View.SUBCOSTAL_IVC:
+        return SubcostalVein(patient, rng, jitter)
+    return None
+
+
+def _labelled(label_frames: LabelFrames, ed_frame: int, es_frame: int, count: int) -> list[int]:
+    if isinstance(label_frames, str):
+        named = {"none": [], "ed_es": sorted({ed_frame, es_frame}), "all": list(range(count))}
+        if label_frames not in named:
+            raise PhantomError(f"label_frames={label_frames!r} is unknown; give one of {', '.join(named)} or numbers")
+        return named[label_frames]
+    numbers = [int(number) for number in label_frames]
+    outside = [number for number in numbers if not 0 <= number < count]
+    if outside:
+        raise PhantomError(f"label_frames {outside} are outside the clip; it has frames 0 to {count - 1}")
+    return numbers
+
+
+def _check(size: int, frames: int | None, beats: float, jitter: float) -> None:
+    if size < SMALLEST_SIZE:
+        raise PhantomError(f"size={size} is too small for the phantom; give {SMALLEST_SIZE} or more")
+    if frames is not None and frames < 1:
+        raise PhantomError(f"frames={frames} is no clip; give 1 or more, or None")
+    if not beats > 0:
+        raise PhantomError(f"beats={beats} is no duration; give a positive number")
+    if not 0 <= jitter <= 2:
+        raise PhantomError(f"jitter={jitter} is out of range; give 0 to 2")

@@ -1,0 +1,108 @@
+"""How the machine was set: probe, gain, artefacts and the look of four fictitious vendors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from echoapex.phantom.random_streams import Stream, random_stream
+from echoapex.vocabulary import Probe, View
+
+
+@dataclass(frozen=True)
+class VendorLook:
+    """What sets one vendor's images apart, and the probe name in its overlay."""
+
+    probe_label: str
+    smoothing_px: float
+    persistence: float
+    contrast: float
+    """Steepness of the grey map's S-shape; 0 is none."""
+
+
+VENDOR_LOOKS = {
+    "A": VendorLook("X5", 0.0, 0.10, 0.0),
+    "B": VendorLook("S5", 0.70, 0.30, 0.5),
+    "C": VendorLook("V4", 1.05, 0.25, 0.25),
+    "D": VendorLook("M5", 0.45, 0.0, 0.8),
+}
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """One machine setting; decibels are relative to myocardium at mid depth."""
+
+    vendor: str = "A"
+    quality: float = 0.7
+    """0 very poor to 1 excellent: noise, haze, clutter and dropout follow it."""
+    centre_frequency_mhz: float = 2.6
+    axial_fwhm_mm: float = 0.95
+    """Axial resolution: full width at half maximum of the point spread function."""
+    lateral_fwhm_deg: float = 1.75
+    """Lateral resolution at the focus."""
+    focus_mm: float = 70.0
+    dynamic_range_db: float = 58.0
+    gain_db: float = 0.0
+    gamma: float = 1.0
+    depth_gain_db: float = 0.0
+    """Residual of the time gain compensation per 100 mm."""
+    noise_db: float = -50.0
+    haze_db: float = -27.0
+    """Side lobes and off-axis clutter."""
+    clutter_db: float = -12.0
+    """Reverberation of the chest wall in the near field."""
+    anisotropy: float = 0.55
+    """How much the myocardium darkens where its fibres run along the beam."""
+    dropout: float = 0.35
+    smoothing_px: float = 0.0
+    """Speckle reduction of the machine, in polar samples."""
+    persistence: float = 0.15
+    """Weight of the previous frame."""
+    shadows: int = 0
+    frame_rate_hz: float = 48.0
+    wing_crop: float = 1.0
+    """0 shows the whole sector, 1 fits the height and crops the sector's wings."""
+    overlay: bool = True
+    """Depth ticks and text."""
+    ecg: bool = True
+
+
+def sample_imaging(seed: int, view: View) -> Imaging:
+    """Draw a machine setting; one seed has one vendor in every view, and its own settings in each."""
+    vendor = "ABCD"[int(random_stream(seed, Stream.IMAGING).integers(4))]
+    rng = random_stream(seed, Stream.IMAGING, list(View).index(view))
+    look = VENDOR_LOOKS[vendor]
+    inside_body = view.probe is not Probe.TTE
+    quality = float(np.clip(rng.beta(4, 2.2), 0.1, 1))
+    poor = 1 - quality
+    frequency = float(rng.uniform(4.5, 7.5) if inside_body else rng.uniform(1.9, 3.4))
+    if inside_body:
+        lateral, focus = float(rng.uniform(1.3, 2.2)), float(rng.uniform(30, 70))
+    else:
+        lateral = float(np.clip(4.4 / frequency * rng.uniform(0.85, 1.25), 0.8, 2.8))
+        focus = float(rng.uniform(50, 110))
+    return Imaging(
+        vendor=vendor,
+        quality=quality,
+        centre_frequency_mhz=frequency,
+        axial_fwhm_mm=float(np.clip(2.4 / frequency * rng.uniform(0.8, 1.2), 0.35, 1.3)),
+        lateral_fwhm_deg=lateral,
+        focus_mm=focus,
+        dynamic_range_db=float(rng.uniform(50, 66)),
+        gain_db=float(rng.normal(0, 3.2)),
+        gamma=float(rng.uniform(0.85, 1.35)),
+        depth_gain_db=float(rng.normal(-1.5, 4.5)),
+        noise_db=float(-56 + 22 * poor + rng.normal(0, 2)),
+        haze_db=float(-31 + 15 * poor + rng.normal(0, 1.5)),
+        clutter_db=float(-22 + 20 * poor + rng.normal(0, 2)) - (8 if inside_body else 0),
+        anisotropy=float(rng.uniform(0.3, 0.75)),
+        dropout=float(np.clip(0.9 * poor + rng.uniform(0, 0.3), 0, 0.95)),
+        smoothing_px=look.smoothing_px * float(rng.uniform(0.7, 1.2)),
+        persistence=look.persistence,
+        shadows=int(rng.random() < 0.35 * (1.2 - quality)) if not inside_body else 0,
+        frame_rate_hz=float(rng.uniform(35, 75)),
+        wing_crop=float(rng.choice([0.0, 0.5, 1.0], p=[0.3, 0.2, 0.5])),
+        overlay=bool(rng.random() < 0.85),
+        ecg=bool(rng.random() < 0.75),
+    )

@@ -1,0 +1,109 @@
+"""Signed distances of simple solids in mm, negative inside, and the vectors to place them.
+
+Arrays are float32 and keep their shape; scalars are Python floats, so that NumPy never widens an array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+Field: TypeAlias = Float[np.ndarray, "..."]
+"""A float32 value at every sample point."""
+Points: TypeAlias = tuple[Field, Field, Field]
+"""Coordinates of the sample points."""
+Vector: TypeAlias = Float[np.ndarray, "3"]
+
+FAR_MM = 30.0
+"""Distance written where a thin structure does not exist."""
+
+
+def segment_distance(
+    u: Field, z: Field, start: tuple[Field | float, Field | float], end: tuple[Field | float, Field | float]
+) -> Field:
+    """Distance in the (u, z) plane to a segment, whose ends may differ from point to point."""
+    along_u, along_z = end[0] - start[0], end[1] - start[1]
+    from_start_u, from_start_z = u - start[0], z - start[1]
+    fraction = (from_start_u * along_u + from_start_z * along_z) / (along_u * along_u + along_z * along_z + 1e-3)
+    np.clip(fraction, 0, 1, out=fraction)
+    from_start_u -= fraction * along_u
+    from_start_z -= fraction * along_z
+    return np.sqrt(from_start_u * from_start_u + from_start_z * from_start_z)
+
+
+def capsule(
+    points: Points, start: Sequence[float], end: Sequence[float], radius: float, end_radius: float | None = None
+) -> Field:
+    """Distance to a round-ended tube, tapered from ``radius`` at ``start`` to ``end_radius`` at ``end``."""
+    along = [float(e) - float(s) for s, e in zip(start, end, strict=True)]
+    squared_length = sum(a * a for a in along)
+    x, y, z = (p - float(s) for p, s in zip(points, start, strict=True))
+    fraction = x * (along[0] / squared_length)
+    fraction += y * (along[1] / squared_length)
+    fraction += z * (along[2] / squared_length)
+    np.clip(fraction, 0, 1, out=fraction)
+    x -= fraction * along[0]
+    y -= fraction * along[1]
+    z -= fraction * along[2]
+    distance = np.sqrt(x * x + y * y + z * z)
+    distance -= radius
+    if end_radius is not None and end_radius != radius:
+        distance -= fraction * (end_radius - radius)
+    return distance
+
+
+def ellipsoid(points: Points, centre: Sequence[float], radii: Sequence[float]) -> Field:
+    """First-order distance to an axis-aligned ellipsoid: exact on the surface, with gradient one there."""
+    scaled = [(p - float(c)) * (1.0 / float(r)) for p, c, r in zip(points, centre, radii, strict=True)]
+    norm = np.sqrt(scaled[0] * scaled[0] + scaled[1] * scaled[1] + scaled[2] * scaled[2])
+    for axis, r in zip(scaled, radii, strict=True):
+        axis *= 1.0 / float(r)
+    slope = np.sqrt(scaled[0] * scaled[0] + scaled[1] * scaled[1] + scaled[2] * scaled[2])
+    slope += 1e-6
+    return norm * (norm - 1) / slope
+
+
+def smooth_minimum(a: Field, b: Field, radius_mm: float) -> Field:
+    """Union of two solids with a fillet of about ``radius_mm`` (polynomial smooth minimum)."""
+    blend = np.clip(0.5 + (0.5 / radius_mm) * (b - a), 0, 1)
+    return b + (a - b) * blend - radius_mm * blend * (1 - blend)
+
+
+def intersection(*solids: Field) -> Field:
+    """What lies inside every solid."""
+    result = solids[0]
+    for solid in solids[1:]:
+        result = np.maximum(result, solid)
+    return result
+
+
+def union(*solids: Field) -> Field:
+    """What lies inside any solid."""
+    result = solids[0]
+    for solid in solids[1:]:
+        result = np.minimum(result, solid)
+    return result
+
+
+def unit(vector: Vector) -> Vector:
+    """The vector scaled to length one."""
+    result: Vector = np.asarray(vector, dtype=float) / np.linalg.norm(vector)
+    return result
+
+
+def short_axis_direction(angle_deg: float) -> Vector:
+    """Unit vector in the short axis: 0 lateral, 90 anterior, 180 septal, 270 inferior wall."""
+    angle = math.radians(angle_deg)
+    return np.array([math.cos(angle), math.sin(angle), 0.0])
+
+
+def rotate(vector: Vector, axis: Vector, angle_deg: float) -> Vector:
+    """``vector`` turned about ``axis`` (Rodrigues)."""
+    angle, axis = math.radians(angle_deg), unit(axis)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turned: Vector = vector * cosine + np.cross(axis, vector) * sine + axis * np.dot(axis, vector) * (1 - cosine)
+    return turned

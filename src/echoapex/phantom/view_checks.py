@@ -1,0 +1,80 @@
+"""Does a plane show what its label says? Every pose is checked by geometry and drawn again until it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from echoapex.phantom.anatomy import Heart
+from echoapex.phantom.random_streams import Stream, random_stream
+from echoapex.phantom.view_planes import Pose, draw_pose
+from echoapex.vocabulary import View
+
+_GRID = 48
+_ATTEMPTS = 60
+_CALM, _SEARCH = 0.93, 1.12
+"""Factors of the jitter: each failure is first answered by a steadier hand, then by a wider search."""
+_CALM_ATTEMPTS = 12
+
+
+class PhantomError(ValueError):
+    """A phantom that cannot be made as asked for; the message names the remedy."""
+
+
+def verified_pose(view: View, heart: Heart, seed: int, jitter: float, accept: Callable[[Pose], bool]) -> Pose:
+    """A pose whose plane truly is the view, and that ``accept`` takes as well.
+
+    Raises:
+        PhantomError: no plane of this patient's heart was found to show the view.
+    """
+    rng = random_stream(seed, Stream.POSE, list(View).index(view))
+    for attempt in range(_ATTEMPTS):
+        calm = jitter * _CALM ** min(attempt, _CALM_ATTEMPTS)
+        amount = calm * _SEARCH ** max(0, attempt - _CALM_ATTEMPTS)
+        pose = draw_pose(view, heart, rng, min(amount, 2.5))
+        if shows_view(view, heart, pose) and accept(pose):
+            return pose
+    raise PhantomError(
+        f"{view}: no plane of patient {heart.patient.seed} shows this view after {_ATTEMPTS} attempts; "
+        "take another seed or patient"
+    )
+
+
+def shows_view(view: View, heart: Heart, pose: Pose) -> bool:
+    """Whether the plane shows the structures that define the view at end-diastole, and not those that exclude it."""
+    areas = visible_areas_cm2(heart, pose)
+    return all(low <= areas.get(name, 0.0) < high for name, (low, high) in _DEFINITIONS[view].items())
+
+
+def visible_areas_cm2(heart: Heart, pose: Pose, phase: float = 0.0) -> dict[str, float]:
+    """Area of each structure inside the sector, on a coarse grid."""
+    fov = math.radians(pose.field_of_view_deg)
+    steps = (np.arange(_GRID) + 0.5) / _GRID
+    distance, angle = np.meshgrid(steps * pose.depth_mm, (steps - 0.5) * fov, indexing="ij")
+    points = pose.heart_points(distance * np.sin(angle), distance * np.cos(angle))
+    cell = distance * (pose.depth_mm / _GRID) * (fov / _GRID) / 100
+    return heart.areas_cm2(points, cell, phase)
+
+
+_ANY = math.inf
+_DEFINITIONS: Mapping[View, Mapping[str, tuple[float, float]]] = {
+    View.A4C: {"aorta": (0, 1.3), "la": (3, _ANY), "ra": (3, _ANY), "rv": (3, _ANY), "lv": (10, _ANY)},
+    View.A5C: {"aorta": (4, _ANY), "lv": (10, _ANY)},
+    View.A2C: {"ra": (0, 1), "la": (3, _ANY), "rv": (0, 6)},
+    View.A3C: {"aorta": (3, _ANY), "la": (2, _ANY)},
+    View.PLAX: {"aorta": (2.5, _ANY), "la": (3, _ANY), "lv": (8, _ANY)},
+    View.RV_INFLOW: {},
+    View.PSAX_AV: {"aorta": (3, _ANY), "la": (2, _ANY), "lv": (0, 2)},
+    View.PSAX_MV: {"la": (0, 0.5), "aorta": (0, 1)},
+    View.PSAX_PM: {"la": (0, 0.5), "aorta": (0, 1)},
+    View.PSAX_APEX: {"la": (0, 0.5), "aorta": (0, 1)},
+    View.SUBCOSTAL_4C: {},
+    View.TEE_4C: {},
+    View.TEE_LAX: {},
+    View.TEE_BICAVAL: {},
+    View.ICE_HOME: {},
+    View.ICE_LA: {},
+}
+"""Limits in cm2: at least the first, less than the second."""
