@@ -1,1 +1,63 @@
-"""Room."""
+"""The command line: ``echoapex VERB``. One file per verb, imported only when its verb is used.
+
+A verb's module holds ``app``, a cyclopts ``App`` named like the verb, whose functions return an exit code: 0 all good,
+2 wrong usage, 3 some files failed, 4 nothing could be done; see ``echoapex.cli.exit_codes``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from echoapex.cli.exit_codes import ExitCode
+from echoapex.version import __version__
+
+_VERBS = {
+    "analyze": "Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.",
+    "models": "List, show, verify and import the weights that EchoApex uses.",
+    "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
+    "evaluate": "Score an analysis against a reference data set.",
+    "finetune": "Train decoders or encoders by a recipe.",
+    "demo": "Assemble real and simulated studies to try EchoApex on.",
+}
+
+app = App(
+    name="echoapex",
+    version=__version__,
+    help="One foundation model for echocardiography.\n\n"
+    "Research software, not a medical device: not for diagnosis or treatment.",
+    help_epilogue="Exit codes: 0 all good, 2 wrong usage, 3 some files failed, 4 nothing could be analysed.",
+)
+for _verb, _summary in _VERBS.items():
+    app.command(f"echoapex.cli.{_verb}:app", name=_verb, help=_summary)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code.
+
+    Args:
+        arguments: what follows ``echoapex``; by default the arguments of this process.
+    """
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code. A mistake in the arguments is one line on standard error."""
+    if arguments and arguments[0] not in _VERBS and not arguments[0].startswith("-"):
+        # cyclopts would import every verb to word this
+        close = difflib.get_close_matches(arguments[0], _VERBS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_VERBS)}"
+        sys.stderr.write(f"echoapex: there is no verb {arguments[0]!r}; {hint}\n")
+        return ExitCode.USAGE
+    try:
+        result = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        sys.stderr.write(f"echoapex: {' '.join(str(error).split())} (see echoapex --help)\n")
+        return ExitCode.USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("echoapex: interrupted\n")
+        return ExitCode.INTERRUPTED
+    return int(result) if isinstance(result, int) else ExitCode.ALL_GOOD
