@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from echoapex.io.clip_source import ReadError
 
@@ -42,21 +43,22 @@ def clean_errors(display_name: str, while_doing: str) -> Iterator[None]:
     Raises:
         ReadError: anything was raised inside; one raised there passes unchanged.
     """
-    reason = ""
     try:
         with muted_pydicom():
             yield
     except ReadError:
         raise
-    except MemoryError:
-        reason = f"{while_doing}: more memory is needed than the machine has"
-    except OSError as error:
-        # strerror alone: str(error) would hold the path
-        reason = f"{while_doing} ({os.strerror(error.errno)})" if error.errno else while_doing
-    except Exception:
-        reason = while_doing
-    if reason:  # raised here, outside the handler, so that the first error is not carried along as context
-        raise ReadError(display_name, reason, "check that the file is whole, and export it again")
+    except Exception as error:
+        raise ReadError(display_name, _reason(error, while_doing), "check that the file is whole") from None
+
+
+def _reason(error: Exception, while_doing: str) -> str:
+    """What went wrong in words of our own: the text of ``error`` may hold a path or a value."""
+    if isinstance(error, MemoryError):
+        return f"{while_doing} (it needs more memory than there is)"
+    if isinstance(error, OSError) and error.errno:
+        return f"{while_doing} ({os.strerror(error.errno)})"
+    return while_doing
 
 
 def value_of(dataset: Dataset, keyword: str) -> Any:
@@ -98,7 +100,7 @@ def texts_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     value = value_of(dataset, keyword)
     if value is None:
         return ()
-    items = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    items = value if isinstance(value, MultiValue | list | tuple) else [value]  # a PersonName iterates its letters
     return tuple(str(item).strip() for item in items)
 
 
