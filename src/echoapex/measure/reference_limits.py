@@ -35,7 +35,7 @@ class ReferenceLimits(Config):
         >>> read_reference_limits().upper_mass_index("M"), read_reference_limits().upper_mass_index("O")
         (115.0, None)
         """
-        limits: dict[str, float] = {**self.lv_mass_index_upper_g_per_m2}
+        limits = {str(key): upper for key, upper in self.lv_mass_index_upper_g_per_m2.items()}
         return limits.get((sex or "").strip().upper())
 
 

@@ -1,0 +1,139 @@
+"""From the values of several clips to the study's one value, with every clip's evidence kept.
+
+The guideline asks for the mean over beats and clips of sound quality (Lang et al., ASE/EACVI 2015,
+doi 10.1016/j.echo.2014.10.003, section 1); weighting by confidence and the outlier rule are our own choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from echoapex.domain import Flag, Measurement
+from echoapex.measure.errors import MeasureError
+
+_UNKNOWN_CONFIDENCE = 0.5
+_WEIGHT_OF_A_FLAG = 0.5
+_FEWEST_FOR_OUTLIERS = 3
+_OUTLIER_SCORE = 3.5  # modified z-score, Iglewicz & Hoaglin, How to Detect and Handle Outliers, 1993
+_LEAST_SCALE = 0.05  # of the median: values this close to each other are never outliers
+_METHODS_AGREE_WITHIN_POINTS = 10.0
+
+Values = Float[np.ndarray, " clips"]
+
+
+def clip_weight(measurement: Measurement) -> float:
+    """How much a value counts: its confidence (one half where unknown), halved by each flag, never zero."""
+    confidence = _UNKNOWN_CONFIDENCE if measurement.confidence is None else measurement.confidence
+    return max(float(confidence), 0.01) * _WEIGHT_OF_A_FLAG ** len(measurement.flags)
+
+
+def outlying(values: Values) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which of three or more values lie far from the rest, by the modified z-score.
+
+    >>> outlying(np.array([55.0, 57.0, 56.0, 21.0])).tolist()
+    [False, False, False, True]
+    >>> outlying(np.array([55.0, 21.0])).tolist()  # of two, nobody can say which is wrong
+    [False, False]
+    """
+    if len(values) < _FEWEST_FOR_OUTLIERS:
+        return np.zeros(len(values), dtype=bool)
+    median = float(np.median(values))
+    deviation = np.abs(values - median)
+    scale = max(1.4826 * float(np.median(deviation)), _LEAST_SCALE * abs(median))
+    return np.asarray(deviation > _OUTLIER_SCORE * scale)
+
+
+def combine_measurements(measurements: Sequence[Measurement]) -> Measurement:
+    """One quantity measured in several clips, as one value.
+
+    Value: mean of the values that are no outliers, weighted by ``clip_weight``. Evidence: of those values, the best clip
+    first. Interval: of one value its own; of several, the wider of their mean interval and of 1.96 standard errors of
+    their weighted mean. ``details`` names the best clip, every value with its weight, and the outliers left out.
+
+    Raises:
+        MeasureError: nothing was given, or the values are of different quantities.
+    """
+    if not measurements:
+        raise MeasureError("there is nothing to combine; measure the quantity in at least one clip")
+    quantities = {measurement.quantity for measurement in measurements}
+    if len(quantities) > 1:
+        raise MeasureError(f"{', '.join(sorted(quantities))} cannot be combined into one value; combine each by itself")
+    values = np.array([measurement.value for measurement in measurements])
+    weights = np.array([clip_weight(measurement) for measurement in measurements])
+    outliers = outlying(values)
+    order = [int(index) for index in np.argsort(-weights, kind="stable") if not outliers[index]]
+    kept = [measurements[index] for index in order]
+    if len(measurements) == 1:
+        return kept[0].model_copy(update={"details": {**kept[0].details, **_details(measurements, weights, outliers)}})
+    kept_values, kept_weights = values[order], weights[order] / weights[order].sum()
+    combined = float(kept_values @ kept_weights)
+    confidences = [(item.confidence, weight) for item, weight in zip(kept, kept_weights, strict=True)]
+    known = [(value, weight) for value, weight in confidences if value is not None]
+    return Measurement(
+        quantity=kept[0].quantity,
+        value=combined,
+        interval=_combined_interval(kept, combined, kept_weights),
+        method=f"{kept[0].method}; weighted mean of {len(kept)} values" if len(kept) > 1 else kept[0].method,
+        confidence=sum(v * w for v, w in known) / sum(w for _, w in known) if known else None,
+        flags=tuple(dict.fromkeys(flag for item in kept for flag in item.flags)),
+        evidence=tuple(evidence for item in kept for evidence in item.evidence),
+        details=_details(measurements, weights, outliers),
+    )
+
+
+def flag_disagreement(first: Measurement, second: Measurement) -> tuple[Measurement, Measurement]:
+    """Flag both EF values of two independent routes when they lie more than 10 points apart.
+
+    Raises:
+        MeasureError: one of them is not in percent.
+    """
+    if first.unit != "%" or second.unit != "%":
+        raise MeasureError(f"only percentages are compared here, not {first.unit} with {second.unit}")
+    if abs(first.value - second.value) <= _METHODS_AGREE_WITHIN_POINTS:
+        return first, second
+    return _with_flag(first, Flag.METHODS_DISAGREE), _with_flag(second, Flag.METHODS_DISAGREE)
+
+
+def flag_implausible(measurement: Measurement) -> Measurement:
+    """The same value, flagged when it lies outside its quantity's plausible range; it is never hidden or clipped."""
+    low, high = measurement.quantity.plausible_range
+    if low <= measurement.value <= high:
+        return measurement
+    return _with_flag(measurement, Flag.OUT_OF_RANGE)
+
+
+def _with_flag(measurement: Measurement, flag: Flag) -> Measurement:
+    return measurement.model_copy(update={"flags": tuple(dict.fromkeys((*measurement.flags, flag)))})
+
+
+def _combined_interval(kept: Sequence[Measurement], value: float, weights: Values) -> tuple[float, float] | None:
+    if len(kept) == 1:
+        return kept[0].interval
+    values = np.array([item.value for item in kept])
+    effective = 1 / float(np.square(weights).sum())
+    variance = float(weights @ np.square(values - value)) * effective / max(effective - 1, 1e-9)
+    halves = [1.96 * (variance / effective) ** 0.5]
+    own = [(item.interval, weight) for item, weight in zip(kept, weights, strict=True)]
+    widths = [((interval[1] - interval[0]) / 2, weight) for interval, weight in own if interval is not None]
+    if widths:
+        halves.append(sum(half * weight for half, weight in widths) / sum(weight for _, weight in widths))
+    return value - max(halves), value + max(halves)
+
+
+def _details(
+    measurements: Sequence[Measurement], weights: Values, outliers: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> dict[str, object]:
+    best = int(np.where(outliers, -np.inf, weights).argmax())
+    rows = [
+        {
+            "clip_id": item.evidence[0].clip_id if item.evidence else "",
+            "value": item.value,
+            "weight": round(float(weight), 4),
+            "left_out_as_outlier": bool(is_outlier),
+        }
+        for item, weight, is_outlier in zip(measurements, weights, outliers, strict=True)
+    ]
+    return {"best_clip": rows[best]["clip_id"], "values": rows}
