@@ -17,6 +17,7 @@ from echoapex.vocabulary import View
 
 _BLOOD = 10 ** (-44 / 20)
 """Echo amplitude of blood; myocardium is about 1."""
+_TRABECULAR_MM = 1.3
 _SHORT_AXIS_VIEWS = (View.PSAX_AV, View.PSAX_MV, View.PSAX_PM, View.PSAX_APEX)
 
 
@@ -55,7 +56,7 @@ class HeartEcho:
         # muscle is bright where its layers face the beam and darker where they run along it
         fibres = (1 - self._anisotropy) + self._anisotropy * self._incidence(chambers.lv.endocardium)
         diffuse += (0.95 * fibres * mottled - diffuse) * _coverage(chambers.lv.wall, 1.6)
-        lumen = self._lumen(chambers, details) + 0.45 * texture
+        lumen = self._lumen(chambers, details) + self._raggedness(chambers, texture)
         diffuse += (_BLOOD - diffuse) * _coverage(lumen, 1.8)
         specular = np.zeros_like(diffuse)
         self._add_muscles_within(diffuse, fibres, chambers, details)
@@ -102,6 +103,14 @@ class HeartEcho:
             fluid = (surface > 0) & (outside < 0) & (beside_atria > 0)
             diffuse[fluid] = _BLOOD
         return diffuse
+
+    def _raggedness(self, chambers: HeartChambers, texture: Field) -> Field:
+        """How far the lining stands out into the cavity, in mm: trabeculae, more of them towards the apex.
+
+        They are drawn on the cavity's side of the labelled border, where ASE 2015 traces the compact wall.
+        """
+        level = np.clip(chambers.points.material_z * (1 / self._heart.ventricle.length_mm), 0, 1)
+        return 0.45 * texture + _TRABECULAR_MM * np.maximum(texture, 0) * level
 
     @staticmethod
     def _lumen(chambers: HeartChambers, details: HeartDetails) -> Field:

@@ -9,7 +9,7 @@ from echoapex.phantom.imaging import VENDOR_LOOKS, Imaging
 from echoapex.phantom.scan import ScanConverter
 
 _TICK_EVERY_MM, _LONG_TICK_EVERY_MM = 10, 50
-_TICK_GREY = 0.7
+_TICK_GREY, _TEXT_GREYS = 178, (150, 120, 120)
 _TRACE_GREY, _TRACE_EDGE_GREY = 0.75, 0.4
 _ECG_BASELINE, _ECG_HEIGHT = 0.955, 0.045
 """Of the image height."""
@@ -20,16 +20,16 @@ _ECG_WAVES = ((0.86, 0.030, 0.13), (0.0, 0.012, 1.0), (0.03, 0.010, -0.25), (0.3
 def draw_annotations(converter: ScanConverter, imaging: Imaging, depth_mm: float) -> np.ndarray:
     """Ticks every centimetre on the right edge, and text at the upper left: (size, size) float32, 0 to 1."""
     size = converter.size
-    image = np.zeros((size, size), np.float32)
+    image = np.zeros((size, size), np.uint8)
     for depth in range(_TICK_EVERY_MM, int(depth_mm), _TICK_EVERY_MM):
         row = int((depth - converter.top_mm) / converter.mm_per_px)
         if row < size:
             length = 6 if depth % _LONG_TICK_EVERY_MM == 0 else 3
             image[row, -length:] = _TICK_GREY
     lines = (VENDOR_LOOKS[imaging.vendor].probe_label, f"{imaging.frame_rate_hz:.0f}Hz", f"{depth_mm / 10:.0f}cm")
-    for number, (text, grey) in enumerate(zip(lines, (0.6, 0.47, 0.47), strict=True)):
+    for number, (text, grey) in enumerate(zip(lines, _TEXT_GREYS, strict=True)):
         cv2.putText(image, text, (3, 11 + 12 * number), cv2.FONT_HERSHEY_SIMPLEX, 0.3, grey, 1, cv2.LINE_8)
-    return image
+    return image.astype(np.float32) / 255
 
 
 class EcgTrace:

@@ -95,7 +95,9 @@ def draw_pose(view: View, heart: Heart, rng: np.random.Generator, jitter: float 
 
 
 def _apical(operator: _Operator, view: View) -> _Aim:
-    angle, offset = {View.A4C: (30, -13), View.A5C: (30, -12), View.A2C: (90, 0), View.A3C: (150, 4)}[view]
+    angle, offset = {View.A4C: (30.0, -13), View.A5C: (30.0, -12), View.A2C: (90.0, 0), View.A3C: (150.0, 4)}[view]
+    if view is View.A2C:  # turned away from a dilated right ventricle
+        angle += 50 * max(0.0, operator.patient.rv_size - 1.05)
     right = short_axis_direction(angle + operator.spread(5))
     out_of_plane = np.cross(right, _APEX)
     above_apex = operator.length + operator.patient.apical_wall_mm + operator.between(11, 20)
@@ -106,6 +108,8 @@ def _apical(operator: _Operator, view: View) -> _Aim:
     if view is View.A5C:  # tilted forwards, through the aortic root
         target = _APEX * -14.0 + right * (offset + 2 + operator.spread(4)) + anterior * (13.5 + operator.spread(2.0))
         position = position - anterior * 3
+    if view is View.A2C:  # on the far side of the axis from the aortic root
+        target = target + out_of_plane * 4.0
     if view is View.A4C:  # just behind the aortic root
         target = target + anterior * (-5.5 + operator.spread(1.5))
     depth = operator.between(1.0, 1.18) * (operator.length + 76)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,9 +63,7 @@ def wall_positions(heart: Heart, pose: Pose, phase: float, shift_mm: Vector) -> 
 def measure_walls(positions: Mapping[WallPoint, Vector], converter: ScanConverter) -> WallTruth:
     """Pixels and lengths of the end points."""
     ordered = [positions[name] for name in WallPoint]
-    septum, cavity, posterior = (
-        float(np.linalg.norm(after - before)) for before, after in zip(ordered, ordered[1:], strict=False)
-    )
+    septum, cavity, posterior = (float(np.linalg.norm(after - before)) for before, after in pairwise(ordered))
     points = {name: converter.pixel_of(position) for name, position in positions.items()}
     return WallTruth(points_xy=points, ivsd_mm=septum, lvidd_mm=cavity, lvpwd_mm=posterior)
 

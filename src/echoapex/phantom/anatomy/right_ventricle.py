@@ -35,7 +35,9 @@ class RightVentricle:
         patient = ventricle.patient
         self._lv_radius_mm = ventricle.equatorial_radius_mm
         self._length_mm = ventricle.length_mm
-        self._extent_mm = (self._lv_radius_mm + patient.septum_mm * 0.5 + 14.5) * patient.rv_size
+        reach = self._lv_radius_mm + patient.septum_mm * 0.5 + 14.5
+        # a dilated RV bulges outwards more than it grows around the LV
+        self._outward_extent_mm, self._sideways_extent_mm = reach * patient.rv_size, reach * 0.95 * patient.rv_size**0.5
         self._strength = min(1.2, patient.ejection_fraction_percent / 60 + 0.25)
         size = patient.rv_size
         arc = vessels.root_radius_mm * 1.35 + 15  # the tract winds around the aortic root
@@ -72,8 +74,8 @@ class RightVentricle:
         centre = self._lv_radius_mm * (0.92 - 0.62 * np.clip(z * (1 / self._length_mm), 0, 1))
         to_apex = np.maximum((z - _BASE_MM) * (1 / (0.90 * self._length_mm - _BASE_MM)), 0)
         to_base = np.maximum((_BASE_MM - z) * (1 / 30.0), 0)
-        extent_outwards = self._extent_mm * (1 - 0.23 * contraction * self._strength)
-        extent_sideways = self._extent_mm * 0.95 * (1 - 0.13 * contraction)
+        extent_outwards = self._outward_extent_mm * (1 - 0.23 * contraction * self._strength)
+        extent_sideways = self._sideways_extent_mm * (1 - 0.13 * contraction)
         outwards = (outwards - centre) * (1 / extent_outwards)
         sideways *= 1 / extent_sideways
         norm = np.sqrt(outwards * outwards + sideways * sideways + to_apex * to_apex + to_base * to_base)

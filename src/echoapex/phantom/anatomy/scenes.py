@@ -107,7 +107,7 @@ class SubcostalVein:
 
     def distances(self, points: Points, phase: float) -> SceneDistances:
         """Signed distances at the sample points."""
-        x, y, z = points
+        x, y = points[:2]
         cycle, patient, shift = self._cycle.at(phase), self._patient, self._shift
         level = 6 * shift[1]
         vein = smooth_minimum(self._vena_cava(points, phase), self._hepatic_vein(points), 4.0)
