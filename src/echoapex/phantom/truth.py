@@ -46,7 +46,7 @@ def is_held_out(seed: int) -> bool:
     return seed >= FIRST_HELD_OUT_SEED
 
 
-class WallTruth(Config):
+class ClipWalls(Config):
     """The four wall end points on the ED frame of a PLAX clip, and what lies between them."""
 
     frame: int
@@ -83,7 +83,7 @@ class ClipTruth(Config):
     sector_polygon_xy: tuple[tuple[float, float], ...]
     label_file: str = Field(description="npz of label maps, relative to the study folder")
     label_frames: tuple[int, ...]
-    walls: WallTruth | None = None
+    walls: ClipWalls | None = None
 
     @property
     def spacing(self) -> Spacing:
