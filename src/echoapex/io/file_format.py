@@ -1,0 +1,141 @@
+"""What a file is, told from its first bytes; names lie."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Literal
+
+HEAD_BYTES = 4096
+"""How much of a file is needed to tell its format."""
+
+
+class FileFormat(StrEnum):
+    """A format that is recognised; not all of them hold clips."""
+
+    DICOM = "dicom"
+    AVI = "avi"
+    MP4 = "mp4"
+    MATROSKA = "matroska"
+    GIF = "gif"
+    PNG = "png"
+    JPEG = "jpeg"
+    NIFTI = "nifti"
+    NIFTI_GZ = "nifti_gz"
+    META_IMAGE = "meta_image"
+    ZIP = "zip"
+
+
+VIDEO_FORMATS = frozenset({FileFormat.AVI, FileFormat.MP4, FileFormat.MATROSKA, FileFormat.GIF})
+IMAGE_FORMATS = frozenset({FileFormat.PNG, FileFormat.JPEG})
+VOLUME_FORMATS = frozenset({FileFormat.NIFTI, FileFormat.NIFTI_GZ, FileFormat.META_IMAGE})
+
+FORMAT_OF_SUFFIX: dict[str, FileFormat] = {
+    ".dcm": FileFormat.DICOM,
+    ".dicom": FileFormat.DICOM,
+    ".avi": FileFormat.AVI,
+    ".mp4": FileFormat.MP4,
+    ".m4v": FileFormat.MP4,
+    ".mov": FileFormat.MP4,
+    ".mkv": FileFormat.MATROSKA,
+    ".webm": FileFormat.MATROSKA,
+    ".gif": FileFormat.GIF,
+    ".png": FileFormat.PNG,
+    ".jpg": FileFormat.JPEG,
+    ".jpeg": FileFormat.JPEG,
+    ".nii": FileFormat.NIFTI,
+    ".nii.gz": FileFormat.NIFTI_GZ,
+    ".mhd": FileFormat.META_IMAGE,
+    ".mha": FileFormat.META_IMAGE,
+    ".zip": FileFormat.ZIP,
+}
+"""The format that a name promises; no other suffix promises anything."""
+
+_GZIP = b"\x1f\x8b"
+_DICOM_VALUE_REPRESENTATION = re.compile(rb"[A-Z]{2}")
+_ISO_MEDIA_BOXES = (b"ftyp", b"moov", b"mdat", b"wide")
+
+
+def suffix_of(name: str) -> str:
+    """The lower-case suffix of a file name, with ``.nii.gz`` kept whole; empty when there is none.
+
+    >>> suffix_of("patient0001_4CH_ED.nii.GZ"), suffix_of("IM_0001"), suffix_of("1.2.840.113")
+    ('.nii.gz', '', '.113')
+    """
+    name = name.lower()
+    if name.endswith(".nii.gz"):
+        return ".nii.gz"
+    stem, dot, suffix = name.rpartition(".")
+    return f".{suffix}" if dot and stem else ""
+
+
+def recognise(head: bytes) -> FileFormat | None:
+    """The format of a file that starts with ``head`` (the first ``HEAD_BYTES`` bytes), or None."""
+    for format_, matches in _SIGNATURES.items():
+        if matches(head):
+            return format_
+    return None
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file that starts so is plain text: no control characters but white space, and mostly ASCII."""
+    if not head or any(byte < 9 or 13 < byte < 32 for byte in head):
+        return False
+    return sum(byte < 127 for byte in head) > 0.9 * len(head)
+
+
+def _is_dicom(head: bytes) -> bool:
+    return head[128:132] == b"DICM" or _is_bare_data_set(head)
+
+
+def _is_bare_data_set(head: bytes) -> bool:
+    """A data set without preamble (PS3.10 before 1993, and some exports): it starts with group 0002 or 0008."""
+    if len(head) < 16:
+        return False
+    orders: tuple[Literal["little", "big"], ...] = ("little", "big")
+    for order in orders:
+        group = int.from_bytes(head[0:2], order)
+        element = int.from_bytes(head[2:4], order)
+        if group not in (0x0002, 0x0008) or element > 0x0070:
+            continue
+        if _DICOM_VALUE_REPRESENTATION.fullmatch(head[4:6]):
+            return True
+        if order == "little" and int.from_bytes(head[4:8], "little") <= 1024:
+            return True
+    return False
+
+
+def _is_nifti(head: bytes) -> bool:
+    first = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
+    version_1 = 348 in first and head[344:347] in (b"n+1", b"ni1")
+    return version_1 or (540 in first and head[4:7] in (b"n+2", b"ni2"))
+
+
+def _is_nifti_gz(head: bytes) -> bool:
+    if not head.startswith(_GZIP):
+        return False
+    try:
+        return _is_nifti(zlib.decompressobj(wbits=31).decompress(head, 1024))
+    except zlib.error:
+        return False
+
+
+def _is_meta_image(head: bytes) -> bool:
+    return re.search(rb"(?m)^\s*NDims\s*=\s*\d", head) is not None and b"ElementDataFile" in head
+
+
+_SIGNATURES: dict[FileFormat, Callable[[bytes], bool]] = {
+    FileFormat.DICOM: _is_dicom,
+    FileFormat.PNG: lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
+    FileFormat.JPEG: lambda head: head.startswith(b"\xff\xd8\xff"),
+    FileFormat.GIF: lambda head: head[:6] in (b"GIF87a", b"GIF89a"),
+    FileFormat.AVI: lambda head: head.startswith(b"RIFF") and head[8:12] in (b"AVI ", b"AVIX"),
+    FileFormat.MP4: lambda head: head[4:8] in _ISO_MEDIA_BOXES,
+    FileFormat.MATROSKA: lambda head: head.startswith(b"\x1a\x45\xdf\xa3"),
+    FileFormat.NIFTI_GZ: _is_nifti_gz,
+    FileFormat.NIFTI: _is_nifti,
+    FileFormat.META_IMAGE: _is_meta_image,
+    FileFormat.ZIP: lambda head: head[:4] in (b"PK\x03\x04", b"PK\x05\x06"),
+}

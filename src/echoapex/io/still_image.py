@@ -1,0 +1,185 @@
+"""Still images (PNG, JPEG), and folders of numbered images that are the frames of one clip.
+
+Neither carries a calibration or frame times: a folder's frames are set at a nominal rate and its times are marked as
+unknown, so that no rate-dependent value is given without a flag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from echoapex.domain import ClipHeader
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.dicom_values import clean_errors
+from echoapex.io.frame_times import NOMINAL_RATE_HZ
+from echoapex.io.plain_file import CLIP_ID_DIGITS, content_of_pixels, file_digest
+
+NO_CALIBRATION = "still images carry no calibration"
+
+_NUMBERED = re.compile(r"(?P<prefix>\D*)(?P<number>\d+)\.(?P<suffix>png|jpe?g)", re.IGNORECASE)
+_DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
+_COLOUR_SAMPLE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """One still image, or a numbered series of them as one clip."""
+
+    paths: tuple[Path, ...]
+    display_name: str
+    header: ClipHeader
+    limits: ReadLimits
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
+        """Decode one image after the other.
+
+        Raises:
+            ReadError: an image is damaged or no longer of the size of the first.
+        """
+        for path in self.paths:
+            yield _read_image(path, self._name_of(path), self.limits, self.header.size)
+
+    def _name_of(self, path: Path) -> str:
+        return self.display_name if len(self.paths) == 1 else f"{self.display_name}/{path.name}"
+
+
+def open_image(path: Path, *, display_name: str | None = None, limits: ReadLimits | None = None) -> ImageSource:
+    """Open one PNG or JPEG image as a clip of one frame.
+
+    Raises:
+        ReadError: the image is empty, damaged, or larger than the limits (told from its header, before decoding).
+    """
+    name, limits = display_name or path.name, limits or ReadLimits()
+    digest = file_digest(path, name)
+    size, is_deep = _read_image_header(path, name, limits)
+    source = ImageSource((path,), name, _header(digest, size, 1, is_deep), limits)
+    return _with_content(source)
+
+
+def open_image_series(
+    paths: Sequence[Path], *, display_name: str | None = None, limits: ReadLimits | None = None
+) -> ImageSource:
+    """Open numbered images as one clip, in the order of their numbers.
+
+    Raises:
+        ReadError: there is none, an image is damaged or too large, or the images differ in size.
+    """
+    limits = limits or ReadLimits()
+    ordered = sorted(paths, key=lambda path: frame_number(path.name))
+    name = display_name or (ordered[0].parent.name if ordered else "images")
+    if not ordered:
+        raise ReadError(name, "holds no image", "give a folder of numbered PNG or JPEG images")
+    limits.check_frames((1, 1), len(ordered), name)
+    digest = hashlib.sha256("".join(file_digest(path, f"{name}/{path.name}") for path in ordered).encode()).hexdigest()
+    headers = [_read_image_header(path, f"{name}/{path.name}", limits) for path in ordered]
+    sizes = sorted({size for size, _ in headers})
+    if len(sizes) > 1:
+        listed = " and ".join(f"{width} x {height}" for height, width in sizes[:2])
+        raise ReadError(
+            name, f"its numbered images differ in size ({listed})", "put each clip into a folder of its own"
+        )
+    is_deep = any(deep for _, deep in headers)
+    return _with_content(ImageSource(tuple(ordered), name, _header(digest, sizes[0], len(ordered), is_deep), limits))
+
+
+def frame_number(name: str) -> int:
+    """The number in a file name such as ``012.jpg`` or ``frame_12.png``; -1 when it has not exactly this form.
+
+    >>> frame_number("frame_012.png"), frame_number("apical.png"), frame_number("2020-01-02.png")
+    (12, -1, -1)
+    """
+    match = _NUMBERED.fullmatch(name)
+    return int(match["number"]) if match else -1
+
+
+def is_numbered_series(names: Sequence[str]) -> bool:
+    """Whether file names are those of one numbered series: at least two, one prefix, one suffix, no number twice.
+
+    >>> is_numbered_series(["000.jpg", "001.jpg"]), is_numbered_series(["a1.png", "b2.png"])
+    (True, False)
+    """
+    matches = [_NUMBERED.fullmatch(PurePath(name).name) for name in names]
+    found = [match for match in matches if match]
+    if len(found) < 2 or len(found) < len(matches):
+        return False
+    forms = {(match["prefix"].lower(), match["suffix"].lower()) for match in found}
+    return len(forms) == 1 and len({int(match["number"]) for match in found}) == len(found)
+
+
+def _header(digest: str, size: tuple[int, int], frame_count: int, is_deep: bool) -> ClipHeader:
+    return ClipHeader(
+        clip_id=digest[:CLIP_ID_DIGITS],
+        size=size,
+        frame_times_s=tuple(index / NOMINAL_RATE_HZ for index in range(frame_count)),
+        frame_times_known=frame_count == 1,
+        spacing_reason=NO_CALIBRATION,
+        flags=(ReadFlag.RESCALED_TO_8_BIT,) if is_deep else (),
+        source={"format": "image" if frame_count == 1 else "image series", "sha256": digest},
+    )
+
+
+def _with_content(source: ImageSource) -> ImageSource:
+    """The same source with its content told from a few frames spread over it."""
+    chosen = np.unique(np.linspace(0, len(source.paths) - 1, _COLOUR_SAMPLE).round().astype(int))
+    few = ImageSource(tuple(source.paths[k] for k in chosen), source.display_name, source.header, source.limits)
+    content = content_of_pixels(list(few.frames()))
+    return replace(
+        source,
+        header=replace(
+            source.header,
+            content=content.kind,
+            content_reason=content.reason,
+            colour_box_xyxy=content.colour_box_xyxy,
+        ),
+    )
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[Image.Image]:
+    """An image whose header is read and whose pixels are not; Pillow's own bomb limit gives way to ours."""
+    with clean_errors(name, "is a damaged image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(path, formats=("PNG", "JPEG"))
+        except Image.DecompressionBombError:
+            raise ReadError(name, "claims more pixels than the limit", "check that the file is whole") from None
+        with image:
+            yield image
+
+
+def _read_image_header(path: Path, name: str, limits: ReadLimits) -> tuple[tuple[int, int], bool]:
+    """Size, and whether the samples are deeper than 8 bit."""
+    with _opened(path, name) as image:
+        size = (image.height, image.width)
+        limits.check_frames(size, 1, name)
+        return size, image.mode in _DEEP_MODES
+
+
+def _read_image(
+    path: Path, name: str, limits: ReadLimits, size: tuple[int, int]
+) -> UInt8[np.ndarray, "height width *channels"]:
+    with _opened(path, name) as image:
+        if (image.height, image.width) != size:
+            raise ReadError(name, "changed its size while it was read", "read it again when it is complete")
+        limits.check_frames(size, 1, name)
+        if image.mode in _DEEP_MODES:
+            return _to_8_bit(np.asarray(image, np.float64))
+        mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+        return np.array(image.convert(mode), np.uint8)
+
+
+def _to_8_bit(samples: np.ndarray) -> UInt8[np.ndarray, "height width"]:
+    """Deep samples by full scale: 10, 12 or 16 bit, whichever holds the largest."""
+    largest = float(samples.max(initial=0.0))
+    full_scale = next((2.0**bits - 1 for bits in (8, 10, 12, 16) if largest < 2**bits), max(1.0, largest))
+    return np.clip(np.rint(samples * (255.0 / full_scale)), 0, 255).astype(np.uint8)

@@ -1,0 +1,197 @@
+"""Clips from NIfTI (.nii, .nii.gz) and MetaImage files, as CAMUS and other public sets are distributed.
+
+Both store x first: arrays are transposed to (row, column). A third axis counts frames; a real third dimension of space
+(a 3D acquisition) is refused, since a stack of slices is no clip. Spacing is taken only where its unit is known.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from jaxtyping import Num, UInt8
+
+from echoapex.domain import ClipHeader, Spacing
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.dicom_values import clean_errors
+from echoapex.io.file_format import HEAD_BYTES, FileFormat, recognise
+from echoapex.io.frame_times import NOMINAL_RATE_HZ
+from echoapex.io.meta_image import read_meta_image_header, read_meta_image_samples
+from echoapex.io.plain_file import CLIP_ID_DIGITS, file_digest
+
+MOST_SAMPLES = 2**28
+"""Volumes are read whole; one of more samples (268 million) is refused."""
+
+_MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
+_SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """The samples of a volume file as frames.
+
+    Attributes:
+        frames: ``(frames, rows, columns)``, in the file's own numbers (label maps keep their labels).
+        spacing: size of a pixel; None when the file does not say it credibly, and then ``spacing_reason`` says why.
+        frame_step_s: time between frames; None when unknown.
+    """
+
+    frames: Num[np.ndarray, "frames height width"]
+    spacing: Spacing | None
+    spacing_reason: str
+    frame_step_s: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSource:
+    """A clip in a volume file, kept in memory as 8-bit frames."""
+
+    header: ClipHeader
+    pixels: UInt8[np.ndarray, "frames height width"]
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "height width"]]:
+        """The frames, from the first."""
+        return iter(self.pixels)
+
+
+def read_volume(path: Path, *, display_name: str | None = None, limits: ReadLimits | None = None) -> Volume:
+    """Read a NIfTI or MetaImage file of a 2D image or a series of them.
+
+    Raises:
+        ReadError: the file is neither, is damaged, is a 3D volume over time, or is larger than the limits.
+    """
+    name, limits = display_name or path.name, limits or ReadLimits()
+    with clean_errors(name, "cannot be read"), path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    if not head:
+        raise ReadError(name, "is empty", "copy or export the file again")
+    kind = recognise(head)
+    if kind in (FileFormat.NIFTI, FileFormat.NIFTI_GZ):
+        return _read_nifti(path, name, limits, is_gzip=kind is FileFormat.NIFTI_GZ)
+    if kind is FileFormat.META_IMAGE:
+        return _read_meta_image(path, name, limits)
+    raise ReadError(name, "is neither a NIfTI nor a MetaImage file", "give a .nii, .nii.gz, .mhd or .mha file")
+
+
+def open_volume(path: Path, *, display_name: str | None = None, limits: ReadLimits | None = None) -> VolumeSource:
+    """Open a volume file as a clip; samples beyond 8-bit whole numbers are scaled linearly to 0..255 with a flag.
+
+    Raises:
+        ReadError: as ``read_volume``.
+    """
+    name = display_name or path.name
+    digest = file_digest(path, name)
+    volume = read_volume(path, display_name=name, limits=limits)
+    pixels, is_rescaled = _to_8_bit(volume.frames)
+    step_s = volume.frame_step_s or 1 / NOMINAL_RATE_HZ
+    header = ClipHeader(
+        clip_id=digest[:CLIP_ID_DIGITS],
+        size=(pixels.shape[1], pixels.shape[2]),
+        frame_times_s=tuple(index * step_s for index in range(len(pixels))),
+        frame_times_known=volume.frame_step_s is not None or len(pixels) == 1,
+        spacing=volume.spacing,
+        spacing_reason=volume.spacing_reason,
+        flags=(ReadFlag.RESCALED_TO_8_BIT,) if is_rescaled else (),
+        source={"format": "volume", "sha256": digest},
+    )
+    return VolumeSource(header, pixels)
+
+
+def _read_nifti(path: Path, name: str, limits: ReadLimits, is_gzip: bool) -> Volume:
+    with clean_errors(name, "is a damaged NIfTI file"), path.open("rb") as raw:
+        # nibabel goes by the file's name otherwise, and names lie
+        stream: Any = gzip.GzipFile(fileobj=raw, mode="rb") if is_gzip else raw
+        is_second_version = stream.read(7)[4:] in (b"n+2", b"ni2")
+        stream.seek(0)
+        image: Any = (nibabel.Nifti2Image if is_second_version else nibabel.Nifti1Image).from_stream(stream)
+        shape = tuple(int(extent) for extent in image.shape)
+        _check_size(_frame_shape(shape, name), limits, name)
+        samples = _scaled_samples(image)
+        zooms = tuple(float(zoom) for zoom in image.header.get_zooms())
+        space_unit, time_unit = image.header.get_xyzt_units()
+    spacing, reason = _spacing(zooms[:2], _MM_PER_UNIT.get(str(space_unit)))
+    step_s = zooms[3] * _SECONDS_PER_UNIT[str(time_unit)] if len(zooms) > 3 and time_unit in _SECONDS_PER_UNIT else 0.0
+    return Volume(_to_frames(samples, name), spacing, reason, step_s if 5e-4 <= step_s <= 2.0 else None)
+
+
+def _read_meta_image(path: Path, name: str, limits: ReadLimits) -> Volume:
+    header = read_meta_image_header(path, name)
+    _check_size(_frame_shape(header.shape, name), limits, name)
+    spacing, reason = _spacing(header.spacing_mm[:2], 1.0)
+    return Volume(_to_frames(read_meta_image_samples(header, name), name), spacing, reason)
+
+
+def _scaled_samples(image: Any) -> np.ndarray:
+    """Samples with slope and intercept applied; unscaled ones keep their type."""
+    proxy = image.dataobj
+    is_scaled = (proxy.slope, proxy.inter) != (1.0, 0.0)
+    return np.asarray(proxy.get_scaled(np.float32) if is_scaled else proxy.get_unscaled())
+
+
+def _frame_shape(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
+    """(frames, height, width) of samples stored x first.
+
+    Raises:
+        ReadError: the samples are no image, or a 3D volume over time.
+    """
+    extents = [*shape]
+    while len(extents) > 2 and extents[-1] == 1:
+        extents.pop()
+    if len(extents) == 4 and extents[2] == 1:
+        extents.pop(2)
+    if len(extents) > 3:
+        raise ReadError(name, "is a 3D volume over time, not a 2D clip", "export the 2D views as clips of their own")
+    if len(extents) < 2:
+        raise ReadError(name, "holds no image", "give a 2D image or clip")
+    return (extents[2] if len(extents) == 3 else 1, extents[1], extents[0])
+
+
+def _check_size(frame_shape: tuple[int, int, int], limits: ReadLimits, name: str) -> None:
+    frames, height, width = frame_shape
+    limits.check_frames((height, width), frames, name)
+    if frames * height * width > MOST_SAMPLES:
+        raise ReadError(
+            name, f"claims more than {MOST_SAMPLES} samples", "check that the file is whole, or split the clip"
+        )
+
+
+def _to_frames(samples: np.ndarray, name: str) -> Num[np.ndarray, "frames height width"]:
+    frames, height, width = _frame_shape(samples.shape, name)
+    if samples.dtype.kind not in "uif":
+        raise ReadError(name, "holds samples that are no plain numbers", "export it as a grey image")
+    return np.ascontiguousarray(samples.reshape((width, height, frames)).transpose(2, 1, 0))
+
+
+def _spacing(zooms: tuple[float, ...], mm_per_unit: float | None) -> tuple[Spacing | None, str]:
+    """Spacing from the sample distances along x and y, or None with the reason."""
+    if len(zooms) < 2:
+        return None, "the header gives no spacing"
+    if mm_per_unit is None:
+        return None, "the header does not say the unit of its spacing"
+    column_mm, row_mm = (abs(zoom) * mm_per_unit for zoom in zooms)
+    if zooms[0] == zooms[1] == 1.0:
+        return None, "the header says exactly 1 mm, which tools write when they know no spacing"
+    if not (np.isfinite([row_mm, column_mm]).all() and min(row_mm, column_mm) > 0.005 and max(row_mm, column_mm) < 10):
+        return None, "the header gives a spacing that no echo image has"
+    return Spacing(row_mm=row_mm, column_mm=column_mm), ""
+
+
+def _to_8_bit(frames: Num[np.ndarray, "frames height width"]) -> tuple[UInt8[np.ndarray, "frames height width"], bool]:
+    """The frames as 8 bit, and whether they had to be rescaled; samples that are no finite numbers count as 0."""
+    if frames.dtype == np.uint8:
+        return frames, False
+    cleaned = (np.nan_to_num(np.asarray(frame, np.float32), posinf=0.0, neginf=0.0) for frame in frames)
+    ends = np.array([(frame.min(), frame.max()) for frame in cleaned])
+    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    is_8_bit = low >= 0 and high <= 255 and (high > 1 or frames.dtype.kind in "iu")
+    offset, scale = (0.0, 1.0) if is_8_bit else (low, 255.0 / max(high - low, 1e-30))
+    pixels = np.empty(frames.shape, np.uint8)
+    for index, frame in enumerate(frames):
+        finite = np.nan_to_num(np.asarray(frame, np.float32), posinf=0.0, neginf=0.0)
+        pixels[index] = np.clip(np.rint((finite - offset) * scale), 0, 255)
+    return pixels, not is_8_bit
