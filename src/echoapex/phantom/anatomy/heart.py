@@ -14,7 +14,7 @@ from echoapex.phantom.anatomy.valves import Valves
 from echoapex.phantom.anatomy.vessels_and_atria import AorticRoot, Atria, VesselsAndAtria, least
 from echoapex.phantom.motion import CardiacCycle
 from echoapex.phantom.patient import Patient
-from echoapex.phantom.shapes import Field, Points
+from echoapex.phantom.shapes import Field, Points, union
 from echoapex.vocabulary import Structure
 
 _HIDDEN_BEYOND_MM = 9.0
@@ -125,20 +125,21 @@ class Heart:
     def labels(self, points: Points, phase: float) -> np.ndarray:
         """``Structure`` value at every point, uint8; 0 where there is none.
 
-        The papillary muscles belong to the cavity (ASE 2015). The RV wall, the pulmonary artery beyond the outflow tract
-        and the veins have no structure and are 0.
+        The papillary muscles belong to the cavity (ASE 2015), and the outflow tract up to the pulmonary valve to the right
+        ventricle. The RV wall, the pulmonary artery and the veins have no structure and are 0.
         """
         chambers = self.chambers(points, phase)
         lv, rv, atria = chambers.lv, chambers.rv, chambers.atria
         labels = np.zeros(points[0].shape, np.uint8)
         labels[lv.wall < 0] = Structure.LV_MYOCARDIUM
+        labels[lv.cavity_open < 0] = 0  # no muscle across the valves
         for vein in (atria.superior_vein, atria.inferior_vein):
             if vein is not None:
                 labels[vein < 0] = 0
         labels[atria.right < 0] = Structure.RIGHT_ATRIUM
         labels[atria.left < 0] = Structure.LEFT_ATRIUM
-        labels[rv.cavity < 0] = Structure.RIGHT_VENTRICLE
-        labels[rv.outflow < 0] = 0
+        labels[union(rv.cavity, rv.outflow) < 0] = Structure.RIGHT_VENTRICLE
+        labels[rv.pulmonary_artery < 0] = 0
         labels[chambers.root.lumen < 0] = Structure.AORTIC_ROOT
         labels[lv.cavity < 0] = Structure.LV_CAVITY
         return labels

@@ -9,7 +9,7 @@ import numpy as np
 from echoapex.phantom.anatomy.heart_frame import HeartPoints, aortic_to_heart
 from echoapex.phantom.anatomy.left_ventricle import BeatState, LeftVentricle, LeftVentricleSurfaces
 from echoapex.phantom.anatomy.vessels_and_atria import AorticRoot, VesselsAndAtria
-from echoapex.phantom.shapes import Field, capsule, intersection, smooth_minimum, union
+from echoapex.phantom.shapes import Field, capsule, intersection, smooth_minimum, union, unit
 
 CRESCENT_ANGLE_DEG = 194.0
 WALL_MM = 3.8
@@ -26,6 +26,9 @@ class RightVentricleSurfaces:
     outer: Field
     """Cavity, outflow tract and pulmonary artery before their neighbours are cut away."""
     outflow: Field
+    """Outflow tract and pulmonary artery."""
+    pulmonary_artery: Field
+    """What lies beyond the pulmonary valve; the tract before it belongs to the right ventricle."""
 
 
 class RightVentricle:
@@ -46,6 +49,7 @@ class RightVentricle:
         infundibulum = aortic_to_heart(root + arc * 0.93, -4, -4)
         valve = aortic_to_heart(root + arc * 0.62, 22, -14)
         bifurcation = aortic_to_heart(root - 12, 27, -30)
+        self._pulmonary_valve, self._artery_direction = valve, unit(np.subtract(bifurcation, valve))
         self._tract = (
             (inflow, infundibulum, 15 * size, 12.5 * size),
             (infundibulum, valve, 12.5 * size, 10.5),
@@ -60,11 +64,23 @@ class RightVentricle:
         body = np.maximum(self._body(points, state), 4.0 - points.z)
         cavity = smooth_minimum(body, union(lower, upper), 5.0)
         beside_septum, beside_aorta = _TO_SEPTUM_MM - ventricle.wall, _TO_AORTA_MM - root.lumen
+        outflow = intersection(union(upper, artery), beside_aorta, beside_septum)
         return RightVentricleSurfaces(
             cavity=intersection(cavity, beside_septum, beside_aorta),
             outer=union(cavity, artery),
-            outflow=intersection(union(upper, artery), beside_aorta, beside_septum),
+            outflow=outflow,
+            pulmonary_artery=np.maximum(outflow, self._before_valve(points)),
         )
+
+    def _before_valve(self, points: HeartPoints) -> Field:
+        """Distance ahead of the plane of the pulmonary valve."""
+        x, y, z = (
+            (coordinate - at) * float(along)
+            for coordinate, at, along in zip(
+                points.material, self._pulmonary_valve, self._artery_direction, strict=True
+            )
+        )
+        return -(x + y + z)
 
     def _body(self, points: HeartPoints, state: BeatState) -> Field:
         """An ellipsoid whose centre nears the LV axis towards the apex."""
