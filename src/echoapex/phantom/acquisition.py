@@ -60,7 +60,7 @@ class BeamFormer:
         power = received.real**2 + received.imag**2
         decibels = _DECIBELS_PER_NEPER_OF_POWER * np.log(power + 1e-8)
         darkest = _BRIGHTEST_DB - imaging.dynamic_range_db
-        level = (decibels + (imaging.gain_db - darkest)) * (1 / imaging.dynamic_range_db)
+        level: Field = (decibels + (imaging.gain_db - darkest)) * (1 / imaging.dynamic_range_db)
         np.clip(level, 0, 1, out=level)
         if imaging.smoothing_px > 0:
             level = gaussian_filter(level, (imaging.smoothing_px * 0.9, imaging.smoothing_px), truncate=2.5)
@@ -69,5 +69,6 @@ class BeamFormer:
     def _haze(self, amplitude: Field) -> Field:
         """Side lobes: the echo of a neighbourhood, smeared across the beams."""
         samples, beams = self._grid.size
-        smeared = uniform_filter1d(amplitude, max(5, int(33 * beams / 128)) | 1, axis=1, mode="nearest")
-        return uniform_filter1d(smeared, max(3, int(9 * samples / 352)) | 1, axis=0, mode="nearest")
+        across = uniform_filter1d(amplitude, max(5, int(33 * beams / 128)) | 1, axis=1, mode="nearest")
+        haze: Field = uniform_filter1d(across, max(3, int(9 * samples / 352)) | 1, axis=0, mode="nearest")
+        return haze

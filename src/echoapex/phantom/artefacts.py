@@ -52,7 +52,8 @@ def _attenuation(imaging: Imaging, grid: PolarGrid, ranges: np.ndarray, rng: np.
     gain = (dropout + edges)[None] * np.clip(ranges / 40, 0.3, 1)
     gain = gain + imaging.depth_gain_db * (ranges - 80) / 100
     depth = grid.pose.depth_mm
-    return gain - imaging.dropout * 6 * np.clip((ranges - 0.75 * depth) / (0.25 * depth), 0, 1)
+    result: np.ndarray = gain - imaging.dropout * 6 * np.clip((ranges - 0.75 * depth) / (0.25 * depth), 0, 1)
+    return result
 
 
 def _shadows(view: View, imaging: Imaging, grid: PolarGrid, ranges: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -110,7 +110,8 @@ class HeartEcho:
         They are drawn on the cavity's side of the labelled border, where ASE 2015 traces the compact wall.
         """
         level = np.clip(chambers.points.material_z * (1 / self._heart.ventricle.length_mm), 0, 1)
-        return 0.45 * texture + _TRABECULAR_MM * np.maximum(texture, 0) * level
+        result: Field = 0.45 * texture + _TRABECULAR_MM * np.maximum(texture, 0) * level
+        return result
 
     @staticmethod
     def _lumen(chambers: HeartChambers, details: HeartDetails) -> Field:
@@ -231,4 +232,5 @@ def _incidence(distance: Field, sample_mm: float) -> Field:
     change[0] = change[1]
     change *= 1 / sample_mm
     np.abs(change, out=change)
-    return np.minimum(change, 1, out=change)
+    np.minimum(change, 1, out=change)
+    return change

@@ -17,6 +17,7 @@ Field: TypeAlias = Float[np.ndarray, "..."]
 Points: TypeAlias = tuple[Field, Field, Field]
 """Coordinates of the sample points."""
 Vector: TypeAlias = Float[np.ndarray, "3"]
+"""A position or direction (3,)."""
 
 FAR_MM = 30.0
 """Distance written where a thin structure does not exist."""
@@ -32,7 +33,8 @@ def segment_distance(
     np.clip(fraction, 0, 1, out=fraction)
     from_start_u -= fraction * along_u
     from_start_z -= fraction * along_z
-    return np.sqrt(from_start_u * from_start_u + from_start_z * from_start_z)
+    result: Field = np.sqrt(from_start_u * from_start_u + from_start_z * from_start_z)
+    return result
 
 
 def capsule(
@@ -64,13 +66,15 @@ def ellipsoid(points: Points, centre: Sequence[float], radii: Sequence[float]) -
         axis *= 1.0 / float(r)
     slope = np.sqrt(scaled[0] * scaled[0] + scaled[1] * scaled[1] + scaled[2] * scaled[2])
     slope += 1e-6
-    return norm * (norm - 1) / slope
+    result: Field = norm * (norm - 1) / slope
+    return result
 
 
 def smooth_minimum(a: Field, b: Field, radius_mm: float) -> Field:
     """Union of two solids with a fillet of about ``radius_mm`` (polynomial smooth minimum)."""
     blend = np.clip(0.5 + (0.5 / radius_mm) * (b - a), 0, 1)
-    return b + (a - b) * blend - radius_mm * blend * (1 - blend)
+    result: Field = b + (a - b) * blend - radius_mm * blend * (1 - blend)
+    return result
 
 
 def intersection(*solids: Field) -> Field:

@@ -120,7 +120,7 @@ class TissueSpeckle:
         y = tissue[1] * (1 / _CELL_MM) + self._offset[2]
         slices = (tissue[2] * (1 / _CELL_OUT_OF_PLANE_MM) + self._offset[0]).astype(np.int32) & 15
         lattice = self._lattices.scatterers
-        result = lattice[((x.astype(np.int32) & 127) << 11) | ((y.astype(np.int32) & 127) << 4) | slices]
+        result: np.ndarray = lattice[((x.astype(np.int32) & 127) << 11) | ((y.astype(np.int32) & 127) << 4) | slices]
         between_x = ((x[:, :-1] + x[:, 1:]) * 0.5).astype(np.int32) & 127
         between_y = ((y[:, :-1] + y[:, 1:]) * 0.5).astype(np.int32) & 127
         result[:, 1:] += lattice[(between_x << 11) | (between_y << 4) | slices[:, 1:]]
@@ -132,7 +132,8 @@ class TissueSpeckle:
         x = (tissue[0] * (1 / _TEXTURE_CELL_MM) + self._offset[0]).astype(np.int32) & 63
         y = (tissue[1] * (1 / _TEXTURE_CELL_MM) + self._offset[1]).astype(np.int32) & 63
         z = (tissue[2] * (1 / _TEXTURE_CELL_OUT_OF_PLANE_MM) + self._offset[2]).astype(np.int32) & 31
-        return self._lattices.texture[(x << 11) | (y << 5) | z]
+        result: Field = self._lattices.texture[(x << 11) | (y << 5) | z]
+        return result
 
 
 def noise_field(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -148,4 +149,5 @@ def smooth_field(kind: str, shape: tuple[int, int], rng: np.random.Generator) ->
     mottle = shared_lattices().mottle[kind]
     rows = (np.arange(shape[0]) * 352 / shape[0]).astype(int) + int(rng.integers(1024))
     columns = (np.arange(shape[1]) * 144 / shape[1]).astype(int) + int(rng.integers(512))
-    return mottle[rows[:, None] % 1024, columns[None] % 512]
+    result: Field = mottle[rows[:, None] % 1024, columns[None] % 512]
+    return result

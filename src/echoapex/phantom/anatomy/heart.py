@@ -125,8 +125,8 @@ class Heart:
     def labels(self, points: Points, phase: float) -> np.ndarray:
         """``Structure`` value at every point, uint8; 0 where there is none.
 
-        The papillary muscles belong to the cavity (ASE 2015), and the outflow tract up to the pulmonary valve to the right
-        ventricle. The RV wall, the pulmonary artery and the veins have no structure and are 0.
+        The papillary muscles belong to the cavity (ASE 2015), and the outflow tract up to the pulmonary valve to the
+        right ventricle. The RV wall, the pulmonary artery and the veins have no structure and are 0.
         """
         chambers = self.chambers(points, phase)
         lv, rv, atria = chambers.lv, chambers.rv, chambers.atria

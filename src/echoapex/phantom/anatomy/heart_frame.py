@@ -1,7 +1,7 @@
 """The heart frame and the coordinates that every structure is written in.
 
-Origin at the centre of the LV base at end-diastole, in mm: +z to the apex, +x to the lateral wall (0 degrees), +y to the
-anterior wall (90 degrees); the septum lies at 180 degrees and the inferior wall at 270 (AHA convention).
+Origin at the centre of the LV base at end-diastole, in mm: +z to the apex, +x to the lateral wall (0 degrees), +y to
+the anterior wall (90 degrees); the septum lies at 180 degrees and the inferior wall at 270 (AHA convention).
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ class LeftVentricle:
         """Position around the mid wall, with the twist of the apex against the base undone."""
         mid_wall_radius = self.equatorial_radius_mm + self.patient.posterior_wall_mm * 0.5
         twist = -state.cycle.contraction * math.radians(self.patient.twist_deg)
-        angle = np.arctan2(points.y, points.x)
+        angle: Field = np.arctan2(points.y, points.x)
         angle -= twist * (np.clip(level, 0, 1) - 0.3)
         angle *= mid_wall_radius
         return angle
@@ -197,4 +197,5 @@ def _half_ellipsoid(radius: Field, below_equator: Field, radius_at_level: Field,
     along *= 1 / height
     slope = np.sqrt(across * across + along * along)
     slope += 1e-6
-    return norm * (norm - 1) / slope
+    result: Field = norm * (norm - 1) / slope
+    return result

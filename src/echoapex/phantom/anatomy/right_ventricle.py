@@ -95,4 +95,5 @@ class RightVentricle:
         outwards = (outwards - centre) * (1 / extent_outwards)
         sideways *= 1 / extent_sideways
         norm = np.sqrt(outwards * outwards + sideways * sideways + to_apex * to_apex + to_base * to_base)
-        return (norm - 1) * (0.93 * 0.5 * (extent_outwards + extent_sideways))
+        result: Field = (norm - 1) * (0.93 * 0.5 * (extent_outwards + extent_sideways))
+        return result

@@ -135,7 +135,8 @@ class SubcostalVein:
         axis = 74 + 6 * self._shift[1] + x * (-0.16 + 0.06 * self._shift[0])
         mouth = np.clip((x - 16) * 0.05, 0, 1)  # held open at the atrium
         radius = self._patient.ivc_mm * 0.5 * (collapse + (1 - collapse) * mouth + 0.15 * mouth)
-        return np.maximum(np.sqrt((y - axis) ** 2 + (z * 0.8) ** 2) - radius, x - 34)
+        result: Field = np.maximum(np.sqrt((y - axis) ** 2 + (z * 0.8) ** 2) - radius, x - 34)
+        return result
 
     def _hepatic_vein(self, points: Points) -> Field:
         shift = self._shift
