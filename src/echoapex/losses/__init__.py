@@ -1,1 +1,1 @@
-"""Room."""
+"""What training minimises: one function or one file per loss."""

@@ -1,0 +1,134 @@
+"""From prompt tokens and an embedded image to masks with a predicted quality.
+
+Source: Kirillov et al., "Segment anything", 2023: two-way transformer, hypernetwork and IoU head; the high-resolution
+skip follows Ke et al., "Segment anything in high quality", 2023.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from echoapex.models.decoders.image_stem import FineFeatures
+from echoapex.models.decoders.two_way import TwoWayTransformer
+
+
+class PromptTokens(NamedTuple):
+    """Prompts that share one look at an image: ``names`` each ask for a mask, ``points`` go with all of them."""
+
+    names: Float[Tensor, "groups masks width"]
+    names_mask: Bool[Tensor, "groups masks"]
+    points: Float[Tensor, "groups points width"]
+    points_mask: Bool[Tensor, "groups points"]
+
+
+class DoubleResolution(nn.Module):
+    """Doubles the resolution of a map in channels-last layout: each cell becomes two by two, by one matrix product."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(in_channels, 4 * out_channels)
+
+    def forward(self, cells: Float[Tensor, "maps height width channels"]) -> Float[Tensor, "maps height2 width2 out"]:
+        """The map at twice the height and width."""
+        maps, height, width, _ = cells.shape
+        quarters = self.expand(cells).reshape(maps, height, width, 2, 2, -1)
+        doubled: Tensor = quarters.permute(0, 1, 3, 2, 4, 5).reshape(maps, 2 * height, 2 * width, -1)
+        return doubled
+
+
+class FineUpscaling(nn.Module):
+    """Patch tokens to a feature map at half resolution, sharpened by what the image itself shows.
+
+    Args:
+        width: length of a patch token.
+        quarter_channels: channels at quarter resolution, in the image features and here.
+        half_channels: channels at half resolution, in the image features and here.
+    """
+
+    def __init__(self, width: int, quarter_channels: int, half_channels: int) -> None:
+        super().__init__()
+        self.to_eighth = DoubleResolution(width, 2 * quarter_channels)
+        self.eighth_norm = nn.LayerNorm(2 * quarter_channels)
+        self.to_quarter = DoubleResolution(2 * quarter_channels, quarter_channels)
+        self.quarter_norm = nn.GroupNorm(1, quarter_channels)
+        self.quarter_blend = nn.Conv2d(quarter_channels, quarter_channels, 3, padding=1)
+        self.to_half = nn.Conv2d(quarter_channels, 4 * half_channels, 1)
+        self.half_norm = nn.GroupNorm(1, half_channels)
+        self.half_blend = nn.Conv2d(half_channels, half_channels, 3, padding=1)
+
+    def forward(
+        self, patches: Float[Tensor, "groups patches width"], grid: tuple[int, int], fine: FineFeatures
+    ) -> Float[Tensor, "groups half_channels half_height half_width"]:
+        """Features at half resolution; several groups may belong to one image of ``fine``."""
+        gelu = nn.functional.gelu
+        cells = gelu(self.eighth_norm(self.to_eighth(patches.reshape(patches.shape[0], *grid, -1))))
+        quarter = self.to_quarter(cells).permute(0, 3, 1, 2)
+        if quarter.shape[2:] != fine.quarter.shape[2:]:  # patches of 14 pixels are not a power of two
+            quarter = nn.functional.interpolate(quarter, size=fine.quarter.shape[2:], mode="bilinear")
+        quarter = gelu(self.quarter_norm(_add_per_image(quarter, fine.quarter)))
+        quarter = quarter + gelu(self.quarter_blend(quarter))
+        half = nn.functional.pixel_shuffle(self.to_half(quarter), 2)
+        half = gelu(self.half_norm(_add_per_image(half, fine.half)))
+        blended: Tensor = half + gelu(self.half_blend(half))
+        return blended
+
+
+def _add_per_image(groups: Tensor, images: Tensor) -> Tensor:
+    """Add the map of an image to every group that belongs to it."""
+    by_image = groups.reshape(images.shape[0], -1, *images.shape[1:])
+    return (by_image + images[:, None]).flatten(0, 1)
+
+
+class MaskDecoder(nn.Module):
+    """Lets prompts and image exchange what they know, then reads out one mask and one predicted IoU per name.
+
+    Args:
+        transformer: the exchange.
+        upscaling: from patch tokens to fine features.
+        width: length of the tokens.
+        channels: channels of the fine features.
+    """
+
+    def __init__(self, transformer: TwoWayTransformer, upscaling: FineUpscaling, width: int, channels: int) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.upscaling = upscaling
+        self.mask_query = nn.Parameter(torch.zeros(width))
+        self.iou_query = nn.Parameter(torch.zeros(width))
+        # the mask of a prompt is a linear read-out of the fine features; this network writes its weights and bias
+        self.readout = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, channels + 1))
+        self.iou_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        nn.init.normal_(self.mask_query, std=0.5)
+        nn.init.normal_(self.iou_query, std=0.5)
+
+    def forward(
+        self,
+        prompts: PromptTokens,
+        image: Float[Tensor, "groups patches width"],
+        position: Float[Tensor, "patches width"],
+        grid: tuple[int, int],
+        fine: FineFeatures,
+    ) -> tuple[Float[Tensor, "groups masks half_height half_width"], Float[Tensor, "groups masks"]]:
+        """Mask logits at half resolution and predicted IoU (0 to 1) for every name of every group.
+
+        Args:
+            prompts: what is asked; padding is ignored.
+            image: patch tokens of the image of each group.
+            position: where the patches are.
+            grid: patches per column and row.
+            fine: features of the images; as many images as divide the groups, in the same order.
+        """
+        masks = prompts.names.shape[1]
+        queries = torch.cat((prompts.names + self.mask_query, prompts.names + self.iou_query, prompts.points), dim=1)
+        real = torch.cat((prompts.names_mask, prompts.names_mask, prompts.points_mask), dim=1)
+        answers, patches = self.transformer(queries, real, image, position)
+        features = self.upscaling(patches, grid, fine)
+        readout = self.readout(answers[:, :masks])
+        weights, bias = readout[..., :-1], readout[..., -1:]
+        logits = (weights @ features.flatten(2) + bias).reshape(*weights.shape[:2], *features.shape[2:])
+        iou = torch.sigmoid(self.iou_head(answers[:, masks : 2 * masks])[..., 0].float())
+        return logits, iou

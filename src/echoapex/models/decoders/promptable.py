@@ -1,0 +1,228 @@
+"""The promptable decoder: encode an image once, then ask for masks as often as one likes.
+
+A prompt is a structure's name, points, a box, an earlier mask, or any of these together. There are two ways to decode
+the prompts of an image:
+
+* **Jointly** (``joint=True``), the automatic pass: prompts are structure names only. All names go through the two-way
+  transformer together and the fine features are computed once, so that six structures cost hardly more than one. The
+  names see each other, which helps neighbours to agree on their border; the mask of a structure therefore depends a
+  little on which others are asked for. Names that fill up (``NO_STRUCTURE``) are seen by nobody and change nothing.
+* **Independently** (``joint=False``), the interactive way: every prompt has its own pass, with the prompts folded into
+  the batch. A mask depends on its own prompt only, never on what else is asked.
+
+A prompt with a single name is the same computation in both. Points and earlier masks belong to one prompt and are
+therefore refused in the joint way.
+
+Sources: Kirillov et al., "Segment anything", 2023; the structure name as a prompt follows the text prompts of the same
+paper, with the six words of our vocabulary in place of free text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from echoapex.config import Config
+from echoapex.models.decoders.image_stem import FineFeatures, ImageStem
+from echoapex.models.decoders.mask_decoder import FineUpscaling, MaskDecoder, PromptTokens
+from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PromptBatch, PromptError
+from echoapex.models.decoders.prompt_encoder import PromptEncoder
+from echoapex.models.decoders.two_way import TwoWayTransformer
+from echoapex.models.tokens import Tokens
+
+
+class PromptableConfig(Config):
+    """What a promptable decoder is made of.
+
+    ``width`` is that of the encoder's tokens, ``depths`` how many blocks of it are read, ``dim`` the length of a token
+    inside the decoder.
+    """
+
+    width: int = Field(default=192, ge=1)
+    depths: int = Field(default=4, ge=1)
+    dim: int = Field(default=128, ge=8, multiple_of=8)
+    transformer_depth: int = Field(default=2, ge=1)
+    heads: int = Field(default=4, ge=1)
+    hidden: int = Field(default=256, ge=1)
+    half_channels: int = Field(default=16, ge=1)
+    quarter_channels: int = Field(default=32, ge=1)
+    image_channels: int = Field(default=1, ge=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEmbedding:
+    """Images, encoded once for any number of prompts.
+
+    Attributes:
+        patches: what the encoder saw, row by row.
+        grid: patches per column and row.
+        fine: what the image itself shows at half and quarter resolution.
+        image_size: height and width of the images in pixels.
+    """
+
+    patches: Float[Tensor, "batch patches dim"]
+    grid: tuple[int, int]
+    fine: FineFeatures
+    image_size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPrediction:
+    """One mask per prompt.
+
+    Attributes:
+        logits: at half resolution; pixel ``i`` lies at input pixel ``2 i + 0.5``; positive is inside.
+        iou: the IoU with the truth that the decoder expects, 0 to 1.
+    """
+
+    logits: Float[Tensor, "batch prompts half_height half_width"]
+    iou: Float[Tensor, "batch prompts"]
+
+
+class ImageNeck(nn.Module):
+    """Tokens of several depths, side by side, to one token of the decoder per patch.
+
+    Args:
+        width: length of the encoder's tokens.
+        depths: how many depths there are.
+        dim: length of the decoder's tokens.
+    """
+
+    def __init__(self, width: int, depths: int, dim: int) -> None:
+        super().__init__()
+        self.depths = depths
+        self.merge = nn.Linear(depths * width, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Sequence[Tokens]) -> Float[Tensor, "batch patches dim"]:
+        """One token per patch.
+
+        Raises:
+            ValueError: there are more or fewer depths than this decoder was built for.
+        """
+        if len(tokens) != self.depths:
+            raise ValueError(f"got tokens of {len(tokens)} depths, this decoder reads {self.depths}; see its config")
+        merged: Tensor = self.norm(self.merge(torch.cat([depth.patches for depth in tokens], dim=-1)))
+        return merged
+
+
+class PromptableDecoder(nn.Module):
+    """Embeds images, encodes prompts, decodes masks; the module's docstring tells the two ways to decode.
+
+    Args:
+        neck: brings the encoder's tokens to the decoder.
+        stem: looks at the image itself.
+        prompt_encoder: makes tokens of prompts.
+        mask_decoder: makes masks of both.
+        config: what the parts were built from; goes into the card of the weights.
+    """
+
+    def __init__(
+        self,
+        neck: ImageNeck,
+        stem: ImageStem,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        config: PromptableConfig,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.neck = neck
+        self.stem = stem
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+
+    @classmethod
+    def build(cls, config: PromptableConfig) -> Self:
+        """A decoder with fresh weights."""
+        half, quarter = config.half_channels, config.quarter_channels
+        transformer = TwoWayTransformer(config.dim, config.transformer_depth, config.heads, config.hidden)
+        return cls(
+            neck=ImageNeck(config.width, config.depths, config.dim),
+            stem=ImageStem(config.image_channels, half, quarter),
+            prompt_encoder=PromptEncoder(config.dim, mask_channels=16),
+            mask_decoder=MaskDecoder(transformer, FineUpscaling(config.dim, quarter, half), config.dim, half),
+            config=config,
+        )
+
+    def embed(self, tokens: Sequence[Tokens], images: Float[Tensor, "batch channels height width"]) -> ImageEmbedding:
+        """Embed images once.
+
+        Args:
+            tokens: of the encoder at several depths, shallow first.
+            images: what the encoder was given.
+
+        Raises:
+            ValueError: depths or image size do not suit this decoder.
+        """
+        height, width = images.shape[2:]
+        return ImageEmbedding(self.neck(tokens), tokens[0].grid, self.stem(images), (height, width))
+
+    def forward(self, embedding: ImageEmbedding, prompts: PromptBatch, joint: bool = False) -> MaskPrediction:
+        """Decode all prompts of all images.
+
+        Args:
+            embedding: of ``embed``.
+            prompts: as many rows as the embedding has images.
+            joint: all names of an image in one pass, instead of one pass per prompt.
+
+        Raises:
+            PromptError: the prompts are for another number of images, or points or masks are to be decoded jointly.
+        """
+        images = embedding.patches.shape[0]
+        if prompts.structures.shape[0] != images:
+            raise PromptError(f"{prompts.structures.shape[0]} rows of prompts for {images} images; give one row each")
+        if joint:
+            return self._decode_jointly(embedding, prompts)
+        return self._decode_independently(embedding, prompts)
+
+    def refine(
+        self,
+        embedding: ImageEmbedding,
+        previous_logits: Float[Tensor, "batch prompts half_height half_width"],
+        prompts: PromptBatch,
+    ) -> MaskPrediction:
+        """Decode prompts (usually with one more click) starting from the masks that were predicted before."""
+        prediction: MaskPrediction = self(embedding, prompts.with_masks(previous_logits))
+        return prediction
+
+    def _decode_jointly(self, embedding: ImageEmbedding, prompts: PromptBatch) -> MaskPrediction:
+        if not prompts.names_only:
+            raise PromptError("points and earlier masks belong to one prompt each; decode them with joint=False")
+        names = self.prompt_encoder.encode_names(prompts.structures)
+        no_points = names[:, :0]
+        tokens = PromptTokens(
+            names=names,
+            names_mask=prompts.structures != NO_STRUCTURE,
+            points=no_points,
+            points_mask=torch.zeros(no_points.shape[:2], dtype=torch.bool, device=names.device),
+        )
+        logits, iou = self._decode(tokens, embedding.patches + self.prompt_encoder.no_mask, embedding)
+        return MaskPrediction(logits, iou)
+
+    def _decode_independently(self, embedding: ImageEmbedding, prompts: PromptBatch) -> MaskPrediction:
+        images, per_image = prompts.structures.shape
+        points, points_mask = self.prompt_encoder.encode_points(
+            prompts.points_xy.flatten(0, 1), prompts.point_labels.flatten(0, 1), embedding.image_size
+        )
+        names = self.prompt_encoder.encode_names(prompts.structures).flatten(0, 1)[:, None]
+        names_mask = torch.ones(names.shape[:2], dtype=torch.bool, device=names.device)
+        patches = embedding.patches.repeat_interleave(per_image, dim=0)
+        if prompts.mask_logits is None:
+            patches = patches + self.prompt_encoder.no_mask
+        else:
+            earlier = prompts.mask_logits.flatten(0, 1)
+            patches = patches + self.prompt_encoder.encode_masks(earlier, embedding.grid)
+        logits, iou = self._decode(PromptTokens(names, names_mask, points, points_mask), patches, embedding)
+        return MaskPrediction(logits.reshape(images, per_image, *logits.shape[2:]), iou.reshape(images, per_image))
+
+    def _decode(self, tokens: PromptTokens, patches: Tensor, embedding: ImageEmbedding) -> tuple[Tensor, Tensor]:
+        position = self.prompt_encoder.place.of_grid(embedding.grid)
+        logits, iou = self.mask_decoder(tokens, patches, position, embedding.grid, embedding.fine)
+        return logits, iou

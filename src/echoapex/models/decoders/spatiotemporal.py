@@ -1,0 +1,140 @@
+"""The spatiotemporal decoder: the ejection fraction and the volume curve from the patch tokens of a clip.
+
+Every frame is summed up in one token; a transformer over frames, with times in seconds, follows the beat. It reads
+clips of any length and frame rate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from echoapex.config import Config
+from echoapex.models.decoders.frame_summary import FrameSummary
+from echoapex.models.decoders.temporal import RotaryTime, TemporalBlock
+
+_TYPICAL_EF = 0.55
+_LOG_VARIANCE_CENTRE, _LOG_VARIANCE_REACH = 4.0, 4.0
+_EXTREME_SHARPNESS = 30.0
+
+
+class ClipConfig(Config):
+    """What a spatiotemporal decoder is made of: ``width`` is that of a patch token, ``dim`` that of a frame's."""
+
+    width: int = Field(default=192, ge=1)
+    dim: int = Field(default=192, ge=8)
+    depth: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1)
+    queries: int = Field(default=4, ge=1)
+    layout_channels: int = Field(default=12, ge=1)
+    layout_side: int = Field(default=8, ge=1)
+    shortest_period_s: float = Field(default=0.05, gt=0)
+    longest_period_s: float = Field(default=10.0, gt=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipPrediction:
+    """What a clip says of the left ventricle.
+
+    Attributes:
+        ef_percent: ejection fraction, 0 to 100.
+        ef_log_variance: natural logarithm of the variance of the error to expect, in squared points, 0 to 8.
+        relative_volume: LV volume of each frame over the end-diastolic volume, 0 to 1; meaningless for padding frames.
+    """
+
+    ef_percent: Float[Tensor, "batch"]
+    ef_log_variance: Float[Tensor, "batch"]
+    relative_volume: Float[Tensor, "batch frames"]
+
+
+class ClipDecoder(nn.Module):
+    """Frame summaries, a transformer over time, and two heads: one per frame and one per clip.
+
+    Args:
+        config: sizes, periods of the time code, and dropout.
+
+    Raises:
+        ValueError: a head would have an odd length, which cannot be turned.
+    """
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        if config.dim % (2 * config.heads):
+            raise ValueError(f"dim {config.dim} must be a multiple of twice the {config.heads} heads")
+        self.config = config
+        dim = config.dim
+        self.summary = FrameSummary(config.width, dim, config.queries, config.layout_channels, config.layout_side)
+        self.time = RotaryTime(dim // config.heads, config.shortest_period_s, config.longest_period_s)
+        self.blocks = nn.ModuleList(TemporalBlock(dim, config.heads, config.dropout) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(dim)
+        self.volume_head = nn.Linear(dim, 1)
+        self.clip_query = nn.Linear(dim, 1)
+        ef_and_spread = nn.Linear(dim, 2)
+        self.ef_head = nn.Sequential(nn.Linear(2 * dim + 2, dim), nn.GELU(), ef_and_spread)
+        # a fresh decoder guesses a typical ejection fraction
+        with torch.no_grad():
+            ef_and_spread.bias.copy_(torch.tensor([math.log(_TYPICAL_EF / (1 - _TYPICAL_EF)), 0.0]))
+
+    @classmethod
+    def build(cls, config: ClipConfig) -> Self:
+        """A decoder with fresh weights."""
+        return cls(config)
+
+    def forward(
+        self,
+        patches: Float[Tensor, "batch frames patches width"],
+        times_s: Float[Tensor, "batch frames"],
+        frame_mask: Bool[Tensor, "batch frames"] | None = None,
+    ) -> ClipPrediction:
+        """Read clips.
+
+        Args:
+            patches: patch tokens of every frame, on a square grid.
+            times_s: time of every frame in seconds, from any origin.
+            frame_mask: False for padding frames, which change nothing; ``None`` where all frames are real. The first
+                frame of a clip is real.
+
+        Raises:
+            ValueError: the patches do not form a square, or there are not as many times as frames.
+        """
+        if patches.shape[:2] != times_s.shape:
+            raise ValueError(f"{tuple(times_s.shape)} times do not fit {tuple(patches.shape[:2])} frames")
+        frames = self.summary(patches)
+        rotation = self.time(times_s)
+        for block in self.blocks:
+            frames = block(frames, rotation, frame_mask)
+        frames = self.norm(frames)
+        relative_volume = torch.sigmoid(self.volume_head(frames)[..., 0].float())
+        clip = torch.cat((self._pool(frames, frame_mask), _soft_extremes(relative_volume, frame_mask)), dim=-1)
+        ef, spread = self.ef_head(clip).float().unbind(dim=-1)
+        log_variance = _LOG_VARIANCE_CENTRE + _LOG_VARIANCE_REACH * torch.tanh(spread / _LOG_VARIANCE_REACH)
+        return ClipPrediction(100 * torch.sigmoid(ef), log_variance, relative_volume)
+
+    def _pool(self, frames: Tensor, frame_mask: Tensor | None) -> Float[Tensor, "batch features"]:
+        """The frames that a learned query finds telling, beside the mean of all."""
+        scores = self.clip_query(frames)[..., 0].float()
+        real = torch.ones_like(scores) if frame_mask is None else frame_mask.float()
+        telling = torch.softmax(scores.masked_fill(real == 0, torch.finfo(torch.float32).min), dim=-1)
+        mean = real / real.sum(dim=-1, keepdim=True).clamp_min(1)
+        weights = torch.stack((telling, mean), dim=1).to(frames.dtype)
+        return torch.matmul(weights, frames).flatten(1)
+
+
+def _soft_extremes(
+    relative_volume: Float[Tensor, "batch frames"], frame_mask: Bool[Tensor, "batch frames"] | None
+) -> Float[Tensor, "batch 2"]:
+    """Smooth smallest and largest volume of each clip: the ejection fraction as the curve itself tells it."""
+    sharp = _EXTREME_SHARPNESS * relative_volume
+    hidden = torch.finfo(torch.float32).min
+    extremes = []
+    for signed in (-sharp, sharp):
+        scores = signed if frame_mask is None else signed.masked_fill(~frame_mask, hidden)
+        extremes.append((torch.softmax(scores, dim=-1) * relative_volume).sum(dim=-1))
+    return torch.stack(extremes, dim=-1)
