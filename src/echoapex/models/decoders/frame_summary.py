@@ -49,7 +49,7 @@ class FrameSummary(nn.Module):
         layout = layout.reshape(*layout.shape[:2], side, side)
         if side != self.layout_side:
             size = (self.layout_side, self.layout_side)
-            layout = nn.functional.interpolate(layout, size=size, mode="bilinear", antialias=True)
+            layout = nn.functional.interpolate(layout.float(), size=size, mode="bilinear", antialias=True)
         layout = layout.reshape(*patches.shape[:2], -1)
         summary: Tensor = self.from_pooled(pooled) + self.from_layout(layout)
         return summary

@@ -106,7 +106,7 @@ class PromptEncoder(nn.Module):
 
         The logits are first squashed to -1 .. 1, so that a very sure mask does not outshout the image.
         """
-        surety = torch.tanh(0.5 * mask_logits[:, None])
+        surety = torch.tanh(0.5 * mask_logits[:, None].float())
         fine = nn.functional.interpolate(surety, size=(4 * grid[0], 4 * grid[1]), mode="bilinear", antialias=True)
         encoded: Tensor = self.mask_patches(fine).flatten(2).transpose(1, 2)
         return encoded
