@@ -6,6 +6,7 @@ it is written.
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tempfile
@@ -28,7 +29,6 @@ from echoapex.models.registry import (
 
 _BUNDLE_FILES = (CARD_FILE, WEIGHTS_FILE)
 _SIZE_LIMIT_BYTES = 8 << 30
-_CHUNK_BYTES = 1 << 20
 
 
 def import_set(source: Path, name: str | None = None, *, replace: bool = False) -> SetPaths:
@@ -109,10 +109,12 @@ def _unpack_zip(source: Path, draft: Path) -> None:
                 raise BundleError(f"{source}: would unpack to {size >> 30} GiB; no set of bundles is so large")
             for entry, (bundle, file) in members.items():
                 (draft / bundle).mkdir(exist_ok=True)
-                _unpack_entry(archive, entry, draft / bundle / file)
+                # zipfile reads no more than the size in the header, and checks the CRC at the end
+                with archive.open(entry) as packed, (draft / bundle / file).open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
     except FileNotFoundError as error:
         raise BundleError(f"{source}: does not exist; give a directory or a .zip with bundles") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise BundleError(f"{source}: is no readable zip file ({error}); fetch it again") from error
     except OSError as error:
         raise BundleError(f"{source}: cannot be unpacked ({error.strerror or error})") from error
@@ -129,17 +131,6 @@ def _wanted_entry(source: Path, entry: zipfile.ZipInfo) -> tuple[str, str] | Non
     if wanted and entry.flag_bits & 0x1:
         raise BundleError(f"{source}: is encrypted; unpack it first and import the directory")
     return wanted
-
-
-def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
-    """Write one entry, never more bytes than its header announced."""
-    written = 0
-    with archive.open(entry) as packed, target.open("wb") as file:
-        while chunk := packed.read(_CHUNK_BYTES):
-            written += len(chunk)
-            if written > entry.file_size:
-                raise BundleError(f"{archive.filename}: {entry.filename!r} is larger than announced; fetch it again")
-            file.write(chunk)
 
 
 def _refuse_doubles(source: Path, members: list[tuple[str, str]]) -> None:

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from echoapex.models.bundle import BundleError
+from echoapex.models.registry import TASKS, find_set, list_sets, user_directory, verify_set
+
+WriteSet = Callable[..., Path]
+
+
+def test_the_default_set_is_found_by_name(shipped: Path, write_set: WriteSet) -> None:
+    write_set(shipped / "phantom", "segmentation", "lv_wall")
+    found = find_set()
+    assert found.directory == shipped / "phantom"
+    assert list(found.bundles) == ["encoder", "segmentation", "lv_wall"]
+    encoder, decoder = found.find_task("segmentation").load()
+    assert encoder.card.kind == "encoder"
+    assert decoder.card.task == "segmentation"
+    with pytest.raises(BundleError, match=r"no decoder for 'ejection_fraction' \(it has: segmentation, lv_wall\)"):
+        found.find_task("ejection_fraction")
+
+
+def test_without_shipped_weights_the_default_set_says_so(shipped: Path) -> None:
+    with pytest.raises(BundleError, match="ship with the package are missing"):
+        find_set()
+    assert list_sets() == []
+
+
+def test_a_lacking_task_comes_from_the_default_set_with_its_own_encoder(shipped: Path, write_set: WriteSet) -> None:
+    write_set(shipped / "phantom", *TASKS, seed=1)
+    write_set(user_directory() / "camus", "segmentation", seed=2)
+    camus = find_set("camus")
+    own, lent = camus.find_task("segmentation"), camus.find_task("lv_wall")
+    assert own.encoder == user_directory() / "camus" / "encoder"
+    assert own.set_name == "camus"
+    assert lent.encoder == shipped / "phantom" / "encoder"
+    assert lent.set_name == "phantom"
+    assert own.load()[0].digest != lent.load()[0].digest
+
+
+def test_a_set_without_an_encoder_uses_the_default_one(
+    shipped: Path, write_set: WriteSet, write_decoder: Callable[..., object]
+) -> None:
+    write_set(shipped / "phantom", "segmentation")
+    digest = find_set().find_task("segmentation").load()[0].digest
+    write_decoder(user_directory() / "extra" / "segmentation", "segmentation", digest)
+    task = find_set("extra").find_task("segmentation")
+    assert task.encoder == shipped / "phantom" / "encoder"
+    assert task.load()[0].digest == digest
+    assert not any(check.problem for check in verify_set(find_set("extra")))
+
+
+def test_a_set_is_found_by_path_and_a_name_prefers_the_user_directory(
+    shipped: Path, write_set: WriteSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(shipped / "phantom")
+    here = write_set(tmp_path / "work" / "mine")
+    monkeypatch.chdir(tmp_path / "work")
+    assert find_set(here).directory == here
+    assert find_set(str(here)).name == "mine"
+    assert find_set("mine").directory.resolve() == here.resolve()
+    imported = write_set(user_directory() / "mine")
+    assert find_set("mine").directory == imported
+    assert find_set("./mine").directory.resolve() == here.resolve()
+    assert [known.name for known in list_sets()] == ["phantom", "mine"]
+
+
+@pytest.mark.parametrize("name", ["absent", "../phantom", "/nowhere", ".", ""])
+def test_an_unknown_set_names_the_known_ones(
+    shipped: Path, write_set: WriteSet, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(shipped / "phantom")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match=r"no such set of bundles \(known: phantom\)"):
+        find_set(name)
+
+
+def test_verification_names_each_damaged_or_misplaced_bundle(
+    shipped: Path, write_set: WriteSet, write_decoder: Callable[..., object]
+) -> None:
+    directory = write_set(shipped / "phantom", *TASKS)
+    (directory / "lv_wall" / "weights.safetensors").write_bytes(b"nothing")
+    (directory / "segmentation").rename(directory / "aside")
+    (directory / "view_classification").rename(directory / "segmentation")
+    write_decoder(directory / "ejection_fraction", "ejection_fraction", "0" * 64)
+    problems = {check.name: check.problem for check in verify_set(find_set())}
+    assert problems["encoder"] == ""
+    assert "is damaged" in problems["lv_wall"]
+    assert "holds 'view_classification', not 'segmentation'" in problems["segmentation"]
+    assert "was trained on the encoder 000000000000" in problems["ejection_fraction"]
+    with pytest.raises(BundleError, match="holds 'view_classification'"):
+        find_set().find_task("segmentation").load()
