@@ -70,6 +70,7 @@ def _reference_study(folder: Path, truth: StudyTruth) -> ReferenceStudy:
 def _reference_clip(folder: Path, clip: ClipTruth) -> ReferenceClip:
     return ReferenceClip(
         name=f"{folder.name}/{clip.file}",
+        path=folder / clip.file,
         sha256=clip.sha256,
         view=clip.view,
         frame_times_s=clip.frame_times_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,7 +20,8 @@ class ReferenceClip:
 
     Attributes:
         name: the clip in words, for people and for ``cases.csv``.
-        sha256: digest of the analysed file; written results are matched by it, never by name.
+        path: the file to analyse.
+        sha256: digest of that file; written results are matched by it, never by name.
         view: the true view.
         frame_times_s: seconds from the first frame.
         structures: the structures that this data set outlines in this view; others are not scored.
@@ -27,6 +29,7 @@ class ReferenceClip:
     """
 
     name: str
+    path: Path
     sha256: str
     view: View
     frame_times_s: tuple[float, ...]

@@ -1,0 +1,152 @@
+"""CAMUS as a reference: its ED and ES frames packed as clips that ``analyze`` reads, and the outlines as their truth.
+
+CAMUS outlines two frames of each view, so a clip here has two frames: ED, then ES. It is written as lossless DICOM with
+the spacing that CAMUS gives (none for ``camus224.npz``). The same data give the same bytes, so that results written
+earlier still match.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from echoapex.data.datasets.camus import (
+    PHASES,
+    STRUCTURES,
+    VIEW_NAMES,
+    CamusDataset,
+    CamusImage,
+    CamusPatient,
+    Split,
+    open_camus,
+    select_patients,
+)
+from echoapex.domain import Clip, ClipHeader
+from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceSet, ReferenceSetError, ReferenceStudy
+from echoapex.io.ultrasound_writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
+from echoapex.measure.errors import MeasureError
+from echoapex.measure.lv_volume import (
+    LvShape,
+    biplane_volume,
+    ejection_fraction_percent,
+    measure_lv_shape,
+    single_plane_volume,
+)
+from echoapex.vocabulary import Quantity, Structure, View
+
+NOMINAL_ED_TO_ES_S = 0.35
+"""Time between the two frames of a packed clip; CAMUS stills carry none, and no score depends on it."""
+_RELEASED_EF = "ejection fraction of the CAMUS release (patients_info.csv or Info_*.cfg)"
+_DISCS_ON_OUTLINES = (
+    "method of discs on the CAMUS outlines: biplane where both views are calibrated, else mean of planes"
+)
+
+
+def pack_camus(root: Path, split: Split, inputs: Path) -> ReferenceSet:
+    """Write ``inputs/<patient>/<view>.dcm`` for every patient of a split, and return their truth.
+
+    Args:
+        root: CAMUS in either layout (:mod:`echoapex.data.datasets.camus`).
+        split: the official split, or ``all``.
+        inputs: folder for the study folders; one study is one patient.
+
+    Raises:
+        CamusError: the data set cannot be read.
+        ReferenceSetError: no patient of the split has an outlined frame.
+    """
+    dataset = open_camus(root)
+    studies = [_pack_patient(dataset, patient, inputs / patient.name) for patient in select_patients(dataset, split)]
+    outlined = tuple(study for study in studies if study.clips)
+    if not outlined:
+        raise ReferenceSetError(f"{root}: no patient of the split {split!r} has an outlined frame; check the files")
+    return ReferenceSet(
+        dataset="camus",
+        split=split,
+        studies=outlined,
+        ejection_fraction_source=_RELEASED_EF,
+        discs_source=_DISCS_ON_OUTLINES,
+        ejection_fraction_method=Quantity.LVEF_DISCS,
+    )
+
+
+def _pack_patient(dataset: CamusDataset, patient: CamusPatient, folder: Path) -> ReferenceStudy:
+    clips: list[ReferenceClip] = []
+    planes: list[list[CamusImage]] = []
+    for instance, view in enumerate(VIEW_NAMES, start=1):
+        found = (dataset.read_image(patient, view, phase) for phase in PHASES)
+        images = [image for image in found if image is not None]
+        if images:
+            clips.append(_pack_clip(dataset, images, folder / f"{view}.dcm", instance))
+            planes.append(images)
+    values: dict[Quantity, float] = {}
+    if patient.ejection_fraction_percent is not None:
+        values[Quantity.LVEF] = patient.ejection_fraction_percent
+    discs = ejection_fraction_of_outlines(planes)
+    if discs is not None:
+        values[Quantity.LVEF_DISCS] = discs
+    return ReferenceStudy(patient.name, tuple(clips), values)
+
+
+def _pack_clip(dataset: CamusDataset, images: Sequence[CamusImage], path: Path, instance: int) -> ReferenceClip:
+    first = images[0]
+    if any(image.pixels.shape != first.pixels.shape for image in images):
+        raise ReferenceSetError(f"{first.patient.name} {first.view}: ED and ES differ in size; fetch both again")
+    header = ClipHeader(
+        clip_id=f"{first.patient.name}-{first.view}",
+        size=(first.pixels.shape[0], first.pixels.shape[1]),
+        frame_times_s=tuple(NOMINAL_ED_TO_ES_S * index for index in range(len(images))),
+        spacing=first.spacing,
+        spacing_reason=first.spacing_reason,
+    )
+    study = FictitiousStudy(
+        number=int("".join(filter(str.isdigit, first.patient.name))),
+        origin="BENCHMARK",
+        sex=first.patient.sex or "",
+        scanner="CAMUS",
+        software="CAMUS",
+    )
+    frames = np.stack([image.pixels for image in images])
+    write_ultrasound(path, Clip(header, frames), study, instance=instance, syntax=UltrasoundSyntax.EXPLICIT)
+    return ReferenceClip(
+        name=f"{first.patient.name}/{path.name}",
+        path=path,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        view=first.view,
+        frame_times_s=header.frame_times_s,
+        structures=STRUCTURES,
+        read_labels=partial(_read_labels, dataset, first.patient, first.view),
+    )
+
+
+def _read_labels(dataset: CamusDataset, patient: CamusPatient, view: View) -> LabelMaps:
+    found = (dataset.read_image(patient, view, phase) for phase in PHASES)
+    return {index: image.labels for index, image in enumerate(image for image in found if image is not None)}
+
+
+def ejection_fraction_of_outlines(planes: Sequence[Sequence[CamusImage]]) -> float | None:
+    """Ejection fraction in per cent by discs on the reference outlines of one patient; None where it is not defined.
+
+    Args:
+        planes: ED and ES images of each view.
+    """
+    try:
+        shapes = [[_shape(image) for image in images] for images in planes if len(images) == len(PHASES)]
+        if len(shapes) == len(VIEW_NAMES) and all(shape.is_calibrated for plane in shapes for shape in plane):
+            (ed_4ch, es_4ch), (ed_2ch, es_2ch) = shapes
+            return ejection_fraction_percent(
+                biplane_volume(ed_4ch, ed_2ch).volume_ml, biplane_volume(es_4ch, es_2ch).volume_ml
+            )
+        fractions = [ejection_fraction_percent(*(single_plane_volume(shape) for shape in plane)) for plane in shapes]
+    except MeasureError:
+        return None
+    return float(np.mean(fractions)) if fractions else None
+
+
+def _shape(image: CamusImage) -> LvShape:
+    return measure_lv_shape(
+        image.labels == int(Structure.LV_CAVITY), image.spacing, image.labels == int(Structure.LEFT_ATRIUM)
+    )
