@@ -6,10 +6,13 @@ A decoder allocates what the picture claims, whatever the DICOM header says; so 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _START_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_LOSSLESS = 0xC3
+_APP0, _APP14 = 0xE0, 0xEE
 _ADOBE = b"Adobe"
 _J2K_START = b"\xff\x4f\xff\x51"
 
@@ -18,6 +21,7 @@ class Picture(NamedTuple):
     """What the markers of a compressed picture say.
 
     ``adobe_transform`` is the colour transform of an Adobe marker (0 none, 1 YCbCr), or None where there is no marker.
+    ``is_lossless`` marks JPEG lossless (process 14).
     """
 
     height: int
@@ -25,6 +29,7 @@ class Picture(NamedTuple):
     components: int
     precision: int
     adobe_transform: int | None = None
+    is_lossless: bool = False
 
 
 def read_picture(data: bytes) -> Picture | None:
@@ -35,27 +40,42 @@ def read_picture(data: bytes) -> Picture | None:
     return _read_jpeg2000(data, start) if start >= 0 else None
 
 
+def without_colour_markers(data: bytes) -> bytes:
+    """A JPEG picture without its JFIF and Adobe markers, so that its components are decoded as they are stored."""
+    kept, last = [], 0
+    for marker, start, end in _segments(data):
+        if marker in (_APP0, _APP14):
+            kept.append(data[last:start])
+            last = end
+    return b"".join((*kept, data[last:]))
+
+
 def _read_jpeg(data: bytes) -> Picture | None:
     """Walk the markers of ITU-T T.81 annex B up to the start of frame."""
-    position, adobe_transform = 2, None
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            return None
-        marker = data[position + 1]
-        if marker == 0xFF or marker in _STANDALONE:  # fill bytes, and markers without a length
-            position += 1 if marker == 0xFF else 2
-            continue
-        length = struct.unpack_from(">H", data, position + 2)[0]
-        body = data[position + 4 : position + 2 + length]
-        if marker == 0xEE and body.startswith(_ADOBE) and len(body) >= 12:
+    adobe_transform = None
+    for marker, start, end in _segments(data):
+        body = data[start + 4 : end]
+        if marker == _APP14 and body.startswith(_ADOBE) and len(body) >= 12:
             adobe_transform = body[11]
         if marker in _START_OF_FRAME:
             if len(body) < 6:
                 return None
             precision, height, width, components = struct.unpack_from(">BHHB", body)
-            return Picture(height, width, components, precision, adobe_transform)
-        position += 2 + length
+            return Picture(height, width, components, precision, adobe_transform, marker == _LOSSLESS)
     return None
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of every marker segment up to the start of frame, or to the first broken one."""
+    position, marker = 2, 0
+    while position + 4 <= len(data) and data[position] == 0xFF and marker not in _START_OF_FRAME:
+        marker = data[position + 1]
+        if marker == 0xFF or marker in _STANDALONE:  # fill bytes, and markers without a length
+            position += 1 if marker == 0xFF else 2
+            continue
+        end = position + 2 + struct.unpack_from(">H", data, position + 2)[0]
+        yield marker, position, end
+        position = end
 
 
 def _read_jpeg2000(data: bytes, start: int) -> Picture | None:

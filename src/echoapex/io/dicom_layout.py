@@ -18,17 +18,20 @@ _MPEG = "1.2.840.10008.1.2.4.10"  # .100 to .108: MPEG-2, MPEG-4, HEVC, with fra
 _JPEG_XL = {"1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112"}
 _NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
 
-PLUGINS = {
-    "1.2.840.10008.1.2.5": ("pylibjpeg",),
-    "1.2.840.10008.1.2.4.50": ("pillow", "gdcm"),
-    "1.2.840.10008.1.2.4.51": ("gdcm", "pillow"),
-    "1.2.840.10008.1.2.4.57": ("gdcm",),
-    "1.2.840.10008.1.2.4.70": ("gdcm",),
-    "1.2.840.10008.1.2.4.80": ("pyjpegls", "gdcm"),
-    "1.2.840.10008.1.2.4.81": ("pyjpegls", "gdcm"),
-    **{f"1.2.840.10008.1.2.4.{number}": ("pylibjpeg",) for number in (90, 91, 201, 202, 203)},
+DECODERS = {
+    "1.2.840.10008.1.2.5": "pylibjpeg",
+    "1.2.840.10008.1.2.4.50": "pillow",
+    "1.2.840.10008.1.2.4.51": "pillow",
+    "1.2.840.10008.1.2.4.57": "libjpeg-turbo",
+    "1.2.840.10008.1.2.4.70": "libjpeg-turbo",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    **{f"1.2.840.10008.1.2.4.{number}": "pylibjpeg" for number in (90, 91, 201, 202, 203)},
 }
-"""Decoders of each compressed transfer syntax, best first; named, so that no run depends on what else is installed."""
+"""The decoder of each compressed transfer syntax: a plugin of pydicom, named so that no run depends on what else is
+installed, or libjpeg-turbo, which ``dicom_jpeg`` asks first for every JPEG. GDCM is not among them: on a damaged
+picture it ends the whole process.
+"""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def _check_syntax(layout: PixelLayout, encapsulated: bool, name: str) -> None:
     syntax = str(layout.transfer_syntax)
     if syntax in _JPEG_XL:
         raise ReadError(name, "is compressed as JPEG XL, for which no decoder is installed", "export it as JPEG 2000")
-    if not (layout.is_native or layout.is_video or syntax in PLUGINS):
+    if not (layout.is_native or layout.is_video or syntax in DECODERS):
         raise ReadError(
             name,
             f"is stored as {syntax_name(layout.transfer_syntax)}, which cannot be decoded",

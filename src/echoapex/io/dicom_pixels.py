@@ -6,22 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from jaxtyping import Shaped, UInt8
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
-from pydicom.uid import JPEGBaseline8Bit
 
 from echoapex.io.clip_source import ReadError
 from echoapex.io.dicom_codestream import Picture, read_picture
-from echoapex.io.dicom_layout import PLUGINS, PixelLayout
+from echoapex.io.dicom_jpeg import decode_jpeg
+from echoapex.io.dicom_layout import DECODERS, PixelLayout
 from echoapex.io.dicom_values import clean_errors, number_of
 
-_FAST_JPEG = {"YBR_FULL", "YBR_FULL_422", "MONOCHROME2"}
 _RLE = "1.2.840.10008.1.2.5"
-_HARMLESS = "extraneous bytes"
 _AGAIN = "check that the file is whole, and export it again"
 
 Image = UInt8[np.ndarray, "height width *channels"]
@@ -82,15 +79,15 @@ class FrameDecoder:
     def _decode_compressed(self, data: bytes, frame: int) -> Stored:
         layout = self.layout
         if str(layout.transfer_syntax) != _RLE:
-            picture = read_picture(data)
-            self._check_picture(picture, frame)
-            if picture is not None and _is_fast_jpeg(layout, picture):
-                return _decode_fast_jpeg(data, layout.samples)
-        return _decode_by_plugins(encapsulate([data], has_bot=False), layout)
+            picture = self._checked_picture(data, frame)
+            pixels = decode_jpeg(data, picture, layout)
+            if pixels is not None:
+                return pixels
+        return _run_pydicom(encapsulate([data], has_bot=False), layout, DECODERS[str(layout.transfer_syntax)])
 
-    def _check_picture(self, picture: Picture | None, frame: int) -> None:
-        """Compare what the picture claims with the header, before a decoder allocates it."""
-        layout = self.layout
+    def _checked_picture(self, data: bytes, frame: int) -> Picture:
+        """What the picture claims, compared with the header before a decoder allocates it."""
+        layout, picture = self.layout, read_picture(data)
         if picture is None:
             raise ReadError(self._display_name, f"frame {frame} holds no readable picture", _AGAIN)
         if (picture.height, picture.width, picture.components) != (*layout.size, layout.samples):
@@ -100,6 +97,7 @@ class FrameDecoder:
                 f"the header says {layout.width} x {layout.height} x {layout.samples}",
                 _AGAIN,
             )
+        return picture
 
     def _to_8_bit(self, stored: Stored) -> Image:
         if self._palette is not None:
@@ -112,43 +110,6 @@ class FrameDecoder:
             mapped = (stored.astype(np.float32) - np.float32(self._window.low)) * np.float32(scale)
             grey = np.clip(np.rint(mapped), 0, 255).astype(np.uint8)
         return np.bitwise_not(grey) if self.layout.photometric == "MONOCHROME1" else grey
-
-
-def _is_fast_jpeg(layout: PixelLayout, picture: Picture) -> bool:
-    """Whether libjpeg's own idea of the colours is the right one, so that the fast decoder may be used.
-
-    Without an Adobe marker libjpeg takes three components for YCbCr; an Adobe transform of 0 says RGB.
-    """
-    return (
-        layout.transfer_syntax == JPEGBaseline8Bit
-        and layout.photometric in _FAST_JPEG
-        and picture.precision == layout.bits_allocated == 8
-        and (layout.samples == 1 or picture.adobe_transform in (None, 1))
-    )
-
-
-def _decode_fast_jpeg(data: bytes, samples: int) -> UInt8[np.ndarray, "height width *channels"]:
-    """Decode by libjpeg-turbo; a picture that ends early is an error, stray bytes between markers are not."""
-    colours = "RGB" if samples == 3 else "GRAY"
-    try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace=colours, fastdct=False)
-    except ValueError as error:
-        if _HARMLESS not in str(error):
-            raise
-        pixels = simplejpeg.decode_jpeg(data, colorspace=colours, fastdct=False, strict=False)
-    decoded: Image = pixels if samples == 3 else pixels[:, :, 0]
-    return decoded
-
-
-def _decode_by_plugins(encapsulated: bytes, layout: PixelLayout) -> Stored:
-    """Decode by the first plugin that knows this variant; the error of the last one counts."""
-    *firsts, last = PLUGINS[str(layout.transfer_syntax)]
-    for plugin in firsts:
-        try:
-            return _run_pydicom(encapsulated, layout, plugin)
-        except Exception:  # noqa: S112  (decoders raise anything)
-            continue
-    return _run_pydicom(encapsulated, layout, last)
 
 
 def _run_pydicom(data: bytes, layout: PixelLayout, plugin: str) -> Stored:

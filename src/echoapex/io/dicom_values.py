@@ -64,7 +64,8 @@ def _reason(error: Exception, while_doing: str) -> str:
 def value_of(dataset: Dataset, keyword: str) -> Any:
     """The value of an element, or None where it is absent, empty or unreadable."""
     try:
-        value = dataset.get(keyword)
+        with muted_pydicom():
+            value = dataset.get(keyword)
     except _CONVERSION_ERRORS:
         return None
     return None if value in (None, "", b"") else value
