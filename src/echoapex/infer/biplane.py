@@ -1,0 +1,107 @@
+"""Biplane discs: the contours of the best apical four- and two-chamber clips of one study, taken together.
+
+The shapes are computed again from the contours in the evidence, so that a biplane volume rests on nothing that is not
+written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+from echoapex.domain import ClipReport, Evidence, Flag, Measurement, Spacing
+from echoapex.infer.contours import contour_key
+from echoapex.measure import (
+    BiplaneVolume,
+    LvShape,
+    MeasureError,
+    biplane_volume,
+    ejection_fraction_percent,
+    lv_shape_of_outline,
+)
+from echoapex.measure.combine import clip_weight
+from echoapex.vocabulary import Quantity, Structure, View
+
+METHOD = "biplane discs"
+
+
+def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
+    """EDV, ESV and EF by biplane discs; empty where a plane is missing, not calibrated, or cannot be measured."""
+    planes = [_best_plane(clips, view) for view in (View.A4C, View.A2C)]
+    four, two = planes
+    if four is None or two is None:
+        return {}
+    try:
+        diastole = _volumes(four, two, "ed_frames")
+        systole = _volumes(four, two, "es_frames")
+        end_diastolic = float(np.mean([item.volume_ml for item in diastole]))
+        end_systolic = float(np.mean([item.volume_ml for item in systole]))
+        values = {
+            Quantity.LVEF_DISCS: ejection_fraction_percent(end_diastolic, end_systolic),
+            Quantity.EDV: end_diastolic,
+            Quantity.ESV: end_systolic,
+        }
+    except (MeasureError, KeyError):
+        return {}
+    return {quantity: _measurement(quantity, value, (four, two), diastole) for quantity, value in values.items()}
+
+
+def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
+    """The LV shape on one frame, computed from the contours in the evidence.
+
+    Raises:
+        KeyError: the evidence has no LV contour on that frame.
+        MeasureError: the contour is too small.
+    """
+    spacing = Spacing(evidence.row_mm, evidence.column_mm) if evidence.row_mm and evidence.column_mm else None
+    cavity = np.array(evidence.contours_xy[contour_key(Structure.LV_CAVITY.key, frame)])
+    atrium = evidence.contours_xy.get(contour_key(Structure.LEFT_ATRIUM.key, frame))
+    return lv_shape_of_outline(_densely(cavity), spacing, None if atrium is None else _densely(np.array(atrium)))
+
+
+def _densely(contour: np.ndarray) -> np.ndarray:
+    """A contour with a point about every pixel: which part borders the atrium is asked of points, not of sides."""
+    following = np.roll(contour, -1, axis=0)
+    pieces = [
+        start
+        + (end - start) * np.linspace(0, 1, max(1, round(float(np.linalg.norm(end - start)))), endpoint=False)[:, None]
+        for start, end in zip(contour, following, strict=True)
+    ]
+    return np.concatenate(pieces)
+
+
+def _best_plane(clips: Sequence[ClipReport], view: View) -> Measurement | None:
+    """The calibrated end-diastolic volume of the clip of a view that counts most."""
+    found = [item for clip in clips if clip.view is view for item in clip.measurements if item.quantity is Quantity.EDV]
+    return max(found, key=clip_weight, default=None)
+
+
+def _volumes(four: Measurement, two: Measurement, phase: str) -> list[BiplaneVolume]:
+    """Volumes of every pairing of the beats of both planes at one phase; the planes beat at different times."""
+    shapes = [
+        [shape_from_evidence(plane.evidence[0], frame) for frame in plane.details[phase]] for plane in (four, two)
+    ]
+    return [biplane_volume(*pair) for pair in product(*shapes)]
+
+
+def _measurement(
+    quantity: Quantity, value: float, planes: Sequence[Measurement], diastole: Sequence[BiplaneVolume]
+) -> Measurement:
+    flags: dict[Flag, None] = {flag: None for plane in planes for flag in plane.flags if flag != Flag.SINGLE_PLANE}
+    flags |= dict.fromkeys(flag for item in diastole for flag in item.flags)
+    known = [plane.confidence for plane in planes if plane.confidence is not None]
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        method=METHOD,
+        confidence=min(known, default=None),
+        flags=tuple(flags),
+        evidence=tuple(evidence for plane in planes for evidence in plane.evidence),
+        details={
+            "best_clip": planes[0].evidence[0].clip_id,
+            "planes": {View.A4C.value: planes[0].evidence[0].clip_id, View.A2C.value: planes[1].evidence[0].clip_id},
+            "length_difference_percent": round(float(np.mean([d.length_difference_percent for d in diastole])), 2),
+        },
+    )

@@ -1,0 +1,161 @@
+"""The left ventricle through the cardiac cycle: its size on every outlined frame, the beats, ED and ES."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+
+from echoapex.domain import VolumeCurve
+from echoapex.domain.report import VolumePoint
+from echoapex.infer.outlines import Outlines
+from echoapex.infer.reading import ClipReading
+from echoapex.measure import LvShape, MeasureError, measure_lv_shape, single_plane_volume
+from echoapex.measure.cardiac_cycle import Beat, CardiacCycles, detect_cardiac_cycles
+from echoapex.vocabulary import Structure
+
+DISCS_METHOD = "single-plane discs"
+AREA_METHOD = "LV cavity area"
+DECODER_METHOD = "volume decoder"
+
+
+@dataclass(frozen=True, eq=False)
+class LvCycle:
+    """Size of the LV over frames.
+
+    Attributes:
+        frames: native frame numbers, ascending.
+        times_s: their times.
+        sizes: volume (mL, or cubic pixels), area (square pixels) or relative volume, by ``method``; NaN where unknown.
+        method: what ``sizes`` are.
+        cycles: the beats, with frame indices into ``frames``; None where none can be looked for.
+        reason: why there are no beats; empty when there are.
+        shapes: LV shapes by native frame, for the method of discs.
+    """
+
+    frames: tuple[int, ...]
+    times_s: tuple[float, ...]
+    sizes: Float[np.ndarray, "frames"]
+    method: str
+    cycles: CardiacCycles | None
+    reason: str
+    shapes: dict[int, LvShape] = field(default_factory=dict)
+
+    @property
+    def beats(self) -> tuple[Beat, ...]:
+        """The beats that values are averaged over: complete ones, or the others where none is complete."""
+        found = self.cycles.beats if self.cycles else ()
+        return tuple(beat for beat in found if beat.is_complete) or found
+
+    @property
+    def ed_frames(self) -> tuple[int, ...]:
+        """Native end-diastolic frame of every beat."""
+        return tuple(self.frames[index] for index in self.cycles.ed_frames) if self.cycles else ()
+
+    @property
+    def es_frames(self) -> tuple[int, ...]:
+        """Native end-systolic frame of every beat."""
+        return tuple(self.frames[index] for index in self.cycles.es_frames) if self.cycles else ()
+
+    @property
+    def averaged_ed_frames(self) -> tuple[int, ...]:
+        """Native end-diastolic frames of the beats that values are averaged over."""
+        return tuple(self.frames[beat.ed_frame] for beat in self.beats)
+
+    @property
+    def averaged_es_frames(self) -> tuple[int, ...]:
+        """Native end-systolic frames of the beats that values are averaged over."""
+        return tuple(self.frames[beat.es_frame] for beat in self.beats)
+
+    @property
+    def largest_frame(self) -> int | None:
+        """Native frame with the largest LV, which stands for end-diastole where no beat was found."""
+        return self.frames[int(np.nanargmax(self.sizes))] if np.isfinite(self.sizes).any() else None
+
+    def volume_curve(self) -> VolumeCurve | None:
+        """The smoothed volume over the outlined frames; None where sizes are no volumes or too few are known."""
+        if self.cycles is None or self.method == AREA_METHOD:
+            return None
+        volumes = np.maximum(self.cycles.smoothed, 0)
+        largest = float(volumes.max())
+        if largest <= 0:
+            return None
+        calibrated = self.method == DISCS_METHOD and all(shape.is_calibrated for shape in self.shapes.values())
+        return VolumeCurve(
+            frames=self.frames,
+            times_s=self.times_s,
+            relative=tuple((volumes / largest).tolist()),
+            ml=tuple(volumes.tolist()) if calibrated else None,
+            ed_frames=self.ed_frames,
+            es_frames=self.es_frames,
+            method=self.method,
+        )
+
+
+def follow_outlines(reading: ClipReading, outlines: Outlines) -> LvCycle:
+    """Follow the LV cavity over the outlined frames: by discs in apical views, by its area in others."""
+    frames = outlines.labels.frames
+    by_discs = reading.view.shows_whole_lv_long_axis
+    shapes: dict[int, LvShape] = {}
+    sizes = np.full(len(frames), np.nan)
+    for index, frame in enumerate(frames):
+        labels = outlines.labels[frame]
+        if not by_discs:
+            area = float(np.count_nonzero(labels == Structure.LV_CAVITY))
+            sizes[index] = area if area > 0 else np.nan
+            continue
+        try:
+            shapes[frame] = lv_shape(reading, labels)
+        except MeasureError:  # no LV on this frame: a gap in the curve
+            continue
+        sizes[index] = single_plane_volume(shapes[frame])
+    method = DISCS_METHOD if by_discs else AREA_METHOD
+    return _with_beats(reading, frames, sizes, method, shapes)
+
+
+def follow_decoder(reading: ClipReading, relative_volume: Float[np.ndarray, "frames"]) -> LvCycle:
+    """Follow the LV by the volume curve that the ejection fraction decoder gives for every prepared frame."""
+    sizes = np.asarray(relative_volume, dtype=np.float64)
+    return _with_beats(reading, reading.clip.frame_indices, sizes, DECODER_METHOD, {})
+
+
+def lv_shape(reading: ClipReading, labels: np.ndarray) -> LvShape:
+    """Long axis and discs of the LV on one apical frame.
+
+    Raises:
+        MeasureError: there is no LV, or it is too small.
+    """
+    sector = reading.clip.sector
+    # the transducer sits in the middle of the sector's upper edge
+    probe = ((sector.box_xyxy[0] + sector.box_xyxy[2]) / 2 - 0.5, sector.box_xyxy[1]) if sector else None
+    return measure_lv_shape(
+        labels == Structure.LV_CAVITY, reading.header.spacing, labels == Structure.LEFT_ATRIUM, sector, probe
+    )
+
+
+def curve_points(curve: VolumeCurve) -> tuple[VolumePoint, ...]:
+    """A volume curve as it is written."""
+    volumes_ml: Sequence[float | None] = curve.ml or [None] * len(curve.frames)
+    return tuple(
+        VolumePoint(frame=frame, time_s=round(time, 5), relative=round(relative, 5), ml=ml and round(ml, 3))
+        for frame, time, relative, ml in zip(curve.frames, curve.times_s, curve.relative, volumes_ml, strict=True)
+    )
+
+
+def _with_beats(
+    reading: ClipReading,
+    frames: tuple[int, ...],
+    sizes: Float[np.ndarray, "frames"],
+    method: str,
+    shapes: dict[int, LvShape],
+) -> LvCycle:
+    times = tuple(reading.header.frame_times_s[frame] for frame in frames)
+    cycles, reason = None, ""
+    try:
+        cycles = detect_cardiac_cycles(times, sizes, reading.header.r_wave_times_s)
+        reason = cycles.reason
+    except MeasureError as error:
+        reason = str(error)
+    return LvCycle(frames, times, sizes, method, cycles, reason, shapes)

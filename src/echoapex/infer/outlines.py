@@ -1,0 +1,69 @@
+"""Outlines of the structures that a view shows, on chosen frames, brought home to native pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echoapex.data.preprocess import probabilities_to_native
+from echoapex.domain import Segmentation
+from echoapex.infer.label_maps import LabelMaps
+from echoapex.infer.reading import ClipReading
+from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
+
+
+@dataclass(frozen=True, eq=False)
+class Outlines:
+    """Label maps by native frame, and the predicted overlap (IoU, 0 to 1) of each structure on each frame."""
+
+    labels: LabelMaps
+    overlaps: dict[int, dict[Structure, float]] = field(default_factory=dict)
+
+    def add(self, segmentation: Segmentation) -> None:
+        """Keep the label map of one frame."""
+        self.labels[segmentation.frame] = segmentation.labels
+        self.overlaps[segmentation.frame] = dict(segmentation.confidence)
+
+    def mean_overlaps(self) -> dict[Structure, float]:
+        """Mean predicted overlap of each structure over the frames."""
+        structures = dict.fromkeys(structure for frame in self.overlaps.values() for structure in frame)
+        return {
+            structure: float(np.mean([frame[structure] for frame in self.overlaps.values() if structure in frame]))
+            for structure in structures
+        }
+
+    def overlap(self, frames: Sequence[int], structure: Structure) -> float | None:
+        """Mean predicted overlap of one structure on some frames; None where it was not outlined."""
+        known = [self.overlaps[frame][structure] for frame in frames if structure in self.overlaps.get(frame, {})]
+        return float(np.mean(known)) if known else None
+
+
+def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: Outlines | None = None) -> Outlines:
+    """Outline what the view shows on some rows of the clip; frames that ``outlines`` has already are not done again.
+
+    Nothing under a colour Doppler box is labelled: colour hides the tissue.
+    """
+    outlines = outlines or Outlines(LabelMaps(reading.header.size))
+    structures = VISIBLE_STRUCTURES[reading.view]
+    pending = [row for row in rows if reading.clip.frame_indices[row] not in outlines.labels]
+    for row, probabilities, overlap in reading.interpreter.segment(reading.encoded, pending, structures):
+        labels = probabilities_to_native(probabilities, reading.clip.transform, [int(item) for item in structures])
+        segmentation = Segmentation(
+            frame=reading.clip.frame_indices[row],
+            labels=_without_colour(labels, reading),
+            confidence=dict(zip(structures, np.clip(overlap, 0, 1).tolist(), strict=True)),
+        )
+        outlines.add(segmentation)
+    return outlines
+
+
+def _without_colour(
+    labels: UInt8[np.ndarray, "height width"], reading: ClipReading
+) -> UInt8[np.ndarray, "height width"]:
+    if reading.clip.colour is not None:
+        x0, y0, x1, y1 = (max(0, round(edge)) for edge in reading.clip.colour)
+        labels[y0:y1, x0:x1] = 0
+    return labels

@@ -1,0 +1,166 @@
+"""From the values of clips to those of the study: the best clip, values combined, biplane discs, mass and geometry.
+
+Values are combined within one patient's study only. Clips whose files name no study (videos, images) join the only
+study there is, since they were given together with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from echoapex.domain import Evidence, Flag, Measurement
+from echoapex.domain.report import LvhAssessment
+from echoapex.infer.biplane import measure_biplane
+from echoapex.infer.records import ClipRecord, Patient
+from echoapex.measure import MeasureError
+from echoapex.measure.body_size import body_surface_area_mosteller, index_to_body
+from echoapex.measure.combine import combine_measurements, flag_disagreement, flag_implausible
+from echoapex.measure.lv_wall import WallThickness, assess_lvh, lv_mass_g, relative_wall_thickness
+from echoapex.vocabulary import Quantity
+
+_WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
+_COMBINED = (
+    Quantity.LVEF,
+    Quantity.LVEF_DISCS,
+    Quantity.EDV,
+    Quantity.ESV,
+    *_WALLS,
+    Quantity.HEART_RATE,
+)
+_INDEXED = {
+    Quantity.EDV: Quantity.EDV_INDEX,
+    Quantity.ESV: Quantity.ESV_INDEX,
+    Quantity.LV_MASS: Quantity.LV_MASS_INDEX,
+}
+NO_CLIP = LvhAssessment(reason="no category: the wall thicknesses were not measured")
+
+
+@dataclass(frozen=True)
+class StudyValues:
+    """Measurements of a study and its LV geometry; ``notes`` say what the reader must know about them."""
+
+    measurements: tuple[Measurement, ...]
+    lvh: LvhAssessment
+    notes: tuple[str, ...] = ()
+
+
+def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
+    """Study-level values of all clips that were given; each study by itself, the one with most values first."""
+    groups = group_by_study(records)
+    values = [(study, *_measure_study(group)) for study, group in groups.items()]
+    values.sort(key=lambda item: -len(item[1]))
+    if len(values) == 1:
+        return StudyValues(tuple(values[0][1]), values[0][2])
+    if not values:
+        return StudyValues((), NO_CLIP)
+    named = [
+        measurement.model_copy(update={"details": {**measurement.details, "study": study or "unknown"}})
+        for study, measurements, _ in values
+        for measurement in measurements
+    ]
+    lvh = next((assessment for _, _, assessment in values if assessment.category), values[0][2])
+    note = f"the input holds {len(values)} studies; values were combined within each study only (details.study)"
+    return StudyValues(tuple(named), lvh, (note,))
+
+
+def group_by_study(records: Sequence[ClipRecord]) -> dict[str, list[ClipRecord]]:
+    """Records by study; clips without a study join the only one there is."""
+    known = list(dict.fromkeys(record.study for record in records if record.study))
+    groups: dict[str, list[ClipRecord]] = {}
+    for record in records:
+        study = record.study or (known[0] if len(known) == 1 else "")
+        groups.setdefault(study, []).append(record)
+    return groups
+
+
+def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], LvhAssessment]:
+    reports = [record.report for record in records]
+    found: dict[Quantity, Measurement] = {}
+    for quantity in _COMBINED:
+        values = [item for report in reports for item in report.measurements if item.quantity is quantity]
+        if values:
+            found[quantity] = combine_measurements(values)
+    found |= measure_biplane(reports)
+    if Quantity.LVEF in found and Quantity.LVEF_DISCS in found:
+        found[Quantity.LVEF], found[Quantity.LVEF_DISCS] = flag_disagreement(
+            found[Quantity.LVEF], found[Quantity.LVEF_DISCS]
+        )
+    _add_mass(found)
+    patient = _patient(records)
+    _add_indices(found, patient, records)
+    index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
+    lvh = assess_lvh(index.value if index else None, rwt.value if rwt else None, patient.sex)
+    return [flag_implausible(found[quantity]) for quantity in Quantity if quantity in found], lvh
+
+
+def _patient(records: Sequence[ClipRecord]) -> Patient:
+    """Sex and size as the files agree on them; what they contradict each other on is unknown."""
+
+    def agreed(values: set[str | float]) -> str | float | None:
+        return values.pop() if len(values) == 1 else None
+
+    people = [record.patient for record in records]
+    return Patient.model_validate(
+        {
+            field: agreed({value for person in people if (value := getattr(person, field)) is not None})
+            for field in Patient.model_fields
+        }
+    )
+
+
+def _add_mass(found: dict[Quantity, Measurement]) -> None:
+    """LV mass and relative wall thickness from the three combined lengths."""
+    if not all(quantity in found for quantity in _WALLS):
+        return
+    lengths = [found[quantity] for quantity in _WALLS]
+    walls = WallThickness(*(length.value for length in lengths))
+    found[Quantity.LV_MASS] = _derive(
+        Quantity.LV_MASS, lv_mass_g(walls), "cube formula (Devereux; ASE/EACVI 2015)", lengths
+    )
+    found[Quantity.RWT] = _derive(
+        Quantity.RWT, relative_wall_thickness(walls), "2 LVPWd / LVIDd (ASE/EACVI 2015)", lengths[1:]
+    )
+
+
+def _add_indices(found: dict[Quantity, Measurement], patient: Patient, records: Sequence[ClipRecord]) -> None:
+    """Body surface area where height and weight are known, and what is indexed to it."""
+    if patient.height_m is None or patient.weight_kg is None:
+        return
+    try:
+        area_m2 = body_surface_area_mosteller(patient.height_m, patient.weight_kg)
+    except MeasureError:  # a height or weight that is no person's: no index
+        return
+    source = next(record for record in records if record.patient.height_m is not None)
+    report = source.report
+    found[Quantity.BSA] = Measurement(
+        quantity=Quantity.BSA,
+        value=area_m2,
+        method="Mosteller, height and weight of the header",
+        evidence=(Evidence(clip_id=report.clip_id, input_sha256=report.input_sha256),),
+    )
+    for quantity, indexed in _INDEXED.items():
+        if quantity in found:
+            sources = [found[quantity], found[Quantity.BSA]]
+            value = index_to_body(found[quantity].value, area_m2)
+            found[indexed] = _derive(indexed, value, f"{quantity.value} / BSA (Mosteller)", sources)
+
+
+def _derive(quantity: Quantity, value: float, method: str, sources: Sequence[Measurement]) -> Measurement:
+    """A value computed from other values: their evidence, flags and the weakest confidence."""
+    names = tuple(source.quantity.value for source in sources)
+    evidence: dict[tuple[str, tuple[int, ...]], Evidence] = {}
+    for item in (item for source in sources for item in source.evidence):
+        evidence.setdefault(
+            (item.clip_id, item.frames), item.model_copy(update={"contours_xy": {}, "derived_from": names})
+        )
+    flags: dict[Flag, None] = dict.fromkeys(flag for source in sources for flag in source.flags)
+    confidences = [source.confidence for source in sources if source.confidence is not None]
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        method=method,
+        confidence=min(confidences, default=None),
+        flags=tuple(flags),
+        evidence=tuple(evidence.values()),
+    )
