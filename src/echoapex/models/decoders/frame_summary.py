@@ -27,7 +27,8 @@ class FrameSummary(nn.Module):
     def __init__(self, width: int, dim: int, queries: int, layout_channels: int, layout_side: int) -> None:
         super().__init__()
         self.layout_side = layout_side
-        self.norm = nn.LayerNorm(width)
+        # the layers that follow have gains of their own; without gains here, nothing flows back through every patch
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.queries = nn.Linear(width, queries)
         self.layout = nn.Linear(width, layout_channels)
         self.from_pooled = nn.Linear(queries * width, dim)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from echoapex.models.decoders.halving import HalveResolution
+
 
 class FineFeatures(NamedTuple):
     """Features of the image at two resolutions; pixel ``i`` of the half map lies at input pixel ``2 i + 0.5``."""
@@ -16,7 +18,7 @@ class FineFeatures(NamedTuple):
 
 
 class ImageStem(nn.Module):
-    """Two strided convolutions, each followed by a normalisation and a GELU.
+    """Two halvings of the resolution, each followed by a normalisation and a GELU.
 
     The channels are few because convolutions at these resolutions are what a decoder spends its time on.
 
@@ -28,10 +30,9 @@ class ImageStem(nn.Module):
 
     def __init__(self, in_channels: int, half_channels: int, quarter_channels: int) -> None:
         super().__init__()
-        # 4 x 4 with stride 2 and padding 1 is centred on each 2 x 2 cell, so that nothing is shifted by half a pixel
-        self.to_half = nn.Conv2d(in_channels, half_channels, 4, stride=2, padding=1)
+        self.to_half = HalveResolution(in_channels, half_channels, kernel=3)
         self.half_norm = nn.GroupNorm(1, half_channels)
-        self.to_quarter = nn.Conv2d(half_channels, quarter_channels, 4, stride=2, padding=1)
+        self.to_quarter = HalveResolution(half_channels, quarter_channels)
         self.quarter_norm = nn.GroupNorm(1, quarter_channels)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> FineFeatures:

@@ -75,7 +75,7 @@ class WallPointDecoder(nn.Module):
         self.at_quarter = Blend(quarter, quarter)
         self.to_half = nn.Conv2d(quarter, half, 1)
         self.at_half = Blend(half, half)
-        self.heads = nn.Conv2d(half, config.points, 3, padding=1)
+        self.heads = nn.Conv2d(half, config.points, 1)
 
     @classmethod
     def build(cls, config: WallPointConfig) -> Self:

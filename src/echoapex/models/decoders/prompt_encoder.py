@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from echoapex.models.decoders.halving import HalveResolution
 from echoapex.models.decoders.prompt_batch import PointLabel
 from echoapex.vocabulary import Structure
 
@@ -70,10 +71,10 @@ class PromptEncoder(nn.Module):
         self.point_kinds = nn.Embedding(len(PointLabel) - 1, width)
         self.no_mask = nn.Parameter(torch.zeros(width))
         self.mask_patches = nn.Sequential(
-            nn.Conv2d(1, mask_channels, 2, stride=2),
+            HalveResolution(1, mask_channels),
             nn.GroupNorm(1, mask_channels),
             nn.GELU(),
-            nn.Conv2d(mask_channels, width, 2, stride=2),
+            HalveResolution(mask_channels, width),
         )
         nn.init.normal_(self.structure_names.weight, std=0.5)
         nn.init.normal_(self.point_kinds.weight, std=0.5)
