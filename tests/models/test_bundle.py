@@ -35,6 +35,8 @@ def test_an_encoder_comes_back_as_it_was(tmp_path: Path, build_card: Callable[..
     torch.testing.assert_close(build_encoder_from(loaded)(images).patches, encoder(images).patches, atol=0, rtol=0)
     assert sorted(path.name for path in (tmp_path / "encoder").iterdir()) == [CARD_FILE, WEIGHTS_FILE]
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"], "no drafts are left"
+    modes = {(tmp_path / "encoder" / name).stat().st_mode for name in (CARD_FILE, WEIGHTS_FILE)}
+    assert len(modes) == 1, "who may read the card may read the weights"
 
 
 def test_half_is_half_the_size_and_nearly_the_same(tmp_path: Path, build_card: Callable[..., Card]) -> None:

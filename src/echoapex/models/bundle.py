@@ -36,14 +36,16 @@ class BundleError(ValueError):
 
 
 class Preprocessing(Config):
-    """How frames become the encoder's input.
+    """How prepared frames (``data.preprocess``) become the encoder's input.
 
-    ``size`` is (height, width) in pixels. Grey values in [0, 255] become ``(grey / 255 - mean) / std``.
+    ``size`` is (height, width) in pixels. ``rule`` ``per_frame`` brings every frame to zero mean and unit variance
+    (``data.batch.standardise``); ``fixed`` computes ``(grey / 255 - mean) / std``.
     """
 
     size: tuple[int, int]
-    mean: float
-    std: float = Field(gt=0)
+    rule: Literal["per_frame", "fixed"] = "per_frame"
+    mean: float = 0.0
+    std: float = Field(default=1.0, gt=0)
     note: str = ""
 
 
@@ -160,6 +162,8 @@ def save_bundle(directory: Path, weights: nn.Module | Mapping[str, Tensor], card
     try:
         draft.mkdir()  # with the permissions of any directory; the workshop is private
         save_file(stored, draft / WEIGHTS_FILE, metadata={"format": "pt"})
+        # safetensors makes files that only their owner can read; a bundle may be installed for everybody
+        (draft / WEIGHTS_FILE).chmod(draft.stat().st_mode & 0o666)
         sealed = card.sealed({WEIGHTS_FILE: compute_sha256(draft / WEIGHTS_FILE)})
         _write_card(draft, sealed)
         replace_directory(draft, directory)
