@@ -7,6 +7,7 @@ Both store x first: arrays are transposed to (row, column). A third axis counts 
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,14 @@ class Volume:
         frames: ``(frames, rows, columns)``, in the file's own numbers (label maps keep their labels).
         spacing: size of a pixel; None when the file does not say it credibly, and then ``spacing_reason`` says why.
         frame_step_s: time between frames; None when unknown.
+        data_path: file of the samples where it is not the file itself (MHD).
     """
 
     frames: Num[np.ndarray, "frames height width"]
     spacing: Spacing | None
     spacing_reason: str
     frame_step_s: float | None = None
+    data_path: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +88,8 @@ def open_volume(path: Path, *, display_name: str | None = None, limits: ReadLimi
         ReadError: as ``read_volume``.
     """
     name = display_name or path.name
-    digest = file_digest(path, name)
     volume = read_volume(path, display_name=name, limits=limits)
+    digest = _digest(path, volume, name)
     pixels, is_rescaled = _to_8_bit(volume.frames)
     step_s = volume.frame_step_s or 1 / NOMINAL_RATE_HZ
     header = ClipHeader(
@@ -123,7 +126,16 @@ def _read_meta_image(path: Path, name: str, limits: ReadLimits) -> Volume:
     header = read_meta_image_header(path, name)
     _check_size(_frame_shape(header.shape, name), limits, name)
     spacing, reason = _spacing(header.spacing_mm[:2], 1.0)
-    return Volume(_to_frames(read_meta_image_samples(header, name), name), spacing, reason)
+    data_path = None if header.data_path == path else header.data_path
+    return Volume(_to_frames(read_meta_image_samples(header, name), name), spacing, reason, data_path=data_path)
+
+
+def _digest(path: Path, volume: Volume, name: str) -> str:
+    """Digest of the file, and of its data file with it where the samples lie apart."""
+    own = file_digest(path, name)
+    if volume.data_path is None:
+        return own
+    return hashlib.sha256((own + file_digest(volume.data_path, name)).encode()).hexdigest()
 
 
 def _scaled_samples(image: Any) -> np.ndarray:

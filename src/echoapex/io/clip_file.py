@@ -1,0 +1,147 @@
+"""A clip that was found and not yet read: where it lies, what it is, and how to open it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echoapex.domain import ClipHeader
+from echoapex.io.archive import extract_members
+from echoapex.io.clip_source import ClipSource, ReadError, ReadLimits
+from echoapex.io.dicom import open_dicom
+from echoapex.io.still_image import open_image, open_image_series
+from echoapex.io.video import open_video
+from echoapex.io.volume import open_volume
+
+
+class ClipKind(StrEnum):
+    """The reader that a clip needs."""
+
+    DICOM = "dicom"
+    VIDEO = "video"
+    STILL_IMAGE = "still_image"
+    IMAGE_SERIES = "image_series"
+    VOLUME = "volume"
+
+
+class Workspace:
+    """A private temporary folder that is deleted with this object, and at the latest when the program ends.
+
+    Args:
+        parent: where the folder is made; the system's place for temporary files without it.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix="echoapex-", dir=parent))
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def delete(self) -> None:
+        """Delete the folder now."""
+        self._finalizer()
+
+
+@dataclass(frozen=True)
+class ClipFile:
+    """A clip that was found.
+
+    Attributes:
+        path: the file; the folder of an image series; the archive of a packed clip.
+        kind: what it is, by its content.
+        display_name: what people are shown: the path below what the user gave, without identifying words.
+        clip_id: unique in one search and safe as a file name.
+        members: names inside the archive, or of the images of a series; the first is the one to open.
+        is_packed: the members lie in a zip archive and are extracted when the clip is opened.
+        flags: for the clip's header.
+        work_dir: where packed clips are extracted; the system's place for temporary files without it.
+        keeps: a workspace that must outlive this clip (that of an archive inside an archive).
+    """
+
+    path: Path
+    kind: ClipKind
+    display_name: str
+    clip_id: str
+    members: tuple[str, ...] = ()
+    is_packed: bool = False
+    flags: tuple[str, ...] = ()
+    work_dir: Path | None = None
+    keeps: Workspace | None = field(default=None, repr=False, compare=False)
+
+
+class OpenedClip:
+    """A clip source under the name that the search gave it; a packed clip's extracted files are deleted with it."""
+
+    def __init__(self, source: ClipSource, header: ClipHeader, workspace: Workspace | None) -> None:
+        self._source = source
+        self._header = header
+        self._workspace = workspace
+
+    @property
+    def header(self) -> ClipHeader:
+        """All that is known without decoding every frame."""
+        return self._header
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
+        """Decode one frame at a time, from the first; a second call starts again.
+
+        Raises:
+            ReadError: a frame cannot be decoded.
+        """
+        yield from self._source.frames()
+
+    def close(self) -> None:
+        """Delete extracted files now rather than with this object; frames cannot be read any more."""
+        if self._workspace is not None:
+            self._workspace.delete()
+
+
+def open_clip(file: ClipFile, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> OpenedClip:
+    """Open a clip with the reader for its kind; a packed one is extracted to a private folder first.
+
+    Raises:
+        ReadError: the clip is damaged or exceeds the limits.
+    """
+    limits = limits or ReadLimits()
+    if not file.is_packed:
+        return _opened(file, file.path, None, keep_identifiers, limits)
+    workspace = Workspace(file.work_dir)
+    try:
+        extracted = extract_members(file.path, file.members, workspace.folder, file.display_name)
+        path = workspace.folder if file.kind is ClipKind.IMAGE_SERIES else extracted[0]
+        return _opened(file, path, workspace, keep_identifiers, limits)
+    except BaseException:
+        workspace.delete()
+        raise
+
+
+def _opened(
+    file: ClipFile, path: Path, workspace: Workspace | None, keep_identifiers: bool, limits: ReadLimits
+) -> OpenedClip:
+    source = _source(file, path, keep_identifiers, limits)
+    header = replace(source.header, clip_id=file.clip_id).with_flags(*file.flags)
+    return OpenedClip(source, header, workspace)
+
+
+def _source(file: ClipFile, path: Path, keep_identifiers: bool, limits: ReadLimits) -> ClipSource:
+    name = file.display_name
+    if file.kind is ClipKind.DICOM:
+        return open_dicom(path, display_name=name, keep_identifiers=keep_identifiers, limits=limits)
+    if file.kind is ClipKind.VIDEO:
+        return open_video(path, display_name=name, limits=limits)
+    if file.kind is ClipKind.STILL_IMAGE:
+        return open_image(path, display_name=name, limits=limits)
+    if file.kind is ClipKind.VOLUME:
+        return open_volume(path, display_name=name, limits=limits)
+    names = [Path(member).name for member in file.members]
+    if not names:
+        raise ReadError(name, "holds no image", "give a folder of numbered PNG or JPEG images")
+    return open_image_series([path / each for each in names], display_name=name, limits=limits)

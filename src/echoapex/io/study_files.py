@@ -1,0 +1,290 @@
+"""Find every clip in what a person gives: files, folders, DICOMDIRs and zip archives.
+
+Files are told by their content, never by their name alone. What is met while walking a folder and is plainly no clip
+(text, tables, system files) is passed over in silence; what was named explicitly is read or refused with a reason.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from echoapex.io.archive import extract_members, list_members, opened_archive
+from echoapex.io.clip_file import ClipFile, ClipKind, OpenedClip, Workspace, open_clip
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.dicomdir import is_dicomdir, referenced_files
+from echoapex.io.file_format import (
+    FORMAT_OF_SUFFIX,
+    HEAD_BYTES,
+    IMAGE_FORMATS,
+    VIDEO_FORMATS,
+    VOLUME_FORMATS,
+    FileFormat,
+    is_text,
+    recognise,
+    suffix_of,
+)
+from echoapex.io.found_files import FoundFile, FoundFolder, file_on_disk, is_hidden, walk_archive, walk_disk
+from echoapex.io.meta_image import data_file_name
+from echoapex.io.name_redaction import HEAD_BYTES as DICOM_HEAD_BYTES
+from echoapex.io.name_redaction import clip_id_of, identifying_words, redact
+from echoapex.io.still_image import frame_number, is_numbered_series
+
+__all__ = ["ClipFile", "ClipKind", "OpenedClip", "find_clips", "open_clip"]
+
+_KNOWN_FORMATS = "DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI, MHD or zip"
+_JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
+_JUNK_SUFFIXES = frozenset(
+    [
+        *(".txt", ".md", ".rst", ".log", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".html", ".htm"),
+        *(".json", ".csv", ".tsv", ".xml", ".ini", ".cfg", ".inf", ".yaml", ".yml", ".toml", ".sha256", ".md5"),
+        *(".npz", ".npy", ".safetensors", ".py", ".js", ".css", ".exe", ".dll", ".ico", ".db"),
+    ]
+)
+_DATA_SUFFIXES = frozenset({".raw", ".zraw"})
+_ANNOTATION_ENDINGS = ("_gt.nii.gz", "_gt.nii", "_gt.mhd", "_gt.mha")
+
+
+def find_clips(
+    paths: Sequence[Path | str],
+    *,
+    limits: ReadLimits | None = None,
+    work_dir: Path | None = None,
+    keep_identifiers: bool = False,
+) -> Iterator[ClipFile | ReadError]:
+    """Find the clips in files, folders (with all below), DICOMDIRs and zip archives (with zips in them, one deep).
+
+    A folder that holds nothing but images of one numbered series is one clip. A file reached twice is found once.
+    ``*_gt`` volumes met in a folder are annotations, not clips, and the results of an earlier analysis are passed over.
+
+    Args:
+        paths: what the user gave, in this order.
+        limits: bounds on what archives may expand to.
+        work_dir: where packed files are extracted, each only while it is open.
+        keep_identifiers: show names as they are instead of without the patient.
+
+    Yields:
+        A clip, or an error for a file that cannot be one; the search goes on after an error.
+    """
+    search = _Search(limits or ReadLimits(), work_dir, keep_identifiers)
+    for path in paths:
+        yield from search.argument(Path(path))
+
+
+class _Search:
+    """One search: what was seen already, which words identify a patient, and which names are taken."""
+
+    def __init__(self, limits: ReadLimits, work_dir: Path | None, keep_identifiers: bool) -> None:
+        self._limits = limits
+        self._work_dir = work_dir
+        self._keep_identifiers = keep_identifiers
+        self._seen: set[tuple[str, str]] = set()
+        self._identifying: set[str] = set()
+        self._names: set[str] = set()
+
+    def argument(self, path: Path) -> Iterator[ClipFile | ReadError]:
+        """All clips of one argument."""
+        try:
+            if path.is_dir():
+                unreadable: list[OSError] = []
+                for folder in walk_disk(path, unreadable.append):
+                    yield from self._folder(folder)
+                for error in unreadable:
+                    name = self._display((Path(str(error.filename)).name,))
+                    yield ReadError(name, "is a folder that cannot be read", "check its permissions")
+                return
+            if path.is_file():
+                yield from self._file(file_on_disk(path, (path.name,)), None, is_explicit=True)
+                return
+            reason = "is no regular file" if path.exists() else "does not exist"
+        except OSError:
+            reason = "cannot be read"
+        yield ReadError(self._display((path.name or str(path),)), reason, "check the path")
+
+    def _folder(
+        self,
+        folder: FoundFolder,
+        archive: zipfile.ZipFile | None = None,
+        depth: int = 0,
+        keeps: Workspace | None = None,
+    ) -> Iterator[ClipFile | ReadError]:
+        context = _Context(folder, archive, depth, keeps)
+        self._learn_identifying_words(folder.files, archive)
+        candidates = [file for file in folder.files if not _is_ignorable_name(file.name)]
+        if is_numbered_series([file.name for file in candidates]) and self._are_images(candidates, archive):
+            yield from self._series(candidates, context)
+            return
+        # a DICOMDIR comes first: it puts the clips of a medium in their order
+        for file in sorted(folder.files, key=lambda file: file.name.upper() != "DICOMDIR"):
+            yield from self._file(file, context, is_explicit=False)
+
+    def _are_images(self, files: Sequence[FoundFile], archive: zipfile.ZipFile | None) -> bool:
+        try:
+            heads = [file.read_head(16, file.name, archive) for file in files]
+        except ReadError:
+            return False
+        return all(recognise(head) in IMAGE_FORMATS for head in heads)
+
+    def _series(self, files: Sequence[FoundFile], context: _Context) -> Iterator[ClipFile | ReadError]:
+        files = sorted(files, key=lambda file: frame_number(file.name))
+        if not self._is_new(files[0]):
+            return
+        for file in files[1:]:
+            self._is_new(file)
+        parts = files[0].parts[:-1] or (files[0].path.resolve().parent.name,)
+        name = self._unique_display(parts)
+        is_packed = bool(files[0].member)
+        yield ClipFile(
+            path=files[0].path if is_packed else files[0].path.parent,
+            kind=ClipKind.IMAGE_SERIES,
+            display_name=name,
+            clip_id=clip_id_of(name),
+            members=tuple(file.member or file.name for file in files),
+            is_packed=is_packed,
+            work_dir=self._work_dir,
+            keeps=context.keeps,
+        )
+
+    def _file(self, file: FoundFile, context: _Context | None, *, is_explicit: bool) -> Iterator[ClipFile | ReadError]:
+        if (not is_explicit and _is_ignorable_name(file.name)) or not self._is_new(file):
+            return
+        if context is None:
+            context = _Context(FoundFolder((file,)), None, 0, None)
+            self._learn_identifying_words((file,), None)
+        try:
+            head = file.read_head(HEAD_BYTES, self._display(file.parts), context.archive)
+            found = recognise(head)
+            if found is None:
+                error = self._unknown(file, head, context.folder, is_explicit)
+                if error is not None:
+                    yield error
+            elif found is FileFormat.ZIP:
+                yield from self._zip(file, context)
+            elif found is FileFormat.DICOM and is_dicomdir(file.name, head):
+                yield from self._dicomdir(file, is_explicit)
+            else:
+                yield self._clip(file, found, head, context)
+        except ReadError as error:
+            yield error
+
+    def _unknown(self, file: FoundFile, head: bytes, folder: FoundFolder, is_explicit: bool) -> ReadError | None:
+        """The error for a file of no known format, or None for one that a walk passes over."""
+        suffix = suffix_of(file.name)
+        promised = FORMAT_OF_SUFFIX.get(suffix)
+        if suffix in _DATA_SUFFIXES and any(suffix_of(other.name) == ".mhd" for other in folder.files):
+            return None
+        if not is_explicit and promised is None and is_text(head):
+            return None
+        name = self._display(file.parts)
+        if not head:
+            return ReadError(name, "is empty", "copy or export the file again")
+        if promised is not None:
+            return ReadError(name, f"is no {promised.value} file, as its name says", "check that the file is whole")
+        return ReadError(name, "is in no format that can be read", f"give {_KNOWN_FORMATS}")
+
+    def _clip(self, file: FoundFile, found: FileFormat, head: bytes, context: _Context) -> ClipFile:
+        name = self._unique_display(file.parts)
+        members = (file.member,) if file.member else ()
+        data_file = context.folder.sibling(data_file_name(head)) if found is FileFormat.META_IMAGE else None
+        if file.member and data_file is not None and data_file is not file:
+            members = (*members, data_file.member)
+        promised = FORMAT_OF_SUFFIX.get(suffix_of(file.name), found)
+        return ClipFile(
+            path=file.path,
+            kind=_kind_of(found),
+            display_name=name,
+            clip_id=clip_id_of(name),
+            members=members,
+            is_packed=bool(file.member),
+            flags=() if promised is found else (ReadFlag.WRONG_EXTENSION,),
+            work_dir=self._work_dir,
+            keeps=context.keeps,
+        )
+
+    def _zip(self, file: FoundFile, context: _Context) -> Iterator[ClipFile | ReadError]:
+        name = self._display(file.parts)
+        if context.depth > 1:
+            raise ReadError(name, "is a zip archive inside a zip archive inside a zip archive", "unpack it yourself")
+        path, keeps = file.path, context.keeps
+        if file.member:
+            keeps = Workspace(self._work_dir)
+            path = extract_members(file.path, [file.member], keeps.folder, name)[0]
+        members, errors = list_members(path, name, self._limits)
+        for error in errors:
+            yield ReadError(self._display(tuple(error.path.split("/"))), error.reason, error.remedy)
+        if not members and not errors:
+            raise ReadError(name, "is an empty zip archive", "pack the study again")
+        with opened_archive(path, name) as archive:
+            for folder in walk_archive(path, file.parts, members):
+                yield from self._folder(folder, archive, context.depth + 1, keeps)
+
+    def _dicomdir(self, file: FoundFile, is_explicit: bool) -> Iterator[ClipFile | ReadError]:
+        if file.member:
+            return  # the files that it references lie beside it in the archive and are found there
+        for found in referenced_files(file.path, self._display(file.parts), self._limits):
+            if isinstance(found, ReadError):
+                yield found
+                continue
+            below = found.relative_to(file.path.parent).parts
+            yield from self._file(file_on_disk(found, (*file.parts[:-1], *below)), None, is_explicit=is_explicit)
+
+    def _learn_identifying_words(self, files: Sequence[FoundFile], archive: zipfile.ZipFile | None) -> None:
+        """Learn from all files of a folder before the name of any of them is shown."""
+        if self._keep_identifiers:
+            return
+        for file in files:
+            with suppress(ReadError):  # it is met again when the file's turn comes
+                if recognise(file.read_head(HEAD_BYTES, file.name, archive)) is FileFormat.DICOM:
+                    self._identifying |= identifying_words(file.read_head(DICOM_HEAD_BYTES, file.name, archive))
+
+    def _is_new(self, file: FoundFile) -> bool:
+        if file.key in self._seen:
+            return False
+        self._seen.add(file.key)
+        return True
+
+    def _display(self, parts: tuple[str, ...]) -> str:
+        shown = [part if self._keep_identifiers else redact(part, self._identifying) for part in parts]
+        return "".join(letter if letter.isprintable() else "?" for letter in "/".join(shown))
+
+    def _unique_display(self, parts: tuple[str, ...]) -> str:
+        """The display name, numbered where another clip of the search has it already."""
+        plain = name = self._display(parts)
+        number = 1
+        while name in self._names:
+            number += 1
+            name = f"{plain} ({number})"
+        self._names.add(name)
+        return name
+
+
+class _Context:
+    """Where a file was met: its folder, the opened archive around it, and how many archives deep."""
+
+    def __init__(
+        self, folder: FoundFolder, archive: zipfile.ZipFile | None, depth: int, keeps: Workspace | None
+    ) -> None:
+        self.folder = folder
+        self.archive = archive
+        self.depth = depth
+        self.keeps = keeps
+
+
+def _is_ignorable_name(name: str) -> bool:
+    lower = name.lower()
+    return (
+        is_hidden(name)
+        or lower in _JUNK_NAMES
+        or suffix_of(lower) in _JUNK_SUFFIXES
+        or lower.endswith(_ANNOTATION_ENDINGS)
+    )
+
+
+def _kind_of(found: FileFormat) -> ClipKind:
+    if found in VIDEO_FORMATS:
+        return ClipKind.VIDEO
+    if found in IMAGE_FORMATS:
+        return ClipKind.STILL_IMAGE
+    return ClipKind.VOLUME if found in VOLUME_FORMATS else ClipKind.DICOM
