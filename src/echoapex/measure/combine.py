@@ -49,9 +49,9 @@ def outlying(values: Values) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 def combine_measurements(measurements: Sequence[Measurement]) -> Measurement:
     """One quantity measured in several clips, as one value.
 
-    Value: mean of the values that are no outliers, weighted by ``clip_weight``. Evidence: of those values, the best clip
-    first. Interval: of one value its own; of several, the wider of their mean interval and of 1.96 standard errors of
-    their weighted mean. ``details`` names the best clip, every value with its weight, and the outliers left out.
+    Value: mean of the values that are no outliers, weighted by ``clip_weight``. Evidence: of those values, the best
+    clip first. Interval: of one value its own; of several, the wider of their mean interval and of 1.96 standard errors
+    of their weighted mean. ``details`` names the best clip, every value with its weight, and the outliers left out.
 
     Raises:
         MeasureError: nothing was given, or the values are of different quantities.

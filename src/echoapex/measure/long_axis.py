@@ -56,9 +56,23 @@ def find_long_axis(lv: Outline, left_atrium: Outline | None = None, probe: Point
     if scale == 0:
         raise MeasureError("the LV outline has no area, so that it has no axis; check the segmentation")
     annulus = _mitral_plane(lv, left_atrium, scale) if left_atrium is not None and len(left_atrium) >= 3 else None
-    base = annulus.mean(axis=0) if annulus is not None else _flat_end(lv, probe)
-    apex = lv[np.linalg.norm(lv - base, axis=1).argmax()]
-    return LongAxis(base, apex, annulus)
+    if annulus is not None:
+        axis = LongAxis(annulus.mean(axis=0), _farthest(lv, annulus.mean(axis=0)), annulus)
+        if _lies_across(annulus, axis):
+            return axis
+    base = _flat_end(lv, probe)
+    return LongAxis(base, _farthest(lv, base), None)
+
+
+def _farthest(lv: Outline, base: Point) -> Point:
+    return np.asarray(lv[np.linalg.norm(lv - base, axis=1).argmax()])
+
+
+def _lies_across(annulus: Float[np.ndarray, "2 2"], axis: LongAxis) -> bool:
+    """Whether the plane makes more than 45 degrees with the axis; else an atrium was found beside the ventricle."""
+    plane = annulus[1] - annulus[0]
+    cosine = abs(plane @ (axis.apex - axis.base)) / (np.linalg.norm(plane) * axis.length)
+    return bool(cosine < 0.5**0.5)
 
 
 def _mitral_plane(lv: Outline, left_atrium: Outline, scale: float) -> Float[np.ndarray, "2 2"] | None:
