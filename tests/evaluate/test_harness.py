@@ -1,0 +1,126 @@
+"""The harness: each metric against a value worked out by hand, with counts, intervals and missing answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference_studies import make_study
+from written_results import BUNDLES, write_results
+
+from echoapex.evaluate.harness import score_predictions
+from echoapex.evaluate.metrics_file import MetricsFile, Score
+from echoapex.evaluate.predictions import read_predictions
+from echoapex.evaluate.reference import LabelMaps, ReferenceSet
+from echoapex.vocabulary import Quantity, Structure, View
+
+
+def score(folder: Path, reference: ReferenceSet) -> MetricsFile:
+    metrics, _ = score_predictions(reference, read_predictions(folder))
+    return metrics
+
+
+def test_perfect_results_score_perfectly(tmp_path: Path, reference: ReferenceSet) -> None:
+    for study in reference.studies:
+        write_results(tmp_path / study.patient, study)
+    metrics = score(tmp_path, reference)
+    assert metrics.views.balanced_accuracy == Score(value=1.0, n=8, interval=(1.0, 1.0))
+    assert metrics.segmentation.lv_cavity.dice.value == 1.0
+    assert metrics.segmentation.lv_cavity.dice.n == 16
+    assert set(metrics.segmentation.lv_cavity.by_view) == {View.A4C, View.PLAX}
+    assert metrics.ejection_fraction.mae.value == 0
+    assert metrics.ejection_fraction.r2.value == 1
+    assert metrics.lv_wall.lvidd.mae_mm.value == 0
+    assert metrics.bundles == BUNDLES
+    assert (metrics.studies, metrics.studies_without_results, metrics.clips) == (4, 0, 8)
+
+
+def test_the_promised_keys_with_n_and_interval(tmp_path: Path, reference: ReferenceSet) -> None:
+    for study in reference.studies:
+        write_results(tmp_path / study.patient, study)
+    written = json.loads(score(tmp_path, reference).model_dump_json())
+    keys = [
+        "views.balanced_accuracy",
+        *(f"segmentation.{structure.key}.dice" for structure in Structure),
+        *(f"ejection_fraction.{name}" for name in ("mae", "rmse", "r2")),
+        *(f"lv_wall.{name}.mae_mm" for name in ("ivsd", "lvidd", "lvpwd")),
+    ]
+    for key in keys:
+        leaf = written
+        for part in key.split("."):
+            leaf = leaf[part]
+        assert {"value", "n", "interval"} <= set(leaf), key
+    assert MetricsFile.model_validate(written).views.confusion is not None
+
+
+def test_errors_by_hand(tmp_path: Path, reference: ReferenceSet) -> None:
+    errors = [0.0, 2.0, -4.0, 6.0]
+    for study, error in zip(reference.studies, errors, strict=True):
+        values = dict(study.values) | {
+            Quantity.LVEF: study.values[Quantity.LVEF] + error,
+            Quantity.IVSD: study.values[Quantity.IVSD] - 1,
+        }
+        write_results(tmp_path / study.patient, study, values=values)
+    metrics = score(tmp_path, reference)
+    assert metrics.ejection_fraction.mae.value == pytest.approx(3)
+    assert metrics.ejection_fraction.rmse.value == pytest.approx(np.sqrt(56 / 4))
+    assert metrics.ejection_fraction.bias.value == pytest.approx(1)
+    # truths 30, 35, 40, 45 scatter by 125 around their mean
+    assert metrics.ejection_fraction.r2.value == pytest.approx(1 - 56 / 125)
+    low, high = metrics.ejection_fraction.mae.interval or (0, 0)
+    assert 0 <= low < 3 < high <= 6
+    assert metrics.ejection_fraction_discs.mae.value == 0
+    assert metrics.lv_wall.ivsd.mae_mm.value == pytest.approx(1)
+    assert metrics.lv_wall.ivsd.bias_mm.value == pytest.approx(-1)
+
+
+def test_a_wrong_view_costs_its_class_only(tmp_path: Path, reference: ReferenceSet) -> None:
+    for number, study in enumerate(reference.studies):
+        write_results(tmp_path / study.patient, study, views={View.PLAX: View.TEE_LAX} if number == 0 else {})
+    views = score(tmp_path, reference).views
+    assert views.balanced_accuracy.value == pytest.approx((1 + 3 / 4) / 2)
+    assert views.recall[View.PLAX].value == pytest.approx(3 / 4)
+    assert views.recall[View.A4C].value == 1
+    assert views.confusion is not None
+    row = views.confusion.rows.index(View.PLAX)
+    counts = dict(zip(views.confusion.columns, views.confusion.counts[row], strict=True))
+    assert (counts["PLAX"], counts["TEE_LAX"], counts["none"]) == (3, 1, 0)
+
+
+def test_missing_answers_are_counted_not_hidden(tmp_path: Path, reference: ReferenceSet) -> None:
+    first, second, *_ = reference.studies
+    write_results(tmp_path / "a", first, values={Quantity.LVEF: first.values[Quantity.LVEF] + 3})
+    write_results(tmp_path / "b", second, change_labels=lambda _labels: {})
+    metrics = score(tmp_path, reference)
+    assert metrics.studies_without_results == 2
+    assert metrics.views.balanced_accuracy.value == pytest.approx(0.5)
+    assert metrics.views.balanced_accuracy.missing == 4
+    # one patient of four has masks: the others count as 0
+    assert metrics.segmentation.lv_cavity.dice.value == pytest.approx(0.25)
+    assert metrics.segmentation.lv_cavity.dice.missing == 12
+    assert (metrics.ejection_fraction.mae.n, metrics.ejection_fraction.mae.missing) == (2, 2)
+    assert metrics.ejection_fraction.mae.value == pytest.approx(1.5)
+    assert (metrics.lv_wall.ivsd.mae_mm.n, metrics.lv_wall.ivsd.mae_mm.missing) == (1, 3)
+    assert metrics.lv_wall.ivsd.mae_mm.interval is None
+
+
+def test_intervals_resample_patients_not_frames(tmp_path: Path) -> None:
+    """Sixteen frames of two patients leave only three possible means."""
+    studies = tuple(make_study(number) for number in range(2))
+    reference = ReferenceSet("test", "", studies, "", "")
+
+    def erase(labels: LabelMaps) -> LabelMaps:
+        return {frame: np.zeros_like(label) for frame, label in labels.items()}
+
+    write_results(tmp_path / "a", studies[0])
+    write_results(tmp_path / "b", studies[1], change_labels=erase)
+    dice = score(tmp_path, reference).segmentation.lv_cavity.dice
+    assert (dice.value, dice.interval) == (0.5, (0.0, 1.0))
+
+
+def test_the_same_results_give_the_same_numbers(tmp_path: Path, reference: ReferenceSet) -> None:
+    for study in reference.studies:
+        write_results(tmp_path / study.patient, study, views={View.PLAX: View.A3C})
+    assert score(tmp_path, reference) == score(tmp_path, reference)

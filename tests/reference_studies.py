@@ -1,0 +1,42 @@
+"""Reference studies with known geometry and values."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceStudy
+from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, Structure, View
+
+TIMES_S = tuple(frame * 0.03 for frame in range(12))
+
+
+def square_labels() -> LabelMaps:
+    """LV cavity, a square of 20 x 20, inside myocardium, a frame 30 x 30, on the frames 2 and 8."""
+    labels = np.zeros((64, 64), np.uint8)
+    labels[10:40, 10:40] = Structure.LV_MYOCARDIUM
+    labels[15:35, 15:35] = Structure.LV_CAVITY
+    return {2: labels, 8: labels.copy()}
+
+
+def make_clip(patient: str, view: View) -> ReferenceClip:
+    name = f"{patient}/{view}"
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return ReferenceClip(name, Path(name), digest, view, TIMES_S, VISIBLE_STRUCTURES[view], square_labels)
+
+
+def make_study(number: int, views: tuple[View, ...] = (View.A4C, View.PLAX)) -> ReferenceStudy:
+    ejection_fraction = 30.0 + 5 * number
+    values = {
+        Quantity.LVEF: ejection_fraction,
+        Quantity.LVEF_DISCS: ejection_fraction,
+        Quantity.EDV: 120.0,
+        Quantity.ESV: 60.0,
+        Quantity.IVSD: 9.0 + number,
+        Quantity.LVIDD: 48.0,
+        Quantity.LVPWD: 8.0,
+    }
+    patient = f"patient-{number}"
+    return ReferenceStudy(patient, tuple(make_clip(patient, view) for view in views), values)
