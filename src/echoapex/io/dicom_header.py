@@ -11,7 +11,8 @@ import io
 import tempfile
 import weakref
 import zlib
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -104,24 +105,25 @@ class DicomFile:
 
     def _parse(self, stream: BinaryIO, tags: list[int]) -> None:
         start = _start_of_elements(stream, self.display_name)
-        window = _BoundedReader(stream, self.limits.max_header_bytes, self.display_name)
+        window = _BoundedReader(stream, self.limits.max_header_bytes)
         window.seek(start)
         syntax = self._read_transfer_syntax(window) or _guess_transfer_syntax(window, self.display_name)
         if syntax == DeflatedExplicitVRLittleEndian:
             self._inflated = _inflate(stream, window.tell(), self.limits, self.display_name)
             weakref.finalize(self, self._inflated.close)
             self.size = self._inflated.seek(0, io.SEEK_END)
-            window = _BoundedReader(self._inflated, self.limits.max_header_bytes, self.display_name)
+            window = _BoundedReader(self._inflated, self.limits.max_header_bytes)
             window.seek(0)
             syntax = ExplicitVRLittleEndian
         self.transfer_syntax = syntax
-        self.dataset: Dataset = read_dataset(
-            cast(BinaryIO, window),
-            syntax == ImplicitVRLittleEndian,
-            syntax != ExplicitVRBigEndian,
-            stop_when=lambda tag, *_: int(tag) in _PIXEL_TAGS,
-            specific_tags=[*tags],
-        )
+        with _within_budget(window, self.display_name):
+            self.dataset: Dataset = read_dataset(
+                cast(BinaryIO, window),
+                syntax == ImplicitVRLittleEndian,
+                syntax != ExplicitVRBigEndian,
+                stop_when=lambda tag, *_: int(tag) in _PIXEL_TAGS,
+                specific_tags=[*tags],
+            )
         self.pixels = self._locate_pixels(window)
 
     def _read_transfer_syntax(self, window: _BoundedReader) -> UID | None:
@@ -160,18 +162,15 @@ class DicomFile:
 class _BoundedReader:
     """A binary file from which at most ``budget`` bytes can be read; seeking is free."""
 
-    def __init__(self, stream: BinaryIO, budget: int, display_name: str) -> None:
+    def __init__(self, stream: BinaryIO, budget: int) -> None:
         self._stream = stream
         self._budget = budget
-        self._display_name = display_name
+        self.is_exhausted = False
 
     def read(self, size: int = -1) -> bytes:
         if size < 0 or size > self._budget:
-            raise ReadError(
-                self._display_name,
-                "claims a header larger than the limit",
-                "check that the file is whole, or raise the limit max_header_bytes",
-            )
+            self.is_exhausted = True
+            raise EOFError("the header is larger than the limit")
         self._budget -= size
         return self._stream.read(size)
 
@@ -180,6 +179,24 @@ class _BoundedReader:
 
     def tell(self) -> int:
         return self._stream.tell()
+
+
+@contextmanager
+def _within_budget(window: _BoundedReader, display_name: str) -> Iterator[None]:
+    """Say that the header is too large when that is what happened; pydicom turns errors of a file into its own."""
+    too_large = ReadError(
+        display_name,
+        "claims a header larger than the limit",
+        "check that the file is whole, or raise the limit max_header_bytes",
+    )
+    try:
+        yield
+    except Exception:
+        if window.is_exhausted:
+            raise too_large from None
+        raise
+    if window.is_exhausted:
+        raise too_large
 
 
 def _digest(stream: BinaryIO) -> str:
