@@ -129,9 +129,7 @@ def simulate_clip(  # noqa: PLR0913  (the options of one verb; all but two have 
 class _Stage:
     """Heart, plane and machine of one clip."""
 
-    def __init__(
-        self, view: View, seed: int, patient: Patient, imaging: Imaging, size: int, jitter: float
-    ) -> None:  # one argument per choice of ``simulate_clip``
+    def __init__(self, view: View, seed: int, patient: Patient, imaging: Imaging, size: int, jitter: float) -> None:
         self.view, self.imaging = view, imaging
         self.heart = Heart(patient)
         self._scene = _scene(view, patient, seed, jitter)
@@ -219,7 +217,7 @@ def _labelled(label_frames: LabelFrames, ed_frame: int, es_frame: int, count: in
     numbers = [int(number) for number in label_frames]
     outside = [number for number in numbers if not 0 <= number < count]
     if outside:
-        raise PhantomError(f"label_frames {outside} are outside the clip; it has frames 0 to {count - 1}")
+        raise PhantomError(f"label_frames {outside} are outside the clip; give numbers from 0 to {count - 1}")
     return numbers
 
 
