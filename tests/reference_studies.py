@@ -10,6 +10,7 @@ import numpy as np
 from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceStudy
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, Structure, View
 
+VENTRICLE_SIZE = 96
 TIMES_S = tuple(frame * 0.03 for frame in range(12))
 
 
@@ -40,3 +41,13 @@ def make_study(number: int, views: tuple[View, ...] = (View.A4C, View.PLAX)) -> 
     }
     patient = f"patient-{number}"
     return ReferenceStudy(patient, tuple(make_clip(patient, view) for view in views), values)
+
+
+def ventricle(width: float, length: float) -> np.ndarray:
+    """A half ellipse, base down, with an atrium below it."""
+    y, x = np.mgrid[:VENTRICLE_SIZE, :VENTRICLE_SIZE].astype(float)
+    labels = np.zeros((VENTRICLE_SIZE, VENTRICLE_SIZE), np.uint8)
+    inside = ((x - 48) / (width / 2)) ** 2 + ((y - 70) / length) ** 2 <= 1
+    labels[inside & (y <= 70)] = Structure.LV_CAVITY
+    labels[(abs(x - 48) < width / 2) & (y > 70) & (y < 90)] = Structure.LEFT_ATRIUM
+    return labels

@@ -6,25 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference_studies import VENTRICLE_SIZE as SIZE
+from reference_studies import ventricle
+from written_results import write_results
 
-from echoapex.data.datasets.camus import CamusImage, CamusPatient
-from echoapex.domain import Spacing
-from echoapex.evaluate.camus_truth import ejection_fraction_of_outlines, pack_camus
+from echoapex.evaluate.camus_truth import pack_camus
+from echoapex.evaluate.harness import score_predictions
+from echoapex.evaluate.metrics_file import Score
+from echoapex.evaluate.predictions import read_predictions
 from echoapex.io.clip_source import load_clip
 from echoapex.io.dicom import open_dicom
-from echoapex.vocabulary import Quantity, Structure, View
-
-SIZE = 96
-
-
-def ventricle(width: float, length: float) -> np.ndarray:
-    """A half ellipse, base down, with an atrium below it."""
-    y, x = np.mgrid[:SIZE, :SIZE].astype(float)
-    labels = np.zeros((SIZE, SIZE), np.uint8)
-    inside = ((x - 48) / (width / 2)) ** 2 + ((y - 70) / length) ** 2 <= 1
-    labels[inside & (y <= 70)] = Structure.LV_CAVITY
-    labels[(abs(x - 48) < width / 2) & (y > 70) & (y < 90)] = Structure.LEFT_ATRIUM
-    return labels
+from echoapex.vocabulary import Quantity, View
 
 
 def write_archive(root: Path) -> None:
@@ -65,16 +57,16 @@ def test_packing_again_gives_the_same_digests(tmp_path: Path) -> None:
     assert [clip.sha256 for clip in first.studies[0].clips] == [clip.sha256 for clip in second.studies[0].clips]
 
 
-@pytest.mark.parametrize("spacing", [Spacing(0.5, 0.5), None], ids=["calibrated", "uncalibrated"])
-def test_discs_on_half_ellipsoids(spacing: Spacing | None) -> None:
-    planes = [
-        [
-            CamusImage(CamusPatient("p", None), view, phase, labels, labels, spacing, "" if spacing else "none")
-            for phase, labels in (("ED", ventricle(40, 60)), ("ES", ventricle(28, 52)))
-        ]
-        for view in (View.A4C, View.A2C)
-    ]
+def test_discs_come_from_the_written_masks(tmp_path: Path) -> None:
+    """The report of so short a clip has no ejection fraction, its masks do."""
+    write_archive(tmp_path)
+    reference = pack_camus(tmp_path, "val", tmp_path / "inputs")
+    write_results(tmp_path / "results", reference.studies[0], values={})
+    metrics, _ = score_predictions(reference, read_predictions(tmp_path / "results"))
+    assert metrics.ejection_fraction_discs.mae.value == pytest.approx(0, abs=1e-9)
+    assert metrics.ejection_fraction.method is Quantity.LVEF_DISCS
     true = 100 * (1 - 28**2 * 52 / (40**2 * 60))
-    assert ejection_fraction_of_outlines(planes) == pytest.approx(true, abs=1.5)
-    assert ejection_fraction_of_outlines(planes[:1]) == pytest.approx(true, abs=1.5)
-    assert ejection_fraction_of_outlines([planes[0][:1]]) is None
+    assert metrics.ejection_fraction.mae.value == pytest.approx(true - 51, abs=1.5)
+    assert "release" in metrics.ejection_fraction.reference
+    assert metrics.segmentation.left_atrium.dice.value == 1
+    assert metrics.segmentation.right_ventricle.dice == Score()

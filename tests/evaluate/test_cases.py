@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +12,15 @@ import pytest
 from written_results import write_results
 
 from echoapex.evaluate.cases import NO_VIEW, Cases, collect_cases, write_cases
-from echoapex.evaluate.predictions import match_studies, read_predictions
-from echoapex.evaluate.reference import LabelMaps, ReferenceSet
+from echoapex.evaluate.predictions import PredictionError, match_studies, read_predictions
+from echoapex.evaluate.reference import LabelMaps, ReferenceSet, WrittenMasks
 from echoapex.vocabulary import Quantity, Structure, View
 
 
-def collect(tmp_path: Path, reference: ReferenceSet, method: Quantity = Quantity.LVEF, **options: object) -> Cases:
+def collect(tmp_path: Path, reference: ReferenceSet, **options: object) -> Cases:
     for study in reference.studies:
         write_results(tmp_path / study.patient, study, **options)  # type: ignore[arg-type]
-    return collect_cases(match_studies(reference.studies, read_predictions(tmp_path)), method)
+    return collect_cases(reference, match_studies(reference.studies, read_predictions(tmp_path)))
 
 
 def test_perfect_results(tmp_path: Path, reference: ReferenceSet) -> None:
@@ -32,7 +34,7 @@ def test_perfect_results(tmp_path: Path, reference: ReferenceSet) -> None:
 
 
 def test_a_study_without_results_counts_in_full(reference: ReferenceSet) -> None:
-    cases = collect_cases([(study, None) for study in reference.studies])
+    cases = collect_cases(reference, [(study, None) for study in reference.studies])
     assert {case.predicted for case in cases.views} == {NO_VIEW}
     assert {(case.dice, case.missing) for case in cases.masks} == {(0.0, True)}
     assert {case.measured for case in cases.values} == {None}
@@ -69,8 +71,24 @@ def test_an_unwritten_view_is_no_view(tmp_path: Path, reference: ReferenceSet) -
 
 def test_the_method_that_answers_for_ejection_fraction(tmp_path: Path, reference: ReferenceSet) -> None:
     values = {Quantity.LVEF: 11.0, Quantity.LVEF_DISCS: 22.0}
-    cases = collect(tmp_path, reference, Quantity.LVEF_DISCS, values=values)
+    by_discs = replace(reference, ejection_fraction_method=Quantity.LVEF_DISCS)
+    cases = collect(tmp_path, by_discs, values=values)
     assert {case.measured for case in cases.values if case.quantity is Quantity.LVEF} == {22.0}
+
+
+def test_values_derived_from_written_masks_stand_before_the_report(tmp_path: Path, reference: ReferenceSet) -> None:
+    def count_pixels(written: Sequence[WrittenMasks]) -> dict[Quantity, float]:
+        assert [clip.view for clip in written] == [View.A4C, View.PLAX]
+        return {Quantity.EDV: float((written[0].labels[2] == Structure.LV_CAVITY).sum())}
+
+    cases = collect(tmp_path, replace(reference, derive_values=count_pixels))
+    assert {case.measured for case in cases.values if case.quantity is Quantity.EDV} == {400.0}
+    assert {case.measured for case in cases.values if case.quantity is Quantity.ESV} == {60.0}
+
+
+def test_masks_in_model_pixels_are_refused(tmp_path: Path, reference: ReferenceSet) -> None:
+    with pytest.raises(PredictionError, match="native pixels"):
+        collect(tmp_path, reference, change_labels=lambda labels: {f: label[::2, ::2] for f, label in labels.items()})
 
 
 def test_the_table_has_one_row_per_case(tmp_path: Path, reference: ReferenceSet) -> None:

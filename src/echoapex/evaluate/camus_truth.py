@@ -26,24 +26,21 @@ from echoapex.data.datasets.camus import (
     select_patients,
 )
 from echoapex.domain import Clip, ClipHeader
-from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceSet, ReferenceSetError, ReferenceStudy
-from echoapex.io.ultrasound_writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
-from echoapex.measure.errors import MeasureError
-from echoapex.measure.lv_volume import (
-    LvShape,
-    biplane_volume,
-    ejection_fraction_percent,
-    measure_lv_shape,
-    single_plane_volume,
+from echoapex.evaluate.outline_discs import METHOD, LongAxisPlane, ejection_fraction_of_outlines
+from echoapex.evaluate.reference import (
+    LabelMaps,
+    ReferenceClip,
+    ReferenceSet,
+    ReferenceSetError,
+    ReferenceStudy,
+    WrittenMasks,
 )
-from echoapex.vocabulary import Quantity, Structure, View
+from echoapex.io.ultrasound_writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
+from echoapex.vocabulary import Quantity, View
 
 NOMINAL_ED_TO_ES_S = 0.35
 """Time between the two frames of a packed clip; CAMUS stills carry none, and no score depends on it."""
 _RELEASED_EF = "ejection fraction of the CAMUS release (patients_info.csv or Info_*.cfg)"
-_DISCS_ON_OUTLINES = (
-    "method of discs on the CAMUS outlines: biplane where both views are calibrated, else mean of planes"
-)
 
 
 def pack_camus(root: Path, split: Split, inputs: Path) -> ReferenceSet:
@@ -68,20 +65,22 @@ def pack_camus(root: Path, split: Split, inputs: Path) -> ReferenceSet:
         split=split,
         studies=outlined,
         ejection_fraction_source=_RELEASED_EF,
-        discs_source=_DISCS_ON_OUTLINES,
+        discs_source=f"CAMUS outlines, {METHOD}",
         ejection_fraction_method=Quantity.LVEF_DISCS,
+        derive_values=_discs_on_written_masks,
     )
 
 
 def _pack_patient(dataset: CamusDataset, patient: CamusPatient, folder: Path) -> ReferenceStudy:
     clips: list[ReferenceClip] = []
-    planes: list[list[CamusImage]] = []
+    planes: list[LongAxisPlane] = []
     for instance, view in enumerate(VIEW_NAMES, start=1):
         found = (dataset.read_image(patient, view, phase) for phase in PHASES)
         images = [image for image in found if image is not None]
         if images:
             clips.append(_pack_clip(dataset, images, folder / f"{view}.dcm", instance))
-            planes.append(images)
+            plane = _long_axis_plane(images)
+            planes += [plane] if plane else []
     values: dict[Quantity, float] = {}
     if patient.ejection_fraction_percent is not None:
         values[Quantity.LVEF] = patient.ejection_fraction_percent
@@ -127,26 +126,17 @@ def _read_labels(dataset: CamusDataset, patient: CamusPatient, view: View) -> La
     return {index: image.labels for index, image in enumerate(image for image in found if image is not None)}
 
 
-def ejection_fraction_of_outlines(planes: Sequence[Sequence[CamusImage]]) -> float | None:
-    """Ejection fraction in per cent by discs on the reference outlines of one patient; None where it is not defined.
-
-    Args:
-        planes: ED and ES images of each view.
-    """
-    try:
-        shapes = [[_shape(image) for image in images] for images in planes if len(images) == len(PHASES)]
-        if len(shapes) == len(VIEW_NAMES) and all(shape.is_calibrated for plane in shapes for shape in plane):
-            (ed_4ch, es_4ch), (ed_2ch, es_2ch) = shapes
-            return ejection_fraction_percent(
-                biplane_volume(ed_4ch, ed_2ch).volume_ml, biplane_volume(es_4ch, es_2ch).volume_ml
-            )
-        fractions = [ejection_fraction_percent(*(single_plane_volume(shape) for shape in plane)) for plane in shapes]
-    except MeasureError:
+def _long_axis_plane(images: Sequence[CamusImage]) -> LongAxisPlane | None:
+    if len(images) != len(PHASES):
         return None
-    return float(np.mean(fractions)) if fractions else None
+    end_diastole, end_systole = images
+    return LongAxisPlane(end_diastole.labels, end_systole.labels, end_diastole.spacing)
 
 
-def _shape(image: CamusImage) -> LvShape:
-    return measure_lv_shape(
-        image.labels == int(Structure.LV_CAVITY), image.spacing, image.labels == int(Structure.LEFT_ATRIUM)
-    )
+def _discs_on_written_masks(written: Sequence[WrittenMasks]) -> dict[Quantity, float]:
+    """The same discs on what an analysis outlined; frame 0 is ED and frame 1 ES, as packed."""
+    planes = [
+        LongAxisPlane(clip.labels[0], clip.labels[1], clip.spacing) for clip in written if {0, 1} <= set(clip.labels)
+    ]
+    fraction = ejection_fraction_of_outlines(planes)
+    return {} if fraction is None else {Quantity.LVEF_DISCS: fraction}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from echoapex.evaluate.predictions import StudyPrediction
-from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceStudy
+from echoapex.domain import Spacing
+from echoapex.evaluate.predictions import PredictionError, StudyPrediction
+from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceSet, ReferenceStudy, WrittenMasks
 from echoapex.io.atomic_file import write_bytes_atomically
 from echoapex.metrics import dice
 from echoapex.vocabulary import Quantity, Structure, View
@@ -66,14 +67,12 @@ class Cases:
     values: tuple[ValueCase, ...]
 
 
-def collect_cases(
-    matched: Iterable[tuple[ReferenceStudy, StudyPrediction | None]], ejection_fraction_method: Quantity = Quantity.LVEF
-) -> Cases:
+def collect_cases(reference: ReferenceSet, matched: Iterable[tuple[ReferenceStudy, StudyPrediction | None]]) -> Cases:
     """Hold every reference study against its results; nothing that has a truth is left out.
 
     Args:
-        matched: reference studies with their results.
-        ejection_fraction_method: the written quantity that is held against the true ``LVEF``.
+        reference: the data set, which says what answers for the ejection fraction.
+        matched: its studies with their results.
 
     Raises:
         PredictionError: written masks are damaged or of another size than the frames.
@@ -82,15 +81,34 @@ def collect_cases(
     masks: list[MaskCase] = []
     values: list[ValueCase] = []
     for study, prediction in matched:
+        written = {clip.sha256: _read_masks(clip, prediction) for clip in study.clips}
         for clip in study.clips:
             views.append(_view_case(study.patient, clip, prediction))
-            masks.extend(_mask_cases(study.patient, clip, prediction))
-        for quantity, truth in study.values.items():
-            method = ejection_fraction_method if quantity is Quantity.LVEF else quantity
-            measurement = prediction.report.find(method) if prediction else None
-            measured = measurement.value if measurement else None
-            values.append(ValueCase(study.patient, quantity, method, truth, measured))
+            masks.extend(_mask_cases(study.patient, clip, written[clip.sha256].labels))
+        values.extend(_value_cases(reference, study, prediction, list(written.values())))
     return Cases(tuple(views), tuple(masks), tuple(values))
+
+
+def _read_masks(clip: ReferenceClip, prediction: StudyPrediction | None) -> WrittenMasks:
+    report = prediction.clips.get(clip.sha256) if prediction else None
+    if prediction is None or report is None:
+        return WrittenMasks(clip.view, {}, None)
+    spacing = Spacing(report.row_mm, report.column_mm) if report.row_mm and report.column_mm else None
+    return WrittenMasks(clip.view, prediction.read_masks(report), spacing)
+
+
+def _value_cases(
+    reference: ReferenceSet,
+    study: ReferenceStudy,
+    prediction: StudyPrediction | None,
+    written: Sequence[WrittenMasks],
+) -> Iterator[ValueCase]:
+    derived = reference.derive_values(written) if reference.derive_values else {}
+    for quantity, truth in study.values.items():
+        method = reference.ejection_fraction_method if quantity is Quantity.LVEF else quantity
+        measurement = prediction.report.find(method) if prediction else None
+        reported = measurement.value if measurement else None
+        yield ValueCase(study.patient, quantity, method, truth, derived.get(method, reported))
 
 
 def _view_case(patient: str, clip: ReferenceClip, prediction: StudyPrediction | None) -> ViewCase:
@@ -99,20 +117,19 @@ def _view_case(patient: str, clip: ReferenceClip, prediction: StudyPrediction | 
     return ViewCase(patient, clip.name, clip.view, predicted)
 
 
-def _mask_cases(patient: str, clip: ReferenceClip, prediction: StudyPrediction | None) -> Iterator[MaskCase]:
-    report = prediction.clips.get(clip.sha256) if prediction else None
-    predicted = prediction.read_masks(report) if prediction and report else {}
+def _mask_cases(patient: str, clip: ReferenceClip, predicted: LabelMaps) -> Iterator[MaskCase]:
     for frame, truth in clip.read_labels().items():
         nearest = _nearest_frame(frame, predicted, clip.frame_times_s)
+        if nearest is not None and predicted[nearest].shape != truth.shape:
+            raise PredictionError(
+                f"{clip.name}: masks of {predicted[nearest].shape} for frames of {truth.shape}; write native pixels"
+            )
         for structure in clip.structures:
             true_mask = truth == int(structure)
             if true_mask.mean() < MIN_VISIBLE_FRACTION:
                 continue
-            if nearest is None:
-                yield MaskCase(patient, clip.name, clip.view, frame, structure, 0.0, missing=True)
-                continue
-            overlap = dice(true_mask, predicted[nearest] == int(structure))
-            yield MaskCase(patient, clip.name, clip.view, frame, structure, overlap, missing=False)
+            overlap = 0.0 if nearest is None else dice(true_mask, predicted[nearest] == int(structure))
+            yield MaskCase(patient, clip.name, clip.view, frame, structure, overlap, missing=nearest is None)
 
 
 def _nearest_frame(frame: int, predicted: LabelMaps, times_s: tuple[float, ...]) -> int | None:

@@ -59,7 +59,7 @@ def score_predictions(
         PredictionError: results that cannot be attributed or read.
     """
     matched = match_studies(reference.studies, predictions)
-    cases = collect_cases(matched, reference.ejection_fraction_method)
+    cases = collect_cases(reference, matched)
     used = [prediction for _, prediction in matched if prediction]
     metrics = MetricsFile(
         echoapex_version=__version__,

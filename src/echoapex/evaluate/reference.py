@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
+from echoapex.domain import Spacing
 from echoapex.vocabulary import Quantity, Structure, View
 
 LabelMaps = dict[int, UInt8[np.ndarray, "height width"]]
@@ -52,6 +53,15 @@ class ReferenceStudy:
     values: Mapping[Quantity, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class WrittenMasks:
+    """What an analysis outlined in one clip: label maps by frame, and the spacing that it used."""
+
+    view: View
+    labels: LabelMaps
+    spacing: Spacing | None
+
+
 @dataclass(frozen=True)
 class ReferenceSet:
     """A data set to score against.
@@ -63,6 +73,8 @@ class ReferenceSet:
         ejection_fraction_source: where the true ``LVEF`` comes from, in words.
         ejection_fraction_method: the quantity of the report that is held against the true ``LVEF``; a data set of ED
             and ES stills has no cycle to regress from, so there it is ``LVEF_DISCS``.
+        derive_values: study-level values that follow from written masks alone, for a data set whose clips are too short
+            for the analysis to find a beat; they stand before what the report says.
         discs_source: where the true ``LVEF_DISCS`` comes from, in words; the discs of the report are held against it.
     """
 
@@ -72,6 +84,7 @@ class ReferenceSet:
     ejection_fraction_source: str
     discs_source: str
     ejection_fraction_method: Quantity = Quantity.LVEF
+    derive_values: Callable[[Sequence[WrittenMasks]], Mapping[Quantity, float]] | None = None
 
 
 class ReferenceSetError(ValueError):
