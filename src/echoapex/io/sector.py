@@ -31,10 +31,13 @@ _OFTEN = 0.2
 _MOVING_RANGE = 5
 _MOVING_AREA = 0.02
 _LEAST_AREA = 0.02
+_PART_OF_MOVING_FAN = 0.02
+_PART_OF_STILL_FAN = 0.15
 _RECTANGLE_FILL = 0.93
-_FAN_COVERED = 0.6
+_FAN_COVERED = 0.5
 _FAN_ENCLOSING = 0.97
 _LEAST_OPENING_RAD = np.deg2rad(15)
+_MOST_TILT_RAD = np.deg2rad(15)
 _LEAST_SHARE_OF_ARC = 0.1
 _HALF_ANGLES_DEG = np.arange(-15.0, 80.0, 0.5)
 
@@ -58,11 +61,11 @@ def find_sector(frames: UInt8[np.ndarray, "frames height width"], region_box_xyx
         raise ValueError(f"find_sector wants uint8 frames (frames, height, width), got {frames.dtype} {frames.shape}")
     reduced, scale = _reduce(_thin_out(frames))
     window = _region_mask(reduced.shape[1:], region_box_xyxy, scale)
-    evidence = _ultrasound_evidence(reduced, window)
-    area = _largest_dense_area(evidence)
-    if area is None:
+    evidence, lit, moves = _ultrasound_evidence(reduced, window)
+    areas = _dense_areas(evidence, _PART_OF_MOVING_FAN if moves else _PART_OF_STILL_FAN)
+    if not areas:
         return None
-    outline = _explain(area, evidence)
+    outline = _explain(areas, lit)
     native = (outline + 0.5) / scale - 0.5
     return _sector_from_outline(native, (frames.shape[1], frames.shape[2]), region_box_xyxy)
 
@@ -107,38 +110,47 @@ def _region_mask(size: tuple[int, ...], box_xyxy: Box | None, scale: Points) -> 
     return mask
 
 
-def _ultrasound_evidence(frames: UInt8[np.ndarray, "frames h w"], window: Mask) -> Mask:
-    """Pixels lit in a fair share of the frames and, where the clip moves at all, moving."""
+def _ultrasound_evidence(frames: UInt8[np.ndarray, "frames h w"], window: Mask) -> tuple[Mask, Mask, bool]:
+    """Pixels lit in a fair share of the frames and, where the clip moves at all, moving; those lit; does it move?"""
     background = np.bincount(frames[0].ravel(), minlength=256)[:40].argmax()
     lit: Mask = ((frames > background + _LIT_ABOVE_BACKGROUND).mean(axis=0) >= _OFTEN) & window
     if len(frames) < 3:
-        return lit
+        return lit, lit, False
     spread = np.percentile(frames, 90, axis=0) - np.percentile(frames, 10, axis=0)
     # speckle flickers in every neighbourhood even where single pixels happen to rest
     moving = cv2.dilate((spread >= _MOVING_RANGE).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     both: Mask = lit & moving
-    return both if both.mean() >= _MOVING_AREA else lit
+    moves = bool(both.mean() >= _MOVING_AREA)
+    return (both if moves else lit), lit, moves
 
 
-def _largest_dense_area(evidence: Mask) -> Mask | None:
-    """The largest connected area that is mostly evidence at the scale of a line of text; None when there is none."""
-    shorter = min(evidence.shape)
-    window = max(3, round(0.035 * shorter)) | 1
+def _dense_areas(evidence: Mask, least_part: float) -> list[Mask]:
+    """Areas that are mostly evidence at the scale of a line of text: the largest, and it with every other large one.
+
+    Black chambers and shadows can cut a fan into several areas. ``least_part`` is the size from which another area
+    counts, as a share of the largest. Empty when there is no area of any size.
+    """
+    window = max(3, round(0.035 * min(evidence.shape))) | 1
     density = cv2.boxFilter(evidence.astype(np.float32), -1, (window, window), borderType=cv2.BORDER_REFLECT)
     dense = (density >= 0.5).astype(np.uint8)
     # bridges thinner than a line of text (an ECG trace or a ruler touching the fan) are cut
     thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (window, window))
     opened = cv2.morphologyEx(dense, cv2.MORPH_OPEN, thick)
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
-    if count < 2:
-        return None
-    areas = statistics[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0
-    best = int(areas.argmax())
-    if areas[best] < _LEAST_AREA * evidence.size:
-        return None
-    found: Mask = labels == best
-    return found
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    sizes = statistics[:, cv2.CC_STAT_AREA].copy()
+    sizes[0] = 0
+    best = int(sizes.argmax())
+    if sizes[best] < _LEAST_AREA * evidence.size:
+        return []
+    large = np.flatnonzero(sizes >= least_part * sizes[best])
+    return [labels == best] if len(large) == 1 else [labels == best, np.isin(labels, large)]
+
+
+def _without_marks(lit: Mask) -> Mask:
+    """Lit pixels without dots and strokes, such as the mark beside the transducer."""
+    stroke = max(3, round(0.018 * min(lit.shape))) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (stroke, stroke))
+    return np.asarray(cv2.morphologyEx(lit.astype(np.uint8), cv2.MORPH_OPEN, kernel), bool)
 
 
 @dataclass(frozen=True)
@@ -158,18 +170,23 @@ class _Fan:
     score: float
 
 
-def _explain(area: Mask, evidence: Mask) -> Points:
-    """The outline of the simplest shape that explains the area: rectangle, fan, or its convex hull."""
+def _explain(areas: list[Mask], lit: Mask) -> Points:
+    """The outline of the simplest shape that explains an area: rectangle, fan, or else the convex hull."""
+    rectangle = _as_rectangle(areas[0])
+    if rectangle is not None:
+        return rectangle
+    hulls = [_hull(area) for area in areas]
+    fans = [_fit_fan(area, hull, lit) for area, hull in zip(areas, hulls, strict=True)]
+    good = [fan for fan in fans if fan is not None and fan.covered > _FAN_COVERED and fan.enclosing > _FAN_ENCLOSING]
+    return max(good, key=lambda fan: fan.score).outline if good else hulls[0]
+
+
+def _as_rectangle(area: Mask) -> Points | None:
     hull = _hull(area)
-    x0, y0 = hull.min(axis=0)
-    x1, y1 = hull.max(axis=0)
-    rectangle_area = (x1 - x0 + 1) * (y1 - y0 + 1)
-    if cv2.contourArea(hull.astype(np.float32)) > _RECTANGLE_FILL * rectangle_area:
-        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    fan = _fit_fan(area, hull, evidence)
-    if fan is not None and fan.covered > _FAN_COVERED and fan.enclosing > _FAN_ENCLOSING:
-        return fan.outline
-    return hull
+    (x0, y0), (x1, y1) = hull.min(axis=0), hull.max(axis=0)
+    if cv2.contourArea(hull.astype(np.float32)) <= _RECTANGLE_FILL * (x1 - x0 + 1) * (y1 - y0 + 1):
+        return None
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
 def _edge_points(area: Mask) -> Points:
@@ -181,7 +198,7 @@ def _hull(area: Mask) -> Points:
     return np.asarray(cv2.convexHull(_edge_points(area).astype(np.int32))[:, 0], np.float64)
 
 
-def _fit_fan(area: Mask, hull: Points, evidence: Mask) -> _Fan | None:
+def _fit_fan(area: Mask, hull: Points, lit: Mask) -> _Fan | None:
     """The fan with its apex above whose sides follow the edge of the area longest and which the area fills best."""
     edge = _edge_points(area)
     height, width = area.shape
@@ -190,7 +207,7 @@ def _fit_fan(area: Mask, hull: Points, evidence: Mask) -> _Fan | None:
     if inside.sum() < 20:
         return None
     lefts, rights = (_candidate_sides(edge[inside], hull, outward) for outward in (-1.0, 1.0))
-    fans = [_fan_between(left, right, area, evidence) for left in lefts for right in rights]
+    fans = [_fan_between(left, right, area, lit) for left in lefts for right in rights]
     return max((fan for fan in fans if fan is not None), key=lambda fan: fan.score, default=None)
 
 
@@ -207,10 +224,10 @@ def _candidate_sides(edge: Points, hull: Points, outward: float) -> list[_Side]:
     return [_Side(normals[k], float(support[k]), int(touching[k])) for k in best]
 
 
-def _fan_between(left: _Side, right: _Side, area: Mask, evidence: Mask) -> _Fan | None:
+def _fan_between(left: _Side, right: _Side, area: Mask, lit: Mask) -> _Fan | None:
     """The fan between two sides, or None when they meet nowhere a transducer could be."""
     sweep = (-float(np.arcsin(-left.normal[1])), float(np.arcsin(-right.normal[1])))
-    if sweep[1] - sweep[0] < _LEAST_OPENING_RAD:
+    if sweep[1] - sweep[0] < _LEAST_OPENING_RAD or abs(sweep[0] + sweep[1]) > 2 * _MOST_TILT_RAD:
         return None
     apex = np.linalg.solve(np.array([left.normal, right.normal]), np.array([left.offset, right.offset]))
     rows, columns = np.nonzero(area)
@@ -218,7 +235,7 @@ def _fan_between(left: _Side, right: _Side, area: Mask, evidence: Mask) -> _Fan 
     if not top - 2.0 * height < apex[1] < top + 0.1 * height:
         return None
     farthest = float(np.percentile(np.hypot(columns - apex[0], rows - apex[1]), 99.9))
-    nearest = _nearest_radius(evidence, apex, sweep, farthest)
+    nearest = _nearest_radius(lit, apex, sweep, farthest)
     outline = _fan_outline(apex, sweep, (nearest, farthest))
     filled = np.zeros(area.shape, np.uint8)
     cv2.fillPoly(filled, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
@@ -228,22 +245,27 @@ def _fan_between(left: _Side, right: _Side, area: Mask, evidence: Mask) -> _Fan 
     return _Fan(outline, covered, enclosing, covered + 0.25 * (left.touching_px + right.touching_px) / farthest)
 
 
-def _nearest_radius(evidence: Mask, apex: Points, sweep: tuple[float, float], farthest: float) -> float:
-    """Where the fan begins: the smallest radius from which a fair share of every arc is ultrasound."""
-    rows, columns = np.indices(evidence.shape)
+def _nearest_radius(lit: Mask, apex: Points, sweep: tuple[float, float], farthest: float) -> float:
+    """Where the fan begins: the smallest radius from which a fair share of every arc is lit.
+
+    Marks beside the transducer are dots and strokes with a gap to the fan. So the begin is found without dots and
+    strokes, and then moved up over a dim near field for as long as there is no gap.
+    """
+    rows, columns = np.indices(lit.shape)
     radius = np.hypot(columns - apex[0], rows - apex[1])
     angle = np.arctan2(columns - apex[0], rows - apex[1])
     margin = 0.1 * (sweep[1] - sweep[0])
     within = (angle > sweep[0] + margin) & (angle < sweep[1] - margin) & (radius < farthest)
     bins = radius[within].astype(int)
-    total = np.bincount(bins, minlength=int(farthest) + 1)
-    share = np.bincount(bins, evidence[within], minlength=len(total)) / np.maximum(total, 1)
-    # marks above the transducer are separated from the fan by a gap: walk up from the middle until the gap
+    total = np.maximum(np.bincount(bins, minlength=int(farthest) + 1), 1)
+    empty = np.bincount(bins, _without_marks(lit)[within], minlength=len(total)) / total < _LEAST_SHARE_OF_ARC
+    dark = np.bincount(bins, lit[within], minlength=len(total)) / total < _LEAST_SHARE_OF_ARC
+    middle = len(total) // 2
     gap = max(2, round(0.03 * farthest))
-    empty = np.convolve(share < _LEAST_SHARE_OF_ARC, np.ones(gap), mode="full")[: len(share)] >= gap
-    empty[len(share) // 2 :] = False
-    before = np.flatnonzero(empty)
-    return float(before[-1] + 1) if len(before) else 0.0
+    runs = np.convolve(empty, np.ones(gap))[:middle] >= gap
+    begin = int(np.flatnonzero(runs)[-1]) + 1 if runs.any() else 0
+    gaps = np.flatnonzero(dark[:begin])
+    return float(gaps[-1] + 1) if len(gaps) else 0.0
 
 
 def _fan_outline(apex: Points, angles: tuple[float, float], radii: tuple[float, float]) -> Points:
