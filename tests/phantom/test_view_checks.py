@@ -56,3 +56,15 @@ def test_a_wish_that_cannot_be_met_is_an_error_with_a_remedy() -> None:
 def test_the_accepting_condition_is_honoured() -> None:
     pose = verified_pose(View.A4C, Heart(Patient(seed=0)), 0, 1.0, lambda pose: pose.depth_mm > 175)
     assert pose.depth_mm > 175
+
+
+def test_a_dilated_right_ventricle_is_kept_out_of_the_two_chamber_view() -> None:
+    heart = Heart(sample_patient(1_000_079))  # needs many attempts
+    pose = verified_pose(View.A2C, heart, 1_000_079, 1.0, anything)
+    assert visible_areas_cm2(heart, pose)["rv"] < 6
+
+
+@pytest.mark.parametrize("view", PLANES)
+def test_the_ideal_plane_is_found_too(view: View) -> None:
+    for seed, heart in enumerate(HEARTS):
+        assert shows_view(view, heart, verified_pose(view, heart, seed, 0.0, anything))

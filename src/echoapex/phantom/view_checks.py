@@ -13,10 +13,10 @@ from echoapex.phantom.view_planes import Pose, draw_pose
 from echoapex.vocabulary import View
 
 _GRID = 48
-_ATTEMPTS = 60
-_CALM, _SEARCH = 0.93, 1.12
-"""Factors of the jitter: each failure is first answered by a steadier hand, then by a wider search."""
-_CALM_ATTEMPTS = 12
+_ATTEMPTS = 600
+_CALM_ATTEMPTS, _WIDENING_ATTEMPTS = 12, 60
+_CALM, _SEARCH, _WIDEST = 0.93, 1.12, 2.5
+"""Factors of the jitter: failures are first answered by a steadier hand, then by a wider search."""
 
 
 class PhantomError(ValueError):
@@ -31,15 +31,21 @@ def verified_pose(view: View, heart: Heart, seed: int, jitter: float, accept: Ca
     """
     rng = random_stream(seed, Stream.POSE, list(View).index(view))
     for attempt in range(_ATTEMPTS):
-        calm = jitter * _CALM ** min(attempt, _CALM_ATTEMPTS)
-        amount = calm * _SEARCH ** max(0, attempt - _CALM_ATTEMPTS)
-        pose = draw_pose(view, heart, rng, min(amount, 2.5))
+        pose = draw_pose(view, heart, rng, _jitter_of_attempt(attempt, jitter))
         if shows_view(view, heart, pose) and accept(pose):
             return pose
     raise PhantomError(
         f"{view}: no plane of patient {heart.patient.seed} shows this view after {_ATTEMPTS} attempts; "
         "take another seed or patient"
     )
+
+
+def _jitter_of_attempt(attempt: int, jitter: float) -> float:
+    """How far an attempt may stray; a heart that has resisted long is searched at every width in turn."""
+    if attempt >= _WIDENING_ATTEMPTS:
+        return 0.5 + 0.12 * (attempt % 10)
+    calm = jitter * _CALM ** min(attempt, _CALM_ATTEMPTS)
+    return min(calm * _SEARCH ** max(0, attempt - _CALM_ATTEMPTS), _WIDEST)
 
 
 def shows_view(view: View, heart: Heart, pose: Pose) -> bool:
