@@ -30,7 +30,7 @@ def centre_point(region: Bool[np.ndarray, "height width"], rng: np.random.Genera
 
     Args:
         region: at least one pixel.
-        rng: where given, a random point at least half as far from the border as the farthest one, as hasty people click.
+        rng: where given, a random point at least half as far from the border as the farthest, as hasty people click.
 
     Raises:
         ValueError: the region is empty.
