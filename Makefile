@@ -1,0 +1,56 @@
+# Everything a fresh machine needs is Python 3.11 or newer with its venv module, and make.
+#
+#   make demo    analyse a real and a simulated study, and say where to look
+#   make test    install and run the tests
+#   make check   formatting, lint, types, layers
+#   make docs    build the documentation into docs/_build/html
+#   make bench   compare speed with peers, side by side, in an environment of its own
+#   make clean   remove environments and everything that was built
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO ?= demo
+SOURCES := src tests docs benchmarks
+
+.PHONY: demo test check docs bench clean
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/echoapex demo --out $(DEMO)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check $(wildcard $(SOURCES))
+	$(BIN)/ruff check $(wildcard $(SOURCES))
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# torchvision brings a torch of its own, so that peers never share an environment with EchoApex
+bench:
+	$(MAKE) VENV=.venv-bench .venv-bench/.installed-bench
+	for script in benchmarks/bench_*.py; do .venv-bench/bin/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv .venv-bench docs/_build build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "EchoApex needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { echo "Python has no venv module here; on Debian: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@touch $@
+
+$(VENV)/.installed-demo $(VENV)/.installed-test $(VENV)/.installed-docs $(VENV)/.installed-dev: \
+		$(VENV)/.installed-%: $(VENV)/.python pyproject.toml constraints.txt
+	$(PIP_INSTALL) -e '.[$*]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . torchvision
+	@touch $@
