@@ -12,7 +12,7 @@ import pytest
 from written_results import write_results
 
 from echoapex.evaluate.cases import NO_VIEW, Cases, collect_cases, write_cases
-from echoapex.evaluate.predictions import PredictionError, match_studies, read_predictions
+from echoapex.evaluate.predictions import MatchedStudy, PredictionError, match_studies, read_predictions
 from echoapex.evaluate.reference import LabelMaps, ReferenceSet, WrittenMasks
 from echoapex.vocabulary import Quantity, Structure, View
 
@@ -34,7 +34,7 @@ def test_perfect_results(tmp_path: Path, reference: ReferenceSet) -> None:
 
 
 def test_a_study_without_results_counts_in_full(reference: ReferenceSet) -> None:
-    cases = collect_cases(reference, [(study, None) for study in reference.studies])
+    cases = collect_cases(reference, [MatchedStudy(study, ()) for study in reference.studies])
     assert {case.predicted for case in cases.views} == {NO_VIEW}
     assert {(case.dice, case.missing) for case in cases.masks} == {(0.0, True)}
     assert {case.measured for case in cases.values} == {None}

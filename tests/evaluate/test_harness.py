@@ -124,3 +124,10 @@ def test_the_same_results_give_the_same_numbers(tmp_path: Path, reference: Refer
     for study in reference.studies:
         write_results(tmp_path / study.patient, study, views={View.PLAX: View.A3C})
     assert score(tmp_path, reference) == score(tmp_path, reference)
+
+
+def test_given_views_are_not_scored(tmp_path: Path, reference: ReferenceSet) -> None:
+    write_results(tmp_path, reference.studies[0])
+    metrics, _ = score_predictions(reference, read_predictions(tmp_path), views_given=True)
+    assert metrics.views.given
+    assert metrics.views.balanced_accuracy == Score()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,18 @@ from written_results import write_results
 
 from echoapex.evaluate.predictions import PredictionError, match_studies, read_predictions
 from echoapex.evaluate.reference import ReferenceSet
+from echoapex.vocabulary import Quantity
 
 
 def test_results_are_found_and_matched_by_digest(tmp_path: Path, reference: ReferenceSet) -> None:
     for name, study in zip("dcba", reference.studies, strict=True):
         write_results(tmp_path / name, study)
     matched = match_studies(reference.studies, read_predictions(tmp_path))
-    assert [prediction and prediction.folder.name for _, prediction in matched] == ["d", "c", "b", "a"]
-    _, first = matched[0]
-    assert first is not None
-    masks = first.read_masks(first.report.clips[0])
+    assert [[results.folder.name for results in study.results] for study in matched] == [["d"], ["c"], ["b"], ["a"]]
+    found = matched[0].find_clip(reference.studies[0].clips[0].sha256)
+    assert found is not None
+    results, clip = found
+    masks = results.read_masks(clip)
     assert sorted(masks) == [2, 8]
     assert masks[2].shape == (64, 64)
 
@@ -33,7 +36,20 @@ def test_one_results_folder_may_be_given_itself(tmp_path: Path, reference: Refer
 def test_a_study_without_results_is_kept(tmp_path: Path, reference: ReferenceSet) -> None:
     write_results(tmp_path / "a", reference.studies[1])
     matched = match_studies(reference.studies, read_predictions(tmp_path))
-    assert [prediction is None for _, prediction in matched] == [True, False, True, True]
+    assert [len(study.results) for study in matched] == [0, 1, 0, 0]
+
+
+def test_a_study_may_be_analysed_in_parts_unless_both_give_a_value(tmp_path: Path, reference: ReferenceSet) -> None:
+    study = reference.studies[0]
+    first, second = (replace(study, clips=(clip,)) for clip in study.clips)
+    write_results(tmp_path / "in" / "a", first, values={Quantity.LVEF: 50.0, Quantity.EDV: 100.0})
+    write_results(tmp_path / "in" / "b", second, values={Quantity.LVEF: 40.0})
+    matched = match_studies(reference.studies, read_predictions(tmp_path))[0]
+    assert len(matched.results) == 2
+    assert matched.find_value(Quantity.EDV) == 100
+    assert matched.find_value(Quantity.ESV) is None
+    with pytest.raises(PredictionError, match="together"):
+        matched.find_value(Quantity.LVEF)
 
 
 def test_an_empty_folder_says_what_to_run(tmp_path: Path) -> None:

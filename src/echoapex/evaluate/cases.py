@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from echoapex.domain import Spacing
-from echoapex.evaluate.predictions import PredictionError, StudyPrediction
-from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceSet, ReferenceStudy, WrittenMasks
+from echoapex.domain import ClipReport, Spacing
+from echoapex.evaluate.predictions import MatchedStudy, PredictionError, Results
+from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceSet, WrittenMasks
 from echoapex.io.atomic_file import write_bytes_atomically
 from echoapex.metrics import dice
 from echoapex.vocabulary import Quantity, Structure, View
@@ -67,7 +67,7 @@ class Cases:
     values: tuple[ValueCase, ...]
 
 
-def collect_cases(reference: ReferenceSet, matched: Iterable[tuple[ReferenceStudy, StudyPrediction | None]]) -> Cases:
+def collect_cases(reference: ReferenceSet, matched: Iterable[MatchedStudy]) -> Cases:
     """Hold every reference study against its results; nothing that has a truth is left out.
 
     Args:
@@ -80,41 +80,32 @@ def collect_cases(reference: ReferenceSet, matched: Iterable[tuple[ReferenceStud
     views: list[ViewCase] = []
     masks: list[MaskCase] = []
     values: list[ValueCase] = []
-    for study, prediction in matched:
-        written = {clip.sha256: _read_masks(clip, prediction) for clip in study.clips}
-        for clip in study.clips:
-            views.append(_view_case(study.patient, clip, prediction))
-            masks.extend(_mask_cases(study.patient, clip, written[clip.sha256].labels))
-        values.extend(_value_cases(reference, study, prediction, list(written.values())))
+    for study in matched:
+        patient, written = study.reference.patient, []
+        for clip in study.reference.clips:
+            found = study.find_clip(clip.sha256)
+            view = found[1].view if found else None
+            views.append(ViewCase(patient, clip.name, clip.view, view.value if view else NO_VIEW))
+            written.append(_read_masks(clip, found))
+            masks.extend(_mask_cases(patient, clip, written[-1].labels))
+        values.extend(_value_cases(reference, study, written))
     return Cases(tuple(views), tuple(masks), tuple(values))
 
 
-def _read_masks(clip: ReferenceClip, prediction: StudyPrediction | None) -> WrittenMasks:
-    report = prediction.clips.get(clip.sha256) if prediction else None
-    if prediction is None or report is None:
+def _read_masks(clip: ReferenceClip, found: tuple[Results, ClipReport] | None) -> WrittenMasks:
+    if found is None:
         return WrittenMasks(clip.view, {}, None)
+    results, report = found
     spacing = Spacing(report.row_mm, report.column_mm) if report.row_mm and report.column_mm else None
-    return WrittenMasks(clip.view, prediction.read_masks(report), spacing)
+    return WrittenMasks(clip.view, results.read_masks(report), spacing)
 
 
-def _value_cases(
-    reference: ReferenceSet,
-    study: ReferenceStudy,
-    prediction: StudyPrediction | None,
-    written: Sequence[WrittenMasks],
-) -> Iterator[ValueCase]:
+def _value_cases(reference: ReferenceSet, study: MatchedStudy, written: Sequence[WrittenMasks]) -> Iterator[ValueCase]:
     derived = reference.derive_values(written) if reference.derive_values else {}
-    for quantity, truth in study.values.items():
+    for quantity, truth in study.reference.values.items():
         method = reference.ejection_fraction_method if quantity is Quantity.LVEF else quantity
-        measurement = prediction.report.find(method) if prediction else None
-        reported = measurement.value if measurement else None
-        yield ValueCase(study.patient, quantity, method, truth, derived.get(method, reported))
-
-
-def _view_case(patient: str, clip: ReferenceClip, prediction: StudyPrediction | None) -> ViewCase:
-    report = prediction.clips.get(clip.sha256) if prediction else None
-    predicted = report.view.value if report and report.view else NO_VIEW
-    return ViewCase(patient, clip.name, clip.view, predicted)
+        measured = derived[method] if method in derived else study.find_value(method)
+        yield ValueCase(study.reference.patient, quantity, method, truth, measured)
 
 
 def _mask_cases(patient: str, clip: ReferenceClip, predicted: LabelMaps) -> Iterator[MaskCase]:

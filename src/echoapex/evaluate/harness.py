@@ -21,7 +21,7 @@ from echoapex.evaluate.metrics_file import (
     VolumeScores,
     WallScores,
 )
-from echoapex.evaluate.predictions import StudyPrediction, match_studies
+from echoapex.evaluate.predictions import Results, match_studies
 from echoapex.evaluate.reference import ReferenceSet
 from echoapex.metrics import (
     MetricError,
@@ -40,7 +40,11 @@ _BOOTSTRAP_SEED = 0
 
 
 def score_predictions(
-    reference: ReferenceSet, predictions: Sequence[StudyPrediction], *, baseline_views: Score | None = None
+    reference: ReferenceSet,
+    predictions: Sequence[Results],
+    *,
+    baseline_views: Score | None = None,
+    views_given: bool = False,
 ) -> tuple[MetricsFile, Cases]:
     """Score written results against a reference.
 
@@ -51,6 +55,7 @@ def score_predictions(
         reference: the truth.
         predictions: what was written.
         baseline_views: balanced accuracy of the pixel baseline on the same clips, when it was fitted.
+        views_given: the analysis was told the true views, so that they are no answer to score.
 
     Returns:
         The content of ``metrics.json``, and the cases it was computed from.
@@ -60,16 +65,15 @@ def score_predictions(
     """
     matched = match_studies(reference.studies, predictions)
     cases = collect_cases(reference, matched)
-    used = [prediction for _, prediction in matched if prediction]
     metrics = MetricsFile(
         echoapex_version=__version__,
         dataset=reference.dataset,
         split=reference.split,
-        bundles={name: digest for prediction in used for name, digest in prediction.report.bundles.items()},
+        bundles={k: v for study in matched for results in study.results for k, v in results.report.bundles.items()},
         studies=len(matched),
-        studies_without_results=len(matched) - len(used),
+        studies_without_results=sum(not study.results for study in matched),
         clips=len(cases.views),
-        views=score_views(cases.views, baseline_views),
+        views=ViewScores(given=True) if views_given else score_views(cases.views, baseline_views),
         segmentation=SegmentationScores(
             **{structure.key: _score_structure(cases.masks, structure) for structure in Structure}
         ),

@@ -32,8 +32,12 @@ class Confusion(Config):
 
 
 class ViewScores(Config):
-    """View classification, one vote per clip; a clip without a view counts as wrong."""
+    """View classification, one vote per clip; a clip without a view counts as wrong.
 
+    ``given`` is true when the analysis was told the views; then there is nothing to score.
+    """
+
+    given: bool = False
     balanced_accuracy: Score = Score()
     balanced_accuracy_transthoracic: Score = Field(default=Score(), description="only clips of the surface probe")
     recall: dict[View, Score] = Field(default_factory=dict)

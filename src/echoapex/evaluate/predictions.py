@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from echoapex.domain import ClipReport, StudyReport
 from echoapex.evaluate.reference import LabelMaps, ReferenceStudy
+from echoapex.vocabulary import Quantity
 
 RESULTS_FILE = "results.json"
 MASK_FOLDER = "masks"
@@ -28,11 +29,11 @@ class PredictionError(ValueError):
 
 
 @dataclass(frozen=True)
-class StudyPrediction:
-    """The results of one study.
+class Results:
+    """One results folder.
 
     Attributes:
-        folder: the results folder.
+        folder: where it is.
         report: content of ``results.json``.
         clips: the clips by digest of their file.
     """
@@ -60,22 +61,46 @@ class StudyPrediction:
         return {int(frame): label for frame, label in zip(frames, labels, strict=True)}
 
 
-def read_predictions(root: Path) -> list[StudyPrediction]:
-    """Read the results in ``root`` or in its direct sub-folders.
+@dataclass(frozen=True)
+class MatchedStudy:
+    """A reference study and all results that hold clips of it: usually one folder, none when it was not analysed."""
+
+    reference: ReferenceStudy
+    results: tuple[Results, ...]
+
+    def find_clip(self, sha256: str) -> tuple[Results, ClipReport] | None:
+        """What was written of one clip."""
+        return next(((each, each.clips[sha256]) for each in self.results if sha256 in each.clips), None)
+
+    def find_value(self, quantity: Quantity) -> float | None:
+        """The study-level value of a quantity, or None.
+
+        Raises:
+            PredictionError: the study was analysed in parts that each give a value, so that none is the study's.
+        """
+        found = [each.report.find(quantity) for each in self.results]
+        values = [measurement.value for measurement in found if measurement is not None]
+        if len(values) > 1:
+            folders = ", ".join(str(each.folder) for each in self.results)
+            raise PredictionError(
+                f"{self.reference.patient}: {folders} each give {quantity}; analyse the clips of a study together"
+            )
+        return values[0] if values else None
+
+
+def read_predictions(root: Path) -> list[Results]:
+    """Read every results folder in or below ``root``.
 
     Raises:
         PredictionError: there are none, or one is damaged.
     """
-    if (root / RESULTS_FILE).is_file():
-        folders = [root]
-    else:
-        folders = sorted(path.parent for path in root.glob(f"[!.]*/{RESULTS_FILE}"))
+    folders = sorted(path.parent for path in root.rglob(RESULTS_FILE) if path.is_file())
     if not folders:
         raise PredictionError(f"{root}: holds no {RESULTS_FILE}; run 'echoapex analyze STUDY --out FOLDER' first")
-    return [_read_prediction(folder) for folder in folders]
+    return [_read_results(folder) for folder in folders]
 
 
-def _read_prediction(folder: Path) -> StudyPrediction:
+def _read_results(folder: Path) -> Results:
     path = folder / RESULTS_FILE
     try:
         report = StudyReport.model_validate_json(path.read_bytes())
@@ -85,40 +110,32 @@ def _read_prediction(folder: Path) -> StudyPrediction:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise PredictionError(f"{path}: {place} is not a valid result ({first['msg']}); analyse again") from error
-    return StudyPrediction(folder, report, {clip.input_sha256: clip for clip in report.clips if clip.input_sha256})
+    return Results(folder, report, {clip.input_sha256: clip for clip in report.clips if clip.input_sha256})
 
 
-def match_studies(
-    references: Iterable[ReferenceStudy], predictions: Iterable[StudyPrediction]
-) -> list[tuple[ReferenceStudy, StudyPrediction | None]]:
-    """Find the results of every reference study by the digests of its clips; None where nothing was written.
+def match_studies(references: Iterable[ReferenceStudy], predictions: Iterable[Results]) -> list[MatchedStudy]:
+    """Find the results of every reference study by the digests of its clips; a study without results is kept.
 
     Raises:
-        PredictionError: one results folder covers several studies, or several cover one, so that a study-level value
-            cannot be attributed.
+        PredictionError: a clip was analysed twice, one results folder mixes studies so that a study-level value cannot
+            be attributed, or nothing belongs to the reference at all.
     """
-    folder_of: dict[str, StudyPrediction] = {}
-    for prediction in predictions:
-        for digest in prediction.clips:
-            if digest in folder_of:
+    holder: dict[str, Results] = {}
+    for results in predictions:
+        for digest in results.clips:
+            if digest in holder:
                 raise PredictionError(
-                    f"{prediction.folder}: holds a clip that {folder_of[digest].folder} holds too; keep one of them"
+                    f"{results.folder}: holds a clip that {holder[digest].folder} holds too; keep one of them"
                 )
-            folder_of[digest] = prediction
-    matched: list[tuple[ReferenceStudy, StudyPrediction | None]] = []
+            holder[digest] = results
+    matched: list[MatchedStudy] = []
     owner: dict[Path, str] = {}
     for study in references:
-        found = {
-            folder_of[clip.sha256].folder: folder_of[clip.sha256] for clip in study.clips if clip.sha256 in folder_of
-        }
-        if len(found) > 1:
-            raise PredictionError(
-                f"{study.patient}: its clips lie in {len(found)} results folders; analyse them together"
-            )
+        found = {holder[clip.sha256].folder: holder[clip.sha256] for clip in study.clips if clip.sha256 in holder}
         for folder in found:
             if owner.setdefault(folder, study.patient) != study.patient:
                 raise PredictionError(f"{folder}: mixes {owner[folder]} and {study.patient}; analyse each study alone")
-        matched.append((study, next(iter(found.values()), None)))
+        matched.append(MatchedStudy(study, tuple(found.values())))
     if not owner:
         raise PredictionError(
             "no result belongs to the data set: no clip has the digest of a reference file; "
