@@ -28,7 +28,7 @@ MOST_FRAMES = 24
 
 _LIT_ABOVE_BACKGROUND = 7
 _OFTEN = 0.2
-_MOVING_RANGE = 5
+_MOVING_DEVIATION = 2.0
 _MOVING_AREA = 0.02
 _LEAST_AREA = 0.02
 _PART_OF_MOVING_FAN = 0.02
@@ -116,9 +116,13 @@ def _ultrasound_evidence(frames: UInt8[np.ndarray, "frames h w"], window: Mask) 
     lit: Mask = ((frames > background + _LIT_ABOVE_BACKGROUND).mean(axis=0) >= _OFTEN) & window
     if len(frames) < 3:
         return lit, lit, False
-    spread = np.percentile(frames, 90, axis=0) - np.percentile(frames, 10, axis=0)
+    total, squares = (np.zeros(lit.shape, np.float32) for _ in range(2))
+    for frame in frames:
+        cv2.accumulate(frame, total)
+        cv2.accumulateSquare(frame, squares)
+    variance = squares / len(frames) - (total / len(frames)) ** 2
     # speckle flickers in every neighbourhood even where single pixels happen to rest
-    moving = cv2.dilate((spread >= _MOVING_RANGE).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    moving = cv2.dilate((variance >= _MOVING_DEVIATION**2).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     both: Mask = lit & moving
     moves = bool(both.mean() >= _MOVING_AREA)
     return (both if moves else lit), lit, moves
