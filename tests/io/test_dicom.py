@@ -30,9 +30,10 @@ from synthetic_dicom import (
     write_video,
 )
 
-from echoapex.domain import ContentKind
+from echoapex.domain import Clip, ClipHeader, ContentKind, Sector, Spacing
 from echoapex.io.clip_source import ClipSource, ReadError, ReadFlag, load_clip
 from echoapex.io.dicom import open_dicom
+from echoapex.io.ultrasound_writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
 
 RGB = moving_frames(3)
 GREY = moving_frames(3, colours=1)
@@ -259,6 +260,30 @@ def test_times_calibration_and_content_reach_the_header(tmp_path: Path) -> None:
     assert header.r_wave_times_s == (0.01, 0.91)
     assert header.heart_rate_bpm is None
     assert header.content is ContentKind.B_MODE
+
+
+@pytest.mark.parametrize("syntax", list(UltrasoundSyntax))
+def test_what_our_writer_writes_is_read_back(syntax: UltrasoundSyntax, tmp_path: Path) -> None:
+    written = ClipHeader(
+        "w",
+        (48, 64),
+        (0.0, 0.02, 0.05),
+        spacing=Spacing(row_mm=0.3, column_mm=0.2),
+        sector=Sector((4.0, 2.0, 60.0, 46.0)),
+        r_wave_times_s=(0.01,),
+        heart_rate_bpm=66.0,
+    )
+    study = FictitiousStudy(7, sex="F", height_m=1.7, weight_kg=70.0)
+    path = write_ultrasound(tmp_path / "w.dcm", Clip(written, GREY), study, syntax=syntax)
+    source = open_dicom(path)
+    header = source.header
+    assert header.frame_times_s == pytest.approx(written.frame_times_s, abs=1e-5)
+    assert header.spacing is not None and header.spacing.row_mm == pytest.approx(0.3)
+    assert header.spacing.column_mm == pytest.approx(0.2)
+    assert (header.r_wave_times_s, header.heart_rate_bpm) == (pytest.approx((0.01,)), 66.0)
+    assert (header.patient_sex, header.patient_height_m, header.patient_weight_kg) == ("F", 1.7, 70.0)
+    assert not header.flags
+    assert mean_error(load_clip(source).frames, GREY) < (2 if syntax is UltrasoundSyntax.JPEG_BASELINE else 0.001)
 
 
 def test_a_file_that_is_missing_or_a_folder(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import gdcm
 import numpy as np
 import pytest
 from pydicom import uid
@@ -13,6 +14,8 @@ from synthetic_dicom import (
     encode_video,
     jpeg,
     moving_frames,
+    pydicom_encoder,
+    recompress_by_gdcm,
     save,
     to_ybr,
     write_compressed,
@@ -131,3 +134,38 @@ def test_frames_are_spread_evenly() -> None:
     assert spread(1, 12) == [0]
     assert spread(5, 12) == [0, 1, 2, 3, 4]
     assert spread(100, 3) == [0, 50, 99]
+
+
+@pytest.fixture(scope="module")
+def compressed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """One small clip in each kind of compression."""
+    folder = tmp_path_factory.mktemp("compressed")
+    kinds = [(uid.RLELossless, "pylibjpeg"), (uid.JPEGLSLossless, "pyjpegls"), (uid.JPEG2000Lossless, "pylibjpeg")]
+    paths = [jpeg_file(folder / "jpeg.dcm")]
+    for number, (syntax, plugin) in enumerate(kinds):
+        encode = pydicom_encoder(syntax, "RGB", plugin)
+        paths.append(write_compressed(folder / f"{number}.dcm", RGB, "RGB", syntax, [encode(frame) for frame in RGB]))
+    native = write_native(folder / "native.dcm", RGB, "RGB")
+    paths.append(recompress_by_gdcm(native, folder / "lossless.dcm", gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    video = moving_frames(6, 64, 96)
+    paths.append(write_video(folder / "video.dcm", video, uid.MPEG4HP41, encode_video(video, "libx264", "mp4")))
+    return {path.stem: path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_flipped_bits_in_compressed_frames(seed: int, compressed_files: dict[str, bytes], tmp_path: Path) -> None:
+    for name, whole in compressed_files.items():
+        rng = np.random.default_rng([seed, len(whole)])
+        data = np.frombuffer(whole, np.uint8).copy()
+        where = rng.integers(1000 if seed % 2 else 0, len(data), size=[1, 3, 12][seed % 3])
+        data[where] ^= (1 << rng.integers(0, 8, size=where.size)).astype(np.uint8)
+        path = tmp_path / f"{name}.dcm"
+        path.write_bytes(data.tobytes()[: rng.integers(1, len(data)) if seed % 5 == 0 else None])
+        try:
+            source = open_dicom(path)
+            frames = list(source.frames())
+        except ReadError as error:
+            assert error.reason and error.remedy
+        else:
+            assert len(frames) == source.header.frame_count
+            assert all(frame.dtype == np.uint8 and frame.shape[:2] == source.header.size for frame in frames)

@@ -147,7 +147,9 @@ def _classify_image_type(image_type: Sequence[str]) -> Content:
 
 def _flow_pixels(patch: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
     """Coloured pixels of one frame; none where the frame is tinted as a whole."""
-    brightest, darkest = patch.max(axis=2), patch.min(axis=2)
+    red, green, blue = cv2.split(patch)
+    brightest = cv2.max(cv2.max(red, green), blue)
+    darkest = cv2.min(cv2.min(red, green), blue)
     coloured: Bool[np.ndarray, "height width"] = (brightest - darkest) >= _CHROMA
     lit = np.count_nonzero(brightest >= _VISIBLE)
     if np.count_nonzero(coloured) > _TINT_SHARE * lit:
