@@ -1,1 +1,1 @@
-"""Room."""
+"""The four applications as tasks, and the recipes that train them."""

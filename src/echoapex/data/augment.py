@@ -1,0 +1,170 @@
+"""Augmentation made for ultrasound: what differs between machines, operators and patients, and nothing else.
+
+No horizontal flip: orientation carries meaning in echocardiography. Geometry and appearance are drawn once per clip, so
+that all frames of a clip are seen through the same scanner; only receiver noise is drawn anew for every frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from echoapex.config import Config
+
+
+class AugmentConfig(Config):
+    """Strengths; every one at zero is no augmentation of that kind."""
+
+    scale: float = 0.15
+    """Largest relative change of size, both ways."""
+    shift: float = 0.06
+    """Largest shift, as a fraction of the image side."""
+    rotation_degrees: float = 10.0
+    aspect: float = 0.08
+    """Largest relative change of the width-to-height ratio."""
+    gamma: float = 0.5
+    """Largest absolute logarithm of the grey-curve exponent."""
+    gain: float = 0.25
+    """Largest change of brightness, as a fraction of full scale."""
+    contrast: float = 0.35
+    depth_gain: float = 0.4
+    """Largest relative change of gain from the top to the bottom (time-gain compensation)."""
+    lateral_gain: float = 0.5
+    """Largest relative loss in a smooth lateral pattern (contact, ribs)."""
+    blur_px: float = 1.4
+    noise: float = 0.06
+    haze: float = 0.25
+    """Largest brightness of a smooth fog (reverberation, obesity)."""
+    shadow_probability: float = 0.2
+    sector_probability: float = 0.5
+    """How often the fan is narrowed or cut, so that its shape does not give the view away."""
+    resample_probability: float = 0.3
+    """How often the image is made coarser and enlarged again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """An affine map from store pixels to model pixels (pixel centres), 2 x 3."""
+
+    matrix: Float[np.ndarray, "2 3"]
+    size: int
+
+    def image(self, image: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "s s"]:
+        """Resample an image with area-correct smoothing when it shrinks."""
+        warped: UInt8[np.ndarray, "s s"] = cv2.warpAffine(
+            image, self.matrix, (self.size, self.size), flags=cv2.INTER_LINEAR, borderValue=0
+        )
+        return warped
+
+    def labels(self, labels: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "s s"]:
+        """Resample a label map (nearest neighbour)."""
+        warped: UInt8[np.ndarray, "s s"] = cv2.warpAffine(
+            labels, self.matrix, (self.size, self.size), flags=cv2.INTER_NEAREST, borderValue=0
+        )
+        return warped
+
+    def points(self, points_xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        """Map points from store pixels to model pixels."""
+        mapped: Float[np.ndarray, "n 2"] = points_xy @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return mapped
+
+
+def plain_warp(source: int, target: int) -> Warp:
+    """The resize from a square of ``source`` pixels to ``target`` pixels."""
+    ratio = target / source
+    offset = 0.5 * ratio - 0.5
+    return Warp(np.array([[ratio, 0, offset], [0, ratio, offset]], np.float64), target)
+
+
+def random_warp(rng: np.random.Generator, source: int, target: int, config: AugmentConfig) -> Warp:
+    """A random similarity with a slight change of aspect about the image centre."""
+    ratio = target / source * float(np.exp(rng.uniform(-1, 1) * np.log1p(config.scale)))
+    stretch = float(np.exp(rng.uniform(-1, 1) * np.log1p(config.aspect)))
+    angle = np.deg2rad(rng.uniform(-1, 1) * config.rotation_degrees)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = rotation @ np.diag([ratio * stretch, ratio / stretch])
+    source_centre, target_centre = np.full(2, (source - 1) / 2), np.full(2, (target - 1) / 2)
+    shift = rng.uniform(-1, 1, 2) * config.shift * target
+    offset = target_centre + shift - linear @ source_centre
+    return Warp(np.column_stack([linear, offset]), target)
+
+
+class Appearance:
+    """One random scanner: grey curve, gains, shadow, sector cut, blur and noise level, applied to every frame alike."""
+
+    def __init__(self, rng: np.random.Generator, size: int, config: AugmentConfig) -> None:
+        self._config = config
+        self._curve = _grey_curve(rng, config)
+        self._gain = _gain_field(rng, size, config)
+        self._haze = _smooth_field(rng, size, cells=4) * rng.uniform(0, config.haze) * 255 * (rng.random() < 0.5)
+        self._blur_px = float(rng.uniform(0, config.blur_px)) if rng.random() < 0.5 else 0.0
+        self._coarser = float(rng.uniform(0.45, 0.9)) if rng.random() < config.resample_probability else 1.0
+        self._noise = float(rng.uniform(0, config.noise)) * (rng.random() < 0.6)
+        self._keep = _sector_cut(rng, size) if rng.random() < config.sector_probability else None
+
+    def __call__(self, image: UInt8[np.ndarray, "s s"], rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
+        """The image as this scanner shows it; what is black outside the fan stays black."""
+        size = image.shape[0]
+        grey = cv2.LUT(image, self._curve).astype(np.float32)
+        inside = cv2.blur((image > 0).astype(np.float32), (9, 9)) > 0.2
+        grey = grey * self._gain + self._haze
+        if self._coarser < 1:
+            small = max(16, int(size * self._coarser))
+            grey = cv2.resize(
+                cv2.resize(grey, (small, small), interpolation=cv2.INTER_AREA),
+                (size, size),
+                interpolation=cv2.INTER_LINEAR,
+            )
+        if self._blur_px > 0.2:
+            grey = cv2.GaussianBlur(grey, (0, 0), self._blur_px)
+        if self._noise > 0:
+            speckle = rng.standard_normal((size, size), dtype=np.float32)
+            grey = grey * (1 + 2 * self._noise * speckle) + 255 * self._noise * 0.3 * np.abs(speckle)
+        if self._keep is not None:
+            inside &= self._keep
+        result: UInt8[np.ndarray, "s s"] = (np.clip(grey, 0, 255) * inside).astype(np.uint8)
+        return result
+
+
+def _grey_curve(rng: np.random.Generator, config: AugmentConfig) -> UInt8[np.ndarray, "256"]:
+    """A random monotonic grey map: exponent, contrast about mid-grey, brightness; zero stays zero."""
+    level = np.arange(256) / 255
+    curve = level ** np.exp(rng.uniform(-1, 1) * config.gamma)
+    curve = (curve - 0.4) * (1 + rng.uniform(-1, 1) * config.contrast) + 0.4 + rng.uniform(-1, 1) * config.gain * level
+    curve = np.clip(curve, 0, 1)
+    curve[0] = 0
+    return np.asarray(np.rint(curve * 255), np.uint8)
+
+
+def _smooth_field(rng: np.random.Generator, size: int, cells: int) -> Float[np.ndarray, "s s"]:
+    """Smooth random values from 0 to 1."""
+    coarse = rng.random((cells, cells)).astype(np.float32)
+    return np.asarray(np.clip(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1), np.float32)
+
+
+def _gain_field(rng: np.random.Generator, size: int, config: AugmentConfig) -> Float[np.ndarray, "s s"]:
+    """Depth gain, lateral loss and at times one acoustic shadow, as a factor per pixel."""
+    depth = np.linspace(-0.5, 0.5, size, dtype=np.float32)[:, None] * 2 * rng.uniform(-1, 1) * config.depth_gain
+    lateral = _smooth_field(rng, size, cells=5)[size // 2][None, :] * rng.uniform(0, config.lateral_gain)
+    gain = (1 + depth) * (1 - lateral)
+    if rng.random() < config.shadow_probability:
+        angle = (np.arange(size)[None, :] - size / 2) / (np.arange(size)[:, None] + size * 0.1)
+        centre, width = rng.uniform(-0.7, 0.7), rng.uniform(0.03, 0.15)
+        shadow = np.exp(-(((angle - centre) / width) ** 2)) * rng.uniform(0.4, 0.95)
+        gain = gain * (1 - shadow)
+    return np.asarray(np.clip(gain, 0.02, 2.5), np.float32)
+
+
+def _sector_cut(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Keep a narrower fan: two lines from near the top centre, and sometimes a shorter depth."""
+    rows, columns = np.mgrid[0:size, 0:size].astype(np.float32)
+    apex_x, apex_y = size / 2 + rng.uniform(-0.04, 0.04) * size, rng.uniform(-0.25, 0.02) * size
+    left, right = np.tan(np.deg2rad(rng.uniform(26, 50, 2)))
+    offset = (columns - apex_x) / np.maximum(rows - apex_y, 1)
+    keep = (offset > -left) & (offset < right)
+    if rng.random() < 0.5:
+        keep &= np.hypot(columns - apex_x, rows - apex_y) < rng.uniform(0.85, 1.2) * size - apex_y
+    return np.asarray(keep)

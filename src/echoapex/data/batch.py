@@ -1,0 +1,70 @@
+"""Batches: what a training step is given. Tensors only, in model pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+
+class _Movable:
+    """Something made of tensors that moves to a device as one."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on another device."""
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self)}  # type: ignore[arg-type]
+        return type(self)(**moved)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch(_Movable):
+    """Single frames of any view with whatever truth they have.
+
+    Attributes:
+        pixels: prepared grey frames.
+        view: index into ``View``; -1 unknown.
+        labels: ``Structure`` label maps; meaningful where ``structure_known``.
+        structure_known: per structure (column ``Structure`` value - 1) whether its label is complete.
+        wall_points: x and y of the four wall end points in model pixels, ``WallPoint`` order.
+        has_walls: whether the wall points are given.
+    """
+
+    pixels: UInt8[Tensor, "batch size size"]
+    view: Int[Tensor, "batch"]
+    labels: UInt8[Tensor, "batch size size"]
+    structure_known: Bool[Tensor, "batch structures"]
+    wall_points: Float[Tensor, "batch 4 2"]
+    has_walls: Bool[Tensor, "batch"]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedClipBatch(_Movable):
+    """Clips as patch features of a frozen encoder, with the truth of the ejection fraction.
+
+    Attributes:
+        patches: features of every frame.
+        times_s: frame times from the first frame.
+        frame_mask: False for padding.
+        ef_percent: NaN where unknown.
+        relative_volume: LV volume over EDV per frame; NaN where unknown.
+    """
+
+    patches: Float[Tensor, "batch frames patches width"]
+    times_s: Float[Tensor, "batch frames"]
+    frame_mask: Bool[Tensor, "batch frames"]
+    ef_percent: Float[Tensor, "batch"]
+    relative_volume: Float[Tensor, "batch frames"]
+
+
+def standardise(pixels: UInt8[Tensor, "*batch size size"]) -> Float[Tensor, "*batch 1 size size"]:
+    """Grey levels to zero mean and unit variance per frame, so that gain and brightness do not matter.
+
+    A frame without contrast (all black) becomes zero.
+    """
+    grey = pixels.float()
+    mean = grey.mean(dim=(-2, -1), keepdim=True)
+    deviation = grey.std(dim=(-2, -1), keepdim=True, unbiased=False)
+    return ((grey - mean) / deviation.clamp_min(1.0)).unsqueeze(-3)

@@ -1,0 +1,108 @@
+"""Batches of single frames drawn from prepared clips: balanced over views, augmented, a pure function of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from echoapex.config import Config
+from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
+from echoapex.data.batch import FrameBatch
+from echoapex.data.clip_store import ClipStore
+from echoapex.data.sampler import balanced_example
+from echoapex.vocabulary import Structure, View
+
+
+class FrameSourceConfig(Config):
+    """How frames are drawn."""
+
+    batch_size: int = Field(default=48, ge=1)
+    sizes: tuple[tuple[int, int], ...] = ((0, 160),)
+    """(first step, side in pixels): small images first, then the final size."""
+    emphasis: dict[View, int] = Field(default_factory=dict)
+    """How many turns a view takes where others take one."""
+    wall_probability: float = 0.7
+    """How often a clip with wall points gives the frame that carries them."""
+    seed: int = 0
+    augment: AugmentConfig = AugmentConfig()
+
+    def size_at(self, step: int) -> int:
+        """Side of the images at a step."""
+        return max((first, side) for first, side in self.sizes if first <= step)[1]
+
+
+class FrameSource:
+    """``batch(step)`` gives the frames of a step; the same step gives the same batch, whatever came before."""
+
+    def __init__(self, stores: Sequence[ClipStore], config: FrameSourceConfig) -> None:
+        self._config = config
+        self._examples = [(store, clip) for store in stores for clip in range(len(store))]
+        views = np.concatenate([store.truth["view"] for store in stores])
+        self._groups = _balanced_groups(views, config.emphasis)
+
+    def batch(self, step: int) -> FrameBatch:
+        """The batch of a step."""
+        size = self._config.size_at(step)
+        first = step * self._config.batch_size
+        rows = [self._example(first + number, size) for number in range(self._config.batch_size)]
+        return FrameBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
+
+    def _example(self, position: int, size: int) -> dict[str, np.ndarray]:
+        config = self._config
+        store, clip = self._examples[balanced_example(config.seed, position, self._groups)]
+        rng = np.random.default_rng([config.seed, 101, position])
+        frames, truth = store.frames(clip), store.truth
+        label_frames = truth["label_frames"][clip]
+        wall_frame = int(truth["wall_frame"][clip])
+        if wall_frame >= 0 and rng.random() < config.wall_probability:
+            frame = wall_frame
+        else:
+            frame = int(rng.choice(label_frames[label_frames >= 0]))
+        warp = random_warp(rng, frames.shape[-1], size, config.augment)
+        pixels = Appearance(rng, size, config.augment)(warp.image(np.ascontiguousarray(frames[frame])), rng)
+        labels, known = _labels_of(store, clip, frame, warp)
+        return {
+            "pixels": pixels,
+            "view": np.int64(truth["view"][clip]),
+            "labels": labels,
+            "structure_known": known,
+            "wall_points": np.nan_to_num(warp.points(truth["wall_points"][clip])).astype(np.float32),
+            "has_walls": np.bool_(frame == wall_frame),
+        }
+
+
+def _balanced_groups(views: np.ndarray, emphasis: Mapping[View, int]) -> list[list[int]]:
+    groups = []
+    for number in np.unique(views):
+        members = np.flatnonzero(views == number).tolist()
+        turns = emphasis.get(list(View)[number], 1) if number >= 0 else 1
+        groups.extend([members] * turns)
+    return groups
+
+
+def _labels_of(store: ClipStore, clip: int, frame: int, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+    """The warped label map of a frame, and which structures it labels; nothing is known of an unlabelled frame."""
+    known = np.zeros(len(Structure), bool)
+    row = np.flatnonzero(store.truth["label_frames"][clip] == frame)
+    if row.size == 0:
+        return np.zeros((warp.size, warp.size), np.uint8), known
+    bits = int(store.truth["known_structures"][clip])
+    for structure in Structure:
+        known[structure - 1] = bool(bits >> structure & 1)
+    return warp.labels(np.ascontiguousarray(store.labels(clip)[row[0]])), known
+
+
+def whole_frames(store: ClipStore, clip: int, size: int) -> np.ndarray:
+    """All frames of a clip at model size, without augmentation, ``(frames, size, size)`` uint8."""
+    frames = store.frames(clip)
+    warp = plain_warp(frames.shape[-1], size)
+    return np.stack([warp.image(np.ascontiguousarray(frame)) for frame in frames])
+
+
+def open_stores(directories: Sequence[Path]) -> list[ClipStore]:
+    """Open several stores of prepared clips."""
+    return [ClipStore(directory) for directory in directories]

@@ -1,0 +1,72 @@
+"""Application 4: the ejection fraction from a clip, with the course of the LV volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from echoapex.data.batch import EncodedClipBatch
+from echoapex.losses.supervised import ef_loss
+from echoapex.models.decoders.spatiotemporal import ClipDecoder, ClipPrediction
+from echoapex.models.encoder import VisionTransformer
+from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.tasks.task import Loss, Task
+
+
+@dataclass(frozen=True, eq=False)
+class EfPrediction:
+    """Ejection fraction in percent with a 95 % interval, and the LV volume of each frame over the largest."""
+
+    ef_percent: float
+    interval: tuple[float, float]
+    relative_volume: Float[np.ndarray, "frames"]
+
+
+class EjectionFraction(Task):
+    """A temporal decoder over the patch tokens of a frozen encoder."""
+
+    def __init__(
+        self,
+        encoder: VisionTransformer,
+        decoder: ClipDecoder,
+        blocks: Sequence[int],
+        interval_factor: float = 1.0,
+    ) -> None:
+        """``interval_factor`` widens the predicted standard deviation to what validation showed (the card has it)."""
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False)
+        self.decoder = decoder
+        self.blocks = tuple(blocks)
+        self.interval_factor = interval_factor
+
+    def _decode(self, batch: EncodedClipBatch) -> ClipPrediction:
+        prediction: ClipPrediction = self.decoder(batch.patches, batch.times_s, batch.frame_mask)
+        return prediction
+
+    def loss(self, batch: EncodedClipBatch) -> Loss:
+        """Ejection fraction and volume curve together."""
+        return Loss.sum_of([("ef", 1.0, ef_loss(self._decode(batch), batch.ef_percent, batch.relative_volume))])
+
+    @torch.no_grad()
+    def score(self, batch: EncodedClipBatch) -> dict[str, float]:
+        """Mean absolute error in points, and how large the error is beside the predicted deviation."""
+        prediction = self._decode(batch)
+        error = prediction.ef_percent - batch.ef_percent
+        deviation = prediction.ef_log_variance.mul(0.5).exp()
+        return {"ef_mae": error.abs().mean().item(), "ef_error_over_sd": (error / deviation).square().mean().item()}
+
+    @torch.inference_mode()
+    def predict(self, encoded: EncodedClip) -> EfPrediction:
+        """Ejection fraction of a whole clip."""
+        patches = encoded.tokens[-1].patches.float()[None]
+        times = (encoded.times_s - encoded.times_s[0])[None]
+        mask = torch.ones(times.shape, dtype=torch.bool, device=times.device)
+        prediction: ClipPrediction = self.decoder(patches, times, mask)
+        ef = float(prediction.ef_percent[0].clamp(0, 100))
+        margin = 1.96 * self.interval_factor * float(prediction.ef_log_variance[0].mul(0.5).exp())
+        curve = prediction.relative_volume[0].double().cpu().numpy()
+        return EfPrediction(ef, (max(0.0, ef - margin), min(100.0, ef + margin)), curve / curve.max())

@@ -1,0 +1,70 @@
+"""Recipe: the temporal decoder of the ejection fraction on a frozen encoder, on clips of the phantom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from echoapex.data.clip_store import ClipStore
+from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.models.bundle import Bundle, build_encoder_from, load_bundle, save_bundle
+from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
+from echoapex.models.encoder import VisionTransformer
+from echoapex.tasks.ejection_fraction import EjectionFraction
+from echoapex.tasks.frozen_features import FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
+from echoapex.tasks.phantom_stores import open_phantom_store
+from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.task import Task
+from echoapex.vocabulary import Application
+
+
+class EjectionFractionRecipe(TaskRecipe):
+    """Decoder, encoder bundle and clips."""
+
+    kind: Literal["ejection_fraction"] = "ejection_fraction"
+    encoder_bundle: Path
+    decoder: ClipConfig = ClipConfig()
+    store: PhantomStoreConfig
+    validation: PhantomStoreConfig
+    features: FrozenFeatureConfig = FrozenFeatureConfig()
+
+    def build(self, workspace: Workspace) -> Workload:
+        """Draw clips, encode them once, build the task."""
+        bundle = load_bundle(self.encoder_bundle)
+        encoder = build_encoder_from(bundle)
+        plain = self.features.model_copy(update={"variants": 1})
+        training = self._features("train", self.store, self.features, encoder, bundle, workspace)
+        held_back = self._features("validation", self.validation, plain, encoder, bundle, workspace)
+        whole = WholeClips(held_back)
+        task = EjectionFraction(encoder, ClipDecoder.build(self.decoder), (len(encoder.blocks) - 1,))
+        return Workload(task, training, whole, len(whole))
+
+    def _features(
+        self,
+        name: str,
+        config: PhantomStoreConfig,
+        features: FrozenFeatureConfig,
+        encoder: VisionTransformer,
+        bundle: Bundle,
+        workspace: Workspace,
+    ) -> FrozenFeatures:
+        store: ClipStore = open_phantom_store(name, config, workspace)
+        path = workspace.directory / "features" / f"{name}-{bundle.digest[:12]}.npy"
+        write_features(
+            encoder, store, path, features, lambda done, total: workspace.progress(f"features, {name}", done, total)
+        )
+        return FrozenFeatures(store, path, features)
+
+    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+        """Write the decoder as a bundle that names its encoder, and the encoder beside it."""
+        assert isinstance(task, EjectionFraction)
+        encoder = load_bundle(self.encoder_bundle)
+        card = provenance.card(
+            "task",
+            self.features.size,
+            task=Application.EJECTION_FRACTION.value,
+            architecture={"decoder": self.decoder.model_dump(mode="json"), "blocks": list(task.blocks)},
+            calibration={"interval_factor": task.interval_factor},
+            base_encoder_sha256=encoder.digest,
+        )
+        save_bundle(directory / Application.EJECTION_FRACTION.value, task.decoder, card, half=True)

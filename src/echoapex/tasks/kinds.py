@@ -1,0 +1,12 @@
+"""Which kind of ``task`` section a recipe may have."""
+
+from __future__ import annotations
+
+from echoapex.tasks.ejection_fraction_recipe import EjectionFractionRecipe
+from echoapex.tasks.multitask_recipe import MultiTaskRecipe
+from echoapex.tasks.recipe import TaskRecipe
+
+TASK_KINDS: dict[str, type[TaskRecipe]] = {
+    "multitask": MultiTaskRecipe,
+    "ejection_fraction": EjectionFractionRecipe,
+}

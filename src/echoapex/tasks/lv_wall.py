@@ -1,0 +1,77 @@
+"""Application 3: the four wall end points on PLAX, from which IVSd, LVIDd and LVPWd are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echoapex.data.batch import FrameBatch, standardise
+from echoapex.losses.supervised import heatmap_loss
+from echoapex.models.decoders.multiscale import WallPointDecoder
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.tokens import Tokens
+from echoapex.tasks.encoded_clip import EncodedClip, chunks
+from echoapex.tasks.task import Loss, Task
+
+FrameWallPoints = tuple[int, np.ndarray, np.ndarray]
+"""Frame number, points (4, 2) in model pixels in ``WallPoint`` order, confidence (4,)."""
+
+
+class LvWall(Task):
+    """Heat maps of the wall end points from several depths of the encoder."""
+
+    def __init__(self, encoder: VisionTransformer, decoder: WallPointDecoder, blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.blocks = tuple(blocks)
+
+    def loss(self, batch: FrameBatch) -> Loss:
+        """Heat-map loss of the frames that carry wall points."""
+        images = standardise(batch.pixels)
+        return self.loss_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
+
+    def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
+        """The same, given the encoded frames; zero when no frame of the batch carries wall points."""
+        rows = torch.nonzero(batch.has_walls)[:, 0]
+        if rows.numel() == 0:
+            zero = images.new_zeros(())
+            return Loss.sum_of([("wall", 1.0, zero)])
+        heatmaps = self.decoder([take(t, rows) for t in tokens], images[rows])
+        return Loss.sum_of([("wall", 1.0, heatmap_loss(heatmaps.float(), batch.wall_points[rows]))])
+
+    @torch.no_grad()
+    def score(self, batch: FrameBatch) -> dict[str, float]:
+        """Mean distance of the points in model pixels."""
+        images = standardise(batch.pixels)
+        return self.score_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
+
+    def score_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> dict[str, float]:
+        """The same, given the encoded frames."""
+        rows = torch.nonzero(batch.has_walls)[:, 0]
+        if rows.numel() == 0:
+            return {}
+        points, _ = self.decoder.points(self.decoder([take(t, rows) for t in tokens], images[rows]))
+        truth = batch.wall_points[rows]
+        distance = (points - truth).norm(dim=-1).mean().item()
+        lengths = torch.diff(points, dim=1).norm(dim=-1) - torch.diff(truth, dim=1).norm(dim=-1)
+        ivs, lvid, lvpw = lengths.abs().mean(dim=0).tolist()
+        return {"wall_point_px": distance, "ivs_px": ivs, "lvid_px": lvid, "lvpw_px": lvpw}
+
+    @torch.inference_mode()
+    def predict(self, encoded: EncodedClip, frames: Sequence[int]) -> list[FrameWallPoints]:
+        """Wall points of some frames, in model pixels."""
+        found: list[FrameWallPoints] = []
+        for part in chunks(frames, 16):
+            images, tokens = encoded.select(part)
+            points, confidence = self.decoder.points(self.decoder(tokens, images))
+            found.extend(zip(part, points.double().cpu().numpy(), confidence.double().cpu().numpy(), strict=True))
+        return found
+
+
+def take(tokens: Tokens, rows: Tensor) -> Tokens:
+    """The tokens of some images of a batch."""
+    return Tokens(tokens.class_token[rows], tokens.registers[rows], tokens.patches[rows], tokens.grid)

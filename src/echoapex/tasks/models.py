@@ -1,0 +1,137 @@
+"""The trained models of a set, ready to predict: each task with the encoder that it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from echoapex.config import Config, build_config
+from echoapex.models.bundle import Bundle, build_encoder_from
+from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
+from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
+from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
+from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.registry import DEFAULT_SET, find_set
+from echoapex.models.weights_file import load_weights
+from echoapex.tasks.ejection_fraction import EjectionFraction
+from echoapex.tasks.lv_wall import LvWall
+from echoapex.tasks.segmentation import SegmentationTask
+from echoapex.tasks.view_classification import ViewClassification
+from echoapex.vocabulary import Application
+
+C = TypeVar("C", bound=Config)
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskModel:
+    """An encoder with the depths that one task reads, and the side of its input in pixels."""
+
+    encoder: VisionTransformer
+    blocks: tuple[int, ...]
+    input_size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The four tasks of a set. ``encoders`` tells, per task, which encoder to run and what to keep of it.
+
+    Tasks that share an encoder object share its tokens: ``shared_blocks`` are the depths that any of them reads.
+    """
+
+    view_classification: ViewClassification
+    segmentation: SegmentationTask
+    lv_wall: LvWall
+    ejection_fraction: EjectionFraction
+    encoders: dict[Application, TaskModel]
+    digests: dict[str, str]
+
+    def shared_blocks(self, encoder: VisionTransformer) -> tuple[int, ...]:
+        """All depths that the tasks of one encoder read, shallow first."""
+        users = [model for model in self.encoders.values() if model.encoder is encoder]
+        return tuple(sorted({block for model in users for block in model.blocks}))
+
+
+def load_models(name_or_path: str | Path = DEFAULT_SET, device: torch.device | str = "cpu") -> Models:
+    """Load a set of bundles, each decoder with its own encoder; encoders are built once each.
+
+    Raises:
+        BundleError: there is no such set, a file is damaged, or parts do not belong together.
+    """
+    paths = find_set(name_or_path)
+    encoders: dict[str, VisionTransformer] = {}
+    loaded: dict[Application, tuple[VisionTransformer, Bundle]] = {}
+    digests: dict[str, str] = {}
+    sizes: dict[Application, int] = {}
+    for application in Application:
+        task_paths = paths.find_task(application.value)
+        encoder_bundle, decoder_bundle = task_paths.load()
+        if encoder_bundle.digest not in encoders:
+            encoders[encoder_bundle.digest] = build_encoder_from(encoder_bundle).to(device)
+        loaded[application] = (encoders[encoder_bundle.digest], decoder_bundle)
+        digests[f"{task_paths.set_name}/{application.value}"] = decoder_bundle.digest
+        digests[f"{task_paths.set_name}/encoder"] = encoder_bundle.digest
+        sizes[application] = decoder_bundle.card.preprocessing.size[0]
+    return _assemble(loaded, sizes, digests, device)
+
+
+def _assemble(
+    loaded: dict[Application, tuple[VisionTransformer, Bundle]],
+    sizes: dict[Application, int],
+    digests: dict[str, str],
+    device: torch.device | str,
+) -> Models:
+    view_encoder, view = loaded[Application.VIEW_CLASSIFICATION]
+    mask_encoder, mask = loaded[Application.SEGMENTATION]
+    wall_encoder, wall = loaded[Application.LV_WALL]
+    clip_encoder, clip = loaded[Application.EJECTION_FRACTION]
+    calibration = clip.card.calibration
+    tasks = Models(
+        ViewClassification(
+            view_encoder,
+            _filled(LinearViewDecoder.build(_config(LinearViewConfig, view)), view),
+            blocks_of(view),
+            float(view.card.calibration.get("temperature", 1.0)),  # type: ignore[arg-type]
+        ),
+        SegmentationTask(
+            mask_encoder, _filled(PromptableDecoder.build(_config(PromptableConfig, mask)), mask), blocks_of(mask)
+        ),
+        LvWall(wall_encoder, _filled(WallPointDecoder.build(_config(WallPointConfig, wall)), wall), blocks_of(wall)),
+        EjectionFraction(
+            clip_encoder,
+            _filled(ClipDecoder.build(_config(ClipConfig, clip)), clip),
+            blocks_of(clip),
+            float(calibration.get("interval_factor", 1.0)),  # type: ignore[arg-type]
+        ),
+        {
+            application: TaskModel(encoder, blocks_of(bundle), sizes[application])
+            for application, (encoder, bundle) in loaded.items()
+        },
+        digests,
+    )
+    for task in (tasks.view_classification, tasks.segmentation, tasks.lv_wall, tasks.ejection_fraction):
+        task.to(device).eval().requires_grad_(False)
+    return tasks
+
+
+def _config(kind: type[C], bundle: Bundle) -> C:
+    section = bundle.card.architecture["decoder"]
+    assert isinstance(section, dict)
+    return build_config(kind, section, f"{bundle.directory}: architecture.decoder")
+
+
+def _filled(decoder: M, bundle: Bundle) -> M:
+    load_weights(decoder, bundle.state, bundle.directory)
+    return decoder
+
+
+def blocks_of(bundle: Bundle) -> tuple[int, ...]:
+    """The encoder depths that a task bundle reads."""
+    blocks = bundle.card.architecture["blocks"]
+    assert isinstance(blocks, list)
+    return tuple(int(block) for block in blocks)  # type: ignore[arg-type]

@@ -1,0 +1,63 @@
+"""One encoder taught by several tasks at once: views, structures and wall points from the same frames.
+
+This is how the shipped encoder is made while there is no archive to pretrain on: every frame is encoded once and every
+decoder sends its gradient into the shared encoder.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from echoapex.config import Config
+from echoapex.data.batch import FrameBatch, standardise
+from echoapex.tasks.lv_wall import LvWall
+from echoapex.tasks.segmentation import SegmentationTask
+from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.view_classification import ViewClassification
+
+
+class LossWeights(Config):
+    """The share of each application in the common loss."""
+
+    view: float = 1.0
+    segmentation: float = 2.0
+    wall: float = 0.2
+
+
+class MultiTask(Task):
+    """Three tasks that share one encoder; they must have been built with the same one."""
+
+    def __init__(
+        self, view: ViewClassification, segmentation: SegmentationTask, wall: LvWall, weights: LossWeights
+    ) -> None:
+        super().__init__()
+        if not (view.encoder is segmentation.encoder is wall.encoder):
+            raise ValueError("the tasks of a multitask share one encoder")
+        self.encoder = view.encoder
+        self.blocks = segmentation.blocks
+        self.view = view
+        self.segmentation = segmentation
+        self.wall = wall
+        self.weights = weights
+
+    def loss(self, batch: FrameBatch) -> Loss:
+        """Encode once, decode three times, add up."""
+        images = standardise(batch.pixels)
+        tokens = self.encoder.forward_blocks(images, self.blocks)
+        view = self.view.loss_from_tokens(tokens, batch)
+        segmentation = self.segmentation.loss_from_tokens(images, tokens, batch)
+        wall = self.wall.loss_from_tokens(images, tokens, batch)
+        weights = self.weights
+        total = weights.view * view.total + weights.segmentation * segmentation.total + weights.wall * wall.total
+        return Loss(total, view.terms | segmentation.terms | wall.terms)
+
+    @torch.no_grad()
+    def score(self, batch: FrameBatch) -> dict[str, float]:
+        """The figures of all three."""
+        images = standardise(batch.pixels)
+        tokens = self.encoder.forward_blocks(images, self.blocks)
+        return (
+            self.view.score_from_tokens(tokens, batch)
+            | self.segmentation.score_from_tokens(images, tokens, batch)
+            | self.wall.score_from_tokens(images, tokens, batch)
+        )

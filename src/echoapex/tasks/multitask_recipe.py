@@ -1,0 +1,101 @@
+"""Recipe: one encoder taught views, structures and wall points together, on frames of the phantom."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from echoapex.data.augment import AugmentConfig
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.models.bundle import save_bundle
+from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
+from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
+from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
+from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.tasks.lv_wall import LvWall
+from echoapex.tasks.multitask import LossWeights, MultiTask
+from echoapex.tasks.phantom_stores import open_phantom_store
+from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.segmentation import SegmentationTask
+from echoapex.tasks.task import Task
+from echoapex.tasks.view_classification import ViewClassification
+from echoapex.vocabulary import Application, Structure, View
+
+UNAUGMENTED = AugmentConfig(
+    scale=0, shift=0, rotation_degrees=0, aspect=0, gamma=0, gain=0, contrast=0, depth_gain=0, lateral_gain=0,
+    blur_px=0, noise=0, haze=0, shadow_probability=0, sector_probability=0, resample_probability=0,
+)  # fmt: skip
+
+
+class MultiTaskRecipe(TaskRecipe):
+    """Architecture, data and loss weights of the shared encoder and its three frame decoders."""
+
+    kind: Literal["multitask"] = "multitask"
+    encoder: EncoderConfig = EncoderConfig()
+    blocks: tuple[int, ...] = (2, 5, 8, 11)
+    view: LinearViewConfig = LinearViewConfig()
+    segmentation: PromptableConfig = PromptableConfig()
+    wall: WallPointConfig = WallPointConfig()
+    weights: LossWeights = LossWeights()
+    stores: dict[str, PhantomStoreConfig]
+    validation: PhantomStoreConfig
+    frames: FrameSourceConfig = FrameSourceConfig()
+    validation_batch: int = Field(default=60, ge=1)
+
+    def build(self, workspace: Workspace) -> Workload:
+        """Draw the stores that are missing and build the task."""
+        stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
+        held_back = open_phantom_store("validation", self.validation, workspace)
+        final_size = self.frames.sizes[-1][1]
+        plain = FrameSourceConfig(
+            batch_size=self.validation_batch, sizes=((0, final_size),), seed=1, augment=UNAUGMENTED, wall_probability=1
+        )
+        frames = len(held_back)
+        return Workload(
+            task=self.build_task(),
+            batches=FrameSource(stores, self.frames),
+            validation=FrameSource([held_back], plain),
+            validation_batches=math.ceil(frames / self.validation_batch),
+        )
+
+    def build_task(self) -> MultiTask:
+        """The task with fresh weights."""
+        encoder = VisionTransformer(self.encoder)
+        return MultiTask(
+            ViewClassification(encoder, LinearViewDecoder.build(self.view), self.blocks),
+            SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks),
+            LvWall(encoder, WallPointDecoder.build(self.wall), self.blocks),
+            self.weights,
+        )
+
+    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+        """Write encoder, view classification, segmentation and wall bundles in half precision."""
+        assert isinstance(task, MultiTask)
+        size = self.frames.sizes[-1][1]
+        architecture = self.encoder.model_dump(mode="json")
+        card = provenance.card("encoder", size, architecture=architecture)
+        digest = save_bundle(directory / "encoder", task.encoder, card, half=True).files["weights.safetensors"]
+        labels = {
+            Application.VIEW_CLASSIFICATION: tuple(view.value for view in View),
+            Application.SEGMENTATION: tuple(structure.key for structure in Structure),
+            Application.LV_WALL: (),
+        }
+        parts = {
+            Application.VIEW_CLASSIFICATION: (task.view.decoder, self.view),
+            Application.SEGMENTATION: (task.segmentation.decoder, self.segmentation),
+            Application.LV_WALL: (task.wall.decoder, self.wall),
+        }
+        for application, (decoder, config) in parts.items():
+            card = provenance.card(
+                "task",
+                size,
+                task=application.value,
+                architecture={"decoder": config.model_dump(mode="json"), "blocks": list(self.blocks)},
+                label_order=labels[application],
+                base_encoder_sha256=digest,
+            )
+            save_bundle(directory / application.value, decoder, card, half=True)

@@ -1,0 +1,149 @@
+"""Application 2: promptable segmentation of the chambers, automatic by structure name or led by clicks and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from echoapex.data.batch import FrameBatch, standardise
+from echoapex.losses.supervised import iou_loss, mask_loss
+from echoapex.models.decoders.prompt_batch import PromptBatch
+from echoapex.models.decoders.promptable import ImageEmbedding, MaskPrediction, PromptableDecoder
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.tokens import Tokens
+from echoapex.tasks.encoded_clip import EncodedClip, chunks
+from echoapex.tasks.simulated_clicks import simulate_prompts
+from echoapex.tasks.task import Loss, Task
+from echoapex.vocabulary import Structure
+
+FrameMasks = tuple[int, np.ndarray, np.ndarray]
+"""Frame number, probabilities (structures, size, size) in model pixels, predicted IoU (structures,)."""
+
+_CLICK_IMAGES = 8
+"""How many images of a training batch are also segmented interactively; the rest of the step is the automatic pass."""
+
+
+class SegmentationTask(Task):
+    """The promptable decoder, taught the automatic pass and the answer to prompts in every step."""
+
+    def __init__(self, encoder: VisionTransformer, decoder: PromptableDecoder, blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.blocks = tuple(blocks)
+
+    def loss(self, batch: FrameBatch) -> Loss:
+        """Mask and IoU loss of the automatic pass and of simulated prompts."""
+        images = standardise(batch.pixels)
+        return self.loss_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
+
+    def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
+        """The same, given the encoded frames."""
+        embedding = self.decoder.embed(tokens, images)
+        truth = structure_masks(batch.labels)
+        automatic = self.decoder(embedding, PromptBatch.of_structures(tuple(Structure), len(images)), joint=True)
+        target = at_size(truth, automatic.logits.shape[-2:])
+        mask = mask_loss(automatic.logits, target, batch.structure_known)
+        iou = iou_loss(automatic.iou, automatic.logits, target, batch.structure_known)
+        clicked, clicked_iou = self._interactive_loss(embedding, automatic, truth, batch)
+        return Loss.sum_of(
+            [("mask", 1.0, mask), ("iou", 0.1, iou), ("clicked_mask", 0.5, clicked), ("clicked_iou", 0.05, clicked_iou)]
+        )
+
+    def _interactive_loss(
+        self,
+        embedding: ImageEmbedding,
+        automatic: MaskPrediction,
+        truth: Bool[Tensor, "batch structures size size"],
+        batch: FrameBatch,
+    ) -> tuple[Tensor, Tensor]:
+        """One prompt per image for some images: points, a box or a correction of the automatic mask."""
+        rows = torch.arange(min(_CLICK_IMAGES, len(truth)), device=truth.device)
+        prompts, structure, valid = simulate_prompts(
+            truth[rows], automatic.logits[rows].detach(), batch.structure_known[rows]
+        )
+        prediction = self.decoder(_rows(embedding, rows), prompts)
+        asked = truth[rows, structure][:, None]
+        target = at_size(asked, prediction.logits.shape[-2:])
+        return mask_loss(prediction.logits, target, valid), iou_loss(prediction.iou, prediction.logits, target, valid)
+
+    @torch.no_grad()
+    def score(self, batch: FrameBatch) -> dict[str, float]:
+        """Dice of the automatic pass, per structure, over frames that show it."""
+        images = standardise(batch.pixels)
+        return self.score_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
+
+    def score_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> dict[str, float]:
+        """The same, given the encoded frames."""
+        prompts = PromptBatch.of_structures(tuple(Structure), len(images))
+        prediction = self.decoder(self.decoder.embed(tokens, images), prompts, joint=True)
+        found = enlarged(prediction.logits, batch.labels.shape[-2:]) > 0
+        truth = structure_masks(batch.labels)
+        shown = batch.structure_known & truth.any(dim=(-2, -1))
+        overlap = (found & truth).sum(dim=(-2, -1))
+        dice = 2 * overlap / (found.sum(dim=(-2, -1)) + truth.sum(dim=(-2, -1))).clamp_min(1)
+        return {
+            f"dice_{structure.key}": dice[shown[:, structure - 1], structure - 1].mean().item()
+            for structure in Structure
+            if shown[:, structure - 1].any()
+        }
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        encoded: EncodedClip,
+        frames: Sequence[int],
+        structures: Sequence[Structure],
+        prompts: PromptBatch | None = None,
+    ) -> Iterator[FrameMasks]:
+        """Masks of the named structures on some frames; with ``prompts`` (one row per frame) the answer to those.
+
+        In the automatic pass the names of all structures asked for go together, as in training.
+        """
+        size = encoded.pixels.shape[-1]
+        done = 0
+        for part in chunks(frames, 16):
+            images, tokens = encoded.select(part)
+            embedding = self.decoder.embed(tokens, images)
+            if prompts is None:
+                names = PromptBatch.of_structures(tuple(Structure), len(part), images.device)
+                prediction = self.decoder(embedding, names, joint=True)
+                columns = [structure - 1 for structure in structures]
+            else:
+                prediction = self.decoder(embedding, _prompt_rows(prompts, done, len(part)))
+                columns = list(range(prompts.structures.shape[1]))
+            done += len(part)
+            probabilities = enlarged(prediction.logits[:, columns].float(), (size, size)).sigmoid().cpu().numpy()
+            confidence = prediction.iou[:, columns].float().cpu().numpy()
+            yield from zip(part, probabilities, confidence, strict=True)
+
+
+def structure_masks(labels: Tensor) -> Bool[Tensor, "batch structures size size"]:
+    """A label map as one mask per ``Structure``, in the order of their values."""
+    values = torch.tensor([int(structure) for structure in Structure], device=labels.device)
+    return labels[:, None] == values[None, :, None, None]
+
+
+def at_size(masks: Bool[Tensor, "batch structures size size"], size: Sequence[int]) -> Float[Tensor, "b s h w"]:
+    """The share of each coarser pixel that a mask covers: exact soft targets at the resolution of the decoder."""
+    return nn.functional.interpolate(masks.float(), size=list(size), mode="area")
+
+
+def enlarged(logits: Float[Tensor, "batch prompts h w"], size: Sequence[int]) -> Float[Tensor, "batch prompts H W"]:
+    """Logits at model resolution; half-resolution pixel i lies at 2 i + 0.5, as bilinear enlargement assumes."""
+    return nn.functional.interpolate(logits.float(), size=list(size), mode="bilinear", align_corners=False)
+
+
+def _rows(embedding: ImageEmbedding, rows: Tensor) -> ImageEmbedding:
+    fine = type(embedding.fine)(*(feature[rows] for feature in embedding.fine))
+    return ImageEmbedding(embedding.patches[rows], embedding.grid, fine, embedding.image_size)
+
+
+def _prompt_rows(prompts: PromptBatch, first: int, count: int) -> PromptBatch:
+    rows = slice(first, first + count)
+    masks = None if prompts.mask_logits is None else prompts.mask_logits[rows]
+    return PromptBatch(prompts.structures[rows], prompts.points_xy[rows], prompts.point_labels[rows], masks)

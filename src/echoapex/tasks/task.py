@@ -1,0 +1,68 @@
+"""The contract between a task and the training loop.
+
+A task is a module that knows its loss, what to predict and how to score it. The loop knows this class and nothing
+else: no task is special to it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """The scalar to minimise and the terms that it is made of, for the journal."""
+
+    total: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+    @staticmethod
+    def sum_of(weighted: Iterable[tuple[str, float, Tensor]]) -> Loss:
+        """The weighted sum of named terms."""
+        parts = list(weighted)
+        total = sum((weight * term for _, weight, term in parts[1:]), start=parts[0][1] * parts[0][2])
+        return Loss(total, {name: term.detach() for name, _, term in parts})
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterGroup:
+    """Parameters that share a learning-rate factor and a weight decay factor."""
+
+    parameters: list[nn.Parameter]
+    learning_rate_factor: float = 1.0
+    weight_decay_factor: float = 1.0
+
+
+class Task(nn.Module):
+    """What the training loop asks of a task."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Loss:
+        """The loss of one batch."""
+
+    @abstractmethod
+    def score(self, batch: Any) -> dict[str, float]:
+        """Validation figures of one batch, without gradients."""
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Trainable parameters: matrices with weight decay; gains, biases, tokens and embeddings without."""
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [
+            ParameterGroup([p for p in trainable if p.ndim >= 2 and 1 not in p.shape[:-1]]),
+            ParameterGroup([p for p in trainable if p.ndim < 2 or 1 in p.shape[:-1]], weight_decay_factor=0.0),
+        ]
+
+    def after_step(self, step: int) -> None:
+        """Called after every parameter update: an EMA teacher lives here."""
+
+
+class BatchSource(Protocol):
+    """Gives the batch of a step; the same step always gives the same batch, so that a resumed run is exact."""
+
+    def batch(self, step: int) -> Any:
+        """The batch of ``step``, counted from 0."""

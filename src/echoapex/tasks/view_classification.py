@@ -1,0 +1,65 @@
+"""Application 1: which of the 18 views a clip shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from echoapex.data.batch import FrameBatch, standardise
+from echoapex.domain import ViewPrediction
+from echoapex.losses.supervised import smoothed_cross_entropy
+from echoapex.models.decoders.linear import LinearViewDecoder, pool_frame
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.tokens import Tokens
+from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.tasks.task import Loss, Task
+from echoapex.vocabulary import View
+
+
+class ViewClassification(Task):
+    """A linear decoder over the pooled tokens of the frames of a clip."""
+
+    def __init__(
+        self, encoder: VisionTransformer, decoder: LinearViewDecoder, blocks: Sequence[int], temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.blocks = tuple(blocks)
+        self.temperature = temperature
+
+    def loss(self, batch: FrameBatch) -> Loss:
+        """Label-smoothed cross-entropy of single frames."""
+        return self.loss_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
+
+    def loss_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
+        """The same, given the encoded frames."""
+        known = batch.view >= 0
+        cross_entropy = smoothed_cross_entropy(self._frame_logits(tokens[-1])[known], batch.view[known])
+        return Loss.sum_of([("view", 1.0, cross_entropy)])
+
+    def _frame_logits(self, tokens: Tokens) -> Float[Tensor, "batch views"]:
+        logits: Float[Tensor, "batch views"] = self.decoder(pool_frame(tokens)[:, None], None)
+        return logits
+
+    @torch.no_grad()
+    def score(self, batch: FrameBatch) -> dict[str, float]:
+        """Accuracy of single frames."""
+        return self.score_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
+
+    def score_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> dict[str, float]:
+        """The same, given the encoded frames."""
+        hit = self._frame_logits(tokens[-1]).argmax(dim=1) == batch.view
+        return {"view_frame_accuracy": hit.float().mean().item()}
+
+    @torch.inference_mode()
+    def predict(self, encoded: EncodedClip) -> ViewPrediction:
+        """The view of a whole clip, with calibrated probabilities (temperature of the card)."""
+        last = encoded.tokens[-1]
+        pooled = pool_frame(Tokens(last.class_token.float(), last.registers.float(), last.patches.float(), last.grid))
+        logits = self.decoder(pooled[None], None)[0]
+        probabilities = nn.functional.softmax(logits.double() / self.temperature, dim=0).tolist()
+        return ViewPrediction(dict(zip(View, probabilities, strict=True)))

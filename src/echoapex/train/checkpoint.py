@@ -1,0 +1,91 @@
+"""Checkpoints that resume a run exactly: weights, optimiser moments and their average, in safetensors, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from echoapex.train.average import WeightAverage
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The parts of a run that change from step to step."""
+
+    task: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that does not belong to this run or is damaged."""
+
+
+def save_checkpoint(path: Path, parts: Checkpoint, step: int, recipe_digest: str) -> None:
+    """Write the state after ``step`` updates, atomically."""
+    tensors = {f"task.{name}": value for name, value in _named_tensors(parts.task).items()}
+    tensors |= {f"average.{name}": value for name, value in parts.average.state.items()}
+    for number, state in parts.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    partial = path.with_suffix(".partial")
+    metadata = {"step": str(step), "recipe": recipe_digest, "format": "echoapex-checkpoint-1"}
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, partial, metadata)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path, parts: Checkpoint, recipe_digest: str) -> int:
+    """Restore the state and return the number of updates done.
+
+    Raises:
+        CheckpointError: the checkpoint was written by another recipe, or its tensors do not fit.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    if metadata.get("recipe") != recipe_digest:
+        raise CheckpointError(f"{path}: was written by another recipe; use a new --out, or the recipe that wrote it")
+    try:
+        _load_task(parts.task, _below(tensors, "task."))
+        parts.average.load(_below(tensors, "average."))
+        _load_optimizer(parts.optimizer, _below(tensors, "optimizer."))
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(f"{path}: does not fit this task ({str(error).splitlines()[0]})") from error
+    return int(metadata["step"])
+
+
+def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, a shared one (an encoder that several tasks use) once."""
+    return {name: p.detach() for name, p in module.named_parameters()} | dict(module.named_buffers())
+
+
+@torch.no_grad()
+def _load_task(module: nn.Module, saved: dict[str, Tensor]) -> None:
+    own = _named_tensors(module)
+    if set(own) != set(saved):
+        raise KeyError(f"the checkpoint lacks or adds {sorted(set(own) ^ set(saved))[:3]}")
+    for name, tensor in own.items():
+        tensor.copy_(saved[name])
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in moments.items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def recipe_digest(recipe: dict[str, object]) -> str:
+    """Digest of a recipe, so that a run is never resumed with another."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,116 @@
+"""A recipe from file to bundles: read, check every key, prepare, train, export."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import SerializeAsAny
+
+from echoapex.config import Config, ConfigError, build_config, merge, read_recipe
+from echoapex.tasks.kinds import TASK_KINDS
+from echoapex.tasks.recipe import Progress, Provenance, TaskRecipe, Workspace
+from echoapex.tasks.task import Loss
+from echoapex.train.checkpoint import recipe_digest
+from echoapex.train.journal import read_journal
+from echoapex.train.loop import Run, TrainConfig, train
+
+
+class Recipe(Config):
+    """A complete, named run."""
+
+    task: SerializeAsAny[TaskRecipe]
+    provenance: Provenance
+    train: TrainConfig
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Whom a run tells what it is doing."""
+
+    prepared: Progress = field(default=lambda what, done, total: None)
+    stepped: Callable[[int, int, Loss], None] = field(default=lambda step, steps, loss: None)
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """A recipe file by path, or one that ships with the package by name.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    folder = Path(str(resources.files("echoapex") / "recipes"))
+    shipped = folder / f"{name_or_path}.yaml"
+    if not shipped.exists():
+        known = ", ".join(sorted(recipe.stem for recipe in folder.glob("*.yaml")))
+        raise ConfigError(f"{name_or_path!r}: no such recipe; give a .yaml file or one of: {known}")
+    return shipped
+
+
+def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
+    """Check a recipe; the kind of its task decides which keys the task section may have.
+
+    Raises:
+        ConfigError: one line per mistake.
+    """
+    section = values.get("task")
+    kind = section.get("kind") if isinstance(section, Mapping) else None
+    if kind not in TASK_KINDS:
+        raise ConfigError(f"{source}: task.kind must be one of {', '.join(TASK_KINDS)}, not {kind!r}")
+    task = build_config(TASK_KINDS[kind], dict(section), f"{source}: task") if isinstance(section, Mapping) else None
+    return build_config(Recipe, {**values, "task": task}, source)
+
+
+def finetune(
+    recipe_name: str,
+    overrides: Mapping[str, Any],
+    directory: Path,
+    workers: int = 1,
+    reporting: Reporting | None = None,
+) -> dict[str, float]:
+    """Run a recipe into ``directory`` and export its bundles to ``directory/bundles``; resumes by itself.
+
+    Prepared data lies in ``directory.parent`` (``stores``, ``features``), so that recipes share it.
+
+    Returns:
+        The validation figures of the trained weights.
+
+    Raises:
+        ConfigError: the recipe or an override has a mistake.
+    """
+    reporting = reporting or Reporting()
+    path = find_recipe(recipe_name)
+    recipe = build_recipe(merge(read_recipe(path), overrides), path.name)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    torch.manual_seed(recipe.train.seed)
+    started = time.process_time()
+    workload = recipe.task.build(Workspace(directory.parent, workers, reporting.prepared))
+    torch.manual_seed(recipe.train.seed)
+    digest = recipe_digest(json.loads(recipe.model_dump_json(exclude={"provenance"})))
+    run = Run(workload.task, workload.batches, workload.validation, workload.validation_batches, directory, digest)
+    train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
+    scores = _last_scores(directory)
+    hours = (time.process_time() - started) / 3600
+    provenance = recipe.provenance.model_copy(
+        update={
+            "seed": recipe.train.seed,
+            "cost": f"{recipe.train.steps} steps, {hours:.2f} CPU hours in the last (uninterrupted) part of the run",
+            "metrics": {f"validation/{name}": value for name, value in scores.items()},
+        }
+    )
+    recipe.task.export(workload.task, directory / "bundles", provenance)
+    return scores
+
+
+def _last_scores(directory: Path) -> dict[str, float]:
+    entries = [entry for entry in read_journal(directory / "journal.jsonl") if "scores" in entry]
+    return dict(entries[-1]["scores"]) if entries else {}

@@ -1,0 +1,129 @@
+"""The training loop: batch, loss, gradient, update. It knows ``Task`` and never a particular task.
+
+Everything random in a step is drawn from generators seeded by (seed, step), and the batch of a step depends on the step
+alone; so k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from echoapex.config import Config
+from echoapex.tasks.task import BatchSource, Loss, Task
+from echoapex.train.average import WeightAverage
+from echoapex.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from echoapex.train.journal import Journal
+from echoapex.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
+
+
+class TrainConfig(Config):
+    """How long and how to train."""
+
+    steps: int = Field(ge=1)
+    seed: int = 0
+    precision: str = Field(default="bf16", pattern="^(bf16|fp32)$")
+    average_decay: float = Field(default=0.998, ge=0, lt=1)
+    checkpoint_every: int = Field(default=250, ge=1)
+    score_every: int = Field(default=250, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    device: str = "cpu"
+    optim: OptimConfig = OptimConfig()
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss is no longer a number; names the step and the terms."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a training run works on: the task, its batches, validation batches, and where it writes."""
+
+    task: Task
+    batches: BatchSource
+    validation: BatchSource | None
+    validation_batches: int
+    directory: Path
+    digest: str
+
+
+def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> None:
+    """Train to ``config.steps`` updates, resuming from ``checkpoint.safetensors`` when there is one.
+
+    On return the task holds the averaged weights.
+
+    Raises:
+        NonFiniteLossError: the loss became infinite or NaN; the last checkpoint is untouched.
+    """
+    device = torch.device(config.device)
+    task = run.task.to(device)
+    optimizer = build_optimizer(task, config.optim)
+    parts = Checkpoint(task, optimizer, WeightAverage(task, config.average_decay))
+    path = run.directory / "checkpoint.safetensors"
+    first = load_checkpoint(path, parts, run.digest) if path.exists() else 0
+    journal = Journal(run.directory, resume_step=first)
+    started = time.monotonic()
+    for step in range(first, config.steps):
+        torch.manual_seed(config.seed * 1_000_003 + step)
+        task.train()
+        set_learning_rate(optimizer, learning_rate(step, config.steps, config.optim))
+        loss = update(task, optimizer, run.batches.batch(step).to(device), config)
+        if not torch.isfinite(loss.total):
+            terms = {name: float(value) for name, value in loss.terms.items()}
+            raise NonFiniteLossError(f"step {step}: the loss is {float(loss.total)}; terms {terms}")
+        task.after_step(step)
+        parts.average.update(task, step)
+        on_step(step, loss)
+        if step % config.log_every == 0:
+            seconds = time.monotonic() - started
+            journal.write(step, loss=float(loss.total), seconds=round(seconds, 1), **_plain(loss))
+        if (step + 1) % config.score_every == 0 and run.validation is not None:
+            journal.write(step, scores=score(run, parts.average, device))
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            save_checkpoint(path, parts, step + 1, run.digest)
+    with torch.no_grad():
+        parameters = dict(task.named_parameters())
+        for name, value in parts.average.state.items():
+            parameters[name].copy_(value)
+    task.eval()
+
+
+def update(task: Task, optimizer: torch.optim.Optimizer, batch: object, config: TrainConfig) -> Loss:
+    """One parameter update: forward, backward, clip, step."""
+    with _precision(config):
+        loss = task.loss(batch)
+    optimizer.zero_grad(set_to_none=True)
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(parameters, config.optim.clip_norm)
+    optimizer.step()
+    return loss
+
+
+@torch.no_grad()
+def score(run: Run, average: WeightAverage, device: torch.device) -> dict[str, float]:
+    """Mean validation figures of the averaged weights."""
+    assert run.validation is not None
+    run.task.eval()
+    sums: dict[str, list[float]] = {}
+    with average.applied_to(run.task):
+        for number in range(run.validation_batches):
+            for name, value in run.task.score(run.validation.batch(number).to(device)).items():
+                sums.setdefault(name, []).append(value)
+    return {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
+
+
+def _precision(config: TrainConfig) -> AbstractContextManager[object]:
+    if config.precision == "bf16":
+        return torch.autocast(torch.device(config.device).type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _plain(loss: Loss) -> dict[str, float]:
+    return {name: round(float(value), 5) for name, value in loss.terms.items()}
