@@ -1,0 +1,69 @@
+"""``echoapex phantom``: studies on disk, exit codes, one line for a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echoapex.cli import run
+from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.phantom import parse_views
+from echoapex.phantom.study import StudyPlanError
+from echoapex.phantom.truth import read_truth
+from echoapex.vocabulary import View
+
+
+def phantom(out: Path, *options: str) -> int:
+    return run(["phantom", "--out", str(out), "--size", "96", "--quiet", *options])
+
+
+def test_studies_are_written_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = (
+        "--studies",
+        "2",
+        "--seed",
+        "1000003",
+        "--views",
+        "psax_pm,PSAX_APEX",
+        "--labels",
+        "all",
+        "--syntax",
+        "rle",
+    )
+    assert phantom(tmp_path, *options) == ExitCode.ALL_GOOD
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study-1000003", "study-1000004"]
+    truth = read_truth(tmp_path / "study-1000003")
+    assert [clip.view for clip in truth.clips] == [View.PSAX_PM, View.PSAX_APEX]
+    assert truth.held_out
+    assert truth.transfer_syntax == "rle"
+    assert len(truth.clips[0].label_frames) == len(truth.clips[0].frame_times_s)
+    assert phantom(tmp_path, *options) == ExitCode.ALL_GOOD
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--studies", "1", "--seed", "1", "--views", "A4C,PLX"), "PLX is no view"),
+        (("--studies", "0", "--seed", "1"), "studies"),
+        (("--studies", "1", "--seed", "-1"), "seed"),
+        (("--studies", "2", "--seed", "999999"), "held-out"),
+        (("--studies", "1"), "--seed"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
+) -> None:
+    assert phantom(tmp_path, *options) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("study-*"))
+
+
+def test_views_are_read_from_a_list() -> None:
+    assert parse_views("") == tuple(View)
+    assert parse_views(" a4c, PLAX ,") == (View.A4C, View.PLAX)
+    with pytest.raises(StudyPlanError, match="known: A4C"):
+        parse_views("apical")
