@@ -1,0 +1,62 @@
+"""The demonstration assembles real files, runs the verbs that it prints, and says what is missing."""
+
+from pathlib import Path
+
+import pytest
+from real_files import real_dicom
+
+import echoapex.cli
+from echoapex.cli import demo as demo_verb
+from echoapex.cli.demo import REAL_FILES, DemoError, SampleFile, assemble_real_study, find_sample
+from echoapex.cli.exit_codes import ExitCode
+
+
+@pytest.fixture
+def samples_installed() -> None:
+    for sample in REAL_FILES:
+        real_dicom(sample.name)
+
+
+@pytest.mark.usefixtures("samples_installed")
+def test_the_real_study_is_four_dicom_files_that_differ(tmp_path: Path) -> None:
+    copies = assemble_real_study(tmp_path / "real")
+    assert [copy.name for copy in copies] == [sample.name for sample in REAL_FILES]
+    assert all(copy.read_bytes()[128:132] == b"DICM" for copy in copies)
+    assert len({copy.stat().st_size for copy in copies}) == 4
+
+
+def test_a_missing_package_is_named_with_its_remedy() -> None:
+    with pytest.raises(DemoError, match=r"pip install 'echoapex\[demo\]' \(package no-such-data\)"):
+        find_sample(SampleFile("no-such-data", "no_such_package", "data", "clip.dcm", ""))
+    with pytest.raises(DemoError, match=r"clip\.dcm is not installed"):
+        find_sample(SampleFile("pydicom", "pydicom", "data", "clip.dcm", ""))
+
+
+def test_without_the_samples_nothing_runs(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(demo_verb, "REAL_FILES", (SampleFile("no-such-data", "no_such_package", "", "x.dcm", ""),))
+    assert echoapex.cli.run(["demo", "--out", str(tmp_path)]) == ExitCode.NOTHING_ANALYSED
+    assert "pip install" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("samples_installed")
+def test_the_verbs_run_in_order_and_the_worst_exit_code_is_returned(tmp_path: Path, monkeypatch, capsys) -> None:
+    steps: list[list[str]] = []
+
+    def record(arguments: list[str]) -> int:
+        steps.append(arguments)
+        if arguments[0] == "analyze":
+            results = Path(arguments[arguments.index("--out") + 1])
+            results.mkdir()
+            (results / "results.json").write_text("{}", encoding="utf-8")
+        return ExitCode.SOME_FILES_FAILED if "real" in arguments[1] else ExitCode.ALL_GOOD
+
+    monkeypatch.setattr(echoapex.cli, "run", record)
+    assert demo_verb.demo(out=tmp_path, device="cpu") == ExitCode.SOME_FILES_FAILED
+    assert [step[0] for step in steps] == ["phantom", "analyze", "analyze"]
+    assert steps[0][steps[0].index("--seed") + 1] == "1000001"
+    assert steps[1][1] == str(tmp_path / "real")
+    printed = "".join(capsys.readouterr().out.split())
+    assert str(tmp_path / "real-results" / "preview.png") in printed
+    assert str(tmp_path / "phantom-results" / "measurements.csv") in printed
+    assert "notamedicaldevice" in printed
