@@ -142,6 +142,7 @@ class StudyReport(Config):
     measurements: tuple[Measurement, ...] = ()
     lvh: LvhAssessment = Field(default_factory=LvhAssessment)
     errors: tuple[dict[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def find(self, quantity: Quantity) -> Measurement | None:
         """The study-level measurement of a quantity, or None."""

@@ -58,11 +58,12 @@ def write_record(out: Path, record: ClipRecord) -> Path:
     return write_bytes_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
 
 
-def read_record(out: Path, clip_id: str, run_key: str) -> ClipRecord | None:
-    """The record that an earlier run with the same key left; None when there is none, or it cannot be read."""
-    path = out / RECORD_FOLDER / f"{clip_id}.json"
+def read_record(out: Path, header: ClipHeader, run_key: str) -> ClipRecord | None:
+    """The record that an earlier run with the same key left of this clip; None where there is none to be trusted."""
+    path = out / RECORD_FOLDER / f"{header.clip_id}.json"
     try:
         record = ClipRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return record if record.run_key == run_key else None
+    is_same = record.run_key == run_key and record.report.input_sha256 == header.source.get("sha256", "")
+    return record if is_same else None

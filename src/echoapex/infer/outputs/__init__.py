@@ -1,0 +1,1 @@
+"""The files that an analysis leaves, documented in ``docs/reference/output.md``: one file per output."""

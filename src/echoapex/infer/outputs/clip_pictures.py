@@ -1,0 +1,194 @@
+"""The pictures of one clip, in one more pass over its frames: ``overlays/<clip_id>.mp4`` and the tile of the preview.
+
+Frames are streamed: one is in memory at a time, however long the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from echoapex.domain import Landmarks
+from echoapex.infer.options import AnalysisOptions
+from echoapex.infer.outputs.captions import clip_lines, view_text
+from echoapex.infer.outputs.curve_strip import CurveStrip
+from echoapex.infer.outputs.frame_picture import Placement, draw_frame, draw_outlines, draw_walls, sector_box
+from echoapex.infer.outputs.palette import (
+    BACKGROUND,
+    ED_COLOUR,
+    ES_COLOUR,
+    MUTED,
+    STRUCTURE_COLOURS,
+    TEXT,
+    Colour,
+    Line,
+    Pixels,
+    blank,
+    shortened,
+    write_lines,
+)
+from echoapex.infer.predictor import ClipAnalysis
+from echoapex.io.atomic_file import replace_when_complete
+from echoapex.io.clip_source import ClipSource
+from echoapex.io.video_writer import open_video_writer
+from echoapex.vocabulary import Structure
+
+OVERLAY_FOLDER = "overlays"
+TILE_FOLDER = "clips"
+TILE_HEIGHT, TILE_WIDTH = 250, 500
+"""Size of a preview picture in pixels: ED and ES side by side."""
+
+_IMAGE_HEIGHT, _IMAGE_WIDTH = 540, 720
+_HEADER_HEIGHT, _STRIP_HEIGHT = 74, 116
+_STILL_RATE_HZ = 5.0
+
+Frame = UInt8[np.ndarray, "height width *channels"]
+
+
+def draw_clip(source: ClipSource, analysis: ClipAnalysis, out: Path, options: AnalysisOptions) -> list[Path]:
+    """Write the overlay video and the preview tile of an analysed clip; returns the files written.
+
+    Raises:
+        ReadError: a frame cannot be decoded any more.
+    """
+    painter = ClipPainter(analysis, show_all_pixels=options.keep_identifiers)
+    clip_id = analysis.report.clip_id
+    tile = TilePictures(painter)
+    written: list[Path] = []
+    with ExitStack() as stack:
+        write: Callable[[Pixels], None] | None = None
+        if options.overlays:
+            path = out / OVERLAY_FOLDER / f"{clip_id}.mp4"
+            rate = analysis.report.frame_rate_hz or (1 / _median_step(analysis))
+            write = stack.enter_context(open_video_writer(path, painter.video_size, rate))
+            written.append(path)
+        for index, frame in enumerate(source.frames()):
+            if index >= analysis.report.frames:
+                break
+            tile.see(index, frame)
+            if write is not None:
+                write(painter.video_frame(index, frame))
+            elif tile.is_complete:
+                break
+    path = out / TILE_FOLDER / f"{clip_id}.png"
+    with replace_when_complete(path) as partial:
+        Image.fromarray(tile.picture()).save(partial, format="png")
+    return [*written, path]
+
+
+def _median_step(analysis: ClipAnalysis) -> float:
+    times = analysis.header.frame_times_s
+    return float(np.median(np.diff(times))) if len(times) > 1 else 1 / _STILL_RATE_HZ
+
+
+class ClipPainter:
+    """Paints frames of one clip."""
+
+    def __init__(self, analysis: ClipAnalysis, show_all_pixels: bool = False) -> None:
+        self.analysis = analysis
+        self._show_all_pixels = show_all_pixels
+        report = analysis.report
+        self._box = sector_box(None if show_all_pixels else analysis.sector, analysis.header.size)
+        self._strip = CurveStrip(report, _STRIP_HEIGHT, _IMAGE_WIDTH) if report.volume_curve else None
+        self._landmarks: dict[int, Landmarks] = {item.frame: item for item in analysis.landmarks}
+        self._reach = _outline_reach(analysis.labels.frames)
+        self._header = self._draw_header()
+
+    @property
+    def video_size(self) -> tuple[int, int]:
+        """Size of a video frame, (height, width)."""
+        return (_HEADER_HEIGHT + _IMAGE_HEIGHT + (_STRIP_HEIGHT if self._strip else 0), _IMAGE_WIDTH)
+
+    def picture(self, index: int, frame: Frame, size: tuple[int, int]) -> Pixels:
+        """One native frame with its outlines and wall points, fitted into a size."""
+        placement = Placement(self._box, size)
+        picture = draw_frame(frame, placement, self.analysis.sector, self._show_all_pixels)
+        nearest = self.analysis.labels.nearest(index)
+        if nearest is not None and abs(nearest - index) <= self._reach:
+            draw_outlines(picture, self.analysis.labels[nearest], placement)
+        if index in self._landmarks:
+            draw_walls(picture, self._landmarks[index], placement)
+        return picture
+
+    def video_frame(self, index: int, frame: Frame) -> Pixels:
+        """One frame of the overlay video: header, image, volume curve."""
+        time_s = self.analysis.header.frame_times_s[index]
+        parts = [self._header, self.picture(index, frame, (_IMAGE_HEIGHT, _IMAGE_WIDTH))]
+        if self._strip is not None:
+            parts.append(self._strip.at(time_s))
+        return np.concatenate(parts)
+
+    def _draw_header(self) -> Pixels:
+        report = self.analysis.report
+        header = blank(_HEADER_HEIGHT, _IMAGE_WIDTH, BACKGROUND)
+        values = clip_lines(report)
+        lines = [Line(14, 8, view_text(report), 19)]
+        if values:
+            lines.append(Line(14, 32, shortened(values[0], 14, _IMAGE_WIDTH - 28), 14, TEXT))
+        x = 14
+        for key in report.structures:
+            structure = Structure.from_key(key)
+            colour = STRUCTURE_COLOURS[structure]
+            cv2.circle(header, (x + 4, 61), 4, colour, -1, cv2.LINE_AA)
+            lines.append(Line(x + 13, 54, structure.display_name, 12, MUTED))
+            x += 30 + 7 * len(structure.display_name)
+        notice = "Research software, not a medical device"
+        lines.append(Line(_IMAGE_WIDTH - 236, 10, notice, 12, MUTED))
+        return write_lines(header, lines)
+
+
+class TilePictures:
+    """Collects the frames of the preview tile: ED and ES of the first beat, or the middle of the outlined frames."""
+
+    def __init__(self, painter: ClipPainter) -> None:
+        self._painter = painter
+        report = painter.analysis.report
+        if report.ed_frames and report.es_frames:
+            self._wanted = {"ED": report.ed_frames[0], "ES": report.es_frames[0]}
+        else:
+            frames = painter.analysis.labels.frames or (report.frames // 2,)
+            self._wanted = {"": frames[len(frames) // 2]}
+        self._found: dict[str, Pixels] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all wanted frames were seen."""
+        return len(self._found) == len(self._wanted)
+
+    def see(self, index: int, frame: Frame) -> None:
+        """Paint the frame if it is wanted."""
+        for name, wanted in self._wanted.items():
+            if index == wanted:
+                size = (TILE_HEIGHT, TILE_WIDTH // len(self._wanted))
+                picture = self._painter.picture(index, frame, size)
+                self._found[name] = _labelled(picture, name, index)
+
+    def picture(self) -> Pixels:
+        """The tile; black where a frame was not there."""
+        if not self._found:
+            return blank(TILE_HEIGHT, TILE_WIDTH, (0, 0, 0))
+        return np.concatenate([self._found.get(name, self._empty()) for name in self._wanted], axis=1)
+
+    def _empty(self) -> Pixels:
+        return blank(TILE_HEIGHT, TILE_WIDTH // len(self._wanted), (0, 0, 0))
+
+
+def _labelled(picture: Pixels, name: str, index: int) -> Pixels:
+    colours: dict[str, Colour] = {"ED": ED_COLOUR, "ES": ES_COLOUR}
+    if not name:
+        return picture
+    lines = [Line(8, 6, name, 14, colours[name]), Line(32, 8, f"frame {index}", 11, MUTED)]
+    return write_lines(picture, lines)
+
+
+def _outline_reach(frames: tuple[int, ...]) -> int:
+    """How far from its frame an outline may be shown: half the stride at which frames were outlined."""
+    if len(frames) < 2:
+        return 0
+    return int(np.median(np.diff(frames))) // 2

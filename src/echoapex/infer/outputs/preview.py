@@ -1,0 +1,158 @@
+"""``preview.png``: the study on one sheet, for a glance: its values above, one tile per clip below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from echoapex.domain import ClipReport, Measurement, StudyReport
+from echoapex.domain.report import DISCLAIMER
+from echoapex.infer.outputs.captions import clip_lines, short_name, value_text, view_text
+from echoapex.infer.outputs.clip_pictures import TILE_FOLDER, TILE_HEIGHT, TILE_WIDTH
+from echoapex.infer.outputs.palette import (
+    BACKGROUND,
+    MUTED,
+    PANEL,
+    RULE,
+    TEXT,
+    WARNING,
+    Line,
+    Pixels,
+    blank,
+    shortened,
+    text_width,
+    write_lines,
+)
+from echoapex.io.atomic_file import replace_when_complete
+from echoapex.vocabulary import Quantity
+
+FILE_NAME = "preview.png"
+MOST_TILES = 60
+"""Clips on the sheet; those with measurements come first, the rest is named in ``results.json``."""
+
+_MARGIN, _GAP = 28, 18
+_CAPTION_HEIGHT = 84
+_CARD_HEIGHT, _CARD_WIDTH = 78, 164
+_MOST_COLUMNS = 3
+_CARDS = (
+    Quantity.LVEF,
+    Quantity.LVEF_DISCS,
+    Quantity.EDV,
+    Quantity.ESV,
+    Quantity.IVSD,
+    Quantity.LVIDD,
+    Quantity.LVPWD,
+    Quantity.LV_MASS_INDEX,
+    Quantity.LV_MASS,
+    Quantity.RWT,
+    Quantity.HEART_RATE,
+)
+
+
+def write_preview(out: Path, report: StudyReport) -> Path:
+    """Compose the sheet from the tiles of the clips; a clip without a tile gets a dark one."""
+    clips = sorted(report.clips, key=lambda clip: (clip.set_aside != "", -len(clip.measurements)))[:MOST_TILES]
+    columns = max(1, min(_MOST_COLUMNS, math.ceil(math.sqrt(len(clips)))))
+    width = max(2 * _MARGIN + columns * TILE_WIDTH + (columns - 1) * _GAP, 2 * _MARGIN + 4 * (_CARD_WIDTH + _GAP))
+    parts = [_head(report, width), _cards(report, width)]
+    tiles = [_tile(out, clip) for clip in clips]
+    parts += [_row(tiles[first : first + columns], width) for first in range(0, len(tiles), columns)]
+    parts.append(_foot(report, len(clips), width))
+    with replace_when_complete(out / FILE_NAME) as partial:
+        Image.fromarray(np.concatenate(parts)).save(partial, format="png")
+    return out / FILE_NAME
+
+
+def _head(report: StudyReport, width: int) -> Pixels:
+    views = len({clip.view for clip in report.clips if clip.view})
+    analysed = sum(1 for clip in report.clips if not clip.set_aside)
+    aside = len(report.clips) - analysed
+    counts = [f"{analysed} clip{'s' if analysed != 1 else ''} analysed", f"{views} view{'s' if views != 1 else ''}"]
+    counts += [f"{aside} set aside"] if aside else []
+    counts += [f"{len(report.errors)} failed"] if report.errors else []
+    head = blank(92, width)
+    lines = [
+        Line(_MARGIN, 22, "EchoApex", 26, TEXT),
+        Line(_MARGIN, 58, "   ·   ".join(counts), 14, MUTED),
+    ]
+    notice = shortened(DISCLAIMER, 12, width - 2 * _MARGIN - text_width("EchoApex", 26) - 40)
+    lines.append(Line(width - _MARGIN - text_width(notice, 12), 32, notice, 12, WARNING))
+    return write_lines(head, lines)
+
+
+def _cards(report: StudyReport, width: int) -> Pixels:
+    """The study's values, one card each, and the LV geometry."""
+    cards = [card for quantity in _CARDS if (card := report.find(quantity)) is not None]
+    geometry = report.lvh.category
+    per_row = max(1, (width - 2 * _MARGIN + _GAP) // (_CARD_WIDTH + _GAP))
+    rows = math.ceil(len(cards) / per_row)
+    strip = blank(rows * (_CARD_HEIGHT + _GAP) + (30 if geometry else 0) + 6, width)
+    lines: list[Line] = []
+    for number, measurement in enumerate(cards):
+        x = _MARGIN + number % per_row * (_CARD_WIDTH + _GAP)
+        y = number // per_row * (_CARD_HEIGHT + _GAP)
+        cv2.rectangle(strip, (x, y), (x + _CARD_WIDTH, y + _CARD_HEIGHT), PANEL, -1)
+        lines += _card_lines(measurement, x, y)
+    if geometry:
+        lines.append(Line(_MARGIN, rows * (_CARD_HEIGHT + _GAP), f"LV geometry: {geometry}", 15, TEXT))
+    return write_lines(strip, lines)
+
+
+def _card_lines(measurement: Measurement, x: int, y: int) -> list[Line]:
+    interval = measurement.interval
+    below = f"{interval[0]:.0f} – {interval[1]:.0f}, 95 %" if interval else measurement.method
+    return [
+        Line(x + 12, y + 9, short_name(measurement.quantity), 12, MUTED),
+        Line(x + 12, y + 25, value_text(measurement), 22, TEXT),
+        Line(x + 12, y + 56, shortened(below, 11, _CARD_WIDTH - 20), 11, MUTED),
+    ]
+
+
+def _tile(out: Path, clip: ClipReport) -> Pixels:
+    try:
+        picture = np.asarray(Image.open(out / TILE_FOLDER / f"{clip.clip_id}.png").convert("RGB"))
+    except OSError:
+        picture = blank(TILE_HEIGHT, TILE_WIDTH, (0, 0, 0))
+    if picture.shape != (TILE_HEIGHT, TILE_WIDTH, 3):
+        picture = cv2.resize(picture, (TILE_WIDTH, TILE_HEIGHT), interpolation=cv2.INTER_AREA)
+    caption = blank(_CAPTION_HEIGHT, TILE_WIDTH, PANEL)
+    inner = TILE_WIDTH - 24
+    name_width = 190
+    lines = [Line(12, 8, shortened(view_text(clip), 15, inner - name_width), 15, WARNING if clip.set_aside else TEXT)]
+    name = shortened(clip.file, 11, name_width)
+    lines.append(Line(TILE_WIDTH - 12 - text_width(name, 11), 11, name, 11, MUTED))
+    for number, text in enumerate(clip_lines(clip)):
+        lines.append(Line(12, 32 + 22 * number, shortened(text, 13, inner), 13, TEXT if not clip.set_aside else MUTED))
+    return write_lines(np.concatenate([picture, caption]), lines=[_lowered(line) for line in lines])
+
+
+def _lowered(line: Line) -> Line:
+    return line._replace(y=line.y + TILE_HEIGHT)
+
+
+def _row(tiles: Sequence[Pixels], width: int) -> Pixels:
+    row = blank(TILE_HEIGHT + _CAPTION_HEIGHT + _GAP, width, BACKGROUND)
+    for number, tile in enumerate(tiles):
+        x = _MARGIN + number * (TILE_WIDTH + _GAP)
+        row[: tile.shape[0], x : x + TILE_WIDTH] = tile
+        cv2.rectangle(row, (x, 0), (x + TILE_WIDTH - 1, tile.shape[0] - 1), RULE, 1)
+    return row
+
+
+def _foot(report: StudyReport, shown: int, width: int) -> Pixels:
+    hidden = len(report.clips) - shown
+    texts = [f"echoapex {report.echoapex_version}"]
+    if any(measurement.flags for measurement in _all_measurements(report)):
+        texts.append("* look twice: the flags and their reasons are in results.json")
+    if hidden > 0:
+        texts.append(f"{hidden} more clips in results.json")
+    return write_lines(blank(48, width), [Line(_MARGIN, 14, "   ·   ".join(texts), 12, MUTED)])
+
+
+def _all_measurements(report: StudyReport) -> list[Measurement]:
+    return [*report.measurements, *(item for clip in report.clips for item in clip.measurements)]

@@ -1,0 +1,296 @@
+"""Many clips to one report: find, open, analyse, write, combine; interrupted runs go on where they stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from echoapex.domain import ClipReport, StudyReport
+from echoapex.domain.report import DISCLAIMER
+from echoapex.infer.interpreter import Interpreter
+from echoapex.infer.options import AnalysisOptions
+from echoapex.infer.outputs.clip_pictures import draw_clip
+from echoapex.infer.outputs.errors_csv import write_errors
+from echoapex.infer.outputs.manifest import (
+    Manifest,
+    earlier_files,
+    library_versions,
+    remove_outdated,
+    utc_now,
+    write_manifest,
+)
+from echoapex.infer.outputs.masks import write_masks
+from echoapex.infer.outputs.measurements_csv import write_measurements
+from echoapex.infer.outputs.preview import write_preview
+from echoapex.infer.outputs.results_json import write_results
+from echoapex.infer.predictor import ClipAnalysis, analyze_clip
+from echoapex.infer.records import (
+    RECORD_FOLDER,
+    ClipRecord,
+    build_record,
+    compute_run_key,
+    read_record,
+    write_record,
+)
+from echoapex.infer.study_values import measure_studies
+from echoapex.io.clip_file import ClipFile, OpenedClip, open_clip
+from echoapex.io.clip_source import ReadError
+from echoapex.io.study_files import find_clips
+from echoapex.version import __version__
+
+
+class AnalysisError(ValueError):
+    """An analysis that cannot start; the message says what to change."""
+
+
+class Observer(Protocol):
+    """Whoever wants to know how far an analysis is."""
+
+    def found(self, clips: int) -> None:
+        """So many clips were found."""
+
+    def begun(self, name: str) -> None:
+        """A clip is being analysed."""
+
+    def finished(self, name: str, outcome: str) -> None:
+        """A clip is done; ``outcome`` is what was found, in a few words."""
+
+
+class SilentObserver:
+    """Says nothing."""
+
+    def found(self, clips: int) -> None:
+        """Nothing."""
+
+    def begun(self, name: str) -> None:
+        """Nothing."""
+
+    def finished(self, name: str, outcome: str) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The interpreter with the names under which the manifest records it."""
+
+    interpreter: Interpreter
+    bundle: str
+    device: str
+
+
+@dataclass
+class _Run:
+    """What one run has done so far."""
+
+    run_key: str
+    out: Path | None
+    inputs: int
+    started: str = field(default_factory=utc_now)
+    clock_s: float = field(default_factory=time.monotonic)
+    records: list[ClipRecord] = field(default_factory=list)
+    errors: list[dict[str, str]] = field(default_factory=list)
+    reused: int = 0
+    seconds_by_clip: dict[str, float] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+
+
+class StudyAnalyzer:
+    """Analyses whole studies with one set of models."""
+
+    def __init__(
+        self,
+        models: Models,
+        options: AnalysisOptions | None = None,
+        observer: Observer | None = None,
+        *,
+        raise_unexpected: bool = False,
+    ) -> None:
+        """``raise_unexpected`` lets an internal error stop the run with its traceback, for debugging."""
+        self._models = models
+        self._options = options or AnalysisOptions()
+        self._observer = observer or SilentObserver()
+        self._raise_unexpected = raise_unexpected
+
+    def run(self, paths: Sequence[Path | str], out: Path | None = None) -> StudyReport:
+        """Analyse all clips in ``paths``.
+
+        A clip that an earlier run into ``out`` finished with the same version, weights and options is taken over.
+        On Ctrl-C the outputs are written for the clips that are done, and ``KeyboardInterrupt`` goes on.
+
+        Args:
+            paths: files, folders, DICOMDIRs or zip archives.
+            out: the output folder; nothing is written without one.
+
+        Raises:
+            AnalysisError: nothing was given, or ``out`` is a file.
+        """
+        if not paths:
+            raise AnalysisError("nothing was given to analyse; give a file, a folder or a zip archive")
+        if out is not None and out.exists() and not out.is_dir():
+            raise AnalysisError(f"{out.name}: is a file, the output needs a folder; choose another --out")
+        run = _Run(compute_run_key(self._models.interpreter.digests, self._options), out, len(paths))
+        earlier = earlier_files(out) if out else ()
+        try:
+            self._analyze_all(paths, run)
+        except KeyboardInterrupt:
+            self._conclude(run, complete=False, earlier=earlier)
+            raise
+        return self._conclude(run, complete=True, earlier=earlier)
+
+    def _analyze_all(self, paths: Sequence[Path | str], run: _Run) -> None:
+        keep = self._options.keep_identifiers
+        found = list(find_clips(paths, keep_identifiers=keep))
+        files = [item for item in found if isinstance(item, ClipFile)]
+        run.errors += [_error_row(item) for item in found if isinstance(item, ReadError)]
+        self._observer.found(len(files))
+        for file in files:
+            self._observer.begun(file.display_name)
+            outcome = self._analyze_file(file, run)
+            self._observer.finished(file.display_name, outcome)
+
+    def _analyze_file(self, file: ClipFile, run: _Run) -> str:
+        """Analyse one clip, or note why it could not be; returns the outcome in a few words."""
+        start_s = time.monotonic()
+        try:
+            with closing(open_clip(file, keep_identifiers=self._options.keep_identifiers)) as source:
+                outcome = self._analyze_source(source, file, run)
+        except ReadError as error:
+            run.errors.append(_error_row(error))
+            return f"failed: {error.reason}"
+        except Exception as error:
+            if self._raise_unexpected:
+                raise
+            # the message of an unexpected error may quote the file: only its kind is told
+            reason = f"could not be analysed (internal error: {type(error).__name__})"
+            remedy = "run again with --debug and report what it shows"
+            run.errors.append({"file": file.display_name, "reason": reason, "remedy": remedy})
+            return f"failed: {reason}"
+        run.seconds_by_clip[file.clip_id] = round(time.monotonic() - start_s, 3)
+        return outcome
+
+    def _analyze_source(self, source: OpenedClip, file: ClipFile, run: _Run) -> str:
+        header = source.header
+        earlier = read_record(run.out, header, run.run_key) if run.out else None
+        if run.out is not None and earlier is not None:
+            run.reused += 1
+            run.records.append(earlier)
+            run.files += _files_of(run.out, earlier.report.clip_id)
+            return f"{_outcome(earlier.report)} (done before)"
+        analysis = analyze_clip(source, file.display_name, self._models.interpreter, self._options)
+        record = build_record(run.run_key, header, analysis.report)
+        if run.out is not None:
+            self._write_clip(source, analysis, record, run.out)
+            run.files += _files_of(run.out, record.report.clip_id)
+        run.records.append(record)
+        return _outcome(analysis.report)
+
+    def _write_clip(self, source: OpenedClip, analysis: ClipAnalysis, record: ClipRecord, out: Path) -> None:
+        """The files of one clip, its record last."""
+        report = analysis.report
+        if not report.set_aside:
+            if self._options.masks and len(analysis.labels):
+                write_masks(out, report.clip_id, analysis.labels, analysis.header.spacing)
+            draw_clip(source, analysis, out, self._options)
+        write_record(out, record)
+
+    def _conclude(self, run: _Run, *, complete: bool, earlier: Sequence[str]) -> StudyReport:
+        """The report of what was done, and its files."""
+        values = measure_studies(run.records)
+        clips = tuple(record.report for record in run.records)
+        report = StudyReport(
+            disclaimer=DISCLAIMER,
+            echoapex_version=__version__,
+            bundles=dict(self._models.interpreter.digests),
+            clips=clips,
+            measurements=values.measurements,
+            lvh=values.lvh,
+            errors=tuple(run.errors),
+            notes=values.notes if complete else (*values.notes, "interrupted: the same command completes this output"),
+        )
+        if run.out is None:
+            return report
+        for write in (write_results, write_measurements, write_errors, write_preview):
+            run.files.append(write(run.out, report).name)
+        if complete:
+            remove_outdated(run.out, earlier, run.files)
+        aside = sum(1 for clip in clips if clip.set_aside)
+        manifest = Manifest(
+            complete=complete,
+            libraries=library_versions(),
+            bundle=self._models.bundle,
+            weights_sha256=dict(self._models.interpreter.digests),
+            device=self._models.device,
+            options=self._options,
+            inputs=run.inputs,
+            clips_analysed=len(clips) - aside,
+            clips_set_aside=aside,
+            clips_reused=run.reused,
+            files_failed=len(run.errors),
+            started=run.started,
+            seconds=round(time.monotonic() - run.clock_s, 3),
+            seconds_by_clip=run.seconds_by_clip,
+            files=tuple(sorted(run.files if complete else {*run.files, *earlier})),
+        )
+        write_manifest(run.out, manifest)
+        return report
+
+
+def analyze(
+    paths: str | Path | Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    bundle: str | Path = "phantom",
+    device: str = "auto",
+    options: AnalysisOptions | None = None,
+    observer: Observer | None = None,
+) -> StudyReport:
+    """Analyse an echocardiogram: views, outlines, volumes, ejection fraction and walls, each with its evidence.
+
+    Research software, not a medical device.
+
+    Args:
+        paths: a file, folder, DICOMDIR or zip archive, or several.
+        out: folder for the results; nothing is written without one.
+        bundle: name or folder of the set of weights.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        options: further choices.
+        observer: is told of progress.
+
+    Returns:
+        The report; ``report.ef`` is the ejection fraction with its evidence.
+
+    Raises:
+        BundleError: the weights are missing or damaged.
+        DeviceError: there is no such device here.
+        AnalysisError: nothing was given, or ``out`` is a file.
+    """
+    from echoapex.infer.task_interpreter import TaskInterpreter, choose_device
+
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    models = Models(TaskInterpreter.load(bundle, device), Path(bundle).name, str(choose_device(device)))
+    return StudyAnalyzer(models, options, observer).run(given, None if out is None else Path(out))
+
+
+def _error_row(error: ReadError) -> dict[str, str]:
+    return {"file": error.path, "reason": error.reason, "remedy": error.remedy}
+
+
+def _outcome(report: ClipReport) -> str:
+    if report.set_aside:
+        return f"set aside: {report.set_aside}"
+    return report.view.display_name if report.view else "no view"
+
+
+def _files_of(out: Path, clip_id: str) -> list[str]:
+    """The files of one clip that are there, relative to the output folder."""
+    names = (
+        f"{RECORD_FOLDER}/{clip_id}.json",
+        f"{RECORD_FOLDER}/{clip_id}.png",
+        f"masks/{clip_id}.npz",
+        f"overlays/{clip_id}.mp4",
+    )
+    return [name for name in names if (out / name).is_file()]
