@@ -72,16 +72,12 @@ def find_sector(frames: UInt8[np.ndarray, "frames height width"], region_box_xyx
 
 def sector_mask(sector: Sector, size: tuple[int, int]) -> Mask:
     """The inside of a sector as a boolean image ``size``; the box stands in where there is no polygon."""
-    mask = np.zeros(size, np.uint8)
     if len(sector.polygon_xy) >= 3:
-        # a sixteenth of a pixel is kept, so that the edge is not biased by rounding
-        points = np.round(np.asarray(sector.polygon_xy) * 16).astype(np.int32)
-        cv2.fillPoly(mask, [points], 1, lineType=cv2.LINE_8, shift=4)
-    else:
-        x0, y0, x1, y1 = (max(0, round(edge)) for edge in sector.box_xyxy)
-        mask[y0:y1, x0:x1] = 1
-    found: Mask = mask.astype(bool)
-    return found
+        return _filled(np.asarray(sector.polygon_xy), size)
+    mask = np.zeros(size, bool)
+    x0, y0, x1, y1 = (max(0, round(edge)) for edge in sector.box_xyxy)
+    mask[y0:y1, x0:x1] = True
+    return mask
 
 
 def _thin_out(frames: UInt8[np.ndarray, "frames height width"]) -> UInt8[np.ndarray, "fewer height width"]:
@@ -238,23 +234,33 @@ def _fan_between(left: _Side, right: _Side, area: Mask, lit: Mask) -> _Fan | Non
     height, top = area.shape[0], rows.min()
     if not top - 2.0 * height < apex[1] < top + 0.1 * height:
         return None
-    farthest = float(np.percentile(np.hypot(columns - apex[0], rows - apex[1]), 99.9))
-    nearest = _nearest_radius(lit, apex, sweep, farthest)
+    distances = np.hypot(columns - apex[0], rows - apex[1])
+    farthest = float(np.percentile(distances, 99.9))
+    nearest = _nearest_radius(lit, apex, sweep, (float(distances.min()), farthest))
     outline = _fan_outline(apex, sweep, (nearest, farthest))
-    filled = np.zeros(area.shape, np.uint8)
-    cv2.fillPoly(filled, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
-    fan = filled.astype(bool)
+    fan = _filled(outline, area.shape)
     both = float((fan & area).sum())
-    covered, enclosing = both / max(1, int(fan.sum())), both / float(area.sum())
-    return _Fan(outline, covered, enclosing, covered + 0.25 * (left.touching_px + right.touching_px) / farthest)
+    # scored up to the apex: the lower half of a fan that a black vessel cuts is no fan of its own
+    wedge = _filled(_fan_outline(apex, sweep, (0.0, farthest)), area.shape)
+    touching = (left.touching_px + right.touching_px) / farthest
+    score = float((wedge & area).sum()) / max(1, int(wedge.sum())) + 0.25 * touching
+    return _Fan(outline, both / max(1, int(fan.sum())), both / float(area.sum()), score)
 
 
-def _nearest_radius(lit: Mask, apex: Points, sweep: tuple[float, float], farthest: float) -> float:
-    """Where the fan begins: the smallest radius from which a fair share of every arc is lit.
+def _filled(outline: Points, size: tuple[int, ...]) -> Mask:
+    filled = np.zeros(size, np.uint8)
+    # a sixteenth of a pixel is kept, so that the edge is not biased by rounding
+    cv2.fillPoly(filled, [np.round(outline * 16).astype(np.int32)], 1, lineType=cv2.LINE_8, shift=4)
+    return filled.astype(bool)
 
-    Marks beside the transducer are dots and strokes with a gap to the fan. So the begin is found without dots and
-    strokes, and then moved up over a dim near field for as long as there is no gap.
+
+def _nearest_radius(lit: Mask, apex: Points, sweep: tuple[float, float], radii: tuple[float, float]) -> float:
+    """Where the fan begins: up from the dense area for as long as a fair share of every arc is lit.
+
+    ``radii`` are the nearest and the farthest of the dense area. Marks beside the transducer are dots and strokes with
+    a gap to the fan: small gaps are crossed without dots and strokes, and a dim near field is crossed without gaps.
     """
+    farthest = radii[1]
     rows, columns = np.indices(lit.shape)
     radius = np.hypot(columns - apex[0], rows - apex[1])
     angle = np.arctan2(columns - apex[0], rows - apex[1])
@@ -264,7 +270,7 @@ def _nearest_radius(lit: Mask, apex: Points, sweep: tuple[float, float], farthes
     total = np.maximum(np.bincount(bins, minlength=int(farthest) + 1), 1)
     empty = np.bincount(bins, _without_marks(lit)[within], minlength=len(total)) / total < _LEAST_SHARE_OF_ARC
     dark = np.bincount(bins, lit[within], minlength=len(total)) / total < _LEAST_SHARE_OF_ARC
-    middle = len(total) // 2
+    middle = min(len(total) // 2, int(radii[0]) + 1)
     gap = max(2, round(0.03 * farthest))
     runs = np.convolve(empty, np.ones(gap))[:middle] >= gap
     begin = int(np.flatnonzero(runs)[-1]) + 1 if runs.any() else 0
@@ -290,7 +296,8 @@ def _sector_from_outline(outline: Points, size: tuple[int, int], region_box_xyxy
     if len(clipped) < 3:
         return None
     (left, top), (right, bottom) = clipped.min(axis=0), clipped.max(axis=0)
-    box = (float(left) - 0.5, float(top) - 0.5, float(right) + 0.5, float(bottom) + 0.5)
+    # a pixel with its centre at c lies between the edges c and c + 1
+    box = (float(left), float(top), float(right) + 1.0, float(bottom) + 1.0)
     return Sector(box, tuple((round(float(x), 2), round(float(y), 2)) for x, y in clipped))
 
 
