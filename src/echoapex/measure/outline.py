@@ -99,7 +99,7 @@ def is_cut_off(outline_xy: Outline, size: Size, sector: Sector | None = None) ->
     Such a structure is larger than what was imaged, and its volume is then too small. ``size`` is (height, width).
     """
     height, width = size
-    edges = [_box_corners((-0.5, -0.5, width - 0.5, height - 0.5))]
+    edges = [_box_corners((0, 0, width, height))]
     if sector is not None:
         edges.append(np.asarray(sector.polygon_xy, float) if sector.polygon_xy else _box_corners(sector.box_xyxy))
     distance = np.min([_distance_to_polygon(outline_xy, edge) for edge in edges], axis=0)
@@ -107,7 +107,8 @@ def is_cut_off(outline_xy: Outline, size: Size, sector: Sector | None = None) ->
 
 
 def _box_corners(box_xyxy: tuple[float, float, float, float]) -> Outline:
-    x0, y0, x1, y1 = box_xyxy
+    """Corners of a box given in pixel edges, in the coordinates of pixel centres."""
+    x0, y0, x1, y1 = (edge - 0.5 for edge in box_xyxy)
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
 
 
