@@ -90,7 +90,7 @@ def test_corrections_end_in_the_truth() -> None:
 def test_negative_clicks_lie_beside_the_structure() -> None:
     truth, rng = rectangle(30, 20, 40, 30), np.random.default_rng(0)
     for _ in range(50):
-        click = negative_click(truth, rng, nearest_px=3, farthest_px=8)
+        click = negative_click(truth, rng, nearest_px=3.0, farthest_px=8.0)
         assert click is not None
         beyond_x = max(30 - click.x, click.x - 40, 0)
         beyond_y = max(20 - click.y, click.y - 30, 0)

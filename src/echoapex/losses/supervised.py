@@ -6,7 +6,7 @@ gradient of zero, where nothing of the batch is known.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,7 @@ from echoapex.losses.gaussian_target import gaussian_target
 _EF_SCALE_POINTS = 10.0
 
 
+@runtime_checkable
 class EfPrediction(Protocol):
     """What ``ef_loss`` reads of a prediction."""
 

@@ -25,7 +25,7 @@ def embedding(decoder: PromptableDecoder, make_tokens) -> ImageEmbedding:
 def clicks(names: PromptBatch, *points: tuple[float, float, PointLabel]) -> PromptBatch:
     """The same points for every prompt."""
     shape = (*names.structures.shape, len(points))
-    places = torch.tensor([[x, y] for x, y, _ in points]).expand(*shape, 2)
+    places = torch.tensor([[float(x), float(y)] for x, y, _ in points]).expand(*shape, 2)
     return names.with_points(places, torch.tensor([int(label) for *_, label in points]).expand(shape))
 
 
@@ -140,9 +140,9 @@ def test_it_learns_names_by_heart(make_tokens) -> None:
     tokens, images = make_tokens(), torch.randn(2, 1, 64, 64)
     truth = torch.stack((discs([(20, 20), (44, 40), (20, 50)], 12), discs([(40, 20), (16, 40), (50, 50)], 10)))
     names = PromptBatch.of_structures(ALL[:3], 2)
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-3)
     losses = []
-    for _ in range(50):
+    for _ in range(60):
         prediction = decoder(decoder.embed(tokens, images), names, joint=True)
         loss = mask_loss(prediction.logits, truth) + iou_loss(prediction.iou, prediction.logits, truth)
         losses.append(loss.item())
@@ -159,7 +159,7 @@ def test_it_learns_to_follow_a_click(make_tokens) -> None:
     """The same image every time: only the click says which of the places is meant."""
     decoder = PromptableDecoder.build(PromptableConfig())
     tokens, images = make_tokens(images=1, side=8), torch.zeros(1, 1, 64, 64)
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-3)
     generator = torch.Generator().manual_seed(4)
 
     def overlap(count: int) -> tuple[Tensor, Tensor]:

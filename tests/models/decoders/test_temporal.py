@@ -8,7 +8,7 @@ from echoapex.models.decoders.temporal import RotaryTime, TemporalBlock
 
 
 def test_only_the_time_between_two_frames_counts() -> None:
-    time = RotaryTime(16, 0.05, 10)
+    time = RotaryTime(16, 0.05, 10.0)
     query, key = torch.randn(1, 1, 1, 16), torch.randn(1, 1, 1, 16)
 
     def product(first_s: float, second_s: float) -> float:
@@ -30,12 +30,12 @@ def test_periods_are_in_seconds() -> None:
 
 def test_turning_keeps_the_length() -> None:
     tokens = torch.randn(2, 3, 5, 16)
-    rotation = RotaryTime(16, 0.05, 10)(torch.rand(2, 5))
+    rotation = RotaryTime(16, 0.05, 10.0)(torch.rand(2, 5))
     torch.testing.assert_close(rotation.turn(tokens).norm(dim=-1), tokens.norm(dim=-1))
 
 
 def test_a_block_ignores_padding_frames() -> None:
-    block, time = TemporalBlock(16, heads=2, dropout=0.0), RotaryTime(8, 0.05, 10)
+    block, time = TemporalBlock(16, heads=2, dropout=0.0), RotaryTime(8, 0.05, 10.0)
     frames, times = torch.randn(1, 6, 16), torch.rand(1, 6)
     mask = torch.tensor([[True] * 4 + [False] * 2])
     short = block(frames[:, :4], time(times[:, :4]), None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
@@ -47,7 +45,7 @@ class LinearViewDecoder(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     @classmethod
-    def build(cls, config: LinearViewConfig) -> Self:
+    def build(cls, config: LinearViewConfig) -> LinearViewDecoder:
         """A decoder with fresh weights."""
         return cls(config)
 

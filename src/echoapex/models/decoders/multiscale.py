@@ -8,7 +8,6 @@ Ranftl et al., "Vision transformers for dense prediction", 2021.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -78,7 +77,7 @@ class WallPointDecoder(nn.Module):
         self.heads = nn.Conv2d(half, config.points, 1)
 
     @classmethod
-    def build(cls, config: WallPointConfig) -> Self:
+    def build(cls, config: WallPointConfig) -> WallPointDecoder:
         """A decoder with fresh weights."""
         return cls(config)
 

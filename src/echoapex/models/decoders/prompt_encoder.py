@@ -101,7 +101,7 @@ class PromptEncoder(nn.Module):
         return tokens, labels != PointLabel.PADDING
 
     def encode_masks(
-        self, mask_logits: Float[Tensor, "masks height width"], grid: Size
+        self, mask_logits: Float[Tensor, "masks mask_height mask_width"], grid: Size
     ) -> Float[Tensor, "masks patches width"]:
         """Earlier masks as something to add to the patch tokens.
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -139,7 +138,7 @@ class PromptableDecoder(nn.Module):
         self.mask_decoder = mask_decoder
 
     @classmethod
-    def build(cls, config: PromptableConfig) -> Self:
+    def build(cls, config: PromptableConfig) -> PromptableDecoder:
         """A decoder with fresh weights."""
         half, quarter = config.half_channels, config.quarter_channels
         transformer = TwoWayTransformer(config.dim, config.transformer_depth, config.heads, config.hidden)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -83,7 +82,7 @@ class ClipDecoder(nn.Module):
             ef_and_spread.bias.copy_(torch.tensor([math.log(_TYPICAL_EF / (1 - _TYPICAL_EF)), 0.0]))
 
     @classmethod
-    def build(cls, config: ClipConfig) -> Self:
+    def build(cls, config: ClipConfig) -> ClipDecoder:
         """A decoder with fresh weights."""
         return cls(config)
 
