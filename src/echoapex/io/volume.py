@@ -142,7 +142,7 @@ def _scaled_samples(image: Any) -> np.ndarray:
     """Samples with slope and intercept applied; unscaled ones keep their type."""
     proxy = image.dataobj
     is_scaled = (proxy.slope, proxy.inter) != (1.0, 0.0)
-    return np.asarray(proxy.get_scaled(np.float32) if is_scaled else proxy.get_unscaled())
+    return np.asarray(proxy, np.float32) if is_scaled else np.asarray(proxy.get_unscaled())
 
 
 def _frame_shape(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
