@@ -51,3 +51,19 @@ def ventricle(width: float, length: float) -> np.ndarray:
     labels[inside & (y <= 70)] = Structure.LV_CAVITY
     labels[(abs(x - 48) < width / 2) & (y > 70) & (y < 90)] = Structure.LEFT_ATRIUM
     return labels
+
+
+def write_camus_archive(root: Path) -> None:
+    """One patient of the split val in the layout of camus224.npz."""
+    ed, es = ventricle(40, 60), ventricle(28, 52)
+    image = np.random.default_rng(0).integers(0, 255, (1, 2, 2, VENTRICLE_SIZE, VENTRICLE_SIZE)).astype(np.uint8)
+    np.savez(
+        root / "camus224.npz",
+        image=image,
+        mask=np.array([[[ed, es], [ed, es]]]),
+        patient=np.array(["patient0007"]),
+        split=np.array(["val"]),
+        view=np.array(["2CH", "4CH"]),
+        phase=np.array(["ED", "ES"]),
+    )
+    (root / "patients_info.csv").write_text("Patient,Sex,EF\npatient0007,F,51\n")

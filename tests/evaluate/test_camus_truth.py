@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference_studies import VENTRICLE_SIZE as SIZE
-from reference_studies import ventricle
+from reference_studies import ventricle, write_camus_archive
 from written_results import write_results
 
 from echoapex.evaluate.camus_truth import pack_camus
@@ -19,23 +18,8 @@ from echoapex.io.dicom import open_dicom
 from echoapex.vocabulary import Quantity, View
 
 
-def write_archive(root: Path) -> None:
-    ed, es = ventricle(40, 60), ventricle(28, 52)
-    image = np.random.default_rng(0).integers(0, 255, (1, 2, 2, SIZE, SIZE)).astype(np.uint8)
-    np.savez(
-        root / "camus224.npz",
-        image=image,
-        mask=np.array([[[ed, es], [ed, es]]]),
-        patient=np.array(["patient0007"]),
-        split=np.array(["val"]),
-        view=np.array(["2CH", "4CH"]),
-        phase=np.array(["ED", "ES"]),
-    )
-    (root / "patients_info.csv").write_text("Patient,Sex,EF\npatient0007,F,51\n")
-
-
 def test_packed_clips_hold_the_pixels_and_the_truth(tmp_path: Path) -> None:
-    write_archive(tmp_path)
+    write_camus_archive(tmp_path)
     reference = pack_camus(tmp_path, "val", tmp_path / "inputs")
     (study,) = reference.studies
     assert [clip.view for clip in study.clips] == [View.A4C, View.A2C]
@@ -52,14 +36,14 @@ def test_packed_clips_hold_the_pixels_and_the_truth(tmp_path: Path) -> None:
 
 
 def test_packing_again_gives_the_same_digests(tmp_path: Path) -> None:
-    write_archive(tmp_path)
+    write_camus_archive(tmp_path)
     first, second = (pack_camus(tmp_path, "val", tmp_path / name) for name in "ab")
     assert [clip.sha256 for clip in first.studies[0].clips] == [clip.sha256 for clip in second.studies[0].clips]
 
 
 def test_discs_come_from_the_written_masks(tmp_path: Path) -> None:
     """The report of so short a clip has no ejection fraction, its masks do."""
-    write_archive(tmp_path)
+    write_camus_archive(tmp_path)
     reference = pack_camus(tmp_path, "val", tmp_path / "inputs")
     write_results(tmp_path / "results", reference.studies[0], values={})
     metrics, _ = score_predictions(reference, read_predictions(tmp_path / "results"))

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from echoapex.data.preprocess import prepare_frames, prepare_image
 from echoapex.evaluate.cases import NO_VIEW, ViewCase
+from echoapex.evaluate.phantom_truth import phantom_patient
 from echoapex.io.clip_source import ReadError
 from echoapex.io.dicom import open_dicom
 from echoapex.phantom import simulate_clip
@@ -83,7 +84,7 @@ def classify_phantom_studies(baseline: PixelBaseline, folders: Sequence[Path]) -
                 predicted = baseline.predict_view(prepared.pixels).value
             except ReadError:
                 predicted = NO_VIEW
-            yield ViewCase(f"phantom-{truth.seed}", f"{folder.name}/{clip.file}", clip.view, predicted)
+            yield ViewCase(phantom_patient(truth.seed), f"{folder.name}/{clip.file}", clip.view, predicted)
 
 
 def _training_frames(view: View, seed: int) -> list[UInt8[np.ndarray, "size size"]]:

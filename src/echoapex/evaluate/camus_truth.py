@@ -43,7 +43,7 @@ NOMINAL_ED_TO_ES_S = 0.35
 _RELEASED_EF = "ejection fraction of the CAMUS release (patients_info.csv or Info_*.cfg)"
 
 
-def pack_camus(root: Path, split: Split, inputs: Path) -> ReferenceSet:
+def pack_camus(root: Path, split: Split | str, inputs: Path) -> ReferenceSet:
     """Write ``inputs/<patient>/<view>.dcm`` for every patient of a split, and return their truth.
 
     Args:

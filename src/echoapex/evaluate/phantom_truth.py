@@ -48,6 +48,11 @@ def phantom_studies(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.glob(f"[!.]*/{TRUTH_FILE}"))
 
 
+def phantom_patient(seed: int) -> str:
+    """Name of the patient of a seed."""
+    return f"phantom-{seed}"
+
+
 def _reference_study(folder: Path, truth: StudyTruth) -> ReferenceStudy:
     values = {
         Quantity.LVEF: truth.ejection_fraction_percent,
@@ -61,7 +66,7 @@ def _reference_study(folder: Path, truth: StudyTruth) -> ReferenceStudy:
             quantity: plax.walls.value_mm(quantity) for quantity in (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
         }
     return ReferenceStudy(
-        patient=f"phantom-{truth.seed}",
+        patient=phantom_patient(truth.seed),
         clips=tuple(_reference_clip(folder, clip) for clip in truth.clips),
         values=values,
     )

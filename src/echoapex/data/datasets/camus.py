@@ -112,7 +112,7 @@ def open_camus(root: Path) -> CamusDataset:
     return CamusFolder(root)
 
 
-def select_patients(dataset: CamusDataset, split: Split) -> tuple[CamusPatient, ...]:
+def select_patients(dataset: CamusDataset, split: Split | str) -> tuple[CamusPatient, ...]:
     """The patients of an official split, or all.
 
     Raises:
@@ -133,7 +133,7 @@ def select_patients(dataset: CamusDataset, split: Split) -> tuple[CamusPatient, 
     return chosen
 
 
-def read_images(dataset: CamusDataset, split: Split) -> Iterator[CamusImage]:
+def read_images(dataset: CamusDataset, split: Split | str) -> Iterator[CamusImage]:
     """Every annotated frame of a split: patient by patient, A4C before A2C, ED before ES."""
     for patient in select_patients(dataset, split):
         for view in VIEW_NAMES:

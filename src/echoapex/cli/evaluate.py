@@ -1,0 +1,161 @@
+"""``echoapex evaluate``: analyse a data set, or take results that were written, and score them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.progress import track
+
+from echoapex.cli.console import ERRORS, complain
+from echoapex.cli.exit_codes import ExitCode
+from echoapex.data.datasets.camus import CamusError
+from echoapex.evaluate.baseline_pixels import classify_phantom_studies, fit_pixel_baseline
+from echoapex.evaluate.camus_truth import pack_camus
+from echoapex.evaluate.cases import write_cases
+from echoapex.evaluate.harness import score_balanced_accuracy, score_predictions
+from echoapex.evaluate.metrics_file import MetricsFile, Score
+from echoapex.evaluate.phantom_truth import phantom_patient, phantom_studies, read_phantom_reference
+from echoapex.evaluate.predictions import PredictionError, read_predictions
+from echoapex.evaluate.reference import ReferenceSet, ReferenceSetError
+from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.io.clip_source import ReadError
+from echoapex.phantom.truth import TruthError
+
+app = App(name="evaluate", help="Score an analysis against a reference data set.")
+
+METRICS_FILE, CASES_FILE, INPUT_FOLDER = "metrics.json", "cases.csv", "inputs"
+
+
+class EvaluationError(ValueError):
+    """An evaluation that cannot be done as asked; the message says what to change."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Source:
+    """What to score.
+
+    Attributes:
+        dataset: studies of `echoapex phantom`, or CAMUS in its official layout or as camus224.npz.
+        root: folder of the data set.
+        split: CAMUS: train, val, test or all (val when left out); phantom: train or held_out (all when left out).
+        predictions: results written earlier, one folder per study; without it the studies are analysed first.
+    """
+
+    dataset: Literal["phantom", "camus"]
+    root: Path
+    split: str = ""
+    predictions: Path | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Method:
+    """How to analyse.
+
+    Attributes:
+        bundle: name or folder of the set of weights.
+        device: where the models run.
+        views: whether the analysis finds the view or is given the true one; auto gives it for CAMUS only.
+        baseline_patients: simulated patients to fit the pixel baseline on; 0 leaves it out. Phantom only.
+    """
+
+    bundle: str = "phantom"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    views: Literal["auto", "find", "given"] = "auto"
+    baseline_patients: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000))] = 100
+
+    def gives_views(self, dataset: str) -> bool:
+        """Whether the analysis is told the views of this data set."""
+        return self.views == "given" or (self.views == "auto" and dataset == "camus")
+
+
+@app.default
+def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: bool = False) -> int:
+    """Score an analysis against a reference data set.
+
+    Writes metrics.json (every metric with n and a 95 % interval) and cases.csv (what is behind it). Finished studies
+    are not analysed again, so the same command completes an interrupted run.
+
+    Args:
+        source: what to score.
+        out: folder for metrics.json, cases.csv and the results of the analysis.
+        method: how to analyse.
+        quiet: neither progress nor the summary.
+    """
+    method = method or Method()
+    try:
+        reference = _read_reference(source, out)
+        predictions = source.predictions or _analyze(reference, method, out, quiet)
+        written = read_predictions(predictions)
+        baseline = _score_baseline(source, method, reference)
+        given = method.gives_views(source.dataset)
+        metrics, cases = score_predictions(reference, written, baseline_views=baseline, views_given=given)
+        write_cases(out / CASES_FILE, cases)
+        write_bytes_atomically(out / METRICS_FILE, (metrics.model_dump_json(indent=1) + "\n").encode())
+    except (CamusError, EvaluationError, PredictionError, ReadError, ReferenceSetError, TruthError) as error:
+        complain("evaluate", str(error))
+        return ExitCode.USAGE
+    except OSError as error:
+        complain("evaluate", f"a file cannot be read or written ({error.strerror}); check --root and --out")
+        return ExitCode.USAGE
+    if not quiet:
+        _summarise(metrics, out)
+    return ExitCode.SOME_FILES_FAILED if metrics.studies_without_results else ExitCode.ALL_GOOD
+
+
+def _read_reference(source: Source, out: Path) -> ReferenceSet:
+    if source.dataset == "phantom":
+        return read_phantom_reference(source.root, split=source.split)
+    return pack_camus(source.root, source.split or "val", out / INPUT_FOLDER)
+
+
+def _analyze(reference: ReferenceSet, method: Method, out: Path, quiet: bool) -> Path:
+    """Analyse all studies; returns the folder of their results."""
+    # models load slowly, and nothing else here needs them
+    from echoapex.cli.evaluation_runs import FOUND_VIEWS, GIVEN_VIEWS, analyze_reference
+    from echoapex.infer.study import AnalysisError, Models
+    from echoapex.infer.task_interpreter import DeviceError, TaskInterpreter, choose_device
+    from echoapex.models.bundle import BundleError
+
+    give_views = method.gives_views(reference.dataset)
+    folder = out / (GIVEN_VIEWS if give_views else FOUND_VIEWS)
+    try:
+        interpreter = TaskInterpreter.load(method.bundle, method.device)
+        models = Models(interpreter, Path(method.bundle).name, str(choose_device(method.device)))
+        runs = sum(len(study.clips) for study in reference.studies) if give_views else len(reference.studies)
+        for _ in track(
+            analyze_reference(reference, models, folder, give_views=give_views),
+            description="Analysing",
+            total=runs,
+            console=ERRORS,
+            disable=quiet or not ERRORS.is_terminal,
+        ):
+            pass
+    except (AnalysisError, BundleError, DeviceError) as error:
+        raise EvaluationError(str(error)) from error
+    return folder
+
+
+def _score_baseline(source: Source, method: Method, reference: ReferenceSet) -> Score | None:
+    """Balanced accuracy of the pixel baseline on the same studies; None where it is not asked for or not defined."""
+    if source.dataset != "phantom" or not method.baseline_patients or method.gives_views(source.dataset):
+        return None
+    patients = {study.patient for study in reference.studies}
+    # studies of training patients may be scored too, but never by a baseline that was fitted on them
+    seeds = (seed for seed in count() if phantom_patient(seed) not in patients)
+    baseline = fit_pixel_baseline(list(islice(seeds, method.baseline_patients)))
+    cases = classify_phantom_studies(baseline, phantom_studies(source.root))
+    return score_balanced_accuracy([case for case in cases if case.patient in patients])
+
+
+def _summarise(metrics: MetricsFile, out: Path) -> None:
+    from echoapex.cli.evaluation_summary import summary_table
+
+    ERRORS.print(summary_table(metrics))
+    ERRORS.print(f"{metrics.studies} studies, {metrics.clips} clips; see {out / METRICS_FILE}", markup=False)
