@@ -12,7 +12,7 @@ from echoapex.domain import VolumeCurve
 from echoapex.domain.report import VolumePoint
 from echoapex.infer.outlines import Outlines
 from echoapex.infer.reading import ClipReading
-from echoapex.measure import LvShape, MeasureError, measure_lv_shape, single_plane_volume
+from echoapex.measure import LvShape, MeasureError, is_cut_off, measure_lv_shape, single_plane_volume
 from echoapex.measure.cardiac_cycle import Beat, CardiacCycles, detect_cardiac_cycles
 from echoapex.vocabulary import Structure
 
@@ -45,9 +45,15 @@ class LvCycle:
 
     @property
     def beats(self) -> tuple[Beat, ...]:
-        """The beats that values are averaged over: complete ones, or the others where none is complete."""
+        """The beats that values are averaged over: the soundest kind that there is.
+
+        An end-diastole on the first frame, or an end-systole on the last, may be where the clip was cut rather than
+        where the LV was largest or smallest, so that such beats count only where there is no other.
+        """
         found = self.cycles.beats if self.cycles else ()
-        return tuple(beat for beat in found if beat.is_complete) or found
+        whole = tuple(beat for beat in found if beat.ed_frame > 0 and beat.es_frame < len(self.frames) - 1)
+        sound = whole or found
+        return tuple(beat for beat in sound if beat.is_complete) or sound
 
     @property
     def ed_frames(self) -> tuple[int, ...]:
@@ -122,7 +128,7 @@ def follow_decoder(reading: ClipReading, relative_volume: Float[np.ndarray, "fra
 
 
 def lv_shape(reading: ClipReading, labels: np.ndarray) -> LvShape:
-    """Long axis and discs of the LV on one apical frame.
+    """Long axis and discs of the LV on one apical frame; whether the sector cuts it off is asked by ``is_lv_cut_off``.
 
     Raises:
         MeasureError: there is no LV, or it is too small.
@@ -131,8 +137,13 @@ def lv_shape(reading: ClipReading, labels: np.ndarray) -> LvShape:
     # the transducer sits in the middle of the sector's upper edge
     probe = ((sector.box_xyxy[0] + sector.box_xyxy[2]) / 2 - 0.5, sector.box_xyxy[1]) if sector else None
     return measure_lv_shape(
-        labels == Structure.LV_CAVITY, reading.header.spacing, labels == Structure.LEFT_ATRIUM, sector, probe
+        labels == Structure.LV_CAVITY, reading.header.spacing, labels == Structure.LEFT_ATRIUM, probe_xy=probe
     )
+
+
+def is_lv_cut_off(reading: ClipReading, shape: LvShape) -> bool:
+    """Whether the LV reaches the edge of the sector or image, so that part of it was not imaged."""
+    return is_cut_off(shape.outline_xy, reading.header.size, reading.clip.sector)
 
 
 def curve_points(curve: VolumeCurve) -> tuple[VolumePoint, ...]:

@@ -81,6 +81,8 @@ def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], Lv
         values = [item for report in reports for item in report.measurements if item.quantity is quantity]
         if values:
             found[quantity] = combine_measurements(values)
+    if Quantity.HEART_RATE in found:  # the rate changes between clips: their spread is no uncertainty
+        found[Quantity.HEART_RATE] = found[Quantity.HEART_RATE].model_copy(update={"interval": None})
     found |= measure_biplane(reports)
     if Quantity.LVEF in found and Quantity.LVEF_DISCS in found:
         found[Quantity.LVEF], found[Quantity.LVEF_DISCS] = flag_disagreement(

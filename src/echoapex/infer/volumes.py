@@ -9,7 +9,7 @@ import numpy as np
 from echoapex.domain import Evidence, Flag, Measurement
 from echoapex.infer.contours import Contour, contour_key, trace_contour
 from echoapex.infer.interpreter import EjectionEstimate
-from echoapex.infer.lv_cycle import DISCS_METHOD, LvCycle
+from echoapex.infer.lv_cycle import DISCS_METHOD, LvCycle, is_lv_cut_off
 from echoapex.infer.outlines import Outlines
 from echoapex.infer.quality import CERTAIN_STRUCTURE
 from echoapex.infer.reading import ClipReading
@@ -135,10 +135,11 @@ def _contours(outlines: Outlines, frames: Sequence[int]) -> dict[str, Contour]:
 def _disc_flags(
     reading: ClipReading, cycle: LvCycle, frames: Sequence[int], confidence: float | None
 ) -> tuple[Flag, ...]:
-    flags = dict.fromkeys((*reading.flags, Flag.SINGLE_PLANE))
-    if cycle.cycles is not None:
-        flags |= dict.fromkeys(cycle.cycles.flags)
-    flags |= dict.fromkeys(flag for frame in frames if frame in cycle.shapes for flag in cycle.shapes[frame].flags)
+    flags: dict[Flag, None] = dict.fromkeys((*reading.flags, Flag.SINGLE_PLANE))
+    if not any(beat.is_complete for beat in cycle.beats):
+        flags[Flag.INCOMPLETE_BEAT] = None
+    if any(is_lv_cut_off(reading, cycle.shapes[frame]) for frame in frames if frame in cycle.shapes):
+        flags[Flag.STRUCTURE_CUT_OFF] = None
     if confidence is None or confidence < CERTAIN_STRUCTURE:
         flags[Flag.LOW_CONFIDENCE] = None
     return tuple(flags)

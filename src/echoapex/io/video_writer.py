@@ -19,7 +19,7 @@ from echoapex.io.atomic_file import replace_when_complete
 WriteFrame = Callable[[UInt8[np.ndarray, "height width 3"]], None]
 
 SLOWEST_HZ, FASTEST_HZ = 1.0, 120.0
-_CODECS = (("libx264", {"crf": "21", "preset": "veryfast"}), ("mpeg4", {"qscale": "3"}))
+_CODECS = (("libx264", {"crf": "22", "preset": "superfast"}), ("mpeg4", {"qscale": "3"}))
 
 
 class VideoWriteError(ValueError):

@@ -24,7 +24,7 @@ _SHORT = {
     Quantity.HEART_RATE: "HR",
 }
 _DECIMALS = {Quantity.RWT: 2, Quantity.BSA: 2, Quantity.IVSD: 1, Quantity.LVPWD: 1}
-_UNITS = {"g/m2": "g/m²", "mL/m2": "mL/m²", "m2": "m²", "1": "", "/min": "/min"}
+_UNITS = {"1": ""}  # UCUM says 1 where there is no unit
 
 
 def short_name(quantity: Quantity) -> str:

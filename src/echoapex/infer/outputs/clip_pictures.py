@@ -44,7 +44,7 @@ TILE_FOLDER = "clips"
 TILE_HEIGHT, TILE_WIDTH = 250, 500
 """Size of a preview picture in pixels: ED and ES side by side."""
 
-_IMAGE_HEIGHT, _IMAGE_WIDTH = 540, 720
+_IMAGE_HEIGHT, _IMAGE_WIDTH = 480, 640
 _HEADER_HEIGHT, _STRIP_HEIGHT = 74, 116
 _STILL_RATE_HZ = 5.0
 

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from echoapex.domain import Landmarks, Sector, WallPoint
 from echoapex.domain.geometry import Size
-from echoapex.infer.outputs.palette import STRUCTURE_COLOURS, WALL_COLOUR, Colour, Pixels, blank
+from echoapex.infer.outputs.palette import STRUCTURE_COLOURS, WALL_COLOUR, Pixels
 from echoapex.io.deidentify import deidentify_frame
 from echoapex.vocabulary import Structure
 
@@ -79,7 +79,7 @@ def draw_frame(
     colour = cv2.cvtColor(part, cv2.COLOR_GRAY2RGB) if part.ndim == 2 else part
     left, top, width, height = placement.inner
     method = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_CUBIC
-    picture = blank(*placement.size, colour=(0, 0, 0))
+    picture = np.zeros((*placement.size, 3), np.uint8)
     picture[top : top + height, left : left + width] = cv2.resize(
         np.ascontiguousarray(colour), (width, height), interpolation=method
     )
@@ -91,11 +91,22 @@ def draw_outlines(picture: Pixels, labels: UInt8[np.ndarray, "height width"], pl
     x0, y0, x1, y1 = placement.box
     part = labels[y0:y1, x0:x1]
     left, top, width, height = placement.inner
-    target = picture[top : top + height, left : left + width]
-    for value in np.unique(part[part > 0]):
+    image = np.ascontiguousarray(picture[top : top + height, left : left + width])
+    tinted = image.copy()
+    outlines = []
+    for structure in Structure:
+        mask = np.where(part == structure, 255, 0).astype(np.uint8)
+        if cv2.countNonZero(mask) == 0:
+            continue
         # enlarging the mask before tracing gives smooth lines where native pixels are large
-        mask = cv2.resize((part == value).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
-        _draw_mask(target, mask, STRUCTURE_COLOURS[Structure(int(value))])
+        _, mask = cv2.threshold(cv2.resize(mask, (width, height)), 127, 255, cv2.THRESH_BINARY)
+        contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(tinted, contours, -1, STRUCTURE_COLOURS[structure], cv2.FILLED)
+        outlines.append((contours, STRUCTURE_COLOURS[structure]))
+    image = cv2.addWeighted(image, 1 - _FILL, tinted, _FILL, 0)
+    for contours, colour in outlines:
+        cv2.drawContours(image, contours, -1, colour, 1, cv2.LINE_AA)
+    picture[top : top + height, left : left + width] = image
 
 
 def draw_walls(picture: Pixels, landmarks: Landmarks, placement: Placement) -> None:
@@ -107,13 +118,3 @@ def draw_walls(picture: Pixels, landmarks: Landmarks, placement: Placement) -> N
     for point in fixed:
         cv2.circle(picture, point, 4 << _SUBPIXEL_BITS, (0, 0, 0), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.circle(picture, point, 3 << _SUBPIXEL_BITS, WALL_COLOUR, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _draw_mask(target: Pixels, mask: Bool[np.ndarray, "height width"], colour: Colour) -> None:
-    inside = target[mask].astype(np.float32)
-    target[mask] = (inside * (1 - _FILL) + np.array(colour, np.float32) * _FILL).astype(np.uint8)
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    # the target is a window into the picture: OpenCV wants memory of its own
-    canvas = np.ascontiguousarray(target)
-    cv2.drawContours(canvas, contours, -1, colour, 1, cv2.LINE_AA)
-    target[:] = canvas

@@ -29,7 +29,7 @@ from echoapex.infer.outputs.palette import (
     write_lines,
 )
 from echoapex.io.atomic_file import replace_when_complete
-from echoapex.vocabulary import Quantity
+from echoapex.vocabulary import Quantity, View
 
 FILE_NAME = "preview.png"
 MOST_TILES = 60
@@ -56,7 +56,7 @@ _CARDS = (
 
 def write_preview(out: Path, report: StudyReport) -> Path:
     """Compose the sheet from the tiles of the clips; a clip without a tile gets a dark one."""
-    clips = sorted(report.clips, key=lambda clip: (clip.set_aside != "", -len(clip.measurements)))[:MOST_TILES]
+    clips = sorted(report.clips, key=_importance)[:MOST_TILES]
     columns = max(1, min(_MOST_COLUMNS, math.ceil(math.sqrt(len(clips)))))
     width = max(2 * _MARGIN + columns * TILE_WIDTH + (columns - 1) * _GAP, 2 * _MARGIN + 4 * (_CARD_WIDTH + _GAP))
     parts = [_head(report, width), _cards(report, width)]
@@ -66,6 +66,12 @@ def write_preview(out: Path, report: StudyReport) -> Path:
     with replace_when_complete(out / FILE_NAME) as partial:
         Image.fromarray(np.concatenate(parts)).save(partial, format="png")
     return out / FILE_NAME
+
+
+def _importance(clip: ClipReport) -> tuple[bool, bool, int]:
+    """Measured clips first, in the order of the views; what was set aside last."""
+    order = list(View).index(clip.view) if clip.view else len(View)
+    return clip.set_aside != "", not clip.measurements, order
 
 
 def _head(report: StudyReport, width: int) -> Pixels:
@@ -105,7 +111,7 @@ def _cards(report: StudyReport, width: int) -> Pixels:
 
 def _card_lines(measurement: Measurement, x: int, y: int) -> list[Line]:
     interval = measurement.interval
-    below = f"{interval[0]:.0f} – {interval[1]:.0f}, 95 %" if interval else measurement.method
+    below = f"{interval[0]:.0f} to {interval[1]:.0f} (95 %)" if interval else measurement.method
     return [
         Line(x + 12, y + 9, short_name(measurement.quantity), 12, MUTED),
         Line(x + 12, y + 25, value_text(measurement), 22, TEXT),

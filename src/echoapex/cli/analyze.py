@@ -1,0 +1,140 @@
+"""``echoapex analyze``: a study in, numbers with their evidence out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from echoapex.cli.console import ERRORS, ProgressBar, complain
+from echoapex.cli.exit_codes import ExitCode
+from echoapex.domain import StudyReport
+from echoapex.domain.report import DISCLAIMER
+
+app = App(
+    name="analyze",
+    help="Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.\n\n"
+    f"{DISCLAIMER}",
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Choices:
+    """How to analyse.
+
+    Attributes:
+        bundle: name or folder of the set of weights; `echoapex models list` shows them.
+        device: where the models run.
+        contours: outline over the cycle, or at end-diastole and end-systole only, which is faster.
+        overlays: write one overlay video per clip.
+        keep_identifiers: let file names, patient data and pixels outside the sector into the outputs.
+    """
+
+    bundle: str = "phantom"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    contours: Literal["cycle", "ed_es"] = "cycle"
+    overlays: bool = True
+    keep_identifiers: bool = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Talk:
+    """What to say.
+
+    Attributes:
+        as_json: print the results as JSON on standard output.
+        quiet: say nothing but errors.
+        debug: stop at an internal error with its traceback, which may quote the input.
+    """
+
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False
+    quiet: Annotated[bool, Parameter(negative=())] = False
+    debug: Annotated[bool, Parameter(negative=())] = False
+
+
+@app.default
+def analyze(
+    *paths: Path,
+    out: Path | None = None,
+    choices: Choices | None = None,
+    talk: Talk | None = None,
+) -> int:
+    """Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.
+
+    Research software, not a medical device: not for diagnosis or treatment.
+
+    The same command completes an interrupted run: finished clips are not done again.
+
+    Args:
+        paths: files, folders, DICOMDIRs or zip archives; DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI, MHD.
+        out: folder for results.json, measurements.csv, preview.png, overlays, masks, manifest.json and errors.csv.
+        choices: how to analyse.
+        talk: what to say.
+    """
+    choices, talk = choices or Choices(), talk or Talk()
+    if not paths:
+        complain("analyze", "nothing was given to analyse; give a file, a folder or a zip archive")
+        return ExitCode.USAGE
+    if out is None and not talk.as_json:
+        complain("analyze", "where should the results go? Give --out FOLDER, or --json to print them")
+        return ExitCode.USAGE
+    # the models load slowly: not before the arguments are known to be good
+    from echoapex.infer.options import AnalysisOptions
+    from echoapex.infer.outputs.results_json import results_text
+    from echoapex.infer.study import AnalysisError, Models, StudyAnalyzer
+    from echoapex.infer.task_interpreter import DeviceError, TaskInterpreter, choose_device
+    from echoapex.models.bundle import BundleError
+
+    options = AnalysisOptions(
+        contours=choices.contours, overlays=choices.overlays, keep_identifiers=choices.keep_identifiers
+    )
+    try:
+        interpreter = TaskInterpreter.load(choices.bundle, choices.device)
+        models = Models(interpreter, Path(choices.bundle).name, str(choose_device(choices.device)))
+        with ProgressBar(quiet=talk.quiet) as bar:
+            analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=talk.debug)
+            report = analyzer.run(paths, out)
+    except (BundleError, DeviceError, AnalysisError) as error:
+        complain("analyze", str(error))
+        return ExitCode.USAGE
+    except OSError as error:
+        complain("analyze", f"the results cannot be written ({error.strerror}); choose another --out")
+        return ExitCode.USAGE
+    if talk.as_json:
+        sys.stdout.write(results_text(report))
+    elif not talk.quiet:
+        _summarise(report, out)
+    return exit_code_of(report)
+
+
+def exit_code_of(report: StudyReport) -> ExitCode:
+    """The exit code that a report stands for."""
+    if not any(not clip.set_aside for clip in report.clips):
+        return ExitCode.NOTHING_ANALYSED
+    return ExitCode.SOME_FILES_FAILED if report.errors else ExitCode.ALL_GOOD
+
+
+def _summarise(report: StudyReport, out: Path | None) -> None:
+    """The study's values as a table for people, and where the rest lies."""
+    from echoapex.infer.outputs.captions import value_text
+
+    table = Table("value", "", "method", "from", box=None, pad_edge=False, header_style="dim")
+    for item in report.measurements:
+        clips = dict.fromkeys(evidence.clip_id for evidence in item.evidence)
+        table.add_row(item.quantity.display_name, value_text(item), item.method, ", ".join(clips))
+    if report.measurements:
+        ERRORS.print(table)
+    if report.lvh.category:
+        ERRORS.print(f"LV geometry: {report.lvh.category}")
+    aside = sum(1 for clip in report.clips if clip.set_aside)
+    analysed = len(report.clips) - aside
+    ERRORS.print(f"{analysed} analysed, {aside} set aside, {len(report.errors)} failed; see {out}", markup=False)
+    for note in report.notes:
+        ERRORS.print(note, markup=False)
+    ERRORS.print(report.disclaimer, style="dim")

@@ -1,0 +1,60 @@
+"""What a person sees while work is done: a progress bar on a terminal, nothing but results when piped."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+ERRORS = Console(stderr=True, soft_wrap=True, highlight=False)
+"""Messages for people go to standard error, so that standard output holds results only."""
+
+
+def complain(verb: str, problem: str) -> None:
+    """Say in one line on standard error what is wrong."""
+    sys.stderr.write(f"echoapex {verb}: {' '.join(problem.split())}\n")
+
+
+class ProgressBar:
+    """Shows how far an analysis is; silent unless standard error is a terminal."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", table_column=None),
+            TimeRemainingColumn(compact=True),
+            console=ERRORS,
+            transient=True,
+            disable=quiet or not ERRORS.is_terminal,
+        )
+        self._task = self._progress.add_task("looking for clips", total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def found(self, clips: int) -> None:
+        """So many clips were found."""
+        self._progress.update(self._task, total=clips, description="")
+
+    def begun(self, name: str) -> None:
+        """A clip is being analysed."""
+        self._progress.update(self._task, description=escape(name))
+
+    def finished(self, name: str, outcome: str) -> None:
+        """A clip is done."""
+        if not self._progress.disable:
+            style = "red" if outcome.startswith("failed") else "dim" if outcome.startswith("set aside") else "green"
+            self._progress.console.print(f"{escape(name)}  [{style}]{escape(outcome)}[/{style}]")
+        self._progress.advance(self._task)
