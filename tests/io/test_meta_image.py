@@ -5,30 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_files import write_meta_image
 
 from echoapex.io.clip_source import ReadError
 from echoapex.io.meta_image import data_file_name, read_meta_image_header, read_meta_image_samples
 
 SAMPLES = np.arange(6 * 4, dtype=np.uint8).reshape(6, 4, order="F")
-
-
-def write_meta_image(path: Path, samples: np.ndarray, data: bytes | None = None, **keys: object) -> Path:
-    """A MetaImage whose samples (x first) lie in the file that ``ElementDataFile`` names."""
-    header: dict[str, object] = {
-        "ObjectType": "Image",
-        "NDims": samples.ndim,
-        "DimSize": " ".join(map(str, samples.shape)),
-        "ElementType": {"u1": "MET_UCHAR", "i2": "MET_SHORT", "f4": "MET_FLOAT"}[samples.dtype.str[1:]],
-        "ElementSpacing": " ".join(["0.3", "0.4", "1"][: samples.ndim]),
-    }
-    header |= {key: value for key, value in keys.items() if key != "ElementDataFile"}
-    named = keys.get("ElementDataFile", path.stem + ".raw")
-    text = "".join(f"{key} = {value}\n" for key, value in header.items()) + f"ElementDataFile = {named}\n"
-    data = samples.tobytes(order="F") if data is None else data
-    path.write_bytes(text.encode() + (data if named == "LOCAL" else b""))
-    if str(named).endswith("raw") and "/" not in str(named) and "\\" not in str(named):
-        (path.parent / str(named)).write_bytes(data)
-    return path
 
 
 def _read(path: Path) -> np.ndarray:

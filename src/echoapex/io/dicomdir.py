@@ -23,7 +23,7 @@ def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[
     """The image files that a DICOMDIR references, in its order; an error for each that is missing or lies elsewhere.
 
     Raises:
-        ReadError: the DICOMDIR is damaged or larger than the limit for headers.
+        ReadError: the DICOMDIR is damaged, references no image, or is larger than the limit for headers.
     """
     with clean_errors(display_name, "is a damaged DICOMDIR"):
         if path.stat().st_size > limits.max_header_bytes:
@@ -31,6 +31,8 @@ def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[
         dataset = dcmread(path, force=True)
         records = value_of(dataset, "DirectoryRecordSequence") or []
         names = [_parts(record) for record in records if text_of(record, "DirectoryRecordType") == "IMAGE"]
+    if not any(names):
+        raise ReadError(display_name, "references no image, or is damaged", "give the folder that it lies in")
     found: list[Path | ReadError] = []
     for number, parts in enumerate((parts for parts in names if parts), start=1):
         # the name itself may hold a patient's, so an entry is called by its number

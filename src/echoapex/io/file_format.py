@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zlib
 from collections.abc import Callable
@@ -80,10 +81,14 @@ def recognise(head: bytes) -> FileFormat | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file that starts so is plain text: no control characters but white space, and mostly ASCII."""
+    """Whether a file that starts so is plain text: no control characters but white space, and UTF-8 or mostly ASCII."""
     if not head or any(byte < 9 or 13 < byte < 32 for byte in head):
         return False
-    return sum(byte < 127 for byte in head) > 0.9 * len(head)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # a character cut off at the end is no error
+    except UnicodeDecodeError:
+        return sum(byte < 127 for byte in head) > 0.8 * len(head)
+    return True
 
 
 def _is_dicom(head: bytes) -> bool:
