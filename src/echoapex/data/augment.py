@@ -53,7 +53,7 @@ class Warp:
     size: int
 
     def image(self, image: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "s s"]:
-        """Resample an image with area-correct smoothing when it shrinks."""
+        """Resample an image (bilinear)."""
         warped: UInt8[np.ndarray, "s s"] = cv2.warpAffine(
             image, self.matrix, (self.size, self.size), flags=cv2.INTER_LINEAR, borderValue=0
         )
@@ -130,7 +130,10 @@ class Appearance:
 
 
 def _grey_curve(rng: np.random.Generator, config: AugmentConfig) -> UInt8[np.ndarray, "256"]:
-    """A random monotonic grey map: exponent, contrast about mid-grey, brightness; zero stays zero."""
+    """A random grey map: exponent, contrast about mid-grey, brightness; zero stays zero.
+
+    It rises, but for a dip of a few levels among the darkest greys when contrast and brightness are both low.
+    """
     level = np.arange(256) / 255
     curve = level ** np.exp(rng.uniform(-1, 1) * config.gamma)
     curve = (curve - 0.4) * (1 + rng.uniform(-1, 1) * config.contrast) + 0.4 + rng.uniform(-1, 1) * config.gain * level

@@ -1,14 +1,14 @@
 """A store of prepared clips on disk: square model-ready frames with their truth, read through memory maps.
 
 One shard is a directory with ``frames.npy`` (clips, frames, size, size), ``labels.npy`` (clips, labelled, size, size),
-both uint8, and ``truth.npz`` with one row per clip (see ``TRUTH_FIELDS``). A shard becomes visible by one atomic rename, so
+both uint8, and ``truth.npz`` with one row per clip (see ``TRUTH_FIELDS``). A shard appears by one atomic rename, so
 that an interrupted writer leaves nothing half written, and finished shards are never written again.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class ClipStore:
         if not paths:
             raise ValueError(f"{directory}: holds no shard of prepared clips; draw or ingest them first")
         self._shards = [_open_shard(path) for path in paths]
+        _require_alike(directory, self._shards)
         counts = [len(shard.frames) for shard in self._shards]
         self._first = np.cumsum([0, *counts])
         self.truth: dict[str, np.ndarray] = {
@@ -99,6 +100,13 @@ class ClipStore:
         shard, row = self._locate(clip)
         labels: UInt8[np.ndarray, "labelled size size"] = shard.labels[row]
         return labels
+
+
+def _require_alike(directory: Path, shards: Sequence[ClipShard]) -> None:
+    """Clips of one store have the same shape, or they could not share a batch."""
+    shapes = {(shard.frames.shape[1:], shard.labels.shape[1:]) for shard in shards}
+    if len(shapes) > 1:
+        raise ValueError(f"{directory}: its shards differ in frame count or size {sorted(shapes)}; draw them again")
 
 
 def _open_shard(path: Path) -> ClipShard:

@@ -56,12 +56,11 @@ class FrameSource:
         store, clip = self._examples[balanced_example(config.seed, position, self._groups)]
         rng = np.random.default_rng([config.seed, 101, position])
         frames, truth = store.frames(clip), store.truth
-        label_frames = truth["label_frames"][clip]
         wall_frame = int(truth["wall_frame"][clip])
         if wall_frame >= 0 and rng.random() < config.wall_probability:
             frame = wall_frame
         else:
-            frame = int(rng.choice(label_frames[label_frames >= 0]))
+            frame = int(rng.choice(_labelled_frames(truth["label_frames"][clip], len(frames))))
         warp = random_warp(rng, frames.shape[-1], size, config.augment)
         pixels = Appearance(rng, size, config.augment)(warp.image(np.ascontiguousarray(frames[frame])), rng)
         labels, known = _labels_of(store, clip, frame, warp)
@@ -82,6 +81,12 @@ def _balanced_groups(views: np.ndarray, emphasis: Mapping[View, int]) -> list[li
         turns = emphasis.get(list(View)[number], 1) if number >= 0 else 1
         groups.extend([members] * turns)
     return groups
+
+
+def _labelled_frames(label_frames: np.ndarray, frame_count: int) -> np.ndarray:
+    """The frames that carry a label map; of a clip without any, which teaches its view only, all frames."""
+    labelled = label_frames[label_frames >= 0]
+    return labelled if labelled.size else np.arange(frame_count)
 
 
 def _labels_of(store: ClipStore, clip: int, frame: int, warp: Warp) -> tuple[np.ndarray, np.ndarray]:

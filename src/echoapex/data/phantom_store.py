@@ -31,7 +31,7 @@ class PhantomStoreConfig(Config):
     views: tuple[View, ...] = tuple(View)
     frames: int = Field(default=5, ge=1)
     labelled: int = Field(default=5, ge=1)
-    """How many of the frames carry a label map, spread over the clip; end-diastole and end-systole come first."""
+    """How many of the frames carry a label map, spread evenly over the clip from its first to its last frame."""
     beats: tuple[float, float] = (1.0, 1.0)
     native_size: int = 256
     size: int = 192

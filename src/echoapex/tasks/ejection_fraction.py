@@ -53,11 +53,17 @@ class EjectionFraction(Task):
 
     @torch.no_grad()
     def score(self, batch: EncodedClipBatch) -> dict[str, float]:
-        """Mean absolute error in points, and how large the error is beside the predicted deviation."""
+        """Mean absolute error in points, and how large the squared error is beside the predicted variance."""
         prediction = self._decode(batch)
-        error = prediction.ef_percent - batch.ef_percent
-        deviation = prediction.ef_log_variance.mul(0.5).exp()
-        return {"ef_mae": error.abs().mean().item(), "ef_error_over_sd": (error / deviation).square().mean().item()}
+        known = torch.isfinite(batch.ef_percent)
+        if not known.any():
+            return {}
+        error = (prediction.ef_percent - batch.ef_percent)[known]
+        deviation = prediction.ef_log_variance[known].mul(0.5).exp()
+        return {
+            "ef_mae": error.abs().mean().item(),
+            "ef_squared_error_over_variance": (error / deviation).square().mean().item(),
+        }
 
     @torch.inference_mode()
     def predict(self, encoded: EncodedClip) -> EfPrediction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -33,8 +34,8 @@ class EjectionFractionRecipe(TaskRecipe):
         bundle = load_bundle(self.encoder_bundle)
         encoder = build_encoder_from(bundle)
         plain = self.features.model_copy(update={"variants": 1})
-        training = self._features("train", self.store, self.features, encoder, bundle, workspace)
-        held_back = self._features("validation", self.validation, plain, encoder, bundle, workspace)
+        training = self._features("ef-train", self.store, self.features, encoder, bundle, workspace)
+        held_back = self._features("ef-validation", self.validation, plain, encoder, bundle, workspace)
         whole = WholeClips(held_back)
         task = EjectionFraction(encoder, ClipDecoder.build(self.decoder), (len(encoder.blocks) - 1,))
         return Workload(task, training, whole, len(whole))
@@ -64,7 +65,13 @@ class EjectionFractionRecipe(TaskRecipe):
             self.features.size,
             task=Application.EJECTION_FRACTION.value,
             architecture={"decoder": self.decoder.model_dump(mode="json"), "blocks": list(task.blocks)},
-            calibration={"interval_factor": task.interval_factor},
+            calibration={"interval_factor": _interval_factor(provenance)},
             base_encoder_sha256=encoder.digest,
         )
         save_bundle(directory / Application.EJECTION_FRACTION.value, task.decoder, card, half=True)
+
+
+def _interval_factor(provenance: Provenance) -> float:
+    """What widens the predicted deviation to the errors seen on held-back clips: the root of the mean squared ratio."""
+    squared_ratio = provenance.metrics.get("validation/ef_squared_error_over_variance", 1.0)
+    return round(math.sqrt(max(squared_ratio, 1e-3)), 3)

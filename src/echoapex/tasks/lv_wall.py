@@ -35,11 +35,10 @@ class LvWall(Task):
         return self.loss_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
 
     def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
-        """The same, given the encoded frames; zero when no frame of the batch carries wall points."""
+        """The same, given the encoded frames; zero, with a gradient of zero, when no frame carries wall points."""
         rows = torch.nonzero(batch.has_walls)[:, 0]
         if rows.numel() == 0:
-            zero = images.new_zeros(())
-            return Loss.sum_of([("wall", 1.0, zero)])
+            return Loss.sum_of([("wall", 1.0, 0 * tokens[-1].class_token.float().sum())])
         heatmaps = self.decoder([take(t, rows) for t in tokens], images[rows])
         return Loss.sum_of([("wall", 1.0, heatmap_loss(heatmaps.float(), batch.wall_points[rows]))])
 

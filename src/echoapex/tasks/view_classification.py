@@ -47,12 +47,15 @@ class ViewClassification(Task):
 
     @torch.no_grad()
     def score(self, batch: FrameBatch) -> dict[str, float]:
-        """Accuracy of single frames."""
+        """Accuracy of single frames whose view is known."""
         return self.score_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
 
     def score_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> dict[str, float]:
         """The same, given the encoded frames."""
-        hit = self._frame_logits(tokens[-1]).argmax(dim=1) == batch.view
+        known = batch.view >= 0
+        if not known.any():
+            return {}
+        hit = self._frame_logits(tokens[-1])[known].argmax(dim=1) == batch.view[known]
         return {"view_frame_accuracy": hit.float().mean().item()}
 
     @torch.inference_mode()

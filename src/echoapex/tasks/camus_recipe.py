@@ -1,0 +1,112 @@
+"""Recipe: encoder and promptable decoder fine-tuned on the outlines of CAMUS (CC BY-NC-SA 4.0, non-commercial)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from echoapex.config import build_config
+from echoapex.data.camus_store import write_camus_store
+from echoapex.data.clip_store import ClipStore
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.models.bundle import WEIGHTS_FILE, build_encoder_from, load_bundle, save_bundle
+from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.weights_file import load_weights
+from echoapex.tasks.multitask_recipe import UNAUGMENTED
+from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.segmentation import SegmentationTask
+from echoapex.tasks.task import ParameterGroup, Task
+from echoapex.vocabulary import Application, Structure
+
+
+class CamusRecipe(TaskRecipe):
+    """Where CAMUS and the starting weights are, and how frames are drawn.
+
+    The last ``held_back`` patients of the training split judge while training; the official ``val`` split is never
+    looked at.
+    """
+
+    kind: Literal["camus_segmentation"] = "camus_segmentation"
+    root: Path
+    encoder_bundle: Path
+    decoder_bundle: Path | None = None
+    """A segmentation bundle to start from; without it the decoder is fresh."""
+    decoder: PromptableConfig = PromptableConfig()
+    blocks: tuple[int, ...] = (2, 5, 8, 11)
+    encoder_learning_rate_factor: float = Field(default=0.3, gt=0)
+    store_size: int = 192
+    held_back: int = Field(default=40, ge=1)
+    patients: int | None = Field(default=None, ge=1)
+    """How many labelled patients to train on; all but the held-back ones by default."""
+    frames: FrameSourceConfig = FrameSourceConfig()
+
+    def build(self, workspace: Workspace) -> Workload:
+        """Prepare CAMUS and build the task from the starting weights."""
+        training = self._store("train", slice(0, self.patients or -self.held_back), workspace)
+        held_back = self._store("held-back", slice(-self.held_back, None), workspace)
+        size = self.frames.sizes[-1][1]
+        plain = FrameSourceConfig(batch_size=40, sizes=((0, size),), seed=1, augment=UNAUGMENTED)
+        return Workload(
+            task=self.build_task(),
+            batches=FrameSource([training], self.frames),
+            validation=FrameSource([held_back], plain),
+            validation_batches=math.ceil(len(held_back) * 2 / plain.batch_size),
+        )
+
+    def _store(self, name: str, patients: slice, workspace: Workspace) -> ClipStore:
+        part = f"{patients.start}-{patients.stop}-{self.store_size}"
+        directory = workspace.directory / "stores" / f"camus-{name}-{part}"
+        write_camus_store(self.root, "train", patients, self.store_size, directory)
+        return ClipStore(directory)
+
+    def build_task(self) -> SegmentationTask:
+        """The task with the starting weights."""
+        encoder = build_encoder_from(load_bundle(self.encoder_bundle)).requires_grad_(True)
+        if self.decoder_bundle is None:
+            return CamusSegmentation(encoder, PromptableDecoder.build(self.decoder), self)
+        bundle = load_bundle(self.decoder_bundle)
+        section = bundle.card.architecture["decoder"]
+        assert isinstance(section, dict)
+        decoder = PromptableDecoder.build(build_config(PromptableConfig, section, str(self.decoder_bundle)))
+        load_weights(decoder, bundle.state, self.decoder_bundle)
+        return CamusSegmentation(encoder, decoder, self)
+
+    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+        """Write the fine-tuned encoder and its segmentation decoder."""
+        assert isinstance(task, SegmentationTask)
+        size = self.frames.sizes[-1][1]
+        start = f"started from the encoder {load_bundle(self.encoder_bundle).card.name}"
+        provenance = provenance.model_copy(update={"notes": (*provenance.notes, start)})
+        card = provenance.card("encoder", size, architecture=task.encoder.config.model_dump(mode="json"))
+        digest = save_bundle(directory / "encoder", task.encoder, card, half=True).files[WEIGHTS_FILE]
+        card = provenance.card(
+            "task",
+            size,
+            task=Application.SEGMENTATION.value,
+            architecture={"decoder": task.decoder.config.model_dump(mode="json"), "blocks": list(self.blocks)},
+            label_order=tuple(structure.key for structure in Structure),
+            base_encoder_sha256=digest,
+        )
+        save_bundle(directory / Application.SEGMENTATION.value, task.decoder, card, half=True)
+
+
+class CamusSegmentation(SegmentationTask):
+    """Segmentation whose pretrained encoder learns more slowly than its decoder."""
+
+    def __init__(self, encoder: VisionTransformer, decoder: PromptableDecoder, recipe: CamusRecipe) -> None:
+        super().__init__(encoder, decoder, recipe.blocks)
+        self.encoder_learning_rate_factor = recipe.encoder_learning_rate_factor
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """The groups of every task, split into encoder and decoder."""
+        encoder = {id(parameter) for parameter in self.encoder.parameters()}
+        groups = []
+        for group in super().parameter_groups():
+            for inside, factor in ((True, self.encoder_learning_rate_factor), (False, 1.0)):
+                members = [p for p in group.parameters if (id(p) in encoder) is inside]
+                groups.append(ParameterGroup(members, factor, group.weight_decay_factor))
+        return groups
