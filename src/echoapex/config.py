@@ -110,7 +110,11 @@ def _explain(kind: type[Config], item: Mapping[str, Any]) -> str:
         return f"{path}: unknown key; {hint}"
     if item["type"] == "missing":
         return f"{path}: is required"
-    return f"{path}: {item['msg']} (got {item['input']!r})"
+    where = f"{path}: " if path else ""
+    message = item["msg"].removeprefix("Value error, ")
+    # a whole section as "got" would hide the message
+    got = "" if isinstance(item["input"], Mapping | Config) else f" (got {item['input']!r})"
+    return f"{where}{message}{got}"
 
 
 def _known_keys(kind: type[Config], path: Iterable[Any]) -> list[str]:

@@ -10,8 +10,13 @@ from cyclopts import App, Parameter
 
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.config import ConfigError, parse_overrides
+from echoapex.data.datasets.camus import CamusError
+from echoapex.models.bundle import BundleError
+from echoapex.phantom import PhantomError
 from echoapex.tasks.task import Loss
+from echoapex.train.checkpoint import CheckpointError
 from echoapex.train.finetune import Reporting, finetune
+from echoapex.train.loop import NonFiniteLossError
 
 app = App(name="finetune", help="Train decoders or encoders by a recipe. Research software, not a medical device.")
 
@@ -36,9 +41,12 @@ def run_recipe(
     reporting = Reporting() if quiet else Reporting(_prepared, _stepped)
     try:
         scores = finetune(recipe, parse_overrides(overrides), out, workers, reporting)
-    except ConfigError as error:
+    except (ConfigError, CheckpointError, BundleError, CamusError, PhantomError) as error:
         sys.stderr.write(f"echoapex finetune: {error}\n")
         return ExitCode.USAGE
+    except NonFiniteLossError as error:
+        sys.stderr.write(f"echoapex finetune: {error}\n")
+        return ExitCode.NOTHING_ANALYSED
     for name, value in sorted(scores.items()):
         sys.stdout.write(f"{name}\t{value:.4f}\n")
     return ExitCode.ALL_GOOD

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from echoapex.config import Config
 from echoapex.data.clip_store import write_shard
@@ -36,12 +36,19 @@ class PhantomStoreConfig(Config):
     native_size: int = 256
     size: int = 192
 
+    @model_validator(mode="after")
+    def _keeps_held_out_seeds(self) -> PhantomStoreConfig:
+        last = self.first_seed + self.patients * len(self.views) - 1
+        if last >= _REPLACEMENT_STRIDE:
+            raise ValueError(
+                f"seeds up to {last} leave the training range (0 to {_REPLACEMENT_STRIDE - 1}); "
+                "draw fewer patients or lower first_seed"
+            )
+        return self
+
     def clips(self) -> list[tuple[View, int]]:
         """Every (view, seed) of the store, views interleaved."""
         count = len(self.views)
-        last = self.first_seed + self.patients * count
-        if last > _REPLACEMENT_STRIDE:
-            raise ValueError(f"seeds up to {last} leave the training range (0 to {_REPLACEMENT_STRIDE - 1})")
         return [
             (view, self.first_seed + patient * count + number)
             for patient in range(self.patients)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +13,7 @@ from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import Bundle, build_encoder_from, load_bundle, save_bundle
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
+from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.frozen_features import FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
 from echoapex.tasks.phantom_stores import open_phantom_store
@@ -50,7 +53,7 @@ class EjectionFractionRecipe(TaskRecipe):
         workspace: Workspace,
     ) -> FrozenFeatures:
         store: ClipStore = open_phantom_store(name, config, workspace)
-        path = workspace.directory / "features" / f"{name}-{bundle.digest[:12]}.npy"
+        path = workspace.directory / "features" / f"{name}-{_digest(config, features)}-{bundle.digest[:12]}.npy"
         write_features(
             encoder, store, path, features, lambda done, total: workspace.progress(f"features, {name}", done, total)
         )
@@ -69,6 +72,13 @@ class EjectionFractionRecipe(TaskRecipe):
             base_encoder_sha256=encoder.digest,
         )
         save_bundle(directory / Application.EJECTION_FRACTION.value, task.decoder, card, half=True)
+        shutil.copytree(self.encoder_bundle, directory / "encoder", dirs_exist_ok=True)
+
+
+def _digest(store: PhantomStoreConfig, features: FrozenFeatureConfig) -> str:
+    """Digest of what the features of a store depend on, beside the encoder; not of how batches are drawn from them."""
+    encoded = features.model_dump_json(include={"size", "variants", "seed", "augment"})
+    return hashlib.sha256(f"{SIMULATOR_VERSION} {store.model_dump_json()} {encoded}".encode()).hexdigest()[:10]
 
 
 def _interval_factor(provenance: Provenance) -> float:

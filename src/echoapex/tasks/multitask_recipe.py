@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from echoapex.data.augment import AugmentConfig
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
@@ -45,6 +45,27 @@ class MultiTaskRecipe(TaskRecipe):
     validation: PhantomStoreConfig
     frames: FrameSourceConfig = FrameSourceConfig()
     validation_batch: int = Field(default=60, ge=1)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> MultiTaskRecipe:
+        """Found here, in a second, and not after hours of drawing clips."""
+        patch, width, depth = self.encoder.patch_size, self.encoder.width, self.encoder.depth
+        if not self.blocks or not all(0 <= block < depth for block in self.blocks):
+            raise ValueError(f"blocks {list(self.blocks)} must be indices from 0 to {depth - 1}, at least one")
+        uneven = [side for _, side in self.frames.sizes if side % patch]
+        if uneven:
+            raise ValueError(f"frames.sizes: {uneven} are not whole numbers of patches of {patch} pixels")
+        for name, decoder in (("view", self.view), ("segmentation", self.segmentation), ("wall", self.wall)):
+            if decoder.width != width:
+                raise ValueError(
+                    f"{name}.width is {decoder.width}, the encoder's tokens have {width}; set it to {width}"
+                )
+        for name, several in (("segmentation", self.segmentation), ("wall", self.wall)):
+            if several.depths != len(self.blocks):
+                raise ValueError(
+                    f"{name}.depths is {several.depths}, but blocks names {len(self.blocks)}; make them agree"
+                )
+        return self
 
     def build(self, workspace: Workspace) -> Workload:
         """Draw the stores that are missing and build the task."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from echoapex.train.average import WeightAverage
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +46,12 @@ def load_checkpoint(path: Path, parts: Checkpoint, recipe_digest: str) -> int:
     """Restore the state and return the number of updates done.
 
     Raises:
-        CheckpointError: the checkpoint was written by another recipe, or its tensors do not fit.
+        CheckpointError: the checkpoint is damaged, was written by another recipe, or its tensors do not fit.
     """
+    require_same_recipe(path, recipe_digest)
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
+        metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    if metadata.get("recipe") != recipe_digest:
-        raise CheckpointError(f"{path}: was written by another recipe; use a new --out, or the recipe that wrote it")
     try:
         _load_task(parts.task, _below(tensors, "task."))
         parts.average.load(_below(tensors, "average."))
@@ -58,6 +59,21 @@ def load_checkpoint(path: Path, parts: Checkpoint, recipe_digest: str) -> int:
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path}: does not fit this task ({str(error).splitlines()[0]})") from error
     return int(metadata["step"])
+
+
+def require_same_recipe(path: Path, recipe_digest: str) -> None:
+    """Refuse a checkpoint that another recipe wrote; only its header is read.
+
+    Raises:
+        CheckpointError: it is damaged, or was written by another recipe.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); delete it to start this run anew") from error
+    if metadata.get("recipe") != recipe_digest:
+        raise CheckpointError(f"{path}: was written by another recipe; use a new --out, or the recipe that wrote it")
 
 
 def _named_tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from echoapex.config import Config, ConfigError, build_config, merge, read_recip
 from echoapex.tasks.kinds import TASK_KINDS
 from echoapex.tasks.recipe import Progress, Provenance, TaskRecipe, Workspace
 from echoapex.tasks.task import Loss
-from echoapex.train.checkpoint import recipe_digest
+from echoapex.train.checkpoint import CHECKPOINT_FILE, recipe_digest, require_same_recipe
 from echoapex.train.journal import read_journal
 from echoapex.train.loop import Run, TrainConfig, train
 
@@ -85,17 +85,21 @@ def finetune(
 
     Raises:
         ConfigError: the recipe or an override has a mistake.
+        CheckpointError: ``directory`` holds the run of another recipe, or a damaged checkpoint.
+        NonFiniteLossError: the loss became infinite or NaN.
     """
     reporting = reporting or Reporting()
     path = find_recipe(recipe_name)
     recipe = build_recipe(merge(read_recipe(path), overrides), path.name)
+    digest = recipe_digest(json.loads(recipe.model_dump_json(exclude={"provenance"})))
+    if (directory / CHECKPOINT_FILE).exists():
+        require_same_recipe(directory / CHECKPOINT_FILE, digest)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
     torch.manual_seed(recipe.train.seed)
     started = time.process_time()
     workload = recipe.task.build(Workspace(directory.parent, workers, reporting.prepared))
     torch.manual_seed(recipe.train.seed)
-    digest = recipe_digest(json.loads(recipe.model_dump_json(exclude={"provenance"})))
     run = Run(workload.task, workload.batches, workload.validation, workload.validation_batches, directory, digest)
     train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
     scores = _last_scores(directory)

@@ -18,7 +18,7 @@ from pydantic import Field
 from echoapex.config import Config
 from echoapex.tasks.task import BatchSource, Loss, Task
 from echoapex.train.average import WeightAverage
-from echoapex.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from echoapex.train.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from echoapex.train.journal import Journal
 from echoapex.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
 
@@ -65,7 +65,7 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
     task = run.task.to(device)
     optimizer = build_optimizer(task, config.optim)
     parts = Checkpoint(task, optimizer, WeightAverage(task, config.average_decay))
-    path = run.directory / "checkpoint.safetensors"
+    path = run.directory / CHECKPOINT_FILE
     first = load_checkpoint(path, parts, run.digest) if path.exists() else 0
     journal = Journal(run.directory, resume_step=first)
     started = time.monotonic()
@@ -76,7 +76,8 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         loss = update(task, optimizer, run.batches.batch(step).to(device), config)
         if not torch.isfinite(loss.total):
             terms = {name: float(value) for name, value in loss.terms.items()}
-            raise NonFiniteLossError(f"step {step}: the loss is {float(loss.total)}; terms {terms}")
+            remedy = "lower train.optim.lr, or set train.precision to fp32"
+            raise NonFiniteLossError(f"step {step}: the loss is {float(loss.total)}, its terms {terms}; {remedy}")
         task.after_step(step)
         parts.average.update(task, step)
         on_step(step, loss)
