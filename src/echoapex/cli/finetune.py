@@ -59,4 +59,4 @@ def _prepared(what: str, done: int, total: int) -> None:
 def _stepped(step: int, steps: int, loss: Loss) -> None:
     if step % 10 == 0:
         terms = "  ".join(f"{name} {float(value):.4f}" for name, value in loss.terms.items())
-        sys.stderr.write(f"step {step} of {steps}  loss {float(loss.total):.4f}  {terms}\n")
+        sys.stderr.write(f"step {step} of {steps}  loss {float(loss.total.detach()):.4f}  {terms}\n")

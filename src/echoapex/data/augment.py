@@ -38,6 +38,10 @@ class AugmentConfig(Config):
     noise: float = 0.06
     haze: float = 0.25
     """Largest brightness of a smooth fog (reverberation, obesity)."""
+    clutter: float = 0.0
+    """Largest strength of speckled clutter (side lobes, reverberation), which greys the cavities; as a fraction of full
+    scale, added in power."""
+    clutter_probability: float = 0.6
     shadow_probability: float = 0.2
     sector_probability: float = 0.5
     """How often the fan is narrowed or cut, so that its shape does not give the view away."""
@@ -100,6 +104,7 @@ class Appearance:
         self._curve = _grey_curve(rng, config)
         self._gain = _gain_field(rng, size, config)
         self._haze = _smooth_field(rng, size, cells=4) * rng.uniform(0, config.haze) * 255 * (rng.random() < 0.5)
+        self._clutter = _clutter_field(rng, size, config)
         self._blur_px = float(rng.uniform(0, config.blur_px)) if rng.random() < 0.5 else 0.0
         self._coarser = float(rng.uniform(0.45, 0.9)) if rng.random() < config.resample_probability else 1.0
         self._noise = float(rng.uniform(0, config.noise)) * (rng.random() < 0.6)
@@ -111,6 +116,8 @@ class Appearance:
         grey = cv2.LUT(image, self._curve).astype(np.float32)
         inside = cv2.blur((image > 0).astype(np.float32), (9, 9)) > 0.2
         grey = grey * self._gain + self._haze
+        if self._clutter is not None:
+            grey = np.hypot(grey, self._clutter * _speckle(rng, size))
         if self._coarser < 1:
             small = max(16, int(size * self._coarser))
             grey = cv2.resize(
@@ -159,6 +166,24 @@ def _gain_field(rng: np.random.Generator, size: int, config: AugmentConfig) -> F
         shadow = np.exp(-(((angle - centre) / width) ** 2)) * rng.uniform(0.4, 0.95)
         gain = gain * (1 - shadow)
     return np.asarray(np.clip(gain, 0.02, 2.5), np.float32)
+
+
+def _clutter_field(rng: np.random.Generator, size: int, config: AugmentConfig) -> Float[np.ndarray, "s s"] | None:
+    """Mean grey of the clutter: a smooth pattern, often stronger near the transducer; None when there is none."""
+    if config.clutter <= 0 or rng.random() >= config.clutter_probability:
+        return None
+    depth = np.linspace(0, 1, size, dtype=np.float32)[:, None]
+    near = 1 + rng.uniform(0, 1.5) * np.exp(-depth / rng.uniform(0.1, 0.4))
+    pattern = 0.4 + 0.6 * _smooth_field(rng, size, cells=int(rng.integers(2, 6)))
+    return np.asarray(255 * rng.uniform(0.05, config.clutter) * near * pattern, np.float32)
+
+
+def _speckle(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
+    """Speckle of mean one: the smoothed envelope of complex noise, after log compression much flatter than Rayleigh."""
+    grain = (0.6 + 1.2 * rng.random(), 0.5 + 0.5 * rng.random())
+    noise = cv2.GaussianBlur(rng.standard_normal((size, size, 2), dtype=np.float32), (0, 0), grain[0], sigmaY=grain[1])
+    envelope = np.sqrt(np.hypot(noise[..., 0], noise[..., 1]))
+    return np.asarray(envelope / envelope.mean(), np.float32)
 
 
 def _sector_cut(rng: np.random.Generator, size: int) -> np.ndarray:

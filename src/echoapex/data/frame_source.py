@@ -29,10 +29,17 @@ class FrameSourceConfig(Config):
     """How often a clip with wall points gives the frame that carries them."""
     seed: int = 0
     augment: AugmentConfig = AugmentConfig()
+    later_augment: dict[int, AugmentConfig] = Field(default_factory=dict)
+    """Other strengths from a step on: a gentle start, then harder images."""
 
     def size_at(self, step: int) -> int:
         """Side of the images at a step."""
         return max((first, side) for first, side in self.sizes if first <= step)[1]
+
+    def augment_at(self, step: int) -> AugmentConfig:
+        """Strengths of the augmentation at a step."""
+        started = [first for first in self.later_augment if first <= step]
+        return self.later_augment[max(started)] if started else self.augment
 
 
 class FrameSource:
@@ -48,10 +55,11 @@ class FrameSource:
         """The batch of a step."""
         size = self._config.size_at(step)
         first = step * self._config.batch_size
-        rows = [self._example(first + number, size) for number in range(self._config.batch_size)]
+        augment = self._config.augment_at(step)
+        rows = [self._example(first + number, size, augment) for number in range(self._config.batch_size)]
         return FrameBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
 
-    def _example(self, position: int, size: int) -> dict[str, np.ndarray]:
+    def _example(self, position: int, size: int, augment: AugmentConfig) -> dict[str, np.ndarray]:
         config = self._config
         store, clip = self._examples[balanced_example(config.seed, position, self._groups)]
         rng = np.random.default_rng([config.seed, 101, position])
@@ -61,8 +69,8 @@ class FrameSource:
             frame = wall_frame
         else:
             frame = int(rng.choice(_labelled_frames(truth["label_frames"][clip], len(frames))))
-        warp = random_warp(rng, frames.shape[-1], size, config.augment)
-        pixels = Appearance(rng, size, config.augment)(warp.image(np.ascontiguousarray(frames[frame])), rng)
+        warp = random_warp(rng, frames.shape[-1], size, augment)
+        pixels = Appearance(rng, size, augment)(warp.image(np.ascontiguousarray(frames[frame])), rng)
         labels, known = _labels_of(store, clip, frame, warp)
         return {
             "pixels": pixels,

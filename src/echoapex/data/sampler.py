@@ -19,7 +19,11 @@ def _permutation(seed: int, epoch: int, count: int) -> tuple[int, ...]:
 
 
 def shuffled_index(seed: int, position: int, count: int) -> int:
-    """The example at ``position`` of an endless sequence of shuffled epochs over ``count`` examples."""
+    """The example at ``position`` of an endless sequence of shuffled epochs over ``count`` examples.
+
+    Raises:
+        ValueError: there is no example.
+    """
     if count < 1:
         raise ValueError("cannot sample from an empty set")
     epoch, within = divmod(position, count)
@@ -30,7 +34,12 @@ def balanced_example(seed: int, position: int, groups: Sequence[Sequence[int]]) 
     """The example at ``position`` when the groups (views, say) take turns and each group is shuffled by itself.
 
     Every window of ``len(groups)`` positions visits each group once, in an order that changes from window to window.
+
+    Raises:
+        ValueError: there is no group, or a group is empty.
     """
+    if not groups:
+        raise ValueError("cannot sample from an empty set of groups")
     window, within = divmod(position, len(groups))
     group_number = _permutation(seed, window, len(groups))[within]
     group = groups[group_number]

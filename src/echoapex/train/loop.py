@@ -21,6 +21,7 @@ from echoapex.train.average import WeightAverage
 from echoapex.train.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from echoapex.train.journal import Journal
 from echoapex.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
+from echoapex.train.prefetch import prefetched
 
 
 class TrainConfig(Config):
@@ -69,11 +70,11 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
     first = load_checkpoint(path, parts, run.digest) if path.exists() else 0
     journal = Journal(run.directory, resume_step=first)
     started = time.monotonic()
-    for step in range(first, config.steps):
+    for step, batch in enumerate(prefetched(run.batches, first, config.steps), start=first):
         torch.manual_seed(config.seed * 1_000_003 + step)
         task.train()
         set_learning_rate(optimizer, learning_rate(step, config.steps, config.optim))
-        loss = update(task, optimizer, run.batches.batch(step).to(device), config)
+        loss = update(task, optimizer, batch.to(device), config)
         if not torch.isfinite(loss.total):
             terms = {name: float(value) for name, value in loss.terms.items()}
             remedy = "lower train.optim.lr, or set train.precision to fp32"
