@@ -67,7 +67,7 @@ def clip_id_of(display_name: str) -> str:
     """A name for a clip that is safe as a file name anywhere: the stem of its display name and a digest of the whole.
 
     >>> clip_id_of("study 7/A4C.dcm")
-    'A4C-24f5a4fa'
+    'A4C-f29a66be'
     """
     last = display_name.rsplit("/", 1)[-1]
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", last.partition(".")[0] or last).strip("-")[:_CLIP_ID_STEM] or "clip"
