@@ -33,6 +33,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not text in UTF-8 ({error.reason}); save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
@@ -63,7 +65,10 @@ def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
             branch = branch.setdefault(section, {})
             if not isinstance(branch, dict):
                 raise ConfigError(f"--{key}: {section!r} was given a value and cannot also be a section")
-        branch[leaf] = _read_scalar(text)
+        try:
+            branch[leaf] = _read_scalar(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--{key}: {text!r} is not valid YAML; quote it, or close its brackets") from error
     return nested
 
 

@@ -1,0 +1,138 @@
+"""The batch of a step depends on the step alone, is balanced over views, and its truth lies on its pixels."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn_clips import DRAWN_STRUCTURES, LABEL_FRAMES, draw_clip, draw_store
+
+from echoapex.data.augment import AugmentConfig
+from echoapex.data.batch import FrameBatch
+from echoapex.data.clip_store import ClipStore, write_shard
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, open_stores, whole_frames
+from echoapex.vocabulary import Structure, View
+
+PLAIN = AugmentConfig(**dict.fromkeys(AugmentConfig.model_fields, 0.0))
+A4C, PLAX = list(View).index(View.A4C), list(View).index(View.PLAX)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    return draw_store(tmp_path_factory.mktemp("store"), clips=6, size=64)
+
+
+def config(**changes: object) -> FrameSourceConfig:
+    return FrameSourceConfig(**{"batch_size": 8, "sizes": ((0, 64),), **changes})
+
+
+def equal(first: FrameBatch, second: FrameBatch) -> bool:
+    return all(torch.equal(getattr(first, f.name), getattr(second, f.name)) for f in fields(first))
+
+
+def test_a_step_gives_its_batch_whatever_came_before(store: ClipStore) -> None:
+    source = FrameSource([store], config())
+    straight = [source.batch(step) for step in range(3)]
+    resumed = FrameSource([store], config()).batch(2)
+    assert equal(straight[2], resumed)
+    assert not equal(straight[0], straight[1])
+    assert not equal(straight[0], FrameSource([store], config(seed=1)).batch(0))
+
+
+def test_a_batch_has_the_shapes_of_its_step(store: ClipStore) -> None:
+    source = FrameSource([store], config(sizes=((0, 32), (2, 64))))
+    assert [source.batch(step).pixels.shape for step in (0, 1, 2, 9)] == [(8, 32, 32)] * 2 + [(8, 64, 64)] * 2
+    batch = source.batch(0)
+    assert batch.labels.shape == (8, 32, 32)
+    assert batch.structure_known.shape == (8, len(Structure))
+
+
+def test_views_take_turns_and_emphasis_gives_more(store: ClipStore) -> None:
+    even = FrameSource([store], config()).batch(0).view.tolist()
+    assert even.count(A4C) == even.count(PLAX) == 4
+    tilted = FrameSource([store], config(emphasis={View.PLAX: 3})).batch(0).view.tolist()
+    assert (tilted.count(A4C), tilted.count(PLAX)) == (2, 6)
+
+
+def test_several_stores_are_one(store: ClipStore, tmp_path: Path) -> None:
+    more = draw_store(tmp_path, clips=3, first=100)
+    source = FrameSource([store, more], config(batch_size=18, augment=PLAIN))
+    shown = {image.numpy().tobytes() for image in source.batch(0).pixels}
+    of_second = {np.asarray(more.frames(clip)[frame]).tobytes() for clip in range(3) for frame in range(4)}
+    assert shown & of_second
+    assert shown - of_second
+
+
+def test_unaugmented_pixels_labels_and_points_are_those_of_the_store(store: ClipStore) -> None:
+    batch = FrameSource([store], config(batch_size=24, augment=PLAIN)).batch(0)
+    frames = {np.asarray(store.frames(c)[f]).tobytes(): (c, f) for c in range(len(store)) for f in range(4)}
+    for row in range(24):
+        clip, frame = frames[batch.pixels[row].numpy().tobytes()]
+        assert frame in LABEL_FRAMES
+        labels = store.labels(clip)[LABEL_FRAMES.index(frame)]
+        assert np.array_equal(batch.labels[row].numpy(), labels)
+        assert batch.view[row] == store.truth["view"][clip]
+        known = [structure for structure in Structure if batch.structure_known[row, structure - 1]]
+        assert known == list(DRAWN_STRUCTURES)
+        assert bool(batch.has_walls[row]) == (store.truth["wall_frame"][clip] == frame)
+        if batch.has_walls[row]:
+            assert np.allclose(batch.wall_points[row].numpy(), store.truth["wall_points"][clip])
+    assert batch.wall_points.isfinite().all(), "unknown points are not NaN, which would poison a loss"
+
+
+def test_augmented_wall_points_stay_on_the_wall(store: ClipStore) -> None:
+    geometry = AugmentConfig().model_dump() | {"sector_probability": 0.0, "shadow_probability": 0.0}
+    source = FrameSource([store], config(batch_size=16, wall_probability=1.0, augment=AugmentConfig(**geometry)))
+    batch = source.batch(3)
+    rows = torch.nonzero(batch.has_walls)[:, 0].tolist()
+    assert len(rows) == 8
+    for row in rows:
+        septum_lv_side, posterior_lv_side = batch.wall_points[row, 1].numpy(), batch.wall_points[row, 2].numpy()
+        x, y = np.rint((septum_lv_side + posterior_lv_side) / 2).astype(int)
+        assert batch.labels[row, y, x] == Structure.LV_CAVITY
+        x, y = np.rint((batch.wall_points[row, 0].numpy() + septum_lv_side) / 2).astype(int)
+        assert batch.labels[row, y, x] == Structure.LV_MYOCARDIUM
+
+
+@pytest.mark.parametrize(("probability", "expected"), [(0.0, {0, 2}), (1.0, {0})])
+def test_wall_probability_decides_which_frame_of_a_parasternal_clip(
+    store: ClipStore, probability: float, expected: set[int]
+) -> None:
+    source = FrameSource([store], config(batch_size=32, wall_probability=probability, augment=PLAIN))
+    batch = source.batch(0)
+    frames = {np.asarray(store.frames(c)[f]).tobytes(): f for c in range(len(store)) for f in range(4)}
+    shown = {frames[batch.pixels[row].numpy().tobytes()] for row in range(32) if batch.view[row] == PLAX}
+    assert shown == expected
+
+
+def unlabelled_store(directory: Path) -> ClipStore:
+    """One clip of which nothing is known, not even the view."""
+    pixels, labels, truth = draw_clip(0, frames=4, size=64)
+    truth |= {"view": -1, "label_frames": [-1, -1], "known_structures": 0}
+    rows = {name: np.asarray(value)[None] for name, value in truth.items()}
+    write_shard(directory / "shard-0", pixels[None], labels[None], rows)
+    return ClipStore(directory)
+
+
+def test_an_unlabelled_clip_gives_any_frame_and_claims_nothing(tmp_path: Path) -> None:
+    store = unlabelled_store(tmp_path)
+    batch = FrameSource([store], config(batch_size=32, augment=PLAIN)).batch(0)
+    assert len({image.numpy().tobytes() for image in batch.pixels}) == 4
+    assert not batch.structure_known.any()
+    assert not batch.labels.any()
+    assert not batch.has_walls.any()
+    assert (batch.view == -1).all()
+
+
+def test_whole_frames_are_the_clip_at_model_size(store: ClipStore) -> None:
+    assert np.array_equal(whole_frames(store, 1, 64), store.frames(1))
+    smaller = whole_frames(store, 1, 32)
+    assert smaller.shape == (4, 32, 32)
+    assert smaller.mean() == pytest.approx(np.asarray(store.frames(1)).mean(), rel=0.05)
+
+
+def test_stores_are_opened_together(tmp_path: Path) -> None:
+    draw_store(tmp_path / "a", clips=3)
+    draw_store(tmp_path / "b", clips=6)
+    assert [len(opened) for opened in open_stores([tmp_path / "a", tmp_path / "b"])] == [3, 6]
