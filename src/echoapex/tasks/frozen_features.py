@@ -109,7 +109,7 @@ def write_features(
     for clip in range(first, len(store)):
         for variant in range(config.variants):
             pixels = _variant(store, clip, variant, config)
-            encoded = encode_clip(encoder, last, pixels, store.truth["times_s"][clip])
+            encoded = encode_clip(encoder, last, pixels, store.truth["times_s"][clip], bf16=True)
             features[clip * config.variants + variant] = encoded.tokens[0].patches.cpu().numpy()
         if clip % 50 == 49:
             features.flush()
