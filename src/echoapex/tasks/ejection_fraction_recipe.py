@@ -72,7 +72,9 @@ class EjectionFractionRecipe(TaskRecipe):
             base_encoder_sha256=encoder.digest,
         )
         save_bundle(directory / Application.EJECTION_FRACTION.value, task.decoder, card, half=True)
-        shutil.copytree(self.encoder_bundle, directory / "encoder", dirs_exist_ok=True)
+        beside = directory / "encoder"
+        if beside.resolve() != self.encoder_bundle.resolve():
+            shutil.copytree(self.encoder_bundle, beside, dirs_exist_ok=True)
 
 
 def _digest(store: PhantomStoreConfig, features: FrozenFeatureConfig) -> str:

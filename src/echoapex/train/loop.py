@@ -85,9 +85,10 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         if step % config.log_every == 0:
             seconds = time.monotonic() - started
             journal.write(step, loss=float(loss.total), seconds=round(seconds, 1), **_plain(loss))
-        if (step + 1) % config.score_every == 0 and run.validation is not None:
+        last = step + 1 == config.steps
+        if run.validation is not None and (last or (step + 1) % config.score_every == 0):
             journal.write(step, scores=score(run, parts.average, device))
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+        if last or (step + 1) % config.checkpoint_every == 0:
             save_checkpoint(path, parts, step + 1, run.digest)
     with torch.no_grad():
         parameters = dict(task.named_parameters())

@@ -1,0 +1,66 @@
+"""Views of frames and of whole clips; what is unknown does not count."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_tasks import TinyTasks, frame_batch
+
+from echoapex.models.tokens import Tokens
+from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.tasks.view_classification import ViewClassification
+from echoapex.vocabulary import View
+
+
+def test_unknown_views_do_not_count(tasks: TinyTasks) -> None:
+    task, batch = tasks.multitask.view, frame_batch(4)
+    half_known = replace(batch, view=torch.tensor([*batch.view[:2].tolist(), -1, -1]))
+    first_half = frame_batch(2)
+    assert task.loss(half_known).total.item() == pytest.approx(task.loss(first_half).total.item(), rel=1e-4)
+    assert task.score(half_known) == task.score(first_half)
+
+
+def test_a_batch_without_any_view_teaches_nothing_and_scores_nothing(tasks: TinyTasks) -> None:
+    task, batch = tasks.multitask.view, replace(frame_batch(2), view=torch.tensor([-1, -1]))
+    loss = task.loss(batch).total
+    assert loss.item() == 0
+    loss.backward()
+    assert not any(p.grad is not None and p.grad.any() for p in task.decoder.parameters())
+    tasks.multitask.zero_grad()
+    assert task.score(batch) == {}
+
+
+def test_score_counts_the_frames_that_are_right(tasks: TinyTasks) -> None:
+    task, batch = tasks.multitask.view, frame_batch(4)
+    with torch.no_grad():
+        tokens = task.encoder.forward_blocks((batch.pixels.float()[:, None] - 90) / 60, task.blocks)
+        answers = task._frame_logits(tokens[-1]).argmax(dim=1)
+    three_right = answers.clone()
+    three_right[2] = (three_right[2] + 1) % len(View)
+    assert task.score_from_tokens(tokens, replace(batch, view=three_right)) == {"view_frame_accuracy": 0.75}
+
+
+def test_a_clip_gets_a_probability_for_every_view(tasks: TinyTasks, encoded: EncodedClip) -> None:
+    prediction = tasks.multitask.view.predict(encoded)
+    assert set(prediction.probabilities) == set(View)
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+
+
+def test_order_and_number_of_copies_of_frames_do_not_matter(tasks: TinyTasks, encoded: EncodedClip) -> None:
+    def taken(rows: list[int]) -> EncodedClip:
+        tokens = tuple(Tokens(t.class_token[rows], t.registers[rows], t.patches[rows], t.grid) for t in encoded.tokens)
+        return EncodedClip(encoded.pixels[rows], tokens, encoded.times_s)
+
+    expected = tasks.multitask.view.predict(encoded).probabilities
+    for rows in ([4, 2, 0, 1, 3], [0, 1, 2, 3, 4] * 2):
+        assert tasks.multitask.view.predict(taken(rows)).probabilities == pytest.approx(expected, abs=1e-5)
+
+
+def test_temperature_softens_without_changing_the_view(tasks: TinyTasks, encoded: EncodedClip) -> None:
+    view = tasks.multitask.view
+    sharp, plain, soft = (
+        ViewClassification(view.encoder, view.decoder, view.blocks, temperature).predict(encoded)
+        for temperature in (0.1, 1.0, 10.0)
+    )
+    assert sharp.view is plain.view is soft.view
+    assert sharp.probability > plain.probability > soft.probability
