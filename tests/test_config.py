@@ -20,6 +20,9 @@ class Optimiser(Config):
 
 class Run(Config):
     steps: int = Field(ge=1)
+    named: dict[str, Optimiser] = Field(default_factory=dict)
+    listed: tuple[Optimiser, ...] = ()
+    optional: Optimiser | None = None
     name: str = "run"
     precision: Literal["fp32", "bf16"] = "fp32"
     optimiser: Optimiser = Optimiser()
@@ -51,6 +54,18 @@ def test_a_configuration_cannot_be_changed() -> None:
 def test_a_misspelt_key_is_one_line_with_the_likely_one() -> None:
     assert mistakes(steps=10, presicion="bf16") == ["run.yaml: presicion: unknown key; did you mean 'precision'?"]
     assert mistakes(steps=10, optimiser={"l": 1.0}) == ["run.yaml: optimiser.l: unknown key; did you mean 'lr'?"]
+
+
+@pytest.mark.parametrize(
+    ("section", "path"),
+    [
+        ({"named": {"slow": {"betas_": 1}}}, "named.slow.betas_"),
+        ({"listed": [{}, {"beta": 1}]}, "listed.1.beta"),
+        ({"optional": {"Betas": 1}}, "optional.Betas"),
+    ],
+)
+def test_the_likely_key_is_found_in_sections_of_sections(section: dict, path: str) -> None:
+    assert mistakes(steps=10, **section) == [f"run.yaml: {path}: unknown key; did you mean 'betas'?"]
 
 
 def test_a_key_that_is_like_no_other_names_all_known_ones() -> None:

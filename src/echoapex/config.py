@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -123,10 +124,21 @@ def _explain(kind: type[Config], item: Mapping[str, Any]) -> str:
 
 
 def _known_keys(kind: type[Config], path: Iterable[Any]) -> list[str]:
+    """The keys of the section at ``path``, which may lie in optional sections and in dicts or lists of sections."""
+    annotation: Any = kind
     for part in path:
-        field = kind.model_fields.get(str(part))
-        nested = field.annotation if field else None
-        if not (isinstance(nested, type) and issubclass(nested, Config)):
-            return []
-        kind = nested
-    return list(kind.model_fields)
+        section = _section_in(annotation)
+        if section is not None:
+            field = section.model_fields.get(str(part))
+            annotation = field.annotation if field else None
+        else:
+            entries = [argument for argument in get_args(annotation) if argument is not ...]
+            annotation = entries[-1] if entries else None
+    section = _section_in(annotation)
+    return list(section.model_fields) if section else []
+
+
+def _section_in(annotation: Any) -> type[Config] | None:
+    """The configuration that an annotation is, or that it allows beside None."""
+    choices = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next((one for one in choices if isinstance(one, type) and issubclass(one, Config)), None)

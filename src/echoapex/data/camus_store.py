@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from echoapex.data.datasets.camus import (
     STRUCTURES,
     VIEW_NAMES,
     CamusDataset,
+    CamusError,
     CamusImage,
     CamusPatient,
     open_camus,
@@ -40,7 +42,7 @@ def write_camus_store(root: Path, split: str, patients: slice, size: int, direct
         directory: the store.
 
     Raises:
-        CamusError: the data set cannot be read.
+        CamusError: the data set cannot be read, or no such patient has outlines.
     """
     if directory.exists():
         return
@@ -51,7 +53,10 @@ def write_camus_store(root: Path, split: str, patients: slice, size: int, direct
         for view in VIEW_NAMES
         if len(images := _images(dataset, patient, view)) == len(PHASES)
     ]
+    if not clips:
+        raise CamusError(f"{root}: none of the chosen patients of the split {split!r} has an outlined ED and ES frame")
     partial = directory.with_name(directory.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
     for first in range(0, len(clips), _CLIPS_PER_SHARD):
         _write(clips[first : first + _CLIPS_PER_SHARD], size, partial / f"shard-{first // _CLIPS_PER_SHARD:05d}")
     partial.rename(directory)

@@ -11,6 +11,7 @@ from pydantic import Field
 from echoapex.config import build_config
 from echoapex.data.camus_store import write_camus_store
 from echoapex.data.clip_store import ClipStore
+from echoapex.data.datasets.camus import CamusError, open_camus, select_patients
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.models.bundle import WEIGHTS_FILE, build_encoder_from, load_bundle, save_bundle
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
@@ -46,6 +47,7 @@ class CamusRecipe(TaskRecipe):
 
     def build(self, workspace: Workspace) -> Workload:
         """Prepare CAMUS and build the task from the starting weights."""
+        self._require_patients()
         training = self._store("train", slice(0, self.patients or -self.held_back), workspace)
         held_back = self._store("held-back", slice(-self.held_back, None), workspace)
         size = self.frames.sizes[-1][1]
@@ -56,6 +58,16 @@ class CamusRecipe(TaskRecipe):
             validation=FrameSource([held_back], plain),
             validation_batches=math.ceil(len(held_back) * 2 / plain.batch_size),
         )
+
+    def _require_patients(self) -> None:
+        """Nobody both teaches and judges."""
+        labelled = len(select_patients(open_camus(self.root), "train"))
+        left = labelled - self.held_back
+        if left < (self.patients or 1):
+            raise CamusError(
+                f"{self.root}: of {labelled} training patients {max(left, 0)} are left to train on after holding back "
+                f"{self.held_back}; lower task.held_back or task.patients"
+            )
 
     def _store(self, name: str, patients: slice, workspace: Workspace) -> ClipStore:
         part = f"{patients.start}-{patients.stop}-{self.store_size}"

@@ -1,0 +1,82 @@
+"""The recipe of the shared encoder: built on drawn stores, exported as a set, refused when its parts do not fit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, TinyTasks, multitask_recipe
+
+from echoapex.config import ConfigError, build_config
+from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.models.bundle import load_bundle
+from echoapex.models.encoder import EncoderConfig
+from echoapex.tasks.multitask_recipe import MultiTaskRecipe
+from echoapex.tasks.recipe import Workspace
+from echoapex.vocabulary import Structure, View
+
+STORE = {"patients": 1, "views": ["A4C", "PLAX"], "frames": 2, "labelled": 2, "native_size": 96, "size": 64}
+
+
+def test_a_workload_draws_its_stores_and_gives_batches(tmp_path: Path) -> None:
+    recipe = multitask_recipe().model_copy(
+        update={
+            "stores": {"views": PhantomStoreConfig(**STORE)},
+            "validation": PhantomStoreConfig(**STORE, first_seed=190_000),
+            "validation_batch": 3,
+        }
+    )
+    told: list[str] = []
+    workload = recipe.build(Workspace(tmp_path, 1, lambda what, done, total: told.append(what)))
+    assert told == ["phantom clips, views", "phantom clips, validation"]
+    batch = workload.batches.batch(0)
+    assert batch.pixels.shape == (48, IMAGE_SIZE, IMAGE_SIZE)
+    assert workload.validation_batches == 1
+    held_back = workload.validation.batch(0)
+    assert len(held_back.view) == 3
+    assert torch.equal(held_back.has_walls, held_back.view == list(View).index(View.PLAX)), "walls are always judged"
+    assert workload.task.loss(batch).total.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"encoder": {"size": "small"}}, "view.width is 192, the encoder's tokens have 384; set it to 384"),
+        ({"blocks": [3, 11]}, "segmentation.depths is 4, but blocks names 2; make them agree"),
+        ({"blocks": [2, 5, 8, 12]}, "blocks [2, 5, 8, 12] must be indices from 0 to 11"),
+        ({"frames": {"sizes": [[0, 96], [10, 100]]}}, "frames.sizes: [100] are not whole numbers of patches of 16"),
+        ({"validation": {"patients": 20_000}}, "leave the training range"),
+        (
+            {"stores": {"views": {"patients": 1, "frams": 3}}},
+            "stores.views.frams: unknown key; did you mean 'frames'?",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_one_line_before_anything_is_drawn(changes: dict, words: str) -> None:
+    values = {"kind": "multitask", "stores": {}, "validation": {"patients": 1}, **changes}
+    with pytest.raises(ConfigError) as caught:
+        build_config(MultiTaskRecipe, values, "recipe.yaml: task")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_cards_agree_with_the_weights(tasks: TinyTasks, saved_set: Path) -> None:
+    encoder = load_bundle(saved_set / "encoder")
+    assert EncoderConfig.model_validate(encoder.card.architecture) == tasks.multitask.encoder.config
+    labels = {
+        "view_classification": tuple(view.value for view in View),
+        "segmentation": tuple(structure.key for structure in Structure),
+        "lv_wall": (),
+    }
+    for name, order in labels.items():
+        bundle = load_bundle(saved_set / name)
+        decoder = tasks.by_name[name].decoder
+        assert bundle.card.task == name
+        assert bundle.card.label_order == order
+        assert bundle.card.architecture["decoder"] == decoder.config.model_dump(mode="json")
+        assert bundle.card.architecture["blocks"] == list(BLOCKS)
+        assert bundle.card.base_encoder_sha256 == encoder.digest
+        assert bundle.card.preprocessing.size == (IMAGE_SIZE, IMAGE_SIZE)
+        assert {key: value.shape for key, value in bundle.state.items()} == {
+            key: value.shape for key, value in decoder.state_dict().items()
+        }
+        assert bundle.card.training_data == PROVENANCE.training_data
