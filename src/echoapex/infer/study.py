@@ -189,8 +189,10 @@ class StudyAnalyzer:
         return _outcome(analysis.report)
 
     def _write_clip(self, source: OpenedClip, analysis: ClipAnalysis, record: ClipRecord, out: Path) -> None:
-        """The files of one clip, its record last."""
+        """The files of one clip, its record last; what an earlier run left of it goes first."""
         report = analysis.report
+        for name in _files_of(out, report.clip_id):
+            (out / name).unlink()
         if not report.set_aside:
             if self._options.masks and len(analysis.labels):
                 write_masks(out, report.clip_id, analysis.labels, analysis.header.spacing)

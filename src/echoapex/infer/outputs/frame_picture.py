@@ -98,9 +98,7 @@ def draw_outlines(picture: Pixels, labels: UInt8[np.ndarray, "height width"], pl
         mask = np.where(part == structure, 255, 0).astype(np.uint8)
         if cv2.countNonZero(mask) == 0:
             continue
-        # enlarging the mask before tracing gives smooth lines where native pixels are large
-        _, mask = cv2.threshold(cv2.resize(mask, (width, height)), 127, 255, cv2.THRESH_BINARY)
-        contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        contours, _ = cv2.findContours(_enlarged(mask, (width, height)), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(tinted, contours, -1, STRUCTURE_COLOURS[structure], cv2.FILLED)
         outlines.append((contours, STRUCTURE_COLOURS[structure]))
     image = cv2.addWeighted(image, 1 - _FILL, tinted, _FILL, 0)
@@ -118,3 +116,12 @@ def draw_walls(picture: Pixels, landmarks: Landmarks, placement: Placement) -> N
     for point in fixed:
         cv2.circle(picture, point, 4 << _SUBPIXEL_BITS, (0, 0, 0), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.circle(picture, point, 3 << _SUBPIXEL_BITS, WALL_COLOUR, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _enlarged(mask: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+    """A mask at (width, height) of a picture, its stairs rounded by less than a native pixel."""
+    large = cv2.resize(mask, size)
+    scale = size[0] / mask.shape[1]
+    if scale > 1:
+        large = cv2.GaussianBlur(large, (0, 0), 0.6 * scale)
+    return np.where(large > 127, 255, 0).astype(np.uint8)

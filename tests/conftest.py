@@ -1,0 +1,29 @@
+"""Things that are slow to make and that several rooms test with: made once per session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from phantom_oracle import PhantomOracle, write_labelled_study
+
+from echoapex.phantom.truth import StudyTruth
+from echoapex.vocabulary import View
+
+
+@dataclass(frozen=True)
+class LabelledStudy:
+    """A phantom study on disk with its truth, and an interpreter that knows it."""
+
+    folder: Path
+    truth: StudyTruth
+    oracle: PhantomOracle
+
+
+@pytest.fixture(scope="session")
+def labelled_study(tmp_path_factory: pytest.TempPathFactory) -> LabelledStudy:
+    """Three clips of one patient: A4C, A2C and PLAX, with label maps of every frame."""
+    folder = tmp_path_factory.mktemp("phantom") / "study"
+    truth = write_labelled_study(folder, (View.A4C, View.A2C, View.PLAX))
+    return LabelledStudy(folder, truth, PhantomOracle().learn(folder, truth))

@@ -1,0 +1,35 @@
+"""Biplane values rest on the written evidence alone."""
+
+from __future__ import annotations
+
+import pytest
+from infer.conftest import AnalysedStudy
+
+from echoapex.domain import StudyReport
+from echoapex.infer.biplane import measure_biplane, shape_from_evidence
+from echoapex.measure import single_plane_volume
+from echoapex.vocabulary import Quantity, View
+
+
+def test_a_volume_can_be_computed_again_from_its_evidence(analysed: AnalysedStudy) -> None:
+    for clip in analysed.report.clips:
+        for item in clip.measurements:
+            if item.quantity is Quantity.EDV:
+                volumes = [
+                    single_plane_volume(shape_from_evidence(item.evidence[0], frame))
+                    for frame in item.details["ed_frames"]
+                ]
+                assert sum(volumes) / len(volumes) == pytest.approx(item.value, rel=0.06)
+
+
+def test_biplane_volumes_follow_from_the_written_file(analysed: AnalysedStudy) -> None:
+    written = StudyReport.model_validate_json((analysed.out / "results.json").read_bytes())
+    again = measure_biplane(written.clips)
+    for quantity, measurement in again.items():
+        found = analysed.report.find(quantity)
+        assert found is not None
+        assert found.value == pytest.approx(measurement.value)
+
+
+def test_one_plane_is_not_biplane(analysed: AnalysedStudy) -> None:
+    assert measure_biplane([clip for clip in analysed.report.clips if clip.view is not View.A2C]) == {}
