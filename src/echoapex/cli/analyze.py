@@ -106,6 +106,9 @@ def analyze(
     except OSError as error:
         complain("analyze", f"the results cannot be written ({error.strerror}); choose another --out")
         return ExitCode.USAGE
+    except KeyboardInterrupt:
+        complain("analyze", "interrupted; what was finished is written, the same command completes it")
+        return ExitCode.INTERRUPTED
     if talk.as_json:
         sys.stdout.write(results_text(report))
     elif not talk.quiet:

@@ -1,0 +1,130 @@
+"""The command as a shell sees it: exit codes, standard output, one line per mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import LabelledStudy
+
+from echoapex.cli import run
+from echoapex.cli.analyze import exit_code_of
+from echoapex.cli.exit_codes import ExitCode
+from echoapex.domain import ClipReport, StudyReport
+from echoapex.infer.task_interpreter import TaskInterpreter
+
+
+@pytest.fixture
+def perfect_models(labelled_study: LabelledStudy, monkeypatch: pytest.MonkeyPatch) -> LabelledStudy:
+    """The command with models that know the phantom study."""
+    monkeypatch.setattr(TaskInterpreter, "load", classmethod(lambda *_: labelled_study.oracle))
+    return labelled_study
+
+
+def clip(set_aside: str = "") -> ClipReport:
+    return ClipReport(clip_id="c", file="c", frames=1, size=(8, 8), content="b_mode", set_aside=set_aside)
+
+
+@pytest.mark.parametrize(
+    ("clips", "errors", "code"),
+    [
+        ((clip(),), 0, ExitCode.ALL_GOOD),
+        ((clip(), clip("M-mode")), 0, ExitCode.ALL_GOOD),
+        ((clip(),), 1, ExitCode.SOME_FILES_FAILED),
+        ((clip("M-mode"),), 0, ExitCode.NOTHING_ANALYSED),
+        ((), 1, ExitCode.NOTHING_ANALYSED),
+        ((), 0, ExitCode.NOTHING_ANALYSED),
+    ],
+)
+def test_exit_codes(clips: tuple[ClipReport, ...], errors: int, code: ExitCode) -> None:
+    rows = ({"file": "f", "reason": "r", "remedy": "m"},) * errors
+    assert exit_code_of(StudyReport(echoapex_version="1", clips=clips, errors=rows)) is code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["analyze"], "nothing was given"),
+        (["analyze", "x"], "--out"),
+        (["analyze", "x", "--out", "o", "--devise", "cpu"], "--devise"),
+        (["analyze", "x", "--out", "o", "--device", "abacus"], "abacus"),
+        (["analyze", "x", "--out", "o", "--bundle", "no-such-set"], "no-such-set"),
+        (["analyse", "x"], "did you mean 'analyze'?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == ExitCode.USAGE
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert line in output.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_goes_to_standard_output_and_nothing_else(
+    perfect_models: LabelledStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(["analyze", str(perfect_models.folder / "PLAX.dcm"), "--json", "--contours", "ed_es", "--device", "cpu"])
+    assert code == ExitCode.ALL_GOOD
+    output = capsys.readouterr()
+    report = StudyReport.model_validate(json.loads(output.out))
+    assert len(report.clips) == 1
+    assert output.err == ""
+
+
+def test_values_are_summarised_for_people(
+    perfect_models: LabelledStudy, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["analyze", str(perfect_models.folder / "PLAX.dcm"), "--out", str(tmp_path / "o"), "--no-overlays"]
+    assert run(arguments) == ExitCode.ALL_GOOD
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "not a medical device" in output.err
+    assert "1 analysed, 0 set aside, 0 failed" in output.err
+    assert "\x1b" not in output.err, "no progress bar and no colours when piped"
+    assert not (tmp_path / "o" / "overlays").exists()
+
+
+def test_quiet_says_nothing(perfect_models: LabelledStudy, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["analyze", str(perfect_models.folder / "PLAX.dcm"), "--out", str(tmp_path / "o"), "--quiet"]
+    assert run([*arguments, "--no-overlays"]) == ExitCode.ALL_GOOD
+    output = capsys.readouterr()
+    assert output.out == output.err == ""
+
+
+def test_ctrl_c_ends_with_its_own_code(
+    perfect_models: LabelledStudy,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("echoapex.infer.study.analyze_clip", interrupt)
+    code = run(["analyze", str(perfect_models.folder / "PLAX.dcm"), "--out", str(tmp_path / "o")])
+    assert code == ExitCode.INTERRUPTED
+    assert "the same command" in capsys.readouterr().err
+    assert json.loads((tmp_path / "o" / "manifest.json").read_text())["complete"] is False
+
+
+def test_help_is_quick_and_says_what_this_is_not() -> None:
+    script = (
+        "import sys; from echoapex.cli import run; run(['--help']); "
+        "heavy = {'torch', 'cv2', 'pydicom'} & set(sys.modules); sys.exit(bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "not a medical device" in done.stdout
+    assert "analyze" in done.stdout
+
+
+def test_importing_echoapex_imports_no_torch() -> None:
+    script = "import sys, echoapex; assert callable(echoapex.__version__.split); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0
