@@ -1,0 +1,74 @@
+"""Commands written in README and docs exist: their verbs, options, recipes and make targets."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from echoapex.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(echoapex [^`\n]+|make [a-z]+)`")
+SHORTHAND = re.compile(r"[A-Z]{2,}|\.\.\.|\{|^echoapex (?:evaluate|analyze|phantom|finetune|demo|models)(?: [a-z]+)?$")
+"""Inline mentions that stand for a family of commands rather than for one that can be typed."""
+
+
+def commands(prefix: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = [body.replace("\\\n", " ") for kind, body in FENCE.findall(text) if kind in ("sh", "console")]
+        lines = [line.split("  #")[0].removeprefix("$ ").strip() for body in blocks for line in body.splitlines()]
+        inline = [found for found in INLINE.findall(FENCE.sub("", text)) if not SHORTHAND.search(found)]
+        for line in dict.fromkeys([*lines, *inline]):
+            if line.startswith(prefix):
+                yield page.name, line
+
+
+def test_readme_starts_with_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [body.strip() for kind, body in FENCE.findall(readme) if kind == "sh"]
+    assert blocks[:2] == ["make demo", "make test"]
+    assert "not a medical device" in readme
+
+
+@pytest.mark.parametrize(("page", "line"), list(commands("echoapex ")))
+def test_an_echoapex_command_can_be_typed(page: str, line: str) -> None:
+    words = shlex.split(line)[1:]
+    if words == ["--help"]:
+        return
+    # parsing binds every argument and refuses unknown ones, without running the verb
+    _, bound, unused, _ = app.parse_known_args(words)
+    assert not unused, f"{page}: {line!r} has unknown arguments {unused}"
+    if words[0] == "finetune":
+        recipes = resources.files("echoapex").joinpath("recipes")
+        assert recipes.joinpath(f"{bound.arguments['recipe']}.yaml").is_file(), f"{page}: no such recipe"
+
+
+@pytest.mark.parametrize(("page", "line"), list(commands("make ")))
+def test_a_make_target_exists(page: str, line: str) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert line.split()[1] in targets, f"{page}: make has no target for {line!r}"
+
+
+def test_ci_runs_exactly_the_test_command_of_the_readme() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o100
+    assert script.read_text(encoding="utf-8").rstrip().endswith("exec make test")
+
+
+def links(page: Path) -> Iterator[str]:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target and not target.startswith("mailto:"):
+            yield target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    broken = [target for target in links(page) if not (page.parent / target).exists()]
+    assert not broken, f"{page.name} links to nothing: {broken}"
