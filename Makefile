@@ -32,9 +32,9 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # torchvision brings a torch of its own, so that peers never share an environment with EchoApex
-bench:
-	$(MAKE) VENV=.venv-bench .venv-bench/.installed-bench
-	for script in benchmarks/bench_*.py; do .venv-bench/bin/python $$script || exit 1; done
+bench: $(VENV)/.installed-demo .venv-bench/.installed-peers
+	$(BIN)/python benchmarks/analyze_speed.py --peer-venv .venv-bench $(BENCH_ARGS)
+	$(BIN)/python benchmarks/analyze_memory.py
 
 clean:
 	rm -rf .venv .venv-bench docs/_build build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -51,6 +51,7 @@ $(VENV)/.installed-demo $(VENV)/.installed-test $(VENV)/.installed-docs $(VENV)/
 	$(PIP_INSTALL) -e '.[$*]'
 	@touch $@
 
-$(VENV)/.installed-bench: $(VENV)/.python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . torchvision
+.venv-bench/.installed-peers: benchmarks/peer-requirements.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

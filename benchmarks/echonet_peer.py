@@ -25,9 +25,9 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 from torchvision.models.video import r2plus1d_18
 
 WINDOW_FRAMES = 32
-WINDOWS_AT_ONCE = 4
+WINDOWS_AT_ONCE = 1
 FRAMES_AT_ONCE = 20
-"""Batch sizes; EchoNet-Dynamic uses 20 for both. Four windows are as fast on a CPU, in a fifth of the memory."""
+"""Batch sizes at which each network is fastest on a CPU; EchoNet-Dynamic itself uses 20 for both."""
 
 
 def build_ejection_model() -> nn.Module:
@@ -52,7 +52,7 @@ def normalised(frames: np.ndarray) -> Tensor:
 
 
 def estimate_ejection_fraction(model: nn.Module, video: Tensor, windows: int) -> None:
-    """Run the first windows, one frame apart, a few at a time, and average."""
+    """Run the first windows, one frame apart, and average."""
     estimates = []
     for first in range(0, windows, WINDOWS_AT_ONCE):
         starts = range(first, min(first + WINDOWS_AT_ONCE, windows))
