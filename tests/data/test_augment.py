@@ -128,6 +128,19 @@ def test_the_grey_curve_never_turns_bright_into_dark(seed: int) -> None:
     assert curve[255] - curve[32] > 60
 
 
+def test_clutter_greys_the_cavities_and_leaves_the_outside_black() -> None:
+    cluttered = NONE.model_copy(update={"clutter": 0.5, "clutter_probability": 1.0})
+    image = fan()
+    cavity = np.s_[50:70, 40:56]
+    image[cavity] = 2
+    for seed in range(5):
+        seen = Appearance(rng_of(seed), SIZE, cluttered)(image, rng_of(seed))
+        assert seen[cavity].mean() > 5
+        assert seen[cavity].std() > 1, "clutter has speckle"
+        assert seen[cavity].mean() < seen[75:, 40:56].mean(), "tissue stays brighter"
+        assert not seen[10, :20].any()
+
+
 def test_a_cut_sector_keeps_its_middle() -> None:
     cutting = NONE.model_copy(update={"sector_probability": 1.0})
     image = np.full((SIZE, SIZE), 100, np.uint8)

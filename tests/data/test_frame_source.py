@@ -48,6 +48,16 @@ def test_a_batch_has_the_shapes_of_its_step(store: ClipStore) -> None:
     assert batch.structure_known.shape == (8, len(Structure))
 
 
+def test_images_become_harder_from_a_step_on(store: ClipStore) -> None:
+    harder = AugmentConfig(**{**PLAIN.model_dump(), "clutter": 0.8, "clutter_probability": 1.0})
+    later = config(augment=PLAIN, later_augment={2: harder, 5: PLAIN})
+    assert [later.augment_at(step) is harder for step in range(7)] == [False, False, True, True, True, False, False]
+    source, plain = FrameSource([store], later), FrameSource([store], config(augment=PLAIN))
+    changed = [not torch.equal(source.batch(step).pixels, plain.batch(step).pixels) for step in range(7)]
+    assert changed == [False, False, True, True, True, False, False]
+    assert torch.equal(source.batch(2).labels, plain.batch(2).labels), "labels are not touched by clutter"
+
+
 def test_views_take_turns_and_emphasis_gives_more(store: ClipStore) -> None:
     even = FrameSource([store], config()).batch(0).view.tolist()
     assert even.count(A4C) == even.count(PLAX) == 4

@@ -78,13 +78,13 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         if not torch.isfinite(loss.total):
             terms = {name: float(value) for name, value in loss.terms.items()}
             remedy = "lower train.optim.lr, or set train.precision to fp32"
-            raise NonFiniteLossError(f"step {step}: the loss is {float(loss.total)}, its terms {terms}; {remedy}")
+            raise NonFiniteLossError(f"step {step}: the loss is {loss.total.item()}, its terms {terms}; {remedy}")
         task.after_step(step)
         parts.average.update(task, step)
         on_step(step, loss)
         if step % config.log_every == 0:
             seconds = time.monotonic() - started
-            journal.write(step, loss=float(loss.total), seconds=round(seconds, 1), **_plain(loss))
+            journal.write(step, loss=loss.total.item(), seconds=round(seconds, 1), **_plain(loss))
         last = step + 1 == config.steps
         if run.validation is not None and (last or (step + 1) % config.score_every == 0):
             journal.write(step, scores=score(run, parts.average, device))

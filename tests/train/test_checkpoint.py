@@ -1,0 +1,105 @@
+"""A checkpoint restores everything that changes from step to step, or says in one line why it cannot."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from straight_line import PointSource, StraightLine
+
+from echoapex.train.average import WeightAverage
+from echoapex.train.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    recipe_digest,
+    require_same_recipe,
+    save_checkpoint,
+)
+from echoapex.train.optim import OptimConfig, build_optimizer
+
+
+def new_parts() -> Checkpoint:
+    task = StraightLine()
+    return Checkpoint(task, build_optimizer(task, OptimConfig()), WeightAverage(task, 0.9))
+
+
+def trained_parts(steps: int = 3) -> Checkpoint:
+    parts = new_parts()
+    for step in range(steps):
+        parts.task.loss(PointSource().batch(step)).total.backward()
+        parts.optimizer.step()
+        parts.task.after_step(step)
+        parts.average.update(parts.task, step)
+    return parts
+
+
+def written(tmp_path: Path) -> tuple[Path, Checkpoint]:
+    parts = trained_parts()
+    save_checkpoint(tmp_path / "checkpoint.safetensors", parts, 3, "digest")
+    return tmp_path / "checkpoint.safetensors", parts
+
+
+def test_weights_buffers_moments_and_average_come_back(tmp_path: Path) -> None:
+    path, before = written(tmp_path)
+    torch.manual_seed(99)
+    after = new_parts()
+    assert load_checkpoint(path, after, "digest") == 3
+    for name, value in before.task.state_dict().items():
+        assert torch.equal(after.task.state_dict()[name], value), name
+    assert after.task.steps_seen == 3
+    for name, value in before.average.state.items():
+        assert torch.equal(after.average.state[name], value)
+    moments, again = before.optimizer.state_dict()["state"], after.optimizer.state_dict()["state"]
+    assert moments.keys() == again.keys() == {0, 1}
+    for number, state in moments.items():
+        assert state.keys() == again[number].keys() == {"step", "exp_avg", "exp_avg_sq"}
+        assert all(torch.equal(state[name], again[number][name]) for name in state)
+
+
+def test_a_checkpoint_replaces_the_last_one_in_one_step(tmp_path: Path) -> None:
+    path, parts = written(tmp_path)
+    save_checkpoint(path, parts, 4, "digest")
+    assert load_checkpoint(path, new_parts(), "digest") == 4
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def refusal(path: Path, digest: str = "digest") -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path, new_parts(), digest)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value)
+
+
+def test_another_recipe_is_refused(tmp_path: Path) -> None:
+    path, _ = written(tmp_path)
+    assert "written by another recipe; use a new --out" in refusal(path, "another digest")
+    require_same_recipe(path, "digest")
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "noise"])
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
+    path, _ = written(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2], "noise": b"\xff" * 64}[damage])
+    assert "is damaged" in refusal(path)
+
+
+def test_tensors_of_another_task_are_refused(tmp_path: Path) -> None:
+    path, _ = written(tmp_path)
+    metadata = {"step": "3", "recipe": "digest"}
+    whole = load_file(path)
+    save_file({name: value for name, value in whole.items() if name != "task.intercept"}, path, metadata)
+    assert "does not fit this task" in refusal(path)
+    save_file({**whole, "task.intercept": torch.zeros(5)}, path, metadata)
+    assert "does not fit this task" in refusal(path)
+    save_file({name: value for name, value in whole.items() if name != "average.intercept"}, path, metadata)
+    assert "does not fit this task" in refusal(path)
+
+
+def test_the_digest_of_a_recipe_is_that_of_its_content() -> None:
+    recipe = {"task": {"kind": "line", "path": Path("a")}, "train": {"steps": 3}}
+    reordered = {"train": {"steps": 3}, "task": {"path": Path("a"), "kind": "line"}}
+    assert recipe_digest(recipe) == recipe_digest(reordered)
+    assert recipe_digest(recipe) != recipe_digest({**recipe, "train": {"steps": 4}})

@@ -1,0 +1,190 @@
+"""The loop learns, repeats itself exactly, resumes exactly, and stops at what is not a number."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from drawn_clips import draw_store
+from safetensors.torch import load_file
+from straight_line import PointSource, StraightLine
+from tiny_tasks import IMAGE_SIZE, build_tasks, clip_batch
+
+from echoapex.data.batch import EncodedClipBatch
+from echoapex.data.clip_store import ClipStore
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.tasks.task import BatchSource, Task
+from echoapex.train.average import WeightAverage
+from echoapex.train.journal import read_journal
+from echoapex.train.loop import NonFiniteLossError, Run, TrainConfig, score, train
+from echoapex.train.optim import OptimConfig
+
+
+def config(steps: int, **changes: object) -> TrainConfig:
+    values = {"steps": steps, "precision": "fp32", "optim": OptimConfig(lr=0.05, warmup_steps=2, weight_decay=0.0)}
+    return TrainConfig(**{**values, **changes})
+
+
+def line_run(directory: Path, bad_step: int | None = None, digest: str = "line") -> Run:
+    torch.manual_seed(0)
+    directory.mkdir(exist_ok=True)
+    return Run(StraightLine(), PointSource(bad_step), PointSource(), 2, directory, digest)
+
+
+def test_a_line_is_learned(tmp_path: Path) -> None:
+    run = line_run(tmp_path)
+    train(run, config(300, average_decay=0.9, score_every=10, optim=OptimConfig(lr=0.3, weight_decay=0.0)))
+    assert run.task.intercept.item() == pytest.approx(1, abs=0.1)
+    assert run.task.slope.weight.item() == pytest.approx(2 * 0.9, abs=0.15), "dropout shrinks a slope by its rate"
+    scores = [entry["scores"]["error"] for entry in read_journal(tmp_path / "journal.jsonl") if "scores" in entry]
+    assert scores[-1] < 0.3 * scores[0]
+    assert not run.task.training
+
+
+class ClipSource:
+    """Random clips of a step."""
+
+    def batch(self, step: int) -> EncodedClipBatch:
+        return clip_batch(clips=2, frames=4, seed=step)
+
+
+def ejection_fraction(directory: Path) -> tuple[Task, BatchSource]:
+    return build_tasks().ejection_fraction, ClipSource()
+
+
+def multitask(directory: Path) -> tuple[Task, BatchSource]:
+    place = directory / "store"
+    store = ClipStore(place) if place.exists() else draw_store(place, clips=6, size=IMAGE_SIZE)
+    sizes = ((0, 32), (3, IMAGE_SIZE))
+    return build_tasks(drop_path=0.2).multitask, FrameSource([store], FrameSourceConfig(batch_size=3, sizes=sizes))
+
+
+Build = Callable[[Path], tuple[Task, BatchSource]]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("build", [multitask, ejection_fraction])
+def test_k_steps_are_half_of_them_a_resume_and_the_other_half(build: Build, precision: str, tmp_path: Path) -> None:
+    """Bit for bit, with dropout, stochastic depth, augmentation, clicks, moments, schedule and average."""
+    half, whole = 2, 4
+    settings = {"precision": precision, "checkpoint_every": half, "log_every": 1}
+
+    def run_in(name: str) -> Run:
+        (tmp_path / name).mkdir(exist_ok=True)
+        task, batches = build(tmp_path)
+        return Run(task, batches, None, 0, tmp_path / name, "same")
+
+    straight = run_in("straight")
+    train(straight, config(whole, **settings))
+
+    class InterruptedRunError(RuntimeError):
+        """What ends the first half, at the step after its checkpoint."""
+
+    def interrupt(step: int, loss: object) -> None:
+        torch.rand(step + 1)  # whoever listens may use up random numbers
+        if step == half:
+            raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        train(run_in("resumed"), config(whole, **settings), interrupt)
+    resumed = run_in("resumed")
+    torch.manual_seed(12345)  # another process starts with other random numbers
+    train(resumed, config(whole, **settings))
+
+    first, second = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "resumed"))
+    assert first.keys() == second.keys()
+    differing = [name for name in first if not torch.equal(first[name], second[name])]
+    assert differing == []
+    for name, value in straight.task.state_dict().items():
+        assert torch.equal(value, resumed.task.state_dict()[name]), name
+    losses = [[entry["loss"] for entry in read_journal(r.directory / "journal.jsonl")] for r in (straight, resumed)]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == whole
+
+
+def test_the_seed_of_the_run_matters(tmp_path: Path) -> None:
+    slopes = set()
+    for number, seed in enumerate((0, 0, 1)):
+        run = line_run(tmp_path / str(number))
+        train(run, config(5, seed=seed))
+        slopes.add(run.task.slope.weight.item())
+    assert len(slopes) == 2
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    first = line_run(tmp_path)
+    train(first, config(6))
+    again = line_run(tmp_path)
+    train(again, config(6))
+    assert again.batches.asked == []
+    for name, value in first.task.state_dict().items():
+        assert torch.equal(again.task.state_dict()[name], value), name
+
+
+def test_at_the_end_the_task_holds_the_average(tmp_path: Path) -> None:
+    run = line_run(tmp_path)
+    train(run, config(8))
+    saved = load_file(tmp_path / "checkpoint.safetensors")
+    assert torch.equal(run.task.intercept, saved["average.intercept"])
+    assert not torch.equal(saved["task.intercept"], saved["average.intercept"])
+    assert torch.equal(run.task.frozen, torch.ones(3))
+
+
+def test_after_step_is_called_after_every_update(tmp_path: Path) -> None:
+    run = line_run(tmp_path)
+    train(run, config(7))
+    assert run.task.steps_seen == 7
+
+
+def test_the_journal_logs_and_scores_when_told_and_at_the_end(tmp_path: Path) -> None:
+    run = line_run(tmp_path)
+    heard: list[int] = []
+    train(run, config(10, log_every=4, score_every=4), lambda step, loss: heard.append(step))
+    entries = read_journal(tmp_path / "journal.jsonl")
+    assert [entry["step"] for entry in entries if "loss" in entry] == [0, 4, 8]
+    assert [entry["step"] for entry in entries if "scores" in entry] == [3, 7, 9]
+    assert all("squared_error" in entry for entry in entries if "loss" in entry)
+    assert heard == list(range(10))
+    assert run.validation.asked == [0, 1] * 3
+
+
+def test_scores_are_those_of_the_averaged_weights(tmp_path: Path) -> None:
+    run = line_run(tmp_path)
+    average = WeightAverage(run.task, 0.9)
+    with torch.no_grad():
+        average.state["slope.weight"].fill_(2.0)
+        average.state["intercept"].fill_(1.5)
+    own = run.task.intercept.item()
+    assert score(run, average, torch.device("cpu")) == {"error": 0.5}
+    assert run.task.intercept.item() == own
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_its_terms(tmp_path: Path) -> None:
+    run = line_run(tmp_path, bad_step=5)
+    with pytest.raises(NonFiniteLossError, match=r"step 5: the loss is nan.*squared_error.*lower train.optim.lr"):
+        train(run, config(8, checkpoint_every=2))
+    saved = load_file(tmp_path / "checkpoint.safetensors")
+    assert all(value.isfinite().all() for value in saved.values()), "the last checkpoint is sound"
+    assert saved["task.steps_seen"] == 4
+
+
+def test_gradients_are_clipped(tmp_path: Path) -> None:
+    run = line_run(tmp_path)
+    norms: list[float] = []
+
+    def measure(step: int, loss: object) -> None:
+        gradients = [run.task.slope.weight.grad, run.task.intercept.grad]
+        norms.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
+
+    train(run, config(3, optim=OptimConfig(lr=1e-3, clip_norm=0.01)), measure)
+    assert max(norms) <= 0.01 * 1.001
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision_is_that_of_the_forward_pass_only(precision: str, tmp_path: Path) -> None:
+    run = line_run(tmp_path)
+    seen: list[torch.dtype] = []
+    run.task.slope.register_forward_hook(lambda module, given, result: seen.append(result.dtype))
+    train(run, config(1, precision=precision))
+    assert seen[0] is (torch.bfloat16 if precision == "bf16" else torch.float32)
+    assert run.task.slope.weight.dtype is torch.float32
