@@ -11,11 +11,12 @@ from pydantic import Field, model_validator
 from echoapex.data.augment import AugmentConfig
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.data.phantom_store import PhantomStoreConfig
-from echoapex.models.bundle import save_bundle
+from echoapex.models.bundle import load_bundle, save_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.models.weights_file import load_weights
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.multitask import LossWeights, MultiTask
 from echoapex.tasks.phantom_stores import open_phantom_store
@@ -45,6 +46,8 @@ class MultiTaskRecipe(TaskRecipe):
     validation: PhantomStoreConfig
     frames: FrameSourceConfig = FrameSourceConfig()
     validation_batch: int = Field(default=60, ge=1)
+    start: Path | None = None
+    """A set of bundles of the same architecture to go on from; without it all weights are fresh."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> MultiTaskRecipe:
@@ -84,14 +87,30 @@ class MultiTaskRecipe(TaskRecipe):
         )
 
     def build_task(self) -> MultiTask:
-        """The task with fresh weights."""
+        """The task with fresh weights, or with those it goes on from.
+
+        Raises:
+            BundleError: the starting set is damaged or lacks a bundle.
+            WeightsError: it has another architecture.
+        """
         encoder = VisionTransformer(self.encoder)
-        return MultiTask(
+        task = MultiTask(
             ViewClassification(encoder, LinearViewDecoder.build(self.view), self.blocks),
             SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks),
             LvWall(encoder, WallPointDecoder.build(self.wall), self.blocks),
             self.weights,
         )
+        if self.start is not None:
+            parts = {
+                "encoder": encoder,
+                Application.VIEW_CLASSIFICATION.value: task.view.decoder,
+                Application.SEGMENTATION.value: task.segmentation.decoder,
+                Application.LV_WALL.value: task.wall.decoder,
+            }
+            for name, module in parts.items():
+                bundle = load_bundle(self.start / name)
+                load_weights(module, bundle.state, bundle.directory)
+        return task
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write encoder, view classification, segmentation and wall bundles in half precision."""
