@@ -104,7 +104,7 @@ def demo(*, out: Path = Path("demo"), device: str = "auto") -> int:
 def _run_step(console: Console, arguments: list[str]) -> int:
     from echoapex.cli import run  # the verbs are loaded by name, this one too
 
-    console.print(f"\n$ echoapex {escape(' '.join(arguments))}", style="bold", highlight=False)
+    console.print(f"\n$ echoapex {escape(' '.join(arguments))}", style="bold", highlight=False, soft_wrap=True)
     return run(arguments)
 
 
@@ -115,13 +115,16 @@ def _say_where_to_look(console: Console, out: Path) -> None:
         if not (folder / "results.json").is_file():
             console.print(f"  {title}: no results, see the messages above")
             continue
-        console.print(f"  {title}:", highlight=False)
-        console.print(f"    {escape(str(folder / 'preview.png'))}        every clip at a glance", highlight=False)
+        console.print(f"  {title}:", highlight=False, soft_wrap=True)
+        console.print(
+            f"    {escape(str(folder / 'preview.png'))}        every clip at a glance", highlight=False, soft_wrap=True
+        )
         console.print(
             f"    {escape(str(folder / 'measurements.csv'))}   values with units and evidence", highlight=False
         )
-        console.print(f"    {escape(str(folder / 'results.json'))}       the same for programs", highlight=False)
+        console.print(
+            f"    {escape(str(folder / 'results.json'))}       the same for programs", highlight=False, soft_wrap=True
+        )
     truth = sorted((out / "phantom").rglob("truth.json"))
     if truth:
-        console.print(f"  truth of the simulated study: {escape(str(truth[0]))}", highlight=False)
-    console.print("Research software, not a medical device: not for diagnosis or treatment.")
+        console.print(f"  truth of the simulated study: {escape(str(truth[0]))}", highlight=False, soft_wrap=True)
