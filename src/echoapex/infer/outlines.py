@@ -10,8 +10,10 @@ from jaxtyping import UInt8
 
 from echoapex.data.preprocess import probabilities_to_native
 from echoapex.domain import Segmentation
+from echoapex.infer.islands import remove_islands
 from echoapex.infer.label_maps import LabelMaps
 from echoapex.infer.reading import ClipReading
+from echoapex.infer.specks import without_specks
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
 
 
@@ -50,10 +52,11 @@ def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: Outl
     structures = VISIBLE_STRUCTURES[reading.view]
     pending = [row for row in rows if reading.clip.frame_indices[row] not in outlines.labels]
     for row, probabilities, overlap in reading.interpreter.segment(reading.encoded, pending, structures):
-        labels = probabilities_to_native(probabilities, reading.clip.transform, [int(item) for item in structures])
+        cleaned = remove_islands(probabilities)
+        labels = probabilities_to_native(cleaned, reading.clip.transform, [int(item) for item in structures])
         segmentation = Segmentation(
             frame=reading.clip.frame_indices[row],
-            labels=_without_colour(labels, reading),
+            labels=without_specks(_without_colour(labels, reading)),
             confidence=dict(zip(structures, np.clip(overlap, 0, 1).tolist(), strict=True)),
         )
         outlines.add(segmentation)
