@@ -13,7 +13,6 @@ from echoapex.domain import Segmentation
 from echoapex.infer.islands import remove_islands
 from echoapex.infer.label_maps import LabelMaps
 from echoapex.infer.reading import ClipReading
-from echoapex.infer.specks import without_specks
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
 
 
@@ -56,7 +55,7 @@ def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: Outl
         labels = probabilities_to_native(cleaned, reading.clip.transform, [int(item) for item in structures])
         segmentation = Segmentation(
             frame=reading.clip.frame_indices[row],
-            labels=without_specks(_without_colour(labels, reading)),
+            labels=_without_colour(labels, reading),
             confidence=dict(zip(structures, np.clip(overlap, 0, 1).tolist(), strict=True)),
         )
         outlines.add(segmentation)
