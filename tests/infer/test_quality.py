@@ -13,9 +13,10 @@ from echoapex.infer.quality import (
     overall_quality,
     reason_to_abstain,
     reason_to_set_aside,
+    restrict_view,
 )
 from echoapex.io.clip_source import ReadFlag
-from echoapex.vocabulary import View
+from echoapex.vocabulary import Probe, View
 
 HEADER = ClipHeader("clip", (64, 64), (0.0, 0.1), spacing_reason="none")
 TEXTURE = np.random.default_rng(0).integers(0, 200, (2, 64, 64), np.uint8)
@@ -56,7 +57,7 @@ def test_abstention_names_its_reason() -> None:
     image, blank = assess_image(TEXTURE), assess_image(np.zeros_like(TEXTURE))
     assert reason_to_abstain(prepared(TEXTURE), image, prediction(0.9)) == ""
     assert "blank" in reason_to_abstain(prepared(TEXTURE), blank, prediction(0.9))
-    assert "A4C" in reason_to_abstain(prepared(TEXTURE), image, prediction(0.2))
+    assert "A4C" in reason_to_abstain(prepared(TEXTURE), image, prediction(0.15))
     without_sector = prepared(TEXTURE, SECTOR_NOT_FOUND)
     assert "sector" in reason_to_abstain(without_sector, image, prediction(0.5))
     assert reason_to_abstain(without_sector, image, prediction(0.9)) == ""
@@ -76,3 +77,12 @@ def test_flags_follow_the_header_and_the_view() -> None:
         Flag.ASSUMED_FRAME_RATE,
         Flag.CORRECTED_SPACING,
     }
+
+
+def test_a_known_probe_leaves_its_views_only() -> None:
+    restricted = restrict_view(prediction(0.4), Probe.TEE)
+    assert restricted.view.probe is Probe.TEE
+    assert restricted.probabilities[View.A4C] == 0
+    assert restrict_view(prediction(0.4), None) == prediction(0.4)
+    told = {view: float(view is View.A4C) for view in View}
+    assert restrict_view(ViewPrediction(told), Probe.ICE).view is View.A4C, "what contradicts the probe wholly stays"

@@ -1,4 +1,4 @@
-"""A person's way through ``analyze``: a mixed, partly broken study of a named patient, from files to documented output."""
+"""A person's way through ``analyze``: a mixed, partly broken study of a named patient, to documented output."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from echoapex.cli.console import ERRORS, ProgressBar, complain
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.domain import StudyReport
 from echoapex.domain.report import DISCLAIMER
+from echoapex.vocabulary import Probe
 
 app = App(
     name="analyze",
@@ -31,6 +32,7 @@ class Choices:
         bundle: name or folder of the set of weights; `echoapex models list` shows them.
         device: where the models run.
         contours: outline over the cycle, or at end-diastole and end-systole only, which is faster.
+        probe: where the transducer was, when that is known: no view of another probe is then named.
         overlays: write one overlay video per clip.
         keep_identifiers: let file names, patient data and pixels outside the sector into the outputs.
     """
@@ -38,6 +40,7 @@ class Choices:
     bundle: str = "phantom"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     contours: Literal["cycle", "ed_es"] = "cycle"
+    probe: Literal["any", "tte", "tee", "ice"] = "any"
     overlays: bool = True
     keep_identifiers: bool = False
 
@@ -92,7 +95,10 @@ def analyze(
     from echoapex.models.bundle import BundleError
 
     options = AnalysisOptions(
-        contours=choices.contours, overlays=choices.overlays, keep_identifiers=choices.keep_identifiers
+        contours=choices.contours,
+        probe=None if choices.probe == "any" else Probe(choices.probe.upper()),
+        overlays=choices.overlays,
+        keep_identifiers=choices.keep_identifiers,
     )
     try:
         interpreter = TaskInterpreter.load(choices.bundle, choices.device)

@@ -14,11 +14,14 @@ from echoapex.infer.outlines import Outlines
 from echoapex.infer.reading import ClipReading
 from echoapex.measure import LvShape, MeasureError, is_cut_off, measure_lv_shape, single_plane_volume
 from echoapex.measure.cardiac_cycle import Beat, CardiacCycles, detect_cardiac_cycles
+from echoapex.measure.volume_signal import condition_volumes
 from echoapex.vocabulary import Structure
 
 DISCS_METHOD = "single-plane discs"
 AREA_METHOD = "LV cavity area"
 DECODER_METHOD = "volume decoder"
+
+_LEAST_RELATIVE_OVERLAP = 0.7  # of the median predicted overlap of the clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,7 @@ class LvCycle:
         times_s: their times.
         sizes: volume (mL, or cubic pixels), area (square pixels) or relative volume, by ``method``; NaN where unknown.
         method: what ``sizes`` are.
+        smoothed: ``sizes`` with gaps filled, outlying frames replaced and smoothed; None where too few are known.
         cycles: the beats, with frame indices into ``frames``; None where none can be looked for.
         reason: why there are no beats; empty when there are.
         shapes: LV shapes by native frame, for the method of discs.
@@ -39,6 +43,7 @@ class LvCycle:
     times_s: tuple[float, ...]
     sizes: Float[np.ndarray, "frames"]
     method: str
+    smoothed: Float[np.ndarray, "frames"] | None
     cycles: CardiacCycles | None
     reason: str
     shapes: dict[int, LvShape] = field(default_factory=dict)
@@ -82,9 +87,9 @@ class LvCycle:
 
     def volume_curve(self) -> VolumeCurve | None:
         """The smoothed volume over the outlined frames; None where sizes are no volumes or too few are known."""
-        if self.cycles is None or self.method == AREA_METHOD:
+        if self.smoothed is None or self.method == AREA_METHOD:
             return None
-        volumes = np.maximum(self.cycles.smoothed, 0)
+        volumes = np.maximum(self.smoothed, 0)
         largest = float(volumes.max())
         if largest <= 0:
             return None
@@ -100,13 +105,25 @@ class LvCycle:
         )
 
 
-def follow_outlines(reading: ClipReading, outlines: Outlines) -> LvCycle:
-    """Follow the LV cavity over the outlined frames: by discs in apical views, by its area in others."""
+def follow_outlines(
+    reading: ClipReading, outlines: Outlines, relative_volume: Float[np.ndarray, "rows"] | None = None
+) -> LvCycle:
+    """Follow the LV cavity over the outlined frames: by discs in apical views, by its area in others.
+
+    Args:
+        reading: the clip.
+        outlines: its label maps; frames whose outline the decoder itself doubts leave a gap.
+        relative_volume: the volume curve of the ejection fraction decoder over all prepared rows. Beats are then looked
+            for in the mean of both curves, so that noise of the outlines alone does not choose its own extremes.
+    """
     frames = outlines.labels.frames
+    doubtful = _doubtful_frames(outlines)
     by_discs = reading.view.shows_whole_lv_long_axis
     shapes: dict[int, LvShape] = {}
     sizes = np.full(len(frames), np.nan)
     for index, frame in enumerate(frames):
+        if frame in doubtful:
+            continue
         labels = outlines.labels[frame]
         if not by_discs:
             area = float(np.count_nonzero(labels == Structure.LV_CAVITY))
@@ -118,13 +135,17 @@ def follow_outlines(reading: ClipReading, outlines: Outlines) -> LvCycle:
             continue
         sizes[index] = single_plane_volume(shapes[frame])
     method = DISCS_METHOD if by_discs else AREA_METHOD
-    return _with_beats(reading, frames, sizes, method, shapes)
+    timing = sizes / np.nanmax(sizes) if np.isfinite(sizes).any() else sizes
+    if relative_volume is not None:
+        known = np.array([relative_volume[reading.row_of(frame)] for frame in frames])
+        timing = np.where(np.isfinite(timing), (timing + known) / 2, known)
+    return _with_beats(reading, LvCurve(frames, sizes, timing, method), shapes)
 
 
 def follow_decoder(reading: ClipReading, relative_volume: Float[np.ndarray, "frames"]) -> LvCycle:
     """Follow the LV by the volume curve that the ejection fraction decoder gives for every prepared frame."""
     sizes = np.asarray(relative_volume, dtype=np.float64)
-    return _with_beats(reading, reading.clip.frame_indices, sizes, DECODER_METHOD, {})
+    return _with_beats(reading, LvCurve(reading.clip.frame_indices, sizes, sizes, DECODER_METHOD), {})
 
 
 def lv_shape(reading: ClipReading, labels: np.ndarray) -> LvShape:
@@ -155,18 +176,37 @@ def curve_points(curve: VolumeCurve) -> tuple[VolumePoint, ...]:
     )
 
 
-def _with_beats(
-    reading: ClipReading,
-    frames: tuple[int, ...],
-    sizes: Float[np.ndarray, "frames"],
-    method: str,
-    shapes: dict[int, LvShape],
-) -> LvCycle:
-    times = tuple(reading.header.frame_times_s[frame] for frame in frames)
-    cycles, reason = None, ""
+@dataclass(frozen=True, eq=False)
+class LvCurve:
+    """Sizes of the LV over frames as measured, and the curve in which beats are looked for."""
+
+    frames: tuple[int, ...]
+    sizes: Float[np.ndarray, "frames"]
+    timing: Float[np.ndarray, "frames"]
+    method: str
+
+
+def _with_beats(reading: ClipReading, curve: LvCurve, shapes: dict[int, LvShape]) -> LvCycle:
+    times = tuple(reading.header.frame_times_s[frame] for frame in curve.frames)
+    cycles, smoothed = None, None
     try:
-        cycles = detect_cardiac_cycles(times, sizes, reading.header.r_wave_times_s)
+        cycles = detect_cardiac_cycles(times, curve.timing, reading.header.r_wave_times_s)
         reason = cycles.reason
+        period_s = 60 / cycles.heart_rate_bpm if cycles.heart_rate_bpm else None
+        smoothed = condition_volumes(np.array(times), curve.sizes, period_s).smoothed
     except MeasureError as error:
         reason = str(error)
-    return LvCycle(frames, times, sizes, method, cycles, reason, shapes)
+    return LvCycle(curve.frames, times, curve.sizes, curve.method, smoothed, cycles, reason, shapes)
+
+
+def _doubtful_frames(outlines: Outlines) -> frozenset[int]:
+    """Frames whose LV outline the decoder expects to overlap far less than is usual in this clip."""
+    overlaps = {
+        frame: by_structure[Structure.LV_CAVITY]
+        for frame, by_structure in outlines.overlaps.items()
+        if Structure.LV_CAVITY in by_structure
+    }
+    if not overlaps:
+        return frozenset()
+    least = _LEAST_RELATIVE_OVERLAP * float(np.median(list(overlaps.values())))
+    return frozenset(frame for frame, overlap in overlaps.items() if overlap < least)

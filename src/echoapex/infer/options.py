@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from echoapex.config import Config
+from echoapex.vocabulary import Probe
 
 
 class AnalysisOptions(Config):
@@ -16,6 +17,7 @@ class AnalysisOptions(Config):
         default="cycle",
         description="outline structures over the cardiac cycle, or only at end-diastole and end-systole (faster)",
     )
+    probe: Probe | None = Field(default=None, description="where the transducer was, when that is known: TTE, TEE, ICE")
     max_encoded_frames: int = Field(default=1024, ge=2, description="longer clips are taken with a stride")
     max_segmented_frames: int = Field(default=96, ge=2, description="frames outlined per clip")
     keep_identifiers: bool = Field(default=False, description="let file names and patient data into the outputs")

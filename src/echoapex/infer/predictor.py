@@ -27,6 +27,7 @@ from echoapex.infer.quality import (
     overall_quality,
     reason_to_abstain,
     reason_to_set_aside,
+    restrict_view,
 )
 from echoapex.infer.reading import ClipReading
 from echoapex.infer.volumes import measure_discs, measure_heart_rate, measure_regression_ef
@@ -92,7 +93,7 @@ def analyze_clip(source: ClipSource, name: str, interpreter: Interpreter, option
     if image.contrast < BLANK_CONTRAST:
         return _set_aside(clip.header, name, "the image is nearly blank", clip.sector)
     encoded = interpreter.encode(clip.pixels, clip.frame_times_s)
-    view = interpreter.classify_view(encoded)
+    view = restrict_view(interpreter.classify_view(encoded), options.probe)
     reason = reason_to_abstain(clip, image, view)
     if reason:
         quality = overall_quality(image, view, ())
@@ -145,7 +146,7 @@ def _measure_apical(reading: ClipReading, options: AnalysisOptions) -> _Findings
     estimate = reading.interpreter.estimate_ejection_fraction(reading.encoded)
     if options.contours == "cycle":
         outlines = outline_structures(reading, rows)
-        cycle = follow_outlines(reading, outlines)
+        cycle = follow_outlines(reading, outlines, estimate.relative_volume)
     else:
         cycle = follow_decoder(reading, estimate.relative_volume)
         outlines = _outline_ends(reading, cycle)

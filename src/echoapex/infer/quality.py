@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from echoapex.data.preprocess import SECTOR_NOT_FOUND, PreparedClip
 from echoapex.domain import ClipHeader, ContentKind, Flag, ViewPrediction
 from echoapex.io.clip_source import ReadFlag
+from echoapex.vocabulary import Probe
 
 BLANK_CONTRAST = 4.0
 """Standard deviation of grey levels (0 to 255) below which an image shows nothing."""
@@ -23,7 +24,7 @@ FULL_CONTRAST = 30.0
 """Contrast from which the image counts as fully legible."""
 CERTAIN_VIEW = 0.6
 """Probability of the view from which it counts as certain; below, every value is flagged."""
-LEAST_VIEW = 0.3
+LEAST_VIEW = 0.2
 """Probability below which no view is named and nothing is measured."""
 CERTAIN_STRUCTURE = 0.7
 """Predicted overlap (IoU) below which an outline is flagged."""
@@ -77,6 +78,17 @@ def reason_to_abstain(clip: PreparedClip, image: ImageQuality, view: ViewPredict
     if SECTOR_NOT_FOUND in clip.header.flags and view.probability < CERTAIN_VIEW:
         return "neither an ultrasound sector nor a view was recognised"
     return ""
+
+
+def restrict_view(view: ViewPrediction, probe: Probe | None) -> ViewPrediction:
+    """The prediction given that the probe is known: only its views, their probabilities scaled to sum to one."""
+    if probe is None:
+        return view
+    kept = {name: value if name.probe is probe else 0.0 for name, value in view.probabilities.items()}
+    total = sum(kept.values())
+    if total <= 0:
+        return view
+    return ViewPrediction({name: value / total for name, value in kept.items()})
 
 
 def overall_quality(image: ImageQuality, view: ViewPrediction, overlaps: Iterable[float]) -> float:

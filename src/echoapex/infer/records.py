@@ -15,7 +15,6 @@ from echoapex.io.atomic_file import write_bytes_atomically
 from echoapex.version import __version__
 
 RECORD_FOLDER = "clips"
-_RESULT_OPTIONS = {"contours", "max_encoded_frames", "max_segmented_frames", "keep_identifiers", "overlays", "masks"}
 
 
 class Patient(Config):
@@ -42,7 +41,7 @@ class ClipRecord(Config):
 def compute_run_key(digests: Mapping[str, str], options: AnalysisOptions) -> str:
     """Digest of everything but the input that a clip's results depend on."""
     weights = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
-    text = f"{__version__}\n{weights}\n{options.model_dump_json(include=_RESULT_OPTIONS)}"
+    text = f"{__version__}\n{weights}\n{options.model_dump_json()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -193,9 +193,9 @@ class StudyAnalyzer:
         report = analysis.report
         for name in _files_of(out, report.clip_id):
             (out / name).unlink()
-        if not report.set_aside:
-            if self._options.masks and len(analysis.labels):
-                write_masks(out, report.clip_id, analysis.labels, analysis.header.spacing)
+        if self._options.masks and len(analysis.labels):
+            write_masks(out, report.clip_id, analysis.labels, analysis.header.spacing)
+        if not report.set_aside or analysis.sector is not None:
             draw_clip(source, analysis, out, self._options)
         write_record(out, record)
 

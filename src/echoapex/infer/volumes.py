@@ -101,8 +101,8 @@ def _beat_volumes(cycle: LvCycle) -> list[tuple[float, float]]:
     """End-diastolic and end-systolic volume of each beat: smoothed over frames, or of the two shapes outlined."""
     pairs: list[tuple[float, float]] = []
     for beat in cycle.beats:
-        if cycle.method == DISCS_METHOD:
-            pairs.append((beat.end_diastolic_volume, beat.end_systolic_volume))
+        if cycle.method == DISCS_METHOD and cycle.smoothed is not None:
+            pairs.append((float(cycle.smoothed[beat.ed_frame]), float(cycle.smoothed[beat.es_frame])))
             continue
         shapes = [cycle.shapes.get(cycle.frames[index]) for index in (beat.ed_frame, beat.es_frame)]
         volumes = [single_plane_volume(shape) for shape in shapes if shape is not None]

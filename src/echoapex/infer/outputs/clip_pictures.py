@@ -52,7 +52,7 @@ Frame = UInt8[np.ndarray, "height width *channels"]
 
 
 def draw_clip(source: ClipSource, analysis: ClipAnalysis, out: Path, options: AnalysisOptions) -> list[Path]:
-    """Write the overlay video and the preview tile of an analysed clip; returns the files written.
+    """Write the overlay video and the preview tile of a clip, of one set aside the tile only; returns the files.
 
     Raises:
         ReadError: a frame cannot be decoded any more.
@@ -63,7 +63,7 @@ def draw_clip(source: ClipSource, analysis: ClipAnalysis, out: Path, options: An
     written: list[Path] = []
     with ExitStack() as stack:
         write: Callable[[Pixels], None] | None = None
-        if options.overlays:
+        if options.overlays and not analysis.report.set_aside:
             path = out / OVERLAY_FOLDER / f"{clip_id}.mp4"
             rate = analysis.report.frame_rate_hz or (1 / _median_step(analysis))
             write = stack.enter_context(open_video_writer(path, painter.video_size, rate))
