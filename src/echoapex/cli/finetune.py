@@ -12,6 +12,7 @@ from echoapex.cli.exit_codes import ExitCode
 from echoapex.config import ConfigError, parse_overrides
 from echoapex.data.datasets.camus import CamusError
 from echoapex.models.bundle import BundleError
+from echoapex.models.weights_file import WeightsError
 from echoapex.phantom import PhantomError
 from echoapex.tasks.task import Loss
 from echoapex.train.checkpoint import CheckpointError
@@ -41,7 +42,7 @@ def run_recipe(
     reporting = Reporting() if quiet else Reporting(_prepared, _stepped)
     try:
         scores = finetune(recipe, parse_overrides(overrides), out, workers, reporting)
-    except (ConfigError, CheckpointError, BundleError, CamusError, PhantomError) as error:
+    except (ConfigError, CheckpointError, BundleError, WeightsError, CamusError, PhantomError) as error:
         sys.stderr.write(f"echoapex finetune: {error}\n")
         return ExitCode.USAGE
     except NonFiniteLossError as error:

@@ -72,6 +72,7 @@ class MultiTaskRecipe(TaskRecipe):
 
     def build(self, workspace: Workspace) -> Workload:
         """Draw the stores that are missing and build the task."""
+        task = self.build_task()  # first: starting weights that do not fit are found before clips are drawn
         stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
         held_back = open_phantom_store("validation", self.validation, workspace)
         final_size = self.frames.sizes[-1][1]
@@ -80,7 +81,7 @@ class MultiTaskRecipe(TaskRecipe):
         )
         frames = len(held_back)
         return Workload(
-            task=self.build_task(),
+            task=task,
             batches=FrameSource(stores, self.frames),
             validation=FrameSource([held_back], plain),
             validation_batches=math.ceil(frames / self.validation_batch),

@@ -1,0 +1,155 @@
+"""``echoapex finetune``: every shipped recipe runs in miniature to bundles that can be used; mistakes are one line."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_clips import draw_clip
+from tiny_camus import write_tiny_camus
+from tiny_recipes import RECIPE_FOLDER, RECIPES, StartingPoint, as_arguments, shrink
+
+from echoapex.cli import run
+from echoapex.cli.exit_codes import ExitCode
+from echoapex.config import read_recipe
+from echoapex.models import registry
+from echoapex.models.bundle import verify_bundle
+from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
+from echoapex.tasks.models import load_models
+from echoapex.train.journal import read_journal
+from echoapex.vocabulary import Application, Structure
+
+
+def train(name: str, start: StartingPoint, out: Path, *more: str) -> int:
+    return run(["finetune", name, *as_arguments(shrink(name, start)), *more, "--out", str(out)])
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def start(workspace: Path) -> StartingPoint:
+    """A complete set, made as the shipped one is: the encoder with its frame decoders, then the ejection fraction."""
+    start = StartingPoint(workspace / "shipped" / "phantom", write_tiny_camus(workspace / "camus"))
+    for name in ("phantom_multitask", "phantom_ejection_fraction"):
+        assert train(name, start, workspace / name) == ExitCode.ALL_GOOD
+        shutil.copytree(workspace / name / "bundles", start.bundles, dirs_exist_ok=True)
+    return start
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_shipped_recipe_runs_to_bundles_that_answer(
+    name: str,
+    workspace: Path,
+    start: StartingPoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert train(name, start, workspace / name) == ExitCode.ALL_GOOD
+    scores = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert scores
+    assert np.isfinite([float(value) for value in scores.values()]).all()
+    journal = read_journal(workspace / name / "journal.jsonl")
+    assert [entry["step"] for entry in journal if "loss" in entry] == [0, 1, 2]
+    bundles = workspace / name / "bundles"
+    assert len({path.name for path in bundles.iterdir()} & {"encoder", *Application}) >= 2
+    provenance = read_recipe(RECIPE_FOLDER / f"{name}.yaml")["provenance"]
+    for bundle in bundles.iterdir():
+        card = verify_bundle(bundle)
+        assert card.licence == provenance.get("licence", "Apache-2.0")
+        if card.name == provenance["name"]:
+            assert {key.removeprefix("validation/") for key in card.metrics} == set(scores)
+    monkeypatch.setattr(registry, "_SHIPPED", start.bundles.parent)
+    all_four_tasks_answer(bundles)
+
+
+def all_four_tasks_answer(bundles: Path) -> None:
+    """With what a set lacks from the default one."""
+    models = load_models(bundles)
+
+    def seen_for(application: Application) -> EncodedClip:
+        model = models.encoders[application]
+        pixels, _, _ = draw_clip(1, frames=3, size=model.input_size)
+        return encode_clip(model.encoder, model.blocks, pixels, [0.0, 0.1, 0.2])
+
+    view = models.view_classification.predict(seen_for(Application.VIEW_CLASSIFICATION))
+    assert sum(view.probabilities.values()) == pytest.approx(1)
+    (masks,) = models.segmentation.predict(seen_for(Application.SEGMENTATION), [1], tuple(Structure))
+    assert masks[1].shape[0] == len(Structure)
+    (walls,) = models.lv_wall.predict(seen_for(Application.LV_WALL), [1])
+    assert np.isfinite(walls[1]).all()
+    answer = models.ejection_fraction.predict(seen_for(Application.EJECTION_FRACTION))
+    assert 0 <= answer.interval[0] <= answer.ef_percent <= answer.interval[1] <= 100
+
+
+def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(
+    workspace: Path, start: StartingPoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = workspace / "phantom_ejection_fraction"
+    capsys.readouterr()
+    assert train("phantom_ejection_fraction", start, out) == ExitCode.ALL_GOOD
+    assert "step" not in capsys.readouterr().err
+    assert train("phantom_ejection_fraction", start, out, "--train.seed", "5") == ExitCode.USAGE
+    refused = capsys.readouterr()
+    assert refused.out == ""
+    assert refused.err.count("\n") == 1
+    assert "was written by another recipe; use a new --out" in refused.err
+
+
+def test_progress_is_told_unless_quiet(
+    workspace: Path, start: StartingPoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(workspace / "stores", tmp_path / "stores")
+    capsys.readouterr()
+    assert train("phantom_ejection_fraction", start, tmp_path / "told", "--train.steps=1") == ExitCode.ALL_GOOD
+    told = capsys.readouterr().err
+    assert "features, ef-train: 2 of 2" in told
+    assert "step 0 of 1  loss" in told
+    assert "Warning" not in told
+    assert train("phantom_ejection_fraction", start, tmp_path / "quiet", "--train.steps=1", "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["phantom_multitusk"], "'phantom_multitusk': no such recipe"),
+        (["nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["phantom_multitask", "--train.stps", "3"], "train.stps: unknown key; did you mean 'steps'?"),
+        (
+            ["phantom_multitask", "--task.frames.batchsize=3"],
+            "frames.batchsize: unknown key; did you mean 'batch_size'",
+        ),
+        (["phantom_multitask", "--train.precision=fp8"], "train.precision: String should match pattern"),
+        (["phantom_multitask", "--train.steps=many"], "train.steps: Input should be a valid integer"),
+        (["phantom_multitask", "--task.encoder.size=small"], "view.width is 192, the encoder's tokens have 384"),
+        (["phantom_multitask", "--train.steps"], "--train.steps: has no value"),
+        (["phantom_multitask", "--task.kind=pretrain"], "task.kind must be one of"),
+        (["phantom_ejection_fraction", "--task.encoder_bundle=nowhere"], "nowhere"),
+        (["camus_segmentation", "--task.root=nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_draws_nothing(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["finetune", *arguments, "--out", str(tmp_path / "runs" / "run")]) == ExitCode.USAGE
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("echoapex finetune: ")
+    assert words in told.err
+    assert told.err.count("\n") == 1
+    assert not list(tmp_path.rglob("stores"))
+
+
+def test_a_loss_that_is_no_number_is_one_line(
+    workspace: Path, start: StartingPoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    wild = ("--train.optim.lr=1e30", "--train.optim.clip_norm=1e30", "--train.steps=9", "--quiet")
+    assert train("phantom_ejection_fraction", start, workspace / "wild", *wild) == ExitCode.NOTHING_ANALYSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the loss is nan" in line
+    assert "lower train.optim.lr" in line
+    assert not (workspace / "wild" / "bundles").exists()

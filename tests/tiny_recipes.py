@@ -1,0 +1,86 @@
+"""Every shipped recipe in miniature: the same sections, a few clips, small images and two or three steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from echoapex.config import read_recipe
+
+RECIPE_FOLDER = Path(str(resources.files("echoapex"))) / "recipes"
+RECIPES = sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+SIDE = 64
+TRAIN = {"steps": 3, "score_every": 2, "checkpoint_every": 2, "log_every": 1, "optim": {"warmup_steps": 1}}
+CLIPS = {"patients": 1, "views": ["A4C", "PLAX"], "frames": 2, "labelled": 2, "native_size": 96, "size": SIDE}
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """What recipes that do not start from nothing are given: a set of bundles and a tiny CAMUS."""
+
+    bundles: Path
+    camus: Path
+
+
+def shrink(name: str, start: StartingPoint) -> dict[str, Any]:
+    """Overrides that make a run of the shipped recipe a matter of seconds."""
+    task = read_recipe(RECIPE_FOLDER / f"{name}.yaml")["task"]
+    return {"task": SHRINK[task["kind"]](task, start), "train": TRAIN}
+
+
+def shrink_multitask(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
+    """One patient per store, and the change of image size where the recipe has one."""
+    sizes = [[0, SIDE]] if len(task["frames"]["sizes"]) == 1 else [[0, SIDE], [2, SIDE + 16]]
+    smaller = {
+        "encoder": {"image_size": SIDE},
+        "stores": {store: {**CLIPS, "first_seed": 100 * n} for n, store in enumerate(task["stores"])},
+        "validation": {**CLIPS, "first_seed": 190_000},
+        "frames": {"batch_size": 4, "sizes": sizes},
+        "validation_batch": 4,
+    }
+    return smaller | ({"start": str(start.bundles)} if "start" in task else {})
+
+
+def shrink_ejection_fraction(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
+    """Two clips of a few frames."""
+    clips = {**CLIPS, "views": ["A4C", "A2C"], "frames": 4}
+    return {
+        "encoder_bundle": str(start.bundles / "encoder"),
+        "store": {**clips, "first_seed": 500},
+        "validation": {**clips, "first_seed": 195_000},
+        "features": {"size": SIDE, "batch_size": 2, "frames": [2, 4]},
+    }
+
+
+def shrink_camus(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
+    """Four drawn patients, one of them held back."""
+    return {
+        "root": str(start.camus),
+        "encoder_bundle": str(start.bundles / "encoder"),
+        "decoder_bundle": str(start.bundles / "segmentation"),
+        "store_size": SIDE,
+        "held_back": 1,
+        "frames": {"batch_size": 4, "sizes": [[0, SIDE]]},
+    }
+
+
+SHRINK = {
+    "multitask": shrink_multitask,
+    "ejection_fraction": shrink_ejection_fraction,
+    "camus_segmentation": shrink_camus,
+}
+"""By kind of task; a new kind needs its miniature here."""
+
+
+def as_arguments(overrides: Mapping[str, Any], prefix: str = "--") -> Iterator[str]:
+    """Nested overrides as a person writes them: ``--section.key value``."""
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            yield from as_arguments(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+            yield value if isinstance(value, str) else json.dumps(value)
