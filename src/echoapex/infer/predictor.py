@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,7 @@ from echoapex.domain import (
     Sector,
     ViewPrediction,
 )
+from echoapex.domain.report import VolumePoint
 from echoapex.infer.frame_choice import choose_cycle_rows
 from echoapex.infer.interpreter import Interpreter
 from echoapex.infer.label_maps import LabelMaps
@@ -112,7 +114,7 @@ def analyze_clip(source: ClipSource, name: str, interpreter: Interpreter, option
         volume_curve=_curve(findings.cycle),
         structures={structure.key: round(overlap, 4) for structure, overlap in overlaps.items()},
         measurements=tuple(flag_implausible(item) for item in findings.measurements),
-        notes=tuple(findings.notes),
+        notes=findings.notes,
     )
     return ClipAnalysis(report, clip.header, clip.sector, findings.outlines.labels, findings.landmarks)
 
@@ -185,7 +187,7 @@ def _add_heart_rate(reading: ClipReading, findings: _Findings) -> None:
         findings.measurements.append(rate)
 
 
-def _curve(cycle: LvCycle) -> tuple[object, ...]:
+def _curve(cycle: LvCycle) -> tuple[VolumePoint, ...]:
     curve = cycle.volume_curve()
     return curve_points(curve) if curve else ()
 
@@ -207,26 +209,24 @@ def _set_aside(
     return ClipAnalysis(report, header, sector, LabelMaps(header.size))
 
 
-def _describe(header: ClipHeader, name: str, **found: object) -> ClipReport:
+def _describe(header: ClipHeader, name: str, notes: Sequence[str] = (), **found: object) -> ClipReport:
     """The report of a clip: what the header says, and what was found."""
     spacing = header.spacing
-    notes = tuple(f"input: {flag.replace('_', ' ')}" for flag in header.flags)
-    return ClipReport.model_validate(
-        {
-            "clip_id": header.clip_id,
-            "file": name,
-            "frames": header.frame_count,
-            "size": header.size,
-            "content": header.content.value,
-            "row_mm": spacing.row_mm if spacing else None,
-            "column_mm": spacing.column_mm if spacing else None,
-            "spacing_reason": header.spacing_reason,
-            "frame_rate_hz": _frame_rate(header),
-            "input_sha256": header.source.get("sha256", ""),
-            **found,
-            "notes": (*notes, *found.get("notes", ())),  # type: ignore[misc]
-        }
-    )
+    input_notes = (f"input: {flag.replace('_', ' ')}" for flag in header.flags)
+    known = {
+        "clip_id": header.clip_id,
+        "file": name,
+        "frames": header.frame_count,
+        "size": header.size,
+        "content": header.content.value,
+        "row_mm": spacing.row_mm if spacing else None,
+        "column_mm": spacing.column_mm if spacing else None,
+        "spacing_reason": header.spacing_reason,
+        "frame_rate_hz": _frame_rate(header),
+        "input_sha256": header.source.get("sha256", ""),
+        "notes": (*input_notes, *notes),
+    }
+    return ClipReport.model_validate(known | found)
 
 
 def _frame_rate(header: ClipHeader) -> float | None:

@@ -20,6 +20,7 @@ _OUTLIER_OF_SPREAD = 0.35
 _SMOOTHING_OF_BEAT = 0.2
 _SMOOTHING_WITHOUT_BEAT_S = 0.12
 _LEAST_AUTOCORRELATION = 0.3
+_FIRST_OF_HIGHEST = 0.6
 
 Samples = Float[np.ndarray, " frames"]
 
@@ -97,8 +98,8 @@ def _repeat_interval(values: Samples, step_s: float) -> float | None:
     peaks = peaks[lags[peaks] * step_s >= SHORTEST_BEAT_S]
     if not peaks.size:
         return None
-    # the first peak nearly as high as the highest is the beat; later ones are its multiples
-    first = peaks[correlation[peaks] >= 0.8 * correlation[peaks].max()][0]
+    # the first high peak is the beat; later ones are its multiples, and few overlapping frames make them too high
+    first = peaks[correlation[peaks] >= _FIRST_OF_HIGHEST * correlation[peaks].max()][0]
     return float(lags[first] * step_s)
 
 
