@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from echoapex.domain import ClipReport, Evidence, Flag, Measurement, StudyReport
@@ -68,6 +70,47 @@ def test_a_report_goes_through_json_without_loss() -> None:
     report = full_report()
     assert StudyReport.model_validate_json(report.model_dump_json()) == report
     assert "not a medical device" in report.model_dump_json()
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+points = st.tuples(numbers, numbers)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    quantity=st.sampled_from(Quantity),
+    value=numbers,
+    interval=st.none() | points,
+    confidence=st.none() | st.floats(0, 1),
+    flags=st.lists(st.sampled_from(Flag), unique=True),
+    contour=st.lists(points, max_size=4),
+    words=st.text(max_size=20),
+    probabilities=st.dictionaries(st.sampled_from(View), st.floats(0, 1)),
+)
+def test_any_number_and_any_words_go_through_json_without_loss(
+    quantity: Quantity,
+    value: float,
+    interval: tuple[float, float] | None,
+    confidence: float | None,
+    flags: list[Flag],
+    contour: list[tuple[float, float]],
+    words: str,
+    probabilities: dict[View, float],
+) -> None:
+    found = measurement(
+        quantity,
+        value=value,
+        interval=interval,
+        confidence=confidence,
+        flags=tuple(flags),
+        evidence=(evidence(contours_xy={"lv_cavity@0": tuple(contour)}),),
+        details={"note": words, "numbers": [value, 1]},
+    )
+    clip = ClipReport(
+        clip_id="a", file=words, frames=1, size=(4, 4), content="b_mode", view_probabilities=probabilities
+    )
+    report = StudyReport(echoapex_version="0", clips=(clip,), measurements=(found,), notes=(words,))
+    assert StudyReport.model_validate_json(report.model_dump_json()) == report
 
 
 def test_ef_is_the_regression_where_there_is_one_else_discs() -> None:

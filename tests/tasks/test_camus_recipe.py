@@ -33,8 +33,9 @@ def recipe_on(root: Path, saved_set: Path, **changes: object) -> CamusRecipe:
 
 def test_training_starts_from_the_given_weights(tasks: TinyTasks, root: Path, saved_set: Path) -> None:
     task = recipe_on(root, saved_set).build_task()
+    started = task.state_dict()
     for name, value in tasks.multitask.segmentation.state_dict().items():
-        assert torch.equal(task.state_dict()[name], value.half().float()), name
+        assert torch.equal(started[name], value.half().float()), name
     assert all(parameter.requires_grad for parameter in task.parameters())
     fresh = recipe_on(root, saved_set, decoder_bundle=None).build_task()
     assert fresh.decoder.config == CamusRecipe.model_fields["decoder"].default
