@@ -29,6 +29,7 @@ app = App(
     version=__version__,
     help="One foundation model for echocardiography.\n\n"
     "Research software, not a medical device: not for diagnosis or treatment.",
+    suppress_keyboard_interrupt=False,
     help_epilogue="Exit codes: 0 all good, 2 wrong usage, 3 some files failed, 4 nothing could be analysed.",
 )
 for _verb, _summary in _VERBS.items():
