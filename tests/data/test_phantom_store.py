@@ -117,3 +117,13 @@ def test_a_view_that_nobody_has_is_said_so(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(phantom_store, "_simulate_patient", never)
     with pytest.raises(PhantomError, match=r"view A4C: no plane found for seed 199999 .*choose another first_seed"):
         phantom_store._simulate(TINY, View.A4C, 199_999)
+
+
+def test_a_share_of_the_clips_comes_from_wide_settings(tmp_path: Path) -> None:
+    narrow, wide = tmp_path / "narrow", tmp_path / "wide"
+    for directory, share in ((narrow, 0.0), (wide, 1.0)):
+        draw_phantom_store(TINY.model_copy(update={"wide_share": share}), directory)
+    usual, other = ClipStore(narrow), ClipStore(wide)
+    for clip in range(len(usual)):
+        assert usual.truth["ef_percent"][clip] == other.truth["ef_percent"][clip]
+        assert not np.array_equal(usual.frames(clip), other.frames(clip))

@@ -18,7 +18,7 @@ GRID = PolarGrid(verified_pose(View.A4C, HEART, 0, 0.3, lambda pose: True), Grid
 def frame(time_s: float = 0.0, **settings: float) -> np.ndarray:
     imaging = Imaging(**settings)  # type: ignore[arg-type]
     former = BeamFormer(View.A4C, 0, imaging, GRID)
-    source = HeartEcho(HEART, View.A4C, GRID, former.pattern, imaging.anisotropy)
+    source = HeartEcho(HEART, View.A4C, GRID, former.pattern, imaging)
     return former.compressed_frame(source, time_s / HEART.patient.beat_s, time_s)
 
 

@@ -121,6 +121,33 @@ def test_the_labelled_cavity_is_dark_and_the_wall_bright() -> None:
     assert min(contrast) > 15 and np.mean(contrast) > 40
 
 
+def test_grey_blood_and_bright_surroundings_hide_the_cavity_but_not_its_truth() -> None:
+    plain = Imaging(wing_crop=0.0, overlay=False, ecg=False)
+    hidden = dataclasses.replace(plain, blood_db=-14.0, surroundings_db=12.0, surroundings_reach_mm=80.0)
+    clear, grey = (simulate_clip(View.A4C, 3, frames=1, label_frames=[0], imaging=look) for look in (plain, hidden))
+    np.testing.assert_array_equal(clear.labels[0], grey.labels[0])
+    cavity = clear.labels[0] == Structure.LV_CAVITY
+    around = (clear.labels[0] == 0) & (clear.frames[0] > 0)
+    assert grey.frames[0][cavity].mean() > clear.frames[0][cavity].mean() + 20
+    assert grey.frames[0][around].mean() > clear.frames[0][around].mean() + 20
+
+
+def test_depth_and_fan_can_be_set_otherwise() -> None:
+    plain = Imaging(wing_crop=0.0)
+    usual, framed = (
+        simulate_clip(View.A4C, 3, frames=1, size=128, imaging=look)
+        for look in (plain, dataclasses.replace(plain, depth_factor=0.9, fan_factor=1.2))
+    )
+    assert framed.spacing.row_mm / usual.spacing.row_mm == pytest.approx(0.9 * _width(1.2) / _width(1.0), rel=0.15)
+    x0, y0, x1, y1 = usual.sector.box_xyxy
+    wide_x0, wide_y0, wide_x1, wide_y1 = framed.sector.box_xyxy
+    assert (wide_x1 - wide_x0) / (wide_y1 - wide_y0) > 1.1 * (x1 - x0) / (y1 - y0)
+
+
+def _width(fan_factor: float) -> float:
+    return float(np.sin(np.radians(79 * fan_factor / 2)))
+
+
 @pytest.mark.parametrize("size", [96, 112, 300])
 def test_any_size_shows_the_same_anatomy(size: int) -> None:
     reference = simulate_clip(View.A4C, 4, frames=1, label_frames=[0], imaging=Imaging(wing_crop=0.0))

@@ -19,7 +19,7 @@ def scene(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     heart = Heart(Patient(seed=0, effusion_mm=request.param))
     grid = PolarGrid(verified_pose(View.A4C, heart, 0, 0.3, lambda pose: True), GridSize.for_image(256))
     rng, imaging = np.random.default_rng(0), Imaging(anisotropy=0.0)
-    source = HeartEcho(heart, View.A4C, grid, build_pattern(View.A4C, imaging, grid, rng), imaging.anisotropy)
+    source = HeartEcho(heart, View.A4C, grid, build_pattern(View.A4C, imaging, grid, rng), imaging)
     echo = source.at(grid.points, 0.0, TissueSpeckle(grid, PointSpread(imaging, grid), rng))
     return heart, grid, echo
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from echoapex.phantom import sample_imaging
+from echoapex.phantom import sample_imaging, sample_wide_imaging
 from echoapex.phantom.imaging import VENDOR_LOOKS
 from echoapex.vocabulary import View
 
@@ -29,3 +29,14 @@ def test_probes_inside_the_body_resolve_more() -> None:
     outside = np.mean([sample_imaging(seed, View.A4C).axial_fwhm_mm for seed in range(50)])
     inside = np.mean([sample_imaging(seed, View.TEE_4C).axial_fwhm_mm for seed in range(50)])
     assert inside < 0.6 * outside
+
+
+def test_wide_settings_reach_beyond_the_usual() -> None:
+    usual = [sample_imaging(seed, View.A4C) for seed in range(200)]
+    wide = [sample_wide_imaging(seed, View.A4C) for seed in range(200)]
+    assert sample_wide_imaging(4, View.A4C) == wide[4]
+    for name in ("haze_db", "dynamic_range_db", "gamma", "depth_gain_db", "blood_db", "surroundings_db", "fan_factor"):
+        assert np.std([getattr(setting, name) for setting in wide]) > 1.2 * np.std(
+            [getattr(setting, name) for setting in usual]
+        )
+    assert {setting.vendor for setting in wide} == {setting.vendor for setting in usual}

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from echoapex.config import Config
 from echoapex.data.clip_store import write_shard
 from echoapex.data.preprocess import prepare_image, prepare_labels
-from echoapex.phantom import PhantomClip, PhantomError, simulate_clip
+from echoapex.phantom import PhantomClip, PhantomError, sample_wide_imaging, simulate_clip
 from echoapex.vocabulary import Structure, View
 
 CLIPS_PER_SHARD = 60
@@ -33,6 +33,8 @@ class PhantomStoreConfig(Config):
     labelled: int = Field(default=5, ge=1)
     """How many of the frames carry a label map, spread evenly over the clip from its first to its last frame."""
     beats: tuple[float, float] = (1.0, 1.0)
+    wide_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the clips with a machine setting far beyond the usual (``sample_wide_imaging``)."""
     native_size: int = 256
     size: int = 192
 
@@ -117,13 +119,16 @@ def _simulate(config: PhantomStoreConfig, view: View, seed: int) -> PhantomClip:
 def _simulate_patient(config: PhantomStoreConfig, view: View, seed: int) -> PhantomClip:
     rng = np.random.default_rng([seed, 31])
     spread = np.linspace(0, config.frames - 1, config.labelled).round().astype(int)
+    beats, start_phase = float(rng.uniform(*config.beats)), float(rng.random())
+    wide = rng.random() < config.wide_share
     return simulate_clip(
         view,
         seed,
+        imaging=sample_wide_imaging(seed, view) if wide else None,
         size=config.native_size,
         frames=config.frames,
-        beats=float(rng.uniform(*config.beats)),
-        start_phase=float(rng.random()),
+        beats=beats,
+        start_phase=start_phase,
         label_frames=[int(frame) for frame in spread],
     )
 

@@ -5,7 +5,7 @@ clinical validity.
 """
 
 from echoapex.phantom.clip import SIMULATOR_VERSION, PhantomClip, simulate_clip
-from echoapex.phantom.imaging import Imaging, sample_imaging
+from echoapex.phantom.imaging import Imaging, sample_imaging, sample_wide_imaging
 from echoapex.phantom.patient import Patient, sample_patient
 from echoapex.phantom.view_checks import PhantomError
 from echoapex.phantom.walls import WallTruth
@@ -19,5 +19,6 @@ __all__ = [
     "WallTruth",
     "sample_imaging",
     "sample_patient",
+    "sample_wide_imaging",
     "simulate_clip",
 ]

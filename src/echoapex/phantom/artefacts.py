@@ -36,11 +36,18 @@ def build_pattern(view: View, imaging: Imaging, grid: PolarGrid, rng: np.random.
     return ClipPattern(
         gain=(10 ** (gain_db / 20)).astype(np.float32),
         near_clutter=_near_clutter(imaging, grid, ranges, rng),
-        background=float(rng.uniform(0.4, 1.3)) * np.exp(smooth_field("medium", grid.shape, rng) - 0.2),
-        reflection=np.exp(0.55 * smooth_field("fine", grid.shape, rng) - 0.1),
+        background=_factor(imaging.surroundings_db)
+        * float(rng.uniform(0.4, 1.3))
+        * np.exp(smooth_field("medium", grid.shape, rng) - 0.2),
+        reflection=_factor(imaging.reflection_db) * np.exp(0.55 * smooth_field("fine", grid.shape, rng) - 0.1),
         haze=10 ** (imaging.haze_db / 20) * np.exp(0.5 * smooth_field("coarse", grid.shape, rng)),
         noise=np.broadcast_to(noise, grid.shape).astype(np.float32),
     )
+
+
+def _factor(decibels: float) -> float:
+    """Factor of the echo amplitude."""
+    return float(10 ** (decibels / 20))
 
 
 def _attenuation(imaging: Imaging, grid: PolarGrid, ranges: np.ndarray, rng: np.random.Generator) -> np.ndarray:

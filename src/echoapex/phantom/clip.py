@@ -21,7 +21,7 @@ from echoapex.phantom.random_streams import Stream, random_stream
 from echoapex.phantom.scan import GridSize, PolarGrid, ScanConverter, build_grey_map, in_image
 from echoapex.phantom.shapes import Points
 from echoapex.phantom.view_checks import PhantomError, verified_pose
-from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.view_planes import Framing, Pose
 from echoapex.phantom.walls import WallTruth, measure_walls, wall_positions
 from echoapex.vocabulary import View
 
@@ -140,9 +140,9 @@ class _Stage:
         pattern = self.beam_former.pattern
         self._echo: HeartEcho | SceneEcho
         if self._scene is not None:
-            self._echo = SceneEcho(self._scene, grid, pattern)
+            self._echo = SceneEcho(self._scene, grid, pattern, imaging)
         else:
-            self._echo = HeartEcho(self.heart, view, grid, pattern, imaging.anisotropy)
+            self._echo = HeartEcho(self.heart, view, grid, pattern, imaging)
 
     def render(self, times_s: np.ndarray, phases: np.ndarray, ecg: EcgTrace) -> np.ndarray:
         """All frames, uint8."""
@@ -185,10 +185,12 @@ class _Stage:
         return None if positions is None else measure_walls(positions, self.converter)
 
     def _plane(self, seed: int, jitter: float) -> Pose:
+        framing = Framing(self.imaging.depth_factor, self.imaging.fan_factor)
         if self._scene is not None:
             axes = np.eye(3)
-            return Pose(np.zeros(3), axes[1], axes[0], self._scene.depth_mm, self._scene.field_of_view_deg)
-        return verified_pose(self.view, self.heart, seed, jitter, self._shows_walls)
+            pose = Pose(np.zeros(3), axes[1], axes[0], self._scene.depth_mm, self._scene.field_of_view_deg)
+            return framing.applied_to(pose)
+        return verified_pose(self.view, self.heart, seed, jitter, self._shows_walls, framing)
 
     def _shows_walls(self, pose: Pose) -> bool:
         """In PLAX the wall end points have to be in the image."""

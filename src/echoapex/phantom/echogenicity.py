@@ -10,13 +10,12 @@ from echoapex.phantom.anatomy import Heart, HeartChambers, HeartDetails
 from echoapex.phantom.anatomy.scenes import Scene
 from echoapex.phantom.anatomy.vessels_and_atria import nearest
 from echoapex.phantom.artefacts import ClipPattern
+from echoapex.phantom.imaging import Imaging
 from echoapex.phantom.scan import PolarGrid
 from echoapex.phantom.shapes import Field, Points, smooth_minimum, union
 from echoapex.phantom.speckle import TissueSpeckle
 from echoapex.vocabulary import View
 
-_BLOOD = 10 ** (-44 / 20)
-"""Echo amplitude of blood; myocardium is about 1."""
 _TRABECULAR_MM = 1.3
 _SHORT_AXIS_VIEWS = (View.PSAX_AV, View.PSAX_MV, View.PSAX_PM, View.PSAX_APEX)
 
@@ -32,12 +31,19 @@ class Echo:
     blood: np.ndarray
 
 
+def _blood_echo(imaging: Imaging) -> float:
+    """Echo amplitude of blood; myocardium is about 1."""
+    return float(10 ** (imaging.blood_db / 20))
+
+
 class HeartEcho:
     """Echo of the beating heart in one plane."""
 
-    def __init__(self, heart: Heart, view: View, grid: PolarGrid, pattern: ClipPattern, anisotropy: float) -> None:
+    def __init__(self, heart: Heart, view: View, grid: PolarGrid, pattern: ClipPattern, imaging: Imaging) -> None:
         self._heart, self._grid, self._pattern = heart, grid, pattern
-        self._anisotropy = anisotropy
+        self._anisotropy = imaging.anisotropy
+        self._blood, self._fat = _blood_echo(imaging), imaging.fat
+        self._reach_mm = imaging.surroundings_reach_mm
         self._short_axis = view in _SHORT_AXIS_VIEWS
         self._hidden = heart.hidden_structures(grid.points)
         pose = grid.pose
@@ -57,7 +63,7 @@ class HeartEcho:
         fibres = (1 - self._anisotropy) + self._anisotropy * self._incidence(chambers.lv.endocardium)
         diffuse += (0.95 * fibres * mottled - diffuse) * _coverage(chambers.lv.wall, 1.6)
         lumen = self._lumen(chambers, details) + self._raggedness(chambers, texture)
-        diffuse += (_BLOOD - diffuse) * _coverage(lumen, 1.8)
+        diffuse += (self._blood - diffuse) * _coverage(lumen, 1.8)
         specular = np.zeros_like(diffuse)
         self._add_muscles_within(diffuse, fibres, chambers, details)
         self._add_leaflets(diffuse, specular, chambers, details)
@@ -96,12 +102,12 @@ class HeartEcho:
         """Lung and mediastinum fading away from the heart, fat and muscle within it, and an effusion."""
         effusion = self._heart.patient.effusion_mm
         outside = surface - effusion if effusion else surface
-        diffuse = 0.20 * self._pattern.background * (0.25 + np.exp(np.clip(outside, 0, 60) * (-1 / 16)))
-        diffuse += (0.55 - diffuse) * _coverage(surface, 2.0)
+        diffuse = 0.20 * self._pattern.background * (0.25 + np.exp(np.clip(outside, 0, 60) * (-1 / self._reach_mm)))
+        diffuse += (self._fat - diffuse) * _coverage(surface, 2.0)
         if effusion:
             beside_atria = union(chambers.atria.right_outer - 6, chambers.atria.left_outer - 5)
             fluid = (surface > 0) & (outside < 0) & (beside_atria > 0)
-            diffuse[fluid] = _BLOOD
+            diffuse[fluid] = self._blood
         return diffuse
 
     def _raggedness(self, chambers: HeartChambers, texture: Field) -> Field:
@@ -186,8 +192,9 @@ class HeartEcho:
 class SceneEcho:
     """Echo of a schematic scene."""
 
-    def __init__(self, scene: Scene, grid: PolarGrid, pattern: ClipPattern) -> None:
+    def __init__(self, scene: Scene, grid: PolarGrid, pattern: ClipPattern, imaging: Imaging) -> None:
         self._scene, self._grid, self._pattern = scene, grid, pattern
+        self._blood = _blood_echo(imaging)
 
     def at(self, points: Points, phase: float, speckle: TissueSpeckle) -> Echo:
         """Echo of the sample points at a phase of the cycle."""
@@ -202,7 +209,7 @@ class SceneEcho:
             specular += 3.0 * _sheet(scene.diaphragm, 1.4)
         if scene.portal_vein is not None:
             specular += 1.2 * _sheet(scene.portal_vein - 1, 1.0)
-        diffuse += (_BLOOD - diffuse) * _coverage(scene.lumen, 1.0)
+        diffuse += (self._blood - diffuse) * _coverage(scene.lumen, 1.0)
         facing = _incidence(scene.lumen, self._grid.sample_mm)
         along, towards = scene.wall_reflection
         wall = _sheet(scene.lumen - 0.7, 1.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,6 +66,20 @@ class Imaging:
     overlay: bool = True
     """Depth ticks and text."""
     ecg: bool = True
+    blood_db: float = -44.0
+    """Echo of blood, slow flow and reverberation within the cavities included."""
+    fat: float = 0.55
+    """Echo amplitude of the tissue between the chambers; myocardium is about 1."""
+    surroundings_db: float = 0.0
+    """Lung, mediastinum and chest wall, relative to what is usual."""
+    surroundings_reach_mm: float = 16.0
+    """How far from the heart they fade."""
+    reflection_db: float = 0.0
+    """Specular echoes (pericardium, linings, arterial walls), relative to what is usual."""
+    depth_factor: float = 1.0
+    """Imaging depth relative to what the view usually gets."""
+    fan_factor: float = 1.0
+    """Width of the fan relative to what the view usually gets."""
 
 
 def sample_imaging(seed: int, view: View) -> Imaging:
@@ -105,4 +119,42 @@ def sample_imaging(seed: int, view: View) -> Imaging:
         wing_crop=float(rng.choice([0.0, 0.5, 1.0], p=[0.3, 0.2, 0.5])),
         overlay=bool(rng.random() < 0.85),
         ecg=bool(rng.random() < 0.75),
+    )
+
+
+def sample_wide_imaging(seed: int, view: View) -> Imaging:
+    """Draw a setting far beyond what one clinic sees, for training: what must not decide is drawn at random.
+
+    Greyed cavities, bright or absent surroundings, weak reflections, tight or generous framing, coarse or flat grey
+    curves. The anatomy and its truth stay as they are.
+
+    Source: Tobin et al., "Domain randomization for transferring deep neural networks from simulation to the real
+    world", 2017.
+    """
+    usual = sample_imaging(seed, view)
+    rng = random_stream(seed, Stream.IMAGING, 100 + list(View).index(view))
+
+    def between(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    return replace(
+        usual,
+        lateral_fwhm_deg=usual.lateral_fwhm_deg * between(0.7, 1.4),
+        dynamic_range_db=between(42, 72),
+        gain_db=float(rng.normal(0, 4)),
+        gamma=between(0.7, 1.6),
+        depth_gain_db=float(rng.normal(0, 6)),
+        noise_db=usual.noise_db + between(-3, 12),
+        haze_db=between(-34, -9),
+        clutter_db=usual.clutter_db + between(-5, 9),
+        anisotropy=between(0, 0.85),
+        dropout=between(0, 1),
+        smoothing_px=between(0, 1.2),
+        blood_db=between(-44, -13),
+        fat=10 ** (between(-14, 2) / 20),
+        surroundings_db=between(-6, 16),
+        surroundings_reach_mm=float(np.exp(between(np.log(10), np.log(90)))),
+        reflection_db=between(-15, 2),
+        depth_factor=between(0.86, 1.12),
+        fan_factor=between(0.78, 1.25),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from echoapex.phantom.anatomy import Heart
 from echoapex.phantom.random_streams import Stream, random_stream
-from echoapex.phantom.view_planes import Pose, draw_pose
+from echoapex.phantom.view_planes import Framing, Pose, draw_pose
 from echoapex.vocabulary import View
 
 _GRID = 48
@@ -25,15 +25,22 @@ class PhantomError(ValueError):
     """A phantom that cannot be made as asked for; the message names the remedy."""
 
 
-def verified_pose(view: View, heart: Heart, seed: int, jitter: float, accept: Callable[[Pose], bool]) -> Pose:
-    """A pose whose plane truly is the view, and that ``accept`` takes as well.
+def verified_pose(
+    view: View,
+    heart: Heart,
+    seed: int,
+    jitter: float,
+    accept: Callable[[Pose], bool],
+    framing: Framing = Framing(),  # noqa: B008  (immutable)
+) -> Pose:
+    """A pose whose plane truly is the view as it is framed, and that ``accept`` takes as well.
 
     Raises:
         PhantomError: no plane of this patient's heart was found to show the view.
     """
     rng = random_stream(seed, Stream.POSE, list(View).index(view))
     for attempt in range(_ATTEMPTS):
-        pose = draw_pose(view, heart, rng, _jitter_of_attempt(attempt, jitter))
+        pose = framing.applied_to(draw_pose(view, heart, rng, _jitter_of_attempt(attempt, jitter)))
         tolerance = 1.0 if attempt < _STRICT_ATTEMPTS else 1.5
         if shows_view(view, heart, pose, tolerance) and accept(pose):
             return pose

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,6 +75,18 @@ class _Operator:
     def between(self, low: float, high: float) -> float:
         """A uniform value; its middle without jitter."""
         return low + (high - low) * (0.5 + (float(self._rng.random()) - 0.5) * min(1.0, self._jitter))
+
+
+class Framing(NamedTuple):
+    """Depth and width of the fan, relative to what the view usually gets."""
+
+    depth_factor: float = 1.0
+    fan_factor: float = 1.0
+
+    def applied_to(self, pose: Pose) -> Pose:
+        """The same plane, framed differently; no fan is wider than 110 degrees."""
+        fan = min(pose.field_of_view_deg * self.fan_factor, max(pose.field_of_view_deg, 110.0))
+        return replace(pose, depth_mm=pose.depth_mm * self.depth_factor, field_of_view_deg=fan)
 
 
 def draw_pose(view: View, heart: Heart, rng: np.random.Generator, jitter: float = 1.0) -> Pose:

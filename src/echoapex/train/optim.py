@@ -34,7 +34,7 @@ def build_optimizer(task: Task, config: OptimConfig) -> torch.optim.AdamW:
         for group in task.parameter_groups()
         if group.parameters
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
 def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
