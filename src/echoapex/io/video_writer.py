@@ -1,4 +1,4 @@
-"""Write RGB frames as a video, one at a time: an MP4 that every player shows (H.264, 4:2:0), or an AVI (Motion JPEG)."""
+"""Write RGB frames as a video, one at a time: an MP4 that every player shows (H.264, 4:2:0), or an AVI (MJPEG)."""
 
 from __future__ import annotations
 

@@ -88,12 +88,12 @@ def _inspect_splits(inspection: Inspection, dataset: CamusDataset) -> None:
 
 def _inspect_ejection_fractions(inspection: Inspection, dataset: CamusDataset) -> None:
     keys = {patient.ejection_fraction_key for patient in dataset.patients}
-    named = [f"{key} ({EF_SOURCES[key]})" for key in EF_SOURCES if key in keys]
+    named = [source for key, source in EF_SOURCES.items() if key in keys]
     if len(named) > 1:
         problem = f"patients have different references of EF: {' and '.join(named)}"
         inspection.error("two references of EF", ".", problem, "keep the releases apart; their EF must not be mixed")
     elif named:
-        problem = f"its EF is {named[0]}; discs on the outlines give another one, about 8.7 points higher than EF"
+        problem = f"its ejection fraction is the {named[0]}; discs on its outlines give another one"
         inspection.note("reference of EF", ".", problem, "say in a report which reference was used")
     without = sum(not patient.ejection_fraction_key for patient in dataset.patients)
     if without:

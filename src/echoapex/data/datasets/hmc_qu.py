@@ -179,7 +179,8 @@ def read_native_masks(mask: Path, video: Path, first_frame: int) -> LabelMaps:
         height, width = decode_whole(video).size
     except ReadError as error:
         raise DatasetError(str(error)) from error
-    maps = (cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in read_masks(mask))
+    # the plain nearest mode of OpenCV would move every mask by up to half a pixel
+    maps = (cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) for one in read_masks(mask))
     return {
         first_frame + index: (one * int(Structure.LV_MYOCARDIUM)).astype(np.uint8) for index, one in enumerate(maps)
     }

@@ -136,8 +136,8 @@ def inspect_tmed2(inspection: Inspection) -> None:
         listed[path] = ListedClip(path, SIZE)
         if row["SourceFolder"] == FULLY_LABELLED:
             images += 1
-            studies.add(study or "")
-            patients.add(patient or "")
+            studies |= {study} if study else set()
+            patients |= {patient} if patient else set()
     inspection.counted |= {"patients": len(patients), "studies": len(studies), "images": images}
     for what, published in PUBLISHED.items():
         inspection.compare_count(what, published, f"of {FULLY_LABELLED}, github.com/tufts-ml")
