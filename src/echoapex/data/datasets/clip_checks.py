@@ -60,27 +60,32 @@ def check_presence(inspection: Inspection, listed: Iterable[ListedClip], extra: 
 def check_readable(inspection: Inspection, clips: Sequence[ListedClip]) -> None:
     """Decode clips (a sample unless every file was asked for) and hold them against the list."""
     for clip in inspection.chosen(clips):
-        try:
-            header = decode_whole(clip.path)
-        except ReadError as error:
-            inspection.error("unreadable file", clip.path, error.reason, error.remedy)
-            continue
-        if ReadFlag.TRUNCATED in header.flags:
-            inspection.error("truncated file", clip.path, "ends before its last frame", "download it again")
-        if clip.size is not None and header.size != clip.size:
-            inspection.warn(
-                "frame size",
-                clip.path,
-                f"is {header.size[1]} x {header.size[0]} pixels, the list says {clip.size[1]} x {clip.size[0]}",
-                "take video and list of one release: points of the list are not pixels of this video",
-            )
-        if clip.frames is not None and header.frame_count != clip.frames:
-            inspection.warn(
-                "frame count",
-                clip.path,
-                f"has {header.frame_count} frames, the list says {clip.frames}",
-                "take video and list of one release",
-            )
+        check_clip(inspection, clip)
+
+
+def check_clip(inspection: Inspection, clip: ListedClip) -> None:
+    """Decode one clip and hold it against the list."""
+    try:
+        header = decode_whole(clip.path)
+    except ReadError as error:
+        inspection.error("unreadable file", clip.path, error.reason, error.remedy)
+        return
+    if ReadFlag.TRUNCATED in header.flags:
+        inspection.error("truncated file", clip.path, "ends before its last frame", "download it again")
+    if clip.size is not None and header.size != clip.size:
+        inspection.warn(
+            "frame size",
+            clip.path,
+            f"is {header.size[1]} x {header.size[0]} pixels, the list says {clip.size[1]} x {clip.size[0]}",
+            "take video and list of one release: points of the list are not pixels of this video",
+        )
+    if clip.frames is not None and header.frame_count != clip.frames:
+        inspection.warn(
+            "frame count",
+            clip.path,
+            f"has {header.frame_count} frames, the list says {clip.frames}",
+            "take video and list of one release",
+        )
 
 
 def decode_whole(path: Path) -> ClipHeader:

@@ -17,6 +17,7 @@ not tell the level, so only A4C has a view. There is no pixel spacing.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -115,7 +116,7 @@ def read_polygons(path: Path) -> dict[str, Polygons]:
     Raises:
         DatasetError: the table is missing or damaged.
     """
-    rows: defaultdict[str, defaultdict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    rows: defaultdict[str, defaultdict[int, array[float]]] = defaultdict(lambda: defaultdict(lambda: array("d")))
     for line, row in enumerate(read_rows(path, _TRACING_COLUMNS), start=2):
         if row["Frame"] in UNTRACED_FRAMES:
             continue
@@ -124,9 +125,9 @@ def read_polygons(path: Path) -> dict[str, Polygons]:
             if not (row["X"] or row["Y"]):
                 continue
             raise DatasetError(f"{path.name}, line {line}: holds no frame and point; download it again")
-        rows[video_name(row["FileName"])][frame].append((x, y))
+        rows[video_name(row["FileName"])][frame].extend((x, y))
     return {
-        video: {frame: np.asarray(points) for frame, points in by.items() if len(points) > 2}
+        video: {frame: np.array(corners).reshape(-1, 2) for frame, corners in by.items() if len(corners) >= 6}
         for video, by in rows.items()
     }
 

@@ -31,11 +31,10 @@ import numpy as np
 import scipy.io
 from jaxtyping import UInt8
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable, decode_whole
+from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
 from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, LabelMaps, require_split
+from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, LabelMaps, read_frame_size, require_split
 from echoapex.data.datasets.tables import Row, read_rows, video_name, whole_number
-from echoapex.io.clip_source import ReadError
 from echoapex.vocabulary import Structure, View
 
 VIEWS = {"A4C": View.A4C, "A2C": View.A2C}
@@ -175,10 +174,7 @@ def read_native_masks(mask: Path, video: Path, first_frame: int) -> LabelMaps:
     Raises:
         DatasetError: the mask or the video cannot be read.
     """
-    try:
-        height, width = decode_whole(video).size
-    except ReadError as error:
-        raise DatasetError(str(error)) from error
+    height, width = read_frame_size(video)
     # the plain nearest mode of OpenCV would move every mask by up to half a pixel
     maps = (cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) for one in read_masks(mask))
     return {

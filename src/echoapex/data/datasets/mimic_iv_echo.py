@@ -18,10 +18,10 @@ over. There are no splits and no view labels. Spacing and times are in each DICO
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_readable
+from echoapex.data.datasets.clip_checks import ListedClip, check_clip
 from echoapex.data.datasets.inspection import Inspection
 from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, ReferenceValue, require_split
 from echoapex.data.datasets.tables import Row, number, read_rows
@@ -109,14 +109,15 @@ def inspect_mimic_iv_echo(inspection: Inspection) -> None:
     root = inspection.root
     MimicIvEcho(root)
     studies: dict[str, str] = {}
-    there: list[Path] = []
+    # names, not paths: half a million paths would take some 300 MB
+    there: list[str] = []
     listed = 0
     for row in read_rows(root / RECORD_LIST, _RECORD_COLUMNS):
         listed += 1
         path = root / row["dicom_filepath"]
         _inspect_row(inspection, row, studies)
         if path.is_file():
-            there.append(path)
+            there.append(row["dicom_filepath"])
         else:
             inspection.error("missing file", path, "is listed but not there", "download it again, or the whole study")
     inspection.usable = len(there)
@@ -131,7 +132,8 @@ def inspect_mimic_iv_echo(inspection: Inspection) -> None:
         problem = f"{MEASUREMENT_FILES[0]} is not there (it comes with version 1.0), so no study has an EF"
         inspection.note("measurements", MEASUREMENT_FILES[0], problem, "download version 1.0 if EF is wanted")
     _inspect_digests(inspection, there)
-    check_readable(inspection, [ListedClip(path) for path in there])
+    for name in inspection.chosen(there):
+        check_clip(inspection, ListedClip(root / name))
 
 
 def _inspect_row(inspection: Inspection, row: Row, studies: dict[str, str]) -> None:
@@ -164,24 +166,23 @@ def _inspect_study_list(inspection: Inspection, studies: Mapping[str, str]) -> N
         inspection.warn("undescribed studies", path, problem, "take both lists of one version")
 
 
-def _inspect_digests(inspection: Inspection, files: list[Path]) -> None:
-    """Hold a sample of the files (or all) and the tables against ``SHA256SUMS.txt``."""
+def _inspect_digests(inspection: Inspection, names: Sequence[str]) -> None:
+    """Hold a sample of the files (or all) and the tables against ``SHA256SUMS.txt``, which is streamed."""
     root, path = inspection.root, inspection.root / DIGEST_FILE
     if not path.is_file():
         inspection.note("digests", path, "is not there, so files cannot be checked bit by bit", "download it")
         return
-    tables = [root / name for name in (RECORD_LIST, STUDY_LIST) if (root / name).is_file()]
-    wanted = {file.relative_to(root).as_posix(): file for file in [*tables, *inspection.chosen(files)]}
-    expected: dict[str, str] = {}
+    wanted = {name for name in (RECORD_LIST, STUDY_LIST) if (root / name).is_file()} | set(inspection.chosen(names))
     with path.open(encoding="utf-8") as stream:
         for line in stream:
             digest, _, name = line.strip().partition(" ")
-            if name.strip(" *") in wanted:
-                expected[name.strip(" *")] = digest
-    for name, file in wanted.items():
-        if name not in expected:
-            inspection.warn("digest missing", file, f"is not in {DIGEST_FILE}", "take the digests of this version")
-            continue
-        with file.open("rb") as data:
-            if hashlib.file_digest(data, "sha256").hexdigest() != expected[name]:
-                inspection.error("digest", file, "is not the published file, bit by bit", "download it again")
+            name = name.strip(" *")
+            if name not in wanted:
+                continue
+            wanted.discard(name)
+            with (root / name).open("rb") as data:
+                if hashlib.file_digest(data, "sha256").hexdigest() != digest:
+                    problem = "is not the published file, bit by bit"
+                    inspection.error("digest", root / name, problem, "download it again")
+    for name in sorted(wanted):
+        inspection.warn("digest missing", root / name, f"is not in {DIGEST_FILE}", "take the digests of this version")

@@ -14,9 +14,11 @@ from typing import Literal, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from echoapex.data.datasets.clip_checks import decode_whole
 from echoapex.data.datasets.polygons import fill_polygon, polygon_area_px
 from echoapex.domain import Spacing, WallPoint
 from echoapex.domain.geometry import Size
+from echoapex.io.clip_source import ReadError
 from echoapex.vocabulary import Quantity, Structure, View
 
 LabelMaps = dict[int, UInt8[np.ndarray, "height width"]]
@@ -118,18 +120,32 @@ class ClipRecord:
     def read_labels(self) -> LabelMaps:
         """Label maps by frame, in native pixels; empty where nothing is outlined.
 
+        The clip is opened where the data set does not tell the size of its frames.
+
         Raises:
-            DatasetError: the size of the frames is not known, or a label file is damaged.
+            DatasetError: the clip or a label file cannot be read.
         """
         if self.label_source is not None:
             return self.label_source()
         maps: LabelMaps = {}
+        size = self.size if self.size or not self.outlines else read_frame_size(self.path)
         for outline in self.outlines:
-            if self.size is None:
-                raise DatasetError(f"{self.name}: the size of its frames is not known; read the clip first")
-            labels = maps.setdefault(outline.frame, np.zeros(self.size, np.uint8))
-            labels[outline.mask(self.size)] = int(outline.structure)
+            assert size is not None
+            labels = maps.setdefault(outline.frame, np.zeros(size, np.uint8))
+            labels[outline.mask(size)] = int(outline.structure)
         return maps
+
+
+def read_frame_size(path: Path) -> Size:
+    """``(height, width)`` of the frames of a clip of any format.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    try:
+        return decode_whole(path).size
+    except ReadError as error:
+        raise DatasetError(str(error)) from error
 
 
 class Dataset(Protocol):
