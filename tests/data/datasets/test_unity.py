@@ -74,6 +74,13 @@ def test_label_files_may_lie_in_the_root(copy: Path) -> None:
     assert len(list(Unity(copy).records())) == 4
 
 
+def test_images_may_be_named_without_their_class(copy: Path) -> None:
+    for path in sorted((copy / "png-cache").rglob("01-*.png")):
+        path.rename(path.with_name(path.name.removeprefix("01-")))
+    assert all(record.path.is_file() for record in Unity(copy).records())
+    assert inspected(inspect_unity, copy).is_sound
+
+
 def test_a_sound_copy_has_notes_only(copy: Path) -> None:
     inspection = inspected(inspect_unity, copy)
     assert inspection.is_sound, inspection.findings

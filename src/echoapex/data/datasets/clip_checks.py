@@ -9,9 +9,7 @@ from pathlib import Path
 from echoapex.data.datasets.inspection import Inspection
 from echoapex.domain import ClipHeader
 from echoapex.domain.geometry import Size
-from echoapex.io.clip_file import open_clip
 from echoapex.io.clip_source import ReadError, ReadFlag
-from echoapex.io.study_files import find_clips
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,10 @@ def decode_whole(path: Path) -> ClipHeader:
     Raises:
         ReadError: it cannot be read.
     """
+    # the readers load slowly, and tables alone need none
+    from echoapex.io.clip_file import open_clip
+    from echoapex.io.study_files import find_clips
+
     for found in find_clips([path]):
         if isinstance(found, ReadError):
             raise found

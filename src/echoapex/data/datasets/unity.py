@@ -7,7 +7,8 @@ layout is
   image file (``01-<64 hexadecimal digits>-<frame>.png``) an object whose ``labels`` name each point or curve with its
   ``type`` (``point``, ``curve``, ``off``: not in the image, ``blurred``: not labelled) and ``x`` and ``y``: numbers in
   pixels, separated by blanks;
-* ``png-cache/01/4d/44/01-4d44...-0000.png``: the class, then the first two pairs of digits.
+* ``png-cache/01/4d/44/01-4d44...-0000.png``: the class, then the first two pairs of digits (the page also writes the
+  name without its ``01-``; both are found).
 
 Confirmed from the collaborative's page on the structure and from its code (github.com/UnityImaging/scantensus-echo).
 Not confirmed: the licence (others write CC BY-NC-ND 4.0), the number of images, and the folder name ``labels`` after
@@ -108,7 +109,9 @@ def image_path(root: Path, code: str) -> Path:
     match = _CODE.match(code)
     if match is None:
         return root / IMAGE_FOLDER / code
-    return root / IMAGE_FOLDER / match["kind"] / match["a"] / match["b"] / f"{match[0]}.png"
+    folder = root / IMAGE_FOLDER / match["kind"] / match["a"] / match["b"]
+    usual, without_class = folder / f"{match[0]}.png", folder / f"{match[0][3:]}.png"
+    return without_class if without_class.is_file() and not usual.is_file() else usual
 
 
 def read_label_file(path: Path) -> dict[str, Mapping[str, Any]]:
