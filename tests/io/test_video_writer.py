@@ -29,6 +29,20 @@ def test_a_written_video_is_read_back(tmp_path: Path) -> None:
     assert np.abs(difference).mean() < 4
 
 
+def test_an_avi_is_an_avi_and_keeps_its_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    frames = moving_square()
+    with open_video_writer(path, (64, 96), 25.0) as write:
+        for frame in frames:
+            write(frame)
+    assert (path.read_bytes()[:4], path.read_bytes()[8:12]) == (b"RIFF", b"AVI ")
+    source = open_video(path)
+    assert (source.header.frame_count, source.header.source["format"]) == (len(frames), "avi")
+    assert np.diff(source.header.frame_times_s) == pytest.approx(1 / 25, abs=1e-6)
+    difference = np.stack(list(source.frames())).astype(int) - frames
+    assert np.abs(difference).mean() < 2
+
+
 def test_the_rate_is_kept_playable(tmp_path: Path) -> None:
     with open_video_writer(tmp_path / "fast.mp4", (64, 96), 5000.0) as write:
         for frame in moving_square(4):

@@ -18,6 +18,7 @@ from echoapex.version import __version__
 _VERBS = {
     "analyze": "Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.",
     "models": "List, show, verify and import the weights that EchoApex uses.",
+    "datasets": "List the public data sets that are read, and verify a copy of one.",
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
     "evaluate": "Score an analysis against a reference data set.",
     "finetune": "Train decoders or encoders by a recipe.",

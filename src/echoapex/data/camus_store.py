@@ -17,10 +17,10 @@ from echoapex.data.datasets.camus import (
     CamusDataset,
     CamusError,
     CamusImage,
-    CamusPatient,
     open_camus,
     select_patients,
 )
+from echoapex.data.datasets.camus_patient import CamusPatient
 from echoapex.data.preprocess import prepare_image, prepare_labels
 from echoapex.io.sector import find_sector
 from echoapex.vocabulary import View

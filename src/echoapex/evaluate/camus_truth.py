@@ -20,11 +20,11 @@ from echoapex.data.datasets.camus import (
     VIEW_NAMES,
     CamusDataset,
     CamusImage,
-    CamusPatient,
     Split,
     open_camus,
     select_patients,
 )
+from echoapex.data.datasets.camus_patient import EF_SOURCES, CamusPatient
 from echoapex.domain import Clip, ClipHeader
 from echoapex.evaluate.outline_discs import METHOD, LongAxisPlane, ejection_fraction_of_outlines
 from echoapex.evaluate.reference import (
@@ -40,7 +40,6 @@ from echoapex.vocabulary import Quantity, View
 
 NOMINAL_ED_TO_ES_S = 0.35
 """Time between the two frames of a packed clip; CAMUS stills carry none, and no score depends on it."""
-_RELEASED_EF = "ejection fraction of the CAMUS release (patients_info.csv or Info_*.cfg)"
 
 
 def pack_camus(root: Path, split: Split | str, inputs: Path) -> ReferenceSet:
@@ -56,7 +55,8 @@ def pack_camus(root: Path, split: Split | str, inputs: Path) -> ReferenceSet:
         ReferenceSetError: no patient of the split has an outlined frame.
     """
     dataset = open_camus(root)
-    studies = [_pack_patient(dataset, patient, inputs / patient.name) for patient in select_patients(dataset, split)]
+    patients = select_patients(dataset, split)
+    studies = [_pack_patient(dataset, patient, inputs / patient.name) for patient in patients]
     outlined = tuple(study for study in studies if study.clips)
     if not outlined:
         raise ReferenceSetError(f"{root}: no patient of the split {split!r} has an outlined frame; check the files")
@@ -64,11 +64,18 @@ def pack_camus(root: Path, split: Split | str, inputs: Path) -> ReferenceSet:
         dataset="camus",
         split=split,
         studies=outlined,
-        ejection_fraction_source=_RELEASED_EF,
+        ejection_fraction_source=_released_ejection_fraction(patients),
         discs_source=f"CAMUS outlines, {METHOD}",
         ejection_fraction_method=Quantity.LVEF_DISCS,
         derive_values=_discs_on_written_masks,
     )
+
+
+def _released_ejection_fraction(patients: Sequence[CamusPatient]) -> str:
+    """Which of the two EF that CAMUS was released with, in words."""
+    keys = {patient.ejection_fraction_key for patient in patients}
+    named = [source for key, source in EF_SOURCES.items() if key in keys]
+    return f"ejection fraction of the CAMUS release ({' and '.join(named) or 'none'})"
 
 
 def _pack_patient(dataset: CamusDataset, patient: CamusPatient, folder: Path) -> ReferenceStudy:

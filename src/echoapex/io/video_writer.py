@@ -1,4 +1,4 @@
-"""Write RGB frames as an MP4 that every player shows: H.264, 4:2:0, one frame at a time."""
+"""Write RGB frames as a video, one at a time: an MP4 that every player shows (H.264, 4:2:0), or an AVI (MJPEG)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ WriteFrame = Callable[[UInt8[np.ndarray, "height width 3"]], None]
 
 SLOWEST_HZ, FASTEST_HZ = 1.0, 120.0
 _CODECS = (("libx264", {"crf": "22", "preset": "superfast"}), ("mpeg4", {"qscale": "3"}))
+_AVI_CODECS = (("mjpeg", {"qmin": "1", "qmax": "2"}),)
 
 
 class VideoWriteError(ValueError):
@@ -31,7 +32,7 @@ def open_video_writer(path: Path, size: Size, rate_hz: float) -> Iterator[WriteF
     """Give a function that appends one RGB frame; the file appears complete when the block ends without an error.
 
     Args:
-        path: the .mp4 file.
+        path: the .mp4 file; with the suffix .avi an AVI, as public data sets distribute them.
         size: (height, width) in pixels, both even, as 4:2:0 colour needs.
         rate_hz: frames per second of playback, held between 1 and 120.
 
@@ -42,13 +43,21 @@ def open_video_writer(path: Path, size: Size, rate_hz: float) -> Iterator[WriteF
     if height % 2 or width % 2 or min(size) < 2:
         raise VideoWriteError(f"{path.name}: a video of {width} x {height} pixels; both must be even and positive")
     rate = Fraction(float(np.clip(rate_hz, SLOWEST_HZ, FASTEST_HZ))).limit_denominator(1000)
-    codec, options = next((name, options) for name, options in _CODECS if name in av.codecs_available)
+    is_avi = path.suffix.lower() == ".avi"
+    codec, options = next(
+        (name, options) for name, options in (_AVI_CODECS if is_avi else _CODECS) if name in av.codecs_available
+    )
     with (
         replace_when_complete(path) as partial,
-        av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+        av.open(
+            str(partial),
+            "w",
+            format="avi" if is_avi else "mp4",
+            options={} if is_avi else {"movflags": "+faststart"},
+        ) as container,
     ):
         stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p" if is_avi else "yuv420p"
         # one encoder thread: its output is then the same on every machine
         stream.codec_context.thread_count = 1
 

@@ -5,7 +5,7 @@ read:
 
 * the official one, a folder per patient with ``patient0001_4CH_ED.nii.gz`` and ``..._gt.nii.gz`` (or ``.mhd``), with
   or without ``Info_4CH.cfg``; splits come from the official lists ``subgroup_training.txt``,
-  ``subgroup_validation.txt`` and ``subgroup_testing.txt``;
+  ``subgroup_validation.txt`` and ``subgroup_testing.txt`` (400, 50 and 50 patients);
 * ``camus224.npz`` with arrays ``image`` and ``mask`` uint8 (patient, view, phase, 224, 224), and ``patient``,
   ``split``, ``view``, ``phase`` naming the axes. It was resized unevenly, so it has no spacing.
 
@@ -14,15 +14,25 @@ CAMUS' labels 1, 2, 3 (LV cavity, LV myocardium, left atrium) are those of :clas
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 import numpy as np
 from jaxtyping import UInt8
 
+from echoapex.data.datasets.camus_patient import (
+    PATIENT_TABLE,
+    SPLIT_FILES,
+    CamusPatient,
+    build_patient,
+    read_info,
+    read_patient_table,
+    read_split_lists,
+)
+from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, LabelMaps, require_split
 from echoapex.domain import Spacing
 from echoapex.io.volume import Volume, read_volume
 from echoapex.vocabulary import Structure, View
@@ -34,31 +44,13 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 VIEW_NAMES = {View.A4C: "4CH", View.A2C: "2CH"}
 STRUCTURES = (Structure.LV_CAVITY, Structure.LV_MYOCARDIUM, Structure.LEFT_ATRIUM)
 ARCHIVE_FILE = "camus224.npz"
-_PATIENT_TABLE = "patients_info.csv"
-_SPLIT_FILES = {
-    "train": "subgroup_training.txt",
-    "val": "subgroup_validation.txt",
-    "test": "subgroup_testing.txt",
-}
+SPLITS = tuple(SPLIT_FILES)
 _SUFFIXES = (".nii.gz", ".mhd")
 _UNEVEN_RESIZE = f"{ARCHIVE_FILE} was resized unevenly, which lost the pixel spacing"
 
 
-class CamusError(ValueError):
+class CamusError(DatasetError):
     """A CAMUS folder that cannot be read; the message names the file and the remedy."""
-
-
-@dataclass(frozen=True)
-class CamusPatient:
-    """One patient; what the data set does not tell is None."""
-
-    name: str
-    split: str | None
-    sex: Literal["M", "F"] | None = None
-    age_years: int | None = None
-    image_quality: str | None = None
-    ejection_fraction_percent: float | None = None
-    frame_rate_hz: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +79,21 @@ class CamusDataset(Protocol):
     """CAMUS in either layout."""
 
     @property
+    def split_names(self) -> tuple[str, ...]:
+        """The official splits."""
+        ...
+
+    @property
     def patients(self) -> tuple[CamusPatient, ...]:
         """All patients, in order of their names."""
+        ...
+
+    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+        """One record per patient and view that has an outlined frame; frame 0 is ED, frame 1 is ES.
+
+        Raises:
+            DatasetError: the split is unknown, or not in this folder.
+        """
         ...
 
     def read_image(self, patient: CamusPatient, view: View, phase: Phase) -> CamusImage | None:
@@ -124,7 +129,7 @@ def select_patients(dataset: CamusDataset, split: Split | str) -> tuple[CamusPat
         return dataset.patients
     if all(patient.split is None for patient in dataset.patients):
         raise CamusError(
-            f"the folder does not tell the split {split!r}; put the official {_SPLIT_FILES[split]} beside the "
+            f"the folder does not tell the split {split!r}; put the official {SPLIT_FILES[split]} beside the "
             "patients, or use the split 'all'"
         )
     chosen = tuple(patient for patient in dataset.patients if patient.split == split)
@@ -146,8 +151,10 @@ def read_images(dataset: CamusDataset, split: Split | str) -> Iterator[CamusImag
 class CamusArchive:
     """CAMUS as ``camus224.npz``, held in memory (about 180 MB)."""
 
+    split_names = SPLITS
+
     def __init__(self, root: Path) -> None:
-        path = root / ARCHIVE_FILE
+        path = self._path = root / ARCHIVE_FILE
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 self._images, self._masks = arrays["image"], arrays["mask"]
@@ -160,11 +167,18 @@ class CamusArchive:
             raise CamusError(
                 f"{path}: image {self._images.shape} and mask {self._masks.shape} do not fit the axes {axes}"
             )
-        table = _read_patient_table(root / _PATIENT_TABLE)
+        table = read_patient_table(root / PATIENT_TABLE)
         self._row = {name: row for row, name in enumerate(names)}
         self.patients: tuple[CamusPatient, ...] = tuple(
-            _patient(name, split, table.get(name, {})) for name, split in sorted(zip(names, splits, strict=True))
+            build_patient(name, split, table.get(name, {})) for name, split in sorted(zip(names, splits, strict=True))
         )
+
+    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+        """One record per patient and view; ``path`` is the archive."""
+        require_split(split, SPLITS)
+        for patient in select_patients(self, split):
+            for view in VIEW_NAMES:
+                yield _record(self, patient, view, self._path, None)
 
     def read_image(self, patient: CamusPatient, view: View, phase: Phase) -> CamusImage | None:
         """One annotated frame, 224 x 224."""
@@ -176,6 +190,8 @@ class CamusArchive:
 class CamusFolder:
     """CAMUS in the official layout, read from disk frame by frame."""
 
+    split_names = SPLITS
+
     def __init__(self, root: Path) -> None:
         folders = sorted(path for path in root.rglob("patient[0-9]*") if path.is_dir())
         if not folders:
@@ -183,19 +199,44 @@ class CamusFolder:
                 f"{root}: holds neither {ARCHIVE_FILE} nor folders patient0001, patient0002, ...; check the path"
             )
         self._folders = {folder.name: folder for folder in folders}
-        splits = _read_splits(root)
-        table = _read_patient_table(root / _PATIENT_TABLE)
+        lists = read_split_lists(root)
+        splits = {name: split for split, (_, names) in lists.items() for name in names}
+        table = read_patient_table(root / PATIENT_TABLE)
         self.patients: tuple[CamusPatient, ...] = tuple(
-            _patient(name, splits.get(name), table.get(name) or _read_info(folder))
+            build_patient(name, splits.get(name), table.get(name) or _any_info(folder))
             for name, folder in sorted(self._folders.items())
         )
 
+    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+        """One record per patient and view with an outlined frame; ``path`` is the ED image (or the ES image)."""
+        require_split(split, SPLITS)
+        for patient in select_patients(self, split):
+            for view in VIEW_NAMES:
+                pairs = self.frame_files(patient, view)
+                if pairs:
+                    image = read_volume(next(iter(pairs.values()))[0])
+                    yield _record(self, patient, view, next(iter(pairs.values()))[0], image)
+
+    def folder_of(self, patient: CamusPatient) -> Path:
+        """The folder of a patient."""
+        return self._folders[patient.name]
+
+    def frame_files(self, patient: CamusPatient, view: View) -> dict[Phase, tuple[Path, Path]]:
+        """Image and mask of the outlined frames that are there, by phase."""
+        found: dict[Phase, tuple[Path, Path]] = {}
+        for phase in PHASES:
+            folder, stem = self._folders[patient.name], f"{patient.name}_{VIEW_NAMES[view]}_{phase}"
+            image, mask = _find_volume(folder, stem), _find_volume(folder, f"{stem}_gt")
+            if image is not None and mask is not None:
+                found[phase] = (image, mask)
+        return found
+
     def read_image(self, patient: CamusPatient, view: View, phase: Phase) -> CamusImage | None:
         """One annotated frame in native size, with its spacing."""
-        folder, stem = self._folders[patient.name], f"{patient.name}_{VIEW_NAMES[view]}_{phase}"
-        image_path, mask_path = _find_volume(folder, stem), _find_volume(folder, f"{stem}_gt")
-        if image_path is None or mask_path is None:
+        pair = self.frame_files(patient, view).get(phase)
+        if pair is None:
             return None
+        image_path, mask_path = pair
         image, mask = read_volume(image_path), read_volume(mask_path)
         pixels, labels = _single_frame(image, image_path), _single_frame(mask, mask_path)
         if pixels.shape != labels.shape:
@@ -229,50 +270,27 @@ def _checked_labels(labels: np.ndarray, name: str) -> UInt8[np.ndarray, "height 
     return labels.astype(np.uint8)
 
 
-def _read_splits(root: Path) -> dict[str, str]:
-    """Patient to split, from the official lists in ``root``, below it, or in ``database_split`` beside it."""
-    found: dict[str, str] = {}
-    for split, name in _SPLIT_FILES.items():
-        places = [*sorted(root.rglob(name)), root.parent / "database_split" / name]
-        path = next((place for place in places if place.is_file()), None)
-        if path is not None:
-            found |= dict.fromkeys(path.read_text(encoding="utf-8").split(), split)
-    return found
+def _any_info(folder: Path) -> dict[str, str]:
+    """The cfg file of the first view that has one; both repeat what is true of the patient."""
+    return next((info for name in VIEW_NAMES.values() if (info := read_info(folder, name))), {})
 
 
-def _read_patient_table(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {row["Patient"]: row for row in csv.DictReader(stream) if row.get("Patient")}
-
-
-def _read_info(folder: Path) -> dict[str, str]:
-    """``Info_4CH.cfg`` (or ``Info_2CH.cfg``): lines of ``Key: value``; older releases write ``LVef`` for ``EF``."""
-    path = next((place for name in VIEW_NAMES.values() if (place := folder / f"Info_{name}.cfg").is_file()), None)
-    if path is None:
-        return {}
-    lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
-    values = {key.strip(): value.strip() for key, separator, value in lines if separator}
-    return {"EF": values["LVef"], **values} if "LVef" in values else values
-
-
-def _patient(name: str, split: str | None, info: dict[str, str]) -> CamusPatient:
-    sex = info.get("Sex")
-    age, ejection_fraction, rate = (_number(info.get(key)) for key in ("Age", "EF", "FrameRate"))
-    return CamusPatient(
-        name=name,
-        split=split,
-        sex="M" if sex == "M" else "F" if sex == "F" else None,
-        age_years=None if age is None else int(age),
-        image_quality=info.get("ImageQuality"),
-        ejection_fraction_percent=ejection_fraction,
-        frame_rate_hz=rate,
+def _record(dataset: CamusDataset, patient: CamusPatient, view: View, path: Path, image: Volume | None) -> ClipRecord:
+    return ClipRecord(
+        name=f"{patient.name}_{VIEW_NAMES[view]}",
+        path=path,
+        patient=patient.name,
+        split=patient.split,
+        view=view,
+        references=patient.references,
+        spacing=image.spacing if image else None,
+        spacing_reason=image.spacing_reason if image else _UNEVEN_RESIZE,
+        size=(image.frames.shape[1], image.frames.shape[2]) if image else None,
+        labels={"image_quality": patient.image_quality} if patient.image_quality else {},
+        label_source=partial(_label_maps, dataset, patient, view),
     )
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
+def _label_maps(dataset: CamusDataset, patient: CamusPatient, view: View) -> LabelMaps:
+    images = (dataset.read_image(patient, view, phase) for phase in PHASES)
+    return {number: image.labels for number, image in enumerate(images) if image is not None}

@@ -1,0 +1,159 @@
+"""Your own clips: any files that EchoApex reads, and one table ``clips.csv`` beside them.
+
+Columns of ``clips.csv``; only ``file`` is needed, an empty cell means unknown, further columns become labels:
+
+=============== ==================================================================================================
+``file``        the clip, below the folder: DICOM, video, image or volume
+``patient``     a name that tells patients apart; no real name, please. The patient is the unit of splits and intervals
+``view``        one of EchoApex's views, as in ``A4C`` or ``PSAX_PM``
+``split``       ``train``, ``val`` or ``test``
+``ef_percent``  ejection fraction in percent
+``edv_ml``      end-diastolic volume in mL
+``esv_ml``      end-systolic volume in mL
+``ivsd_mm``     septum at end-diastole in mm
+``lvidd_mm``    LV diameter at end-diastole in mm
+``lvpwd_mm``    posterior wall at end-diastole in mm
+``row_mm``      height of a pixel in mm, where the file itself carries no calibration
+``column_mm``   width of a pixel in mm
+``source``      where the values come from, in words
+=============== ==================================================================================================
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
+from echoapex.data.datasets.inspection import Inspection
+from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, ReferenceValue, require_split
+from echoapex.data.datasets.splits import SplitTally
+from echoapex.data.datasets.tables import Row, number, read_rows
+from echoapex.domain import Spacing
+from echoapex.vocabulary import Quantity, View
+
+LIST_FILE = "clips.csv"
+SPLITS = ("train", "val", "test")
+VALUES = {
+    "ef_percent": Quantity.LVEF,
+    "edv_ml": Quantity.EDV,
+    "esv_ml": Quantity.ESV,
+    "ivsd_mm": Quantity.IVSD,
+    "lvidd_mm": Quantity.LVIDD,
+    "lvpwd_mm": Quantity.LVPWD,
+}
+COLUMNS = ("file", "patient", "view", "split", *VALUES, "row_mm", "column_mm", "source")
+NO_SPACING = f"{LIST_FILE} gives none; the file itself may"
+
+
+class ClipFolder:
+    """A folder with ``clips.csv``.
+
+    Raises:
+        DatasetError: ``clips.csv`` is not in ``root``.
+    """
+
+    split_names = SPLITS
+
+    def __init__(self, root: Path) -> None:
+        if not (root / LIST_FILE).is_file():
+            raise DatasetError(f"{root}: holds no {LIST_FILE}; write one with the columns {', '.join(COLUMNS)}")
+        self.root = root
+
+    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+        """The clips of a split, in the order of the table.
+
+        Raises:
+            DatasetError: the split is unknown, or a row names an unknown view or split or a value that is none.
+        """
+        require_split(split, SPLITS)
+        for line, row in enumerate(read_rows(self.root / LIST_FILE, ("file",)), start=2):
+            problems = row_problems(row, self.root)
+            if problems:
+                raise DatasetError(f"{LIST_FILE}, line {line}: {'; '.join(problems)}; correct the row")
+            if split == ALL or row.get("split") == split:
+                yield self._record(row)
+
+    def _record(self, row: Row) -> ClipRecord:
+        source = row.get("source") or LIST_FILE
+        values = ((quantity, number(row.get(column, ""))) for column, quantity in VALUES.items())
+        spacing = row_spacing(row)
+        return ClipRecord(
+            name=row["file"],
+            path=self.root / row["file"],
+            patient=row.get("patient") or None,
+            split=row.get("split") or None,
+            view=View(row["view"]) if row.get("view") else None,
+            references=tuple(
+                ReferenceValue(quantity, value, source) for quantity, value in values if value is not None
+            ),
+            spacing=spacing,
+            spacing_reason="" if spacing else NO_SPACING,
+            labels={column: text for column, text in row.items() if column not in COLUMNS and text},
+        )
+
+
+def row_spacing(row: Row) -> Spacing | None:
+    """The pixel size of a row, where it has both sides."""
+    height_mm, width_mm = number(row.get("row_mm", "")), number(row.get("column_mm", ""))
+    return Spacing(height_mm, width_mm) if height_mm and width_mm and min(height_mm, width_mm) > 0 else None
+
+
+def row_problems(row: Row, root: Path) -> list[str]:
+    """What is wrong with a row, in words; empty when nothing is."""
+    problems = []
+    if not row["file"]:
+        problems.append("the column file is empty")
+    elif not (root / row["file"]).resolve().is_relative_to(root.resolve()):
+        problems.append(f"file {row['file']!r} lies outside the folder")
+    if row.get("view") and row["view"] not in set(View):
+        close = difflib.get_close_matches(row["view"].upper(), [view.value for view in View], n=1)
+        problems.append(f"view {row['view']!r} is unknown" + (f", did you mean {close[0]}?" if close else ""))
+    if row.get("split") and row["split"] not in SPLITS:
+        problems.append(f"split {row['split']!r} is none of {', '.join(SPLITS)}")
+    for column, quantity in VALUES.items():
+        text = row.get(column, "")
+        value = number(text)
+        low, high = quantity.plausible_range
+        if text and value is None:
+            problems.append(f"{column} {text!r} is no number")
+        elif value is not None and not low <= value <= high:
+            problems.append(f"{column} {value:g} is not between {low:g} and {high:g} {quantity.unit}")
+    if bool(row.get("row_mm")) != bool(row.get("column_mm")):
+        problems.append("row_mm and column_mm belong together")
+    elif row.get("row_mm") and row_spacing(row) is None:
+        problems.append(f"row_mm {row['row_mm']!r} and column_mm {row['column_mm']!r} are not both positive numbers")
+    return problems
+
+
+def inspect_folder(inspection: Inspection) -> None:
+    """Check columns, rows, files, patients, splits, and whether clips can be read.
+
+    Raises:
+        DatasetError: there is no ``clips.csv``.
+    """
+    root = inspection.root
+    ClipFolder(root)
+    table = root / LIST_FILE
+    tally = SplitTally(inspection, table, ())
+    listed: list[ListedClip] = []
+    columns: set[str] = set()
+    for line, row in enumerate(read_rows(table, ("file",)), start=2):
+        columns |= row.keys()
+        problems = row_problems(row, root)
+        for problem in problems:
+            inspection.error("row", table, f"line {line}: {problem}", "correct the row")
+        if not problems:
+            tally.add(row["file"], row.get("patient") or None, row.get("split") or None)
+            listed.append(ListedClip(root / row["file"]))
+            if row.get("split") and not row.get("patient"):
+                problem = f"line {line}: has a split but no patient, so nobody can tell whether splits share patients"
+                inspection.warn("patient", table, problem, "fill the column patient")
+    for column in sorted(columns - set(COLUMNS)):
+        close = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75)
+        if close:
+            problem = f"the column {column!r} is kept as a label; did you mean {close[0]!r}?"
+            inspection.warn("column", table, problem, "rename it")
+    inspection.counted |= {"clips": len(listed), "patients": tally.groups}
+    check_readable(inspection, check_presence(inspection, listed, ()))

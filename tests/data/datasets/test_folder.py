@@ -1,0 +1,112 @@
+"""One's own clips with a table: values against the simulated hearts, and every finding."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from dataset_findings import checks, edit_table, inspected, write_table
+from tiny_clip_folder import SPLITS, write_tiny_clip_folder
+
+from echoapex.data.datasets import DatasetError, folder
+from echoapex.data.datasets.folder import COLUMNS, ClipFolder, inspect_folder
+from echoapex.phantom import PhantomClip
+from echoapex.vocabulary import Quantity, View
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, PhantomClip]]:
+    root = tmp_path_factory.mktemp("own")
+    return root, write_tiny_clip_folder(root)
+
+
+@pytest.fixture
+def copy(written: tuple[Path, dict[str, PhantomClip]], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written[0], tmp_path / "copy"))
+
+
+def test_records_tell_what_the_table_tells(written: tuple[Path, dict[str, PhantomClip]]) -> None:
+    root, clips = written
+    records = list(ClipFolder(root).records())
+    assert [record.name for record in records] == list(clips)
+    for seed, record in enumerate(records):
+        clip = clips[record.name]
+        assert (record.patient, record.view, record.split) == (f"P{seed}", View.A4C, SPLITS[seed])
+        assert record.value(Quantity.LVEF) == pytest.approx(clip.ejection_fraction_percent, abs=1e-3)
+        assert record.value(Quantity.EDV) == pytest.approx(clip.edv_ml, abs=1e-3)
+        assert {one.source for one in record.references} == {"simulated volumes"}
+        assert record.spacing is not None
+        assert record.spacing.row_mm == pytest.approx(clip.spacing.row_mm, abs=1e-5)
+        assert record.labels == {"ward": str(seed)}
+    assert [record.patient for record in ClipFolder(root).records("test")] == ["P2"]
+
+
+def test_only_the_file_is_needed(copy: Path) -> None:
+    write_table(copy / "clips.csv", ["file"], [{"file": "ward 0/clip0.avi"}])
+    (record,) = ClipFolder(copy).records()
+    assert (record.patient, record.split, record.view, record.references) == (None, None, None, ())
+    assert record.spacing is None
+    assert "gives none" in record.spacing_reason
+    assert inspected(inspect_folder, copy).is_sound
+
+
+def test_every_column_is_in_the_documentation() -> None:
+    assert folder.__doc__ is not None
+    for column in COLUMNS:
+        assert f"``{column}``" in folder.__doc__
+
+
+def test_a_sound_copy_has_nothing_to_say(copy: Path) -> None:
+    inspection = inspected(inspect_folder, copy)
+    assert inspection.findings == ()
+    assert (inspection.usable, inspection.counted) == (3, {"clips": 3, "patients": 3})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("file", "", "the column file is empty"),
+        ("file", "../elsewhere.avi", "lies outside the folder"),
+        ("view", "a4c", "did you mean A4C"),
+        ("split", "dev", "split 'dev' is none of train, val, test"),
+        ("ef_percent", "half", "ef_percent 'half' is no number"),
+        ("ef_percent", "0.55", "ef_percent 0.55 is not between 5 and 90 %"),
+        ("edv_ml", "9000", "edv_ml 9000 is not between"),
+        ("row_mm", "", "row_mm and column_mm belong together"),
+        ("row_mm", "-1", "are not both positive numbers"),
+    ],
+)
+def test_a_wrong_cell_is_found_and_refused(copy: Path, column: str, value: str, problem: str) -> None:
+    edit_table(copy / "clips.csv", lambda rows: rows[0].__setitem__(column, value))
+    inspection = inspected(inspect_folder, copy)
+    assert [finding.check for finding in inspection.findings] == ["row"]
+    assert problem in inspection.findings[0].problem
+    assert inspection.usable == 2
+    with pytest.raises(DatasetError, match=r"clips\.csv, line 2: "):
+        list(ClipFolder(copy).records())
+
+
+def test_patients_in_two_splits_and_splits_without_patients_are_found(copy: Path) -> None:
+    edit_table(copy / "clips.csv", lambda rows: rows[1].__setitem__("patient", "P0"))
+    assert checks(inspect_folder, copy) == {"patient in two splits"}
+    edit_table(copy / "clips.csv", lambda rows: rows[1].__setitem__("patient", ""))
+    assert checks(inspect_folder, copy) == {"patient"}
+
+
+def test_a_misspelt_column_is_named(copy: Path) -> None:
+    text = (copy / "clips.csv").read_text()
+    (copy / "clips.csv").write_text(text.replace("ef_percent", "ef_percents", 1))
+    inspection = inspected(inspect_folder, copy)
+    assert "did you mean 'ef_percent'?" in inspection.findings[0].problem
+
+
+def test_missing_and_damaged_clips_are_found(copy: Path) -> None:
+    (copy / "ward 0" / "clip0.avi").unlink()
+    (copy / "ward 1" / "clip1.avi").write_bytes(b"no clip")
+    assert checks(inspect_folder, copy) == {"missing file", "unreadable file"}
+
+
+def test_a_folder_without_a_table_says_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds no clips\.csv; write one with the columns file, patient, view"):
+        ClipFolder(tmp_path)
