@@ -22,6 +22,7 @@ from echoapex.data.ingest.run_lock import locked
 from echoapex.data.ingest.summary import IngestSummary, summarise, write_manifest
 from echoapex.data.ingest.unit_work import INGESTED, REJECTED, IngestJob, UnitReport, ingest_unit, rejected
 from echoapex.data.lance_library import StoreError
+from echoapex.data.store import MANIFEST_FILE
 from echoapex.data.store_place import StorePlace
 from echoapex.data.store_writer import StoreIdentity, StoreWriter
 
@@ -87,6 +88,7 @@ def ingest(plan: IngestPlan, engine: Engine, observer: Observer | None = None) -
     _refuse_nonsense(paths, place, plan.key)
     key, _ = read_or_create_key(plan.key)
     with locked(place):
+        place.read(MANIFEST_FILE)  # a URL that cannot be reached is better noticed now than at the end
         writer = StoreWriter(place, StoreIdentity(plan.rules.model_dump(), key.check))
         run = _Run(plan, key, writer, observer or SilentObserver())
         work = partial(ingest_unit, IngestJob(plan.rules, key.secret, str(place)))

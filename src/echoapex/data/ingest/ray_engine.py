@@ -15,7 +15,7 @@ from echoapex.data.ingest.engine import LostUnit, Outcome, Work
 from echoapex.data.ingest.plan import Unit
 from echoapex.data.lance_library import StoreError
 
-_RETRIES = 3
+_RETRIES = 2
 _UNITS_AHEAD = 4
 
 
