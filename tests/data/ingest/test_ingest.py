@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,9 @@ def test_again_is_done_at_once_but_rejected_files_are_tried_again(
 
 
 SCRIPT = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
+import psutil
 from echoapex.data.ingest import ingest as module
 from echoapex.data.ingest.local_engine import LocalEngine
 from echoapex.data.ingest.rules import IngestRules
@@ -128,6 +129,8 @@ class Killer(module.SilentObserver):
     def finished(self, files, frames):
         Killer.done += files
         if Killer.done >= {after}:
+            pids = [process.pid for process in psutil.Process().children(recursive=True)]
+            Path({pids!r}).write_text(" ".join(map(str, pids)))
             os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
@@ -142,13 +145,18 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_doubled(
 ) -> None:
     script = tmp_path / "killed.py"
     script.write_text(
-        textwrap.dedent(SCRIPT.format(after=after, archive=str(archive), out=str(plan.out), key=str(plan.key)))
+        SCRIPT.format(
+            after=after, archive=str(archive), out=str(plan.out), key=str(plan.key), pids=str(tmp_path / "pids")
+        )
     )
     killed = subprocess.run([sys.executable, script], check=False, env={**os.environ}, timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    survivors = [p for p in psutil.process_iter() if str(script) in " ".join(_command(p))]
-    psutil.wait_procs(survivors, timeout=10)
-    assert not [p for p in survivors if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    workers = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert workers
+    deadline = time.monotonic() + 10
+    while any(map(_is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_is_alive, workers)), "workers outlive the process that they work for"
     stored = frame_rows(str(plan.out))
     assert 0 < len(stored) < len(whole[0])
     assert stored == whole[0][: len(stored)]
@@ -337,8 +345,8 @@ def _partial(*arguments: Any) -> Any:
     return partial(*arguments)
 
 
-def _command(process: psutil.Process) -> list[str]:
+def _is_alive(pid: int) -> bool:
     try:
-        return list(process.cmdline())
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
-        return []
+        return False
