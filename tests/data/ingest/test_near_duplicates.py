@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from drawn_studies import draw_fan_clip
+from real_files import real_dicom
 
 from echoapex.data.ingest.near_duplicates import difference_hash, hamming_distance, mark_new
+from echoapex.data.preprocess import prepare_frames
+from echoapex.io.clip_file import ClipFile, open_clip
+from echoapex.io.study_files import find_clips
 
 
 def hash_with(*bits: int) -> np.ndarray:
@@ -53,3 +58,13 @@ def test_a_frozen_clip_is_one_frame_and_a_moving_one_stays() -> None:
     assert mark_new(moving, 2).all()
     frozen = np.repeat(moving[:1], 8, axis=0)
     assert mark_new(frozen, 0).sum() == 1
+
+
+def test_256_bits_tell_frames_of_a_real_clip_apart_where_64_do_not() -> None:
+    (clip,) = find_clips([real_dicom("color3d_jpeg_baseline.dcm")])
+    assert isinstance(clip, ClipFile)
+    frames = prepare_frames(open_clip(clip), 256).pixels
+    assert len(frames) == 120
+    small = [cv2.resize(frame, (9, 8), interpolation=cv2.INTER_AREA) for frame in frames]
+    assert 50 < len({(each[:, 1:] > each[:, :-1]).tobytes() for each in small}) < 70
+    assert len({difference_hash(frame).tobytes() for frame in frames}) > 110
