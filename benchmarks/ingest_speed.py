@@ -2,11 +2,11 @@
 
     python benchmarks/ingest_speed.py [--frames 60] [--files 4] [--repetitions 5] [FILE.dcm ...]
 
-Without files, phantom clips as JPEG baseline and, where the package pydicom-data is installed, its real clip are taken.
-Ours is a unit of ingest as a worker does it: decoding, content, sector, cropping, resizing, hashes, JPEG, writing the
-fragment. All frames are looked at, so that both sides decode the same ones; ``default rules`` is ours once more as
-``echoapex ingest`` works without options, which leaves out frames of clips of more than 64. Plain is
-``dcmread(path).pixel_array`` by whatever plugin pydicom chooses, and nothing else.
+It needs the extra ``ingest``. Without files, phantom clips as JPEG baseline and, where the package pydicom-data is
+installed, its real clip are taken. Ours is a unit of ingest as a worker does it: decoding, content, sector, cropping,
+resizing, hashes, JPEG, writing the fragment. All frames are looked at, so that both sides decode the same ones;
+``default rules`` is ours once more as ``echoapex ingest`` works without options, which leaves out frames of clips of
+more than 64. Plain is ``dcmread(path).pixel_array`` by whatever plugin pydicom chooses, and nothing else.
 
 Both sides take turns in one process with one thread. CPU seconds are compared: wall time depends on what else the
 machine does.

@@ -70,7 +70,7 @@ class Workers:
 
         if self.engine == "ray":
             return RayEngine(self.ray_address, self.workers)
-        return LocalEngine(self.workers or len(os.sched_getaffinity(0)))
+        return LocalEngine(self.workers or _cores())
 
 
 @app.default
@@ -110,7 +110,7 @@ def ingest(
     from echoapex.data.lance_library import StoreError
 
     key = key or Path(f"{out.rstrip('/')}.key")
-    is_new_key = not key.exists()
+    is_new_key = not key.exists() and not quiet
     plan = IngestPlan(
         sources=sources,
         out=out,
@@ -134,9 +134,10 @@ def ingest(
     except KeyboardInterrupt:
         complain("ingest", "interrupted; what was committed is kept, the same command completes it")
         return ExitCode.INTERRUPTED
-    if not quiet:
-        if is_new_key:
+    finally:
+        if is_new_key and key.exists():
             ERRORS.print(f"made the secret key {key}: keep it, and keep it away from the store", markup=False)
+    if not quiet:
         _summarise(summary, out, key)
     return exit_code_of(summary)
 
@@ -163,6 +164,11 @@ def _summarise(summary: IngestSummary, out: str, key: Path) -> None:
         lines.append(f"reasons: {LEDGER_FILE} in the store{where}")
     for line in lines:
         ERRORS.print(line, markup=False)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Bar:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from echoapex.data.lance_library import StoreError, import_lance
+from echoapex.data.lance_library import StoreError, import_arrow, import_lance
 from echoapex.data.store_place import StorePlace
 from echoapex.data.store_schema import FILE_COLUMNS, FILES_TABLE, FRAME_COLUMNS, FRAMES_TABLE
 from echoapex.io.frame_codec import decode_frame
@@ -139,8 +139,8 @@ class FrameStore:
     def _rows_of_split(self) -> np.ndarray:
         if self._split is None:
             return np.arange(self._table.count_rows())
-        split = self._table.to_table(columns=["split"]).column("split").to_numpy()
-        return np.flatnonzero(split == self._split)
+        split = self._table.to_table(columns=["split"]).column("split")
+        return np.flatnonzero(import_arrow("pyarrow.compute").equal(split, self._split).to_numpy())
 
 
 def _opened(place: StorePlace, name: str, version: int | None) -> Any:

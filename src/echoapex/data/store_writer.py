@@ -17,7 +17,7 @@ import numpy as np
 
 from echoapex.data.lance_library import STORAGE_VERSION, StoreError, import_arrow, import_lance
 from echoapex.data.store_place import StorePlace
-from echoapex.data.store_schema import FILES_TABLE, FRAMES_TABLE, file_schema, frame_schema
+from echoapex.data.store_schema import FILE_COLUMNS, FILES_TABLE, FRAMES_TABLE, file_schema, frame_schema
 
 ROWS_PER_FRAGMENT = 65_536
 _MOST_DELETED_AT_ONCE = 20_000
@@ -89,13 +89,15 @@ class StoreWriter:
         _require_same(self._frames.schema.metadata or {}, identity)
         self._forget_uncommitted()
 
-    def records(self) -> list[dict[str, Any]]:
-        """The newest record of every file, in the order of their commits."""
-        newest: dict[str, dict[str, Any]] = {}
-        for record in self._files.to_table().to_pylist():
-            newest.pop(record["file"], None)
-            newest[record["file"]] = record
-        return list(newest.values())
+    def records(self, *columns: str) -> list[dict[str, Any]]:
+        """The newest record of every file, in the order of their commits; only some columns where they are named."""
+        records: list[dict[str, Any]] = self._newest_records(columns or tuple(FILE_COLUMNS)).to_pylist()
+        return records
+
+    def _newest_records(self, columns: Sequence[str]) -> Any:
+        table = self._files.to_table(columns=list(dict.fromkeys(("file", *columns))))
+        last = {file: number for number, file in enumerate(table.column("file").to_pylist())}
+        return table.take(import_arrow().array(sorted(last.values()), "int64"))
 
     def frame_count(self) -> int:
         """Frames in the store."""
@@ -175,10 +177,9 @@ class StoreWriter:
 
     def _keep_newest_records(self) -> None:
         """One record a file, sorted, so that the table does not depend on the order in which workers finished."""
-        records = sorted(self.records(), key=lambda record: str(record["file"]))
-        if [record["file"] for record in records] == self._files.to_table(columns=["file"]).column("file").to_pylist():
+        table = self._newest_records(tuple(FILE_COLUMNS)).sort_by("file").cast(file_schema())
+        if table.column("file").equals(self._files.to_table(columns=["file"]).column("file")):
             return
-        table = import_arrow().Table.from_pylist(records, schema=file_schema())
         self._files = self._lance.write_dataset(
             table, self._place.uri(FILES_TABLE), mode="overwrite", data_storage_version=STORAGE_VERSION
         )

@@ -16,6 +16,7 @@ import cv2
 import lance
 import numpy as np
 import psutil
+import pyarrow.fs
 import pytest
 from drawn_studies import draw_fan_clip, write_fan_clip, write_studies
 from dying_workers import die_on
@@ -287,6 +288,30 @@ def test_a_store_behind_a_url_is_the_same(plan: IngestPlan, whole: Any, tmp_path
     assert len(FrameStore(url)) == 40
     assert FrameStore(url).manifest["frames"] == 40
     assert ingest(replace(plan, out=url), InlineEngine()).done_before == 12
+
+
+def test_a_store_in_an_object_store_is_the_same(plan: IngestPlan, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An imitation of S3 on loopback."""
+    server_module = pytest.importorskip("moto.server", reason="moto imitates S3; pip install 'moto[server,s3]'")
+    server = server_module.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL"):
+            monkeypatch.setenv(name, endpoint)
+        for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("REGION", "us-east-1")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        filesystem, _ = pyarrow.fs.FileSystem.from_uri("s3://bucket?allow_bucket_creation=true")
+        filesystem.create_dir("bucket")
+        url = "s3://bucket/frames"
+        ingest(replace(plan, out=url), LocalEngine(1))
+        assert (frame_rows(url), file_rows(url)) == whole
+        assert FrameStore(url).manifest["frames"] == 40
+        assert ingest(replace(plan, out=url), InlineEngine()).done_before == 12
+    finally:
+        server.stop()
 
 
 def test_clips_that_name_nobody_belong_to_their_folder_or_to_themselves(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ class _Run:
         self._key = key
         self._writer = writer
         self._observer = observer
-        self._done = {record["file"]: record for record in writer.records() if record["outcome"] != REJECTED}
+        known = writer.records("file", "stamp", "outcome")
+        self._done = {record["file"]: record["stamp"] for record in known if record["outcome"] != REJECTED}
         self._paths: dict[str, str] = {}
         self._met: dict[str, Mapping[str, Any] | None] = {}
         self._fragments: list[str] = []
@@ -156,7 +157,7 @@ class _Run:
             if isinstance(found, UnreadableFile):
                 self._paths[found.file] = found.path
                 self._note([rejected(found, found.reason, found.remedy)])
-            elif self._done.get(found.file, {}).get("stamp") == found.stamp:
+            elif self._done.get(found.file) == found.stamp:
                 self._observer.finished(1, 0)
             else:
                 self._paths[found.file] = found.path
