@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,16 @@ import psutil
 import pyarrow.fs
 import pytest
 from drawn_studies import draw_fan_clip, write_fan_clip, write_studies
-from dying_workers import die_on
 from pydicom import dcmread
 from stored_rows import all_bytes, file_rows, frame_rows
 from synthetic_dicom import PATIENT_ID, STUDY_DATE, region, write_native
 from synthetic_files import write_dicomdir, write_zip
 
 from echoapex.data.ingest import ingest as ingest_module
-from echoapex.data.ingest.engine import Engine, InlineEngine, Work
+from echoapex.data.ingest.engine import InlineEngine, LostUnit, Outcome, Work
 from echoapex.data.ingest.ingest import IngestPlan, ingest
 from echoapex.data.ingest.local_engine import LocalEngine
+from echoapex.data.ingest.plan import Unit
 from echoapex.data.ingest.rules import IngestRules
 from echoapex.data.lance_library import StoreError
 from echoapex.data.store import FrameStore
@@ -65,14 +66,16 @@ def whole(plan: IngestPlan, tmp_path: Path) -> tuple[list[dict[str, Any]], list[
     return frame_rows(out), file_rows(out)
 
 
-class Wrapped:
-    """An engine whose work is wrapped."""
+class Losing:
+    """An engine whose workers die on one file; real ones have their own tests."""
 
-    def __init__(self, engine: Engine, wrap: Any) -> None:
-        self._engine, self._wrap = engine, wrap
+    def __init__(self, file: str) -> None:
+        self._file = file
 
-    def run(self, work: Work, units: Any) -> Any:
-        return self._engine.run(self._wrap(work), units)
+    def run(self, work: Work, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        for unit in units:
+            dies = any(file.file == self._file for file in unit.files)
+            yield unit, LostUnit() if dies else work(unit)
 
 
 def test_everything_is_counted_and_duplicates_go(plan: IngestPlan) -> None:
@@ -121,6 +124,7 @@ from pathlib import Path
 import psutil
 from echoapex.data.ingest import ingest as module
 from echoapex.data.ingest.local_engine import LocalEngine
+from echoapex.data.ingest.plan import Unit
 from echoapex.data.ingest.rules import IngestRules
 
 module.COMMIT_FRAMES = 1
@@ -168,7 +172,7 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_doubled(
 
 def test_a_file_that_kills_its_workers_is_rejected_alone(plan: IngestPlan, whole: Any) -> None:
     culprit = next(row for row in whole[1] if row["outcome"] == "ingested" and row["clip"] == whole[0][0]["clip"])
-    summary = ingest(plan, Wrapped(LocalEngine(1), lambda work: _partial(die_on, culprit["file"], work)))
+    summary = ingest(plan, Losing(culprit["file"]))
     assert (summary.ingested, summary.rejected) == (10, 2)
     assert "each worker that read it died" in (Path(plan.out) / "ledger.csv").read_text()
     assert ingest(plan, InlineEngine()).ingested == 11
@@ -362,12 +366,6 @@ def write_video(path: Path, frames: np.ndarray, rate_hz: float) -> None:
     with open_video_writer(path, (frames.shape[1], frames.shape[2]), rate_hz) as write:
         for frame in frames:
             write(frame)
-
-
-def _partial(*arguments: Any) -> Any:
-    from functools import partial
-
-    return partial(*arguments)
 
 
 def _is_alive(pid: int) -> bool:

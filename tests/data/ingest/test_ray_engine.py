@@ -15,12 +15,16 @@ from dying_workers import die_on, die_once, note_node, refuse
 from stored_rows import file_rows, frame_rows
 
 import echoapex
-from echoapex.data.ingest.engine import InlineEngine, Outcome, Work
+from echoapex.data.ingest.archive_key import ArchiveKey
+from echoapex.data.ingest.engine import InlineEngine, LostUnit, Outcome, Work
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.plan import Unit
+from echoapex.data.ingest.plan import SourceFile, Unit, find_sources, plan_units
 from echoapex.data.ingest.ray_engine import RayEngine
 from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.ingest.unit_work import IngestJob, ingest_unit
 from echoapex.data.lance_library import StoreError
+from echoapex.data.store_place import StorePlace
+from echoapex.data.store_writer import StoreIdentity, StoreWriter
 
 pytest.importorskip("ray", reason="Ray is not installed; it comes with the extra ray")
 
@@ -96,14 +100,13 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
     assert stored(plan) == expected
 
 
-def test_a_file_that_kills_its_workers_is_rejected_and_can_be_tried_again(
-    plan: IngestPlan, address: str, expected: Any
-) -> None:
-    culprit = expected[1][2]["file"]
-    summary = ingest(plan, OnRay(address, die_on, culprit))
-    assert (summary.ingested, summary.rejected) == (5, 1)
-    assert ingest(plan, InlineEngine()).ingested == 6
-    assert sorted(row["pixels"] for row in stored(plan)[0]) == sorted(row["pixels"] for row in expected[0])
+def test_only_the_unit_that_kills_is_lost(address: str, archive: Path, tmp_path: Path) -> None:
+    key = ArchiveKey(bytes(32))
+    files = [item for item in find_sources([archive], key, "digest") if isinstance(item, SourceFile)]
+    StoreWriter(StorePlace(tmp_path / "store"), StoreIdentity({}, ""))
+    job = partial(ingest_unit, IngestJob(IngestRules(size=48), key.secret, str(tmp_path / "store")))
+    found = OnRay(address, die_on, files[2].file).run(job, plan_units(files[:4]))
+    assert [isinstance(outcome, LostUnit) for _, outcome in found] == [False, False, True, False]
 
 
 def test_a_full_disk_on_any_machine_stops_everything(plan: IngestPlan, address: str) -> None:
