@@ -39,7 +39,7 @@ class LocalEngine:
                 while len(flying) < _UNITS_AHEAD * self._workers and (unit := next(waiting, None)) is not None:
                     flying.append((unit, _submit(pool, work, unit)))
                 if not flying:
-                    return
+                    break
                 try:
                     outcome = flying[0][1].result()
                 except BrokenProcessPool:
@@ -50,6 +50,8 @@ class LocalEngine:
                 else:
                     yield flying.popleft()[0], outcome
         finally:
+            if flying:  # interrupted: what is under way was not committed and is not waited for
+                _end_workers(pool)
             pool.shutdown(cancel_futures=True)
 
 
@@ -82,6 +84,12 @@ def _alone(work: Work, unit: Unit) -> Outcome:
             except BrokenProcessPool:
                 continue
     return LostUnit()
+
+
+def _end_workers(pool: ProcessPoolExecutor) -> None:
+    # a public way to do this comes with Python 3.14
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
