@@ -4,11 +4,16 @@ import gc
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
-from synthetic_dicom import PATIENT_ID, moving_frames, write_native
+from pydicom.uid import JPEGBaseline8Bit
+from synthetic_dicom import PATIENT_ID, jpeg, moving_frames, write_compressed, write_native
 
 from echoapex.io.clip_file import ClipFile, ClipKind, Workspace, open_clip
 from echoapex.io.clip_source import ClipSource, ReadError, ReadFlag
+from echoapex.io.deidentify import PUBLIC_KEY, pseudonym
+from echoapex.io.dicom import open_dicom
+from echoapex.io.video_writer import open_video_writer
 
 
 def test_a_clip_is_called_as_it_was_found(tmp_path: Path) -> None:
@@ -51,3 +56,44 @@ def test_a_workspace_is_deleted_with_its_object(tmp_path: Path) -> None:
     gc.collect()
 
     assert not any((tmp_path / "deep" / "work").iterdir())
+
+
+def test_every_nth_frame_is_what_all_frames_would_give(tmp_path: Path) -> None:
+    moving = moving_frames(7)
+    dicom = ClipFile(write_native(tmp_path / "x", moving, "RGB"), ClipKind.DICOM, "x", "x-1")
+    with open_video_writer(tmp_path / "v.mp4", moving.shape[1:3], 25.0) as write:
+        for frame in moving:
+            write(frame)
+    video = ClipFile(tmp_path / "v.mp4", ClipKind.VIDEO, "v", "v-1")
+    for file in (dicom, video):
+        every = list(open_clip(file).frames())
+        assert len(every) == 7
+        for stride in (1, 3, 9):
+            found = list(open_clip(file).frames_every(stride))
+            assert all(np.array_equal(one, other) for one, other in zip(found, every[::stride], strict=True))
+
+
+def test_frames_between_are_not_decoded(tmp_path: Path) -> None:
+    """The pictures between are damaged, so that decoding one would fail."""
+    frames = moving_frames(34, colours=1)
+    whole = [jpeg(frame) for frame in frames]
+    # every third is whole: also the twelve that a reader looks at to see what the clip shows
+    pictures = [picture if number % 3 == 0 else picture[:60] + b"\0" * 60 for number, picture in enumerate(whole)]
+    source = open_dicom(write_compressed(tmp_path / "x", frames, "MONOCHROME2", JPEGBaseline8Bit, pictures))
+    assert len(list(source.frames_every(3))) == 12
+    with pytest.raises(ReadError, match="frame 1"):
+        list(source.frames())
+
+
+def test_a_secret_key_adds_a_digest_of_the_patient(tmp_path: Path) -> None:
+    def patient(key: bytes, **elements: object) -> str:
+        path = write_native(tmp_path / "x", moving_frames(1, colours=1), "MONOCHROME2", **elements)
+        return open_clip(ClipFile(path, ClipKind.DICOM, "x", "x-1"), pseudonym_key=key).header.source.get("patient", "")
+
+    assert patient(PUBLIC_KEY) == ""
+    assert patient(b"secret") == pseudonym(f"id {PATIENT_ID}", b"secret")
+    assert patient(b"secret") != patient(b"other")
+    assert patient(b"secret", PatientID=f" {PATIENT_ID.lower()} ", PatientName="A^B") == patient(b"secret")
+    named = patient(b"secret", PatientID=None, PatientName="A^B", PatientBirthDate="19700203")
+    assert named != patient(b"secret", PatientID=None, PatientName="A^B", PatientBirthDate="19700204")
+    assert patient(b"secret", PatientID=None, PatientName=None) == ""

@@ -20,6 +20,7 @@ _VERBS = {
     "models": "List, show, verify and import the weights that EchoApex uses.",
     "datasets": "List the public data sets that are read, and verify a copy of one.",
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
+    "ingest": "Turn an archive of echo files into a de-identified store of frames to train on.",
     "evaluate": "Score an analysis against a reference data set.",
     "finetune": "Train decoders or encoders by a recipe.",
     "demo": "Assemble real and simulated studies to try EchoApex on.",

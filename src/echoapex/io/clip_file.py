@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from jaxtyping import UInt8
 from echoapex.domain import ClipHeader
 from echoapex.io.archive import extract_members
 from echoapex.io.clip_source import ClipSource, ReadError, ReadLimits
-from echoapex.io.dicom import open_dicom
+from echoapex.io.deidentify import PUBLIC_KEY
+from echoapex.io.dicom import DicomSource, open_dicom
 from echoapex.io.still_image import open_image, open_image_series
 from echoapex.io.video import open_video
 from echoapex.io.volume import open_volume
@@ -98,43 +100,79 @@ class OpenedClip:
         """
         yield from self._source.frames()
 
+    def frames_every(self, stride: int) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
+        """The first frame and every ``stride``-th after it; where frames are stored apart only those are decoded.
+
+        Raises:
+            ReadError: a frame cannot be decoded.
+        """
+        if isinstance(self._source, DicomSource):
+            yield from self._source.frames_every(stride)
+        else:
+            yield from islice(self._source.frames(), 0, None, stride)
+
     def close(self) -> None:
         """Delete extracted files now rather than with this object; frames cannot be read any more."""
         if self._workspace is not None:
             self._workspace.delete()
 
 
-def open_clip(file: ClipFile, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> OpenedClip:
+def open_clip(
+    file: ClipFile,
+    *,
+    keep_identifiers: bool = False,
+    limits: ReadLimits | None = None,
+    pseudonym_key: bytes = PUBLIC_KEY,
+) -> OpenedClip:
     """Open a clip with the reader for its kind; a packed one is extracted to a private folder first.
+
+    Args:
+        file: the clip.
+        keep_identifiers: put identifiers of DICOM into ``header.source``.
+        limits: bounds on size and count.
+        pseudonym_key: key of the digests in ``header.source``; a secret one adds a digest of the patient.
 
     Raises:
         ReadError: the clip is damaged or exceeds the limits.
     """
     limits = limits or ReadLimits()
     if not file.is_packed:
-        return _opened(file, file.path, None, keep_identifiers, limits)
+        return _opened(file, file.path, None, _Reading(keep_identifiers, limits, pseudonym_key))
     workspace = Workspace(file.work_dir)
     try:
         extracted = extract_members(file.path, file.members, workspace.folder, file.display_name)
         path = workspace.folder if file.kind is ClipKind.IMAGE_SERIES else extracted[0]
-        return _opened(file, path, workspace, keep_identifiers, limits)
+        return _opened(file, path, workspace, _Reading(keep_identifiers, limits, pseudonym_key))
     except BaseException:
         workspace.delete()
         raise
 
 
-def _opened(
-    file: ClipFile, path: Path, workspace: Workspace | None, keep_identifiers: bool, limits: ReadLimits
-) -> OpenedClip:
-    source = _source(file, path, keep_identifiers, limits)
+@dataclass(frozen=True)
+class _Reading:
+    """How a clip is to be read."""
+
+    keep_identifiers: bool
+    limits: ReadLimits
+    pseudonym_key: bytes
+
+
+def _opened(file: ClipFile, path: Path, workspace: Workspace | None, reading: _Reading) -> OpenedClip:
+    source = _source(file, path, reading)
     header = replace(source.header, clip_id=file.clip_id).with_flags(*file.flags)
     return OpenedClip(source, header, workspace)
 
 
-def _source(file: ClipFile, path: Path, keep_identifiers: bool, limits: ReadLimits) -> ClipSource:
-    name = file.display_name
+def _source(file: ClipFile, path: Path, reading: _Reading) -> ClipSource:
+    name, limits = file.display_name, reading.limits
     if file.kind is ClipKind.DICOM:
-        return open_dicom(path, display_name=name, keep_identifiers=keep_identifiers, limits=limits)
+        return open_dicom(
+            path,
+            display_name=name,
+            keep_identifiers=reading.keep_identifiers,
+            limits=limits,
+            pseudonym_key=reading.pseudonym_key,
+        )
     if file.kind is ClipKind.VIDEO:
         return open_video(path, display_name=name, limits=limits)
     if file.kind is ClipKind.STILL_IMAGE:

@@ -32,7 +32,7 @@ def pseudonym(identifier: str, key: bytes = PUBLIC_KEY) -> str:
     """
     if not identifier:
         return ""
-    return hmac.new(key, identifier.encode("utf-8"), hashlib.sha256).hexdigest()[:_PSEUDONYM_DIGITS]
+    return hmac.new(key, identifier.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:_PSEUDONYM_DIGITS]
 
 
 def deidentify_frame(

@@ -27,6 +27,7 @@ from echoapex.io.dicom_regions import read_regions, read_timing
 from echoapex.io.dicom_values import clean_errors, number_of, numbers_of, text_of, texts_of
 from echoapex.io.frame_times import build_frame_times, plausible_heart_rate, plausible_r_waves
 from echoapex.io.sector import find_sector
+from echoapex.io.transducer import probe_kind
 
 _CLIP_ID_DIGITS = 12
 _MANUFACTURER_LENGTH = 64
@@ -52,6 +53,14 @@ class DicomSource:
         """
         return self._stored.decode_all()
 
+    def frames_every(self, stride: int) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
+        """Decode the first frame and every ``stride``-th after it; frames stored apart are not decoded between.
+
+        Raises:
+            ReadError: a frame is damaged.
+        """
+        return self._stored.decode_every(stride)
+
 
 def open_dicom(
     path: Path,
@@ -68,7 +77,8 @@ def open_dicom(
         display_name: its name in errors; by default one made from a digest, since file names often name patients.
         keep_identifiers: put patient name, ID, dates and UIDs into ``header.source`` as well.
         limits: bounds on size and count.
-        pseudonym_key: key of the digests of study and series.
+        pseudonym_key: key of the digests of study and series; with a secret one ``header.source`` holds a digest of
+            the patient too.
 
     Returns:
         A source whose header holds digests instead of identifiers.
@@ -79,7 +89,7 @@ def open_dicom(
     """
     path = Path(path)
     name = display_name or (path.name if keep_identifiers else anonymous_name(path))
-    file = DicomFile(path, name, limits or ReadLimits(), keep_identifiers)
+    file = DicomFile(path, name, limits or ReadLimits(), keep_identifiers, pseudonym_key != PUBLIC_KEY)
     layout = read_layout(file)
     stored = locate_frames(file, layout)
     sample = stored.sample()
@@ -154,11 +164,23 @@ def _describe_source(dataset: Dataset, key: bytes, keep_identifiers: bool) -> di
     source = {
         "study": pseudonym(text_of(dataset, "StudyInstanceUID"), key),
         "series": pseudonym(text_of(dataset, "SeriesInstanceUID"), key),
+        "probe": probe_kind(texts_of(dataset, "TransducerType"), texts_of(dataset, "TransducerData")),
     }
+    if key != PUBLIC_KEY:  # patient IDs are so few that anybody could try them all against a public key
+        source["patient"] = pseudonym(_patient(dataset), key)
     if keep_identifiers:
         kept = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", *IDENTIFYING_KEYWORDS)
         source.update({keyword: text_of(dataset, keyword) for keyword in kept})
     return {name: value for name, value in source.items() if value}
+
+
+def _patient(dataset: Dataset) -> str:
+    """What tells a patient from others: the ID, else name and birth date; empty where neither is known."""
+    patient_id = text_of(dataset, "PatientID").strip().upper()
+    if patient_id:
+        return f"id {patient_id}"
+    name, born = (text_of(dataset, keyword).strip().upper() for keyword in ("PatientName", "PatientBirthDate"))
+    return f"name {name} {born}" if name else ""
 
 
 def _sex(dataset: Dataset) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +46,10 @@ class StoredFrames(Protocol):
         """Every frame in order, one at a time."""
         ...
 
+    def decode_every(self, stride: int) -> Iterator[Image]:
+        """The first frame and every ``stride``-th after it."""
+        ...
+
 
 class SeparateFrames:
     """Frames that are stored apart, native or compressed one by one, so that any of them can be decoded alone."""
@@ -69,6 +74,10 @@ class SeparateFrames:
     def decode_all(self) -> Iterator[Image]:
         """Every frame in order."""
         return self._decode(range(self.frame_count))
+
+    def decode_every(self, stride: int) -> Iterator[Image]:
+        """The first frame and every ``stride``-th after it; those between are not decoded."""
+        return self._decode(range(0, self.frame_count, stride))
 
     def _decode(self, wanted: Sequence[int]) -> Iterator[Image]:
         with self._file.open_bytes() as stream:
@@ -123,6 +132,10 @@ class VideoFrames:
                 if frame.shape[:2] != self._layout.size:
                     raise ReadError(name, "its video stream has another size than the header says", "export it again")
                 yield frame
+
+    def decode_every(self, stride: int) -> Iterator[Image]:
+        """The first frame and every ``stride``-th after it; a stream has to be decoded whole."""
+        return islice(self.decode_all(), 0, None, stride)
 
 
 def locate_frames(file: DicomFile, layout: PixelLayout) -> StoredFrames:

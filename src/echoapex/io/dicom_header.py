@@ -48,6 +48,7 @@ CLINICAL_KEYWORDS = (
     *("FrameIncrementPointer", "FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate"),
     *("ActualFrameDuration", "EffectiveDuration", "RWaveTimeVector", "HeartRate"),
     *("PatientSex", "PatientSize", "PatientWeight"),
+    *("TransducerType", "TransducerData"),
     *("StudyInstanceUID", "SeriesInstanceUID"),
 )
 IDENTIFYING_KEYWORDS = (
@@ -58,6 +59,8 @@ IDENTIFYING_KEYWORDS = (
     "AccessionNumber",
     "SOPInstanceUID",
 )
+PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate")
+"""What a patient is known by; read for a keyed digest only."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,15 @@ class PixelElement:
 class DicomFile:
     """A DICOM file with its header parsed; ``open_bytes`` gives the bytes in which the pixels lie."""
 
-    def __init__(self, path: Path, display_name: str, limits: ReadLimits, keep_identifiers: bool = False) -> None:
-        """Parse the header.
+    def __init__(
+        self,
+        path: Path,
+        display_name: str,
+        limits: ReadLimits,
+        keep_identifiers: bool = False,
+        read_patient: bool = False,
+    ) -> None:
+        """Parse the header; ``read_patient`` reads the elements from which a keyed digest of the patient is made.
 
         Raises:
             ReadError: the file is no DICOM file, is damaged, or holds no image.
@@ -95,6 +105,7 @@ class DicomFile:
         if self.size == 0:
             raise ReadError(display_name, "is empty", "copy or export the file again")
         keywords = CLINICAL_KEYWORDS + (IDENTIFYING_KEYWORDS if keep_identifiers else ())
+        keywords += PATIENT_KEYWORDS if read_patient else ()
         tags = [tag for tag in map(tag_for_keyword, keywords) if tag is not None]
         with clean_errors(display_name, "its header cannot be parsed"), path.open("rb") as stream:
             self._parse(stream, tags)

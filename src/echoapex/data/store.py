@@ -1,0 +1,159 @@
+"""A frame store: millions of prepared frames on disk or in an object store, any of them at hand by its row number.
+
+Frames lie in a Lance table (:mod:`echoapex.data.store_schema`) that :mod:`echoapex.data.ingest` fills. A store opened
+here is a snapshot: what is ingested later is seen when it is opened again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echoapex.data.lance_library import StoreError, import_arrow, import_lance
+from echoapex.data.store_place import StorePlace
+from echoapex.data.store_schema import FILE_COLUMNS, FILES_TABLE, FRAME_COLUMNS, FRAMES_TABLE
+from echoapex.io.frame_codec import decode_frame
+
+MANIFEST_FILE = "manifest.json"
+Split = Literal["train", "val"]
+
+
+class FrameStore:
+    """The frames of a store, or of one of its splits, as one numbered list; ``take`` gives any of them.
+
+    The table is opened when it is first used, in each process by itself, so that a store can be handed to workers that
+    were started by forkserver or spawn. A forked process cannot use it.
+
+    Args:
+        location: folder or URL that ``echoapex ingest`` wrote.
+        split: only the frames of ``train`` or ``val`` patients; all by default.
+    """
+
+    def __init__(self, location: Path | str, split: Split | None = None) -> None:
+        self._place = StorePlace(location)
+        self._split = split
+        self._version: int | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._table: Any = None
+        self._rows: np.ndarray | None = None
+        self._process = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process opens the table by itself, at the version that this one sees
+        self._open()
+        return {"_place": self._place, "_split": self._split, "_version": self._version}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __len__(self) -> int:
+        self._open()
+        assert self._rows is not None
+        return len(self._rows)
+
+    @property
+    def size(self) -> int:
+        """Side of a frame in pixels."""
+        return int(self.rules["size"])
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The rules that the store was made by (:class:`echoapex.data.ingest.rules.IngestRules`)."""
+        rules: dict[str, Any] = json.loads(self._open().schema.metadata[b"rules"])
+        return rules
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What ``manifest.json`` says of the last ingest; empty where none was finished yet."""
+        content = self._place.read(MANIFEST_FILE)
+        return {} if content is None else dict(json.loads(content))
+
+    def take(self, rows: Sequence[int]) -> list[UInt8[np.ndarray, "size size"]]:
+        """Frames by number, in the order asked for; one call for a batch is far cheaper than many calls.
+
+        Raises:
+            StoreError: there is no such frame, or the process was forked.
+        """
+        table = self._open()
+        taken = table.take(self._table_rows(rows), columns=["jpeg"])
+        return [decode_frame(data) for data in taken.column("jpeg").to_pylist()]
+
+    def columns(self, *names: str, rows: Sequence[int] | None = None) -> dict[str, np.ndarray]:
+        """Columns of the frames table as arrays, one entry per frame; unknown numbers are NaN.
+
+        Args:
+            names: of :data:`echoapex.data.store_schema.FRAME_COLUMNS`.
+            rows: only these frames; all of the store (or split) by default.
+
+        Raises:
+            StoreError: there is no such column or frame.
+        """
+        unknown = [name for name in names if name not in FRAME_COLUMNS]
+        if unknown:
+            raise StoreError(f"{', '.join(unknown)}: no column of a frame store; known: {', '.join(FRAME_COLUMNS)}")
+        table = self._open()
+        wanted = self._table_rows(range(len(self)) if rows is None else rows)
+        if rows is None and self._split is None:
+            found = table.to_table(columns=list(names))
+        else:
+            found = table.take(wanted, columns=list(names))
+        return {name: _as_array(found.column(name)) for name in names}
+
+    def files(self) -> dict[str, np.ndarray]:
+        """The files that were ingested, set aside or rejected: every column of ``FILE_COLUMNS`` as an array.
+
+        Raises:
+            StoreError: the store cannot be opened.
+        """
+        found = _opened(self._place, FILES_TABLE, None).to_table(columns=list(FILE_COLUMNS))
+        return {name: _as_array(found.column(name)) for name in FILE_COLUMNS}
+
+    def _table_rows(self, rows: Sequence[int]) -> list[int]:
+        assert self._rows is not None
+        numbers = np.asarray(rows, dtype=np.int64)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(self._rows)):
+            raise StoreError(
+                f"the store has {len(self._rows)} frames; there is no frame {numbers.min()} or {numbers.max()}"
+            )
+        return [int(row) for row in self._rows[numbers]]
+
+    def _open(self) -> Any:
+        if self._table is None:
+            self._table = _opened(self._place, FRAMES_TABLE, self._version)
+            self._version = int(self._table.version)
+            self._process = os.getpid()
+            self._rows = self._rows_of_split()
+        if self._process != os.getpid():
+            raise StoreError("a frame store was used in a forked process; start workers by forkserver or spawn")
+        return self._table
+
+    def _rows_of_split(self) -> np.ndarray:
+        if self._split is None:
+            return np.arange(self._table.count_rows())
+        split = self._table.to_table(columns=["split"]).column("split")
+        return np.flatnonzero(import_arrow("pyarrow.compute").equal(split, self._split).to_numpy())
+
+
+def _opened(place: StorePlace, name: str, version: int | None) -> Any:
+    lance = import_lance()
+    try:
+        return lance.dataset(place.uri(name), version=version)
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{place}: holds no frame store; make one with echoapex ingest --out") from error
+
+
+def _as_array(column: Any) -> np.ndarray:
+    """A column as an array; fixed-size lists become rows."""
+    width = getattr(column.type, "list_size", 0)
+    if width:
+        return np.asarray(column.combine_chunks().flatten().to_numpy(zero_copy_only=False)).reshape(-1, width)
+    return np.asarray(column.to_numpy())

@@ -1,0 +1,122 @@
+"""Ray: a real cluster of two nodes on this machine gives what one process gives, also when a worker is killed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawn_studies import write_studies
+from dying_workers import die_on, die_once, note_node, refuse
+from stored_rows import file_rows, frame_rows
+
+import echoapex
+from echoapex.data.ingest.archive_key import ArchiveKey
+from echoapex.data.ingest.engine import InlineEngine, LostUnit, Outcome, Work
+from echoapex.data.ingest.ingest import IngestPlan, ingest
+from echoapex.data.ingest.plan import SourceFile, Unit, find_sources, plan_units
+from echoapex.data.ingest.ray_engine import RayEngine
+from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.ingest.unit_work import IngestJob, ingest_unit
+from echoapex.data.lance_library import StoreError
+from echoapex.data.store_place import StorePlace
+from echoapex.data.store_writer import StoreIdentity, StoreWriter
+
+pytest.importorskip("ray", reason="Ray is not installed; it comes with the extra ray")
+
+OBJECT_STORE_BYTES = 100 * 2**20
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A head node and a second one, with one core each."""
+    from ray.cluster_utils import Cluster
+
+    paths = [str(Path(echoapex.__file__).parents[1]), str(Path(__file__).parents[2])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
+        cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        try:
+            cluster.add_node(**node)
+            yield cluster.address
+        finally:
+            cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_studies(tmp_path_factory.mktemp("archive"), range(6), clips=1, frames=3)
+
+
+@pytest.fixture
+def plan(archive: Path, tmp_path: Path) -> IngestPlan:
+    (tmp_path / "a.key").write_text("cd" * 32)
+    return IngestPlan((archive,), tmp_path / "store", tmp_path / "a.key", IngestRules(size=48))
+
+
+class OnRay:
+    """Ray, its work wrapped."""
+
+    def __init__(self, address: str, wrap: Callable[..., Any], *arguments: object) -> None:
+        self._engine, self._wrap, self._arguments = RayEngine(address), wrap, arguments
+
+    def run(self, work: Work, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        return self._engine.run(partial(self._wrap, *self._arguments, work), units)
+
+
+@pytest.fixture
+def expected(archive: Path, tmp_path: Path, plan: IngestPlan) -> Any:
+    out = tmp_path / "expected"
+    ingest(IngestPlan(plan.sources, out, plan.key, plan.rules), InlineEngine())
+    return frame_rows(out), file_rows(out)
+
+
+def stored(plan: IngestPlan) -> Any:
+    return frame_rows(str(plan.out)), file_rows(str(plan.out))
+
+
+def test_both_nodes_work_and_the_store_is_the_same(
+    plan: IngestPlan, address: str, expected: Any, tmp_path: Path
+) -> None:
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    ingest(plan, OnRay(address, note_node, nodes))
+    assert len(list(nodes.iterdir())) == 2
+    assert stored(plan) == expected
+
+
+def test_a_killed_worker_is_replaced_and_nothing_changes(
+    plan: IngestPlan, address: str, expected: Any, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    ingest(plan, OnRay(address, die_once, marker))
+    assert marker.exists()
+    assert stored(plan) == expected
+
+
+def test_only_the_unit_that_kills_is_lost(address: str, archive: Path, tmp_path: Path) -> None:
+    key = ArchiveKey(bytes(32))
+    files = [item for item in find_sources([archive], key, "digest") if isinstance(item, SourceFile)]
+    StoreWriter(StorePlace(tmp_path / "store"), StoreIdentity({}, ""))
+    job = partial(ingest_unit, IngestJob(IngestRules(size=48), key.secret, str(tmp_path / "store")))
+    found = OnRay(address, die_on, files[2].file).run(job, plan_units(files[:4]))
+    assert [isinstance(outcome, LostUnit) for _, outcome in found] == [False, False, True, False]
+
+
+def test_a_full_disk_on_any_machine_stops_everything(plan: IngestPlan, address: str) -> None:
+    with pytest.raises(StoreError, match="no space left"):
+        ingest(plan, OnRay(address, lambda work, unit: refuse(unit)))
+
+
+def test_a_missing_cluster_and_a_missing_library_are_named(plan: IngestPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="--ray-address"):
+        ingest(plan, RayEngine("no address at all"))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(StoreError, match=r"echoapex\[ray\]"):
+        ingest(plan, RayEngine())

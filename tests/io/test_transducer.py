@@ -1,0 +1,42 @@
+"""Closed lists of words: what is known is named, everything else says nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from echoapex.io.transducer import probe_kind, vendor_of
+
+
+@pytest.mark.parametrize(
+    ("kind", "transducer_type", "data"),
+    [
+        ("phased", ["SECTOR_PHASED"], ["S5-1", "", ""]),
+        ("tee", ["SECTOR_PHASED"], ["X8-2t"]),
+        ("tee", [], ["6VT-D"]),
+        ("ice", [], ["ACUNAV 8F"]),
+        ("curved", ["CURVED LINEAR"], []),
+        ("linear", ["LINEAR"], []),
+        ("", [], ["C90210 Jane"]),
+        ("", [], []),
+    ],
+)
+def test_probes(kind: str, transducer_type: list[str], data: list[str]) -> None:
+    assert probe_kind(transducer_type, data) == kind
+
+
+@pytest.mark.parametrize(
+    ("vendor", "text"),
+    [
+        ("philips", "Philips Medical Systems"),
+        ("ge", "GE Healthcare Ultrasound"),
+        ("ge", "GEMS Ultrasound"),
+        ("siemens", "ACUSON"),
+        ("canon", "TOSHIBA_MEC_US"),
+        ("fujifilm", "HITACHI ALOKA"),
+        ("other", "Quartz Hospital"),
+        ("other", "Georgetown Imaging"),
+        ("", "  "),
+    ],
+)
+def test_vendors(vendor: str, text: str) -> None:
+    assert vendor_of(text) == vendor
