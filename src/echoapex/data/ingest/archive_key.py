@@ -1,7 +1,7 @@
 """The secret key of an archive: digests that link frames of one patient and cannot be turned back without it.
 
-The key never enters the store. Whoever holds it can compute the digest of a known patient ID, to find or to remove that
-patient's frames; nobody else can.
+The key never enters the store. Whoever holds it can compute the digest of a known patient ID and so find that patient's
+frames; nobody else can.
 """
 
 from __future__ import annotations
