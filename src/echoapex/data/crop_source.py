@@ -1,0 +1,60 @@
+"""Batches of crops for pretraining: a pure function of the seed and the step, whatever was drawn before."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from echoapex.config import Config
+from echoapex.data.batch import CropBatch
+from echoapex.data.block_masks import BlockMaskConfig, sample_block_mask
+from echoapex.data.crops import CropConfig, FrameCropper
+from echoapex.data.frame_reader import FrameReader
+from echoapex.data.sampler import shuffled_index
+
+
+class CropSourceConfig(Config):
+    """How frames become batches of crops."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Frames of a step."""
+    seed: int = 0
+    crops: CropConfig = CropConfig()
+    masks: BlockMaskConfig = BlockMaskConfig()
+
+
+class CropSource:
+    """``batch(step)`` gives the crops of a step.
+
+    Args:
+        reader: the frames; every epoch visits each once, in a new order.
+        config: sizes and chance.
+        patch_size: side in pixels of the patches that are hidden.
+    """
+
+    def __init__(self, reader: FrameReader, config: CropSourceConfig, patch_size: int) -> None:
+        self._reader = reader
+        self._config = config
+        side = config.crops.global_crops.side // patch_size
+        self._grid = (side, side)
+
+    def batch(self, step: int) -> CropBatch:
+        """The batch of a step."""
+        config = self._config
+        positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+        numbers = [shuffled_index(config.seed, position, len(self._reader)) for position in positions]
+        frames = self._reader.take(numbers)
+        samples = [self._sample(frame, position) for frame, position in zip(frames, positions, strict=True)]
+        large, small, hidden = (np.stack(parts, axis=1) for parts in zip(*samples, strict=True))
+        return CropBatch(torch.from_numpy(large), torch.from_numpy(small), torch.from_numpy(hidden))
+
+    def _sample(self, frame: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Global crops, local crops and hidden patches of the frame at a position of the endless sequence."""
+        config = self._config
+        rng = np.random.default_rng([config.seed, 211, position])
+        cropper = FrameCropper(frame, config.crops)
+        large = cropper.draw(rng, config.crops.global_crops)
+        small = cropper.draw(rng, config.crops.local_crops)
+        hidden = np.stack([sample_block_mask(rng, self._grid, config.masks).ravel() for _ in large])
+        return large, small, hidden
