@@ -21,6 +21,7 @@ _VERBS = {
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
     "evaluate": "Score an analysis against a reference data set.",
     "finetune": "Train decoders or encoders by a recipe.",
+    "pretrain": "Pretrain an encoder without labels by a recipe.",
     "demo": "Assemble real and simulated studies to try EchoApex on.",
 }
 

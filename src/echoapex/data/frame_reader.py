@@ -73,9 +73,9 @@ class JoinedReader:
         owners = np.searchsorted(self._first, rows, side="right") - 1
         frames: dict[int, UInt8[np.ndarray, "size size"]] = {}
         for owner in np.unique(owners):
-            places = np.flatnonzero(owners == owner)
+            places: list[int] = np.flatnonzero(owners == owner).tolist()
             taken = self._readers[owner].take([int(rows[place] - self._first[owner]) for place in places])
-            frames.update(zip(places.tolist(), taken, strict=True))
+            frames.update(zip(places, taken, strict=True))
         return [frames[place] for place in range(len(rows))]
 
 
