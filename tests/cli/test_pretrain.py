@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny_recipes import SHRINK, TRAIN, StartingPoint, as_arguments
+from tiny_recipes import SHRINK, TRAIN, StartingPoint, as_arguments, shrink
 
 from echoapex.cli import run
 from echoapex.cli.exit_codes import ExitCode
@@ -50,6 +50,16 @@ def test_a_finished_run_is_not_trained_again(finished: Path, capsys: pytest.Capt
 def test_the_encoder_can_be_started_from(finished: Path) -> None:
     start = f"--task.start={finished / 'bundles' / 'encoder'}"
     assert pretrain(finished.parent / "second", start, "--train.steps=1", "--quiet") == ExitCode.ALL_GOOD
+
+
+def test_the_encoder_can_be_taught_a_task(finished: Path) -> None:
+    name, start = "phantom_ejection_fraction", StartingPoint(finished / "bundles", finished)
+    out = finished.parent / "ef"
+    assert (
+        run(["finetune", name, *as_arguments(shrink(name, start)), "--quiet", "--out", str(out)]) == ExitCode.ALL_GOOD
+    )
+    digests = [load_bundle(place / "bundles" / "encoder").digest for place in (finished, out)]
+    assert digests[0] == digests[1]
 
 
 def test_a_loss_that_is_no_number_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
