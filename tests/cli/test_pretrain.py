@@ -1,9 +1,14 @@
 """``echoapex pretrain``: frames to an encoder by one command that resumes by itself; mistakes are one line."""
 
+import contextlib
+import os
+import socket
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_recipes import SHRINK, TRAIN, StartingPoint, as_arguments, shrink
+from torch import multiprocessing
 
 from echoapex.cli import run
 from echoapex.cli.exit_codes import ExitCode
@@ -50,6 +55,29 @@ def test_a_finished_run_is_not_trained_again(finished: Path, capsys: pytest.Capt
 def test_the_encoder_can_be_started_from(finished: Path) -> None:
     start = f"--task.start={finished / 'bundles' / 'encoder'}"
     assert pretrain(finished.parent / "second", start, "--train.steps=1", "--quiet") == ExitCode.ALL_GOOD
+
+
+def _one_of_two(rank: int, out: Path, port: int) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    os.environ["MASTER_PORT"] = str(port)
+    torch.set_num_threads(1)
+    with (out.parent / f"told-{rank}.txt").open("w") as told, contextlib.redirect_stdout(told):
+        assert pretrain(out, "--quiet") == ExitCode.ALL_GOOD
+
+
+def test_two_processes_make_one_run(finished: Path, tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    multiprocessing.spawn(_one_of_two, (tmp_path / "two", port), nprocs=2)
+    first, second = ((tmp_path / f"told-{rank}.txt").read_text() for rank in (0, 1))
+    assert "effective_rank\t" in first
+    assert second == ""
+    assert verify_bundle(tmp_path / "two" / "bundles" / "encoder").cost.startswith("3 steps")
+    assert "in each of 2 processes" in verify_bundle(tmp_path / "two" / "bundles" / "encoder").cost
+    one, two = (read_journal(run / "journal.jsonl") for run in (finished, tmp_path / "two"))
+    assert [entry["step"] for entry in two] == [entry["step"] for entry in one]
+    assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=0.01), "before the first update, but for bf16"
 
 
 def test_the_encoder_can_be_taught_a_task(finished: Path) -> None:

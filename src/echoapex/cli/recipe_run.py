@@ -16,6 +16,7 @@ from echoapex.models.weights_file import WeightsError
 from echoapex.phantom import PhantomError
 from echoapex.tasks.task import Loss
 from echoapex.train.checkpoint import CheckpointError
+from echoapex.train.distributed import DistributedError
 from echoapex.train.finetune import Reporting, build_recipe, find_recipe, finetune
 from echoapex.train.loop import NonFiniteLossError
 
@@ -40,6 +41,7 @@ def run_recipe(typed: Invocation, out: Path, workers: int, quiet: bool) -> int:
         scores = finetune(typed.recipe, overrides, out, workers, reporting)
     except (
         ConfigError, CheckpointError, BundleError, WeightsError, CamusError, PhantomError, FrameReaderError,
+        DistributedError,
     ) as error:  # fmt: skip
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")
         return ExitCode.USAGE

@@ -31,18 +31,38 @@ class CropSource:
         reader: the frames; every epoch visits each once, in a new order.
         config: sizes and chance.
         patch_size: side in pixels of the patches that are hidden.
+        places: which frames of every batch are given; by default all.
     """
 
-    def __init__(self, reader: FrameReader, config: CropSourceConfig, patch_size: int) -> None:
+    def __init__(
+        self, reader: FrameReader, config: CropSourceConfig, patch_size: int, places: range | None = None
+    ) -> None:
         self._reader = reader
         self._config = config
+        self._patch_size = patch_size
         side = config.crops.global_crops.side // patch_size
         self._grid = (side, side)
+        self._places = range(config.batch_size) if places is None else places
+
+    def share(self, rank: int, count: int) -> CropSource:
+        """The part of every batch that belongs to process ``rank`` of ``count``.
+
+        Raises:
+            ValueError: the batch cannot be divided evenly.
+        """
+        size = self._config.batch_size
+        if size % count:
+            raise ValueError(
+                f"a batch of {size} frames cannot be divided evenly among {count} processes; "
+                f"set task.frames.batch_size to {-(-size // count) * count}, for example"
+            )
+        own = size // count
+        return CropSource(self._reader, self._config, self._patch_size, range(rank * own, (rank + 1) * own))
 
     def batch(self, step: int) -> CropBatch:
         """The batch of a step."""
         config = self._config
-        positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+        positions = [step * config.batch_size + place for place in self._places]
         numbers = [shuffled_index(config.seed, position, len(self._reader)) for position in positions]
         frames = self._reader.take(numbers)
         samples = [self._sample(frame, position) for frame, position in zip(frames, positions, strict=True)]

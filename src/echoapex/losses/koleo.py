@@ -7,12 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from echoapex.losses.process_gather import gather_over_processes
+
 
 def koleo_loss(features: Float[Tensor, "batch width"], epsilon: float = 1e-8) -> Float[Tensor, ""]:
     """Minus the mean logarithm of the distance from each feature, brought to unit length, to its nearest neighbour.
 
     The neighbour is found without a gradient, the distance has one. A batch of one has no neighbour and a loss of zero.
-    Computed in single precision.
+    The batch is that of all processes of ``torch.distributed`` together. Computed in single precision.
 
     Source: Sablayrolles et al., "Spreading vectors for similarity search", 2019, equation 3.
 
@@ -21,7 +23,7 @@ def koleo_loss(features: Float[Tensor, "batch width"], epsilon: float = 1e-8) ->
         epsilon: added to the distance, for features that coincide.
     """
     with torch.autocast(features.device.type, enabled=False):
-        directions = functional.normalize(features.float(), dim=-1)
+        directions = gather_over_processes(functional.normalize(features.float(), dim=-1))
         if len(directions) < 2:
             return directions.sum() * 0
         with torch.no_grad():
