@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from echoapex.data.block_masks import BlockMaskConfig, block_mask, sample_block_mask
+from echoapex.data.block_masks import BlockMaskConfig, block_mask, sample_block_masks
 
 GRID = (7, 9)
 CONFIG = BlockMaskConfig()
@@ -36,14 +36,23 @@ def test_hidden_patches_have_more_hidden_neighbours_than_scattered_ones() -> Non
 
 def test_every_patch_is_hidden_at_times_and_ratios_spread_over_their_range() -> None:
     rng = np.random.default_rng(1)
-    masks = np.stack([sample_block_mask(rng, (14, 14), CONFIG) for _ in range(800)])
-    shares = masks.mean(axis=(1, 2))
-    assert 0.43 < (shares > 0).mean() < 0.57, "half of the images"
+    frames = np.stack([sample_block_masks(rng, (14, 14), 2, CONFIG) for _ in range(400)])
+    shares = frames.mean(axis=(2, 3))
+    assert ((shares > 0).sum(axis=1) == 1).all(), "one of the two crops"
+    assert 0.4 < (shares[:, 0] > 0).mean() < 0.6, "each of them as often as the other"
+    masks, shares = frames.reshape(-1, 14, 14), shares.ravel()
     hidden = shares[shares > 0]
     assert hidden.min() >= 0.09
     assert hidden.max() <= 0.51
     assert hidden.mean() == pytest.approx(0.3, abs=0.02)
     assert masks.mean(axis=0).min() > 0.01
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_crops_have_hidden_patches_as_often_as_asked(probability: float) -> None:
+    rng, config = np.random.default_rng(2), BlockMaskConfig(probability=probability)
+    frames = np.stack([sample_block_masks(rng, GRID, 3, config) for _ in range(500)])
+    assert frames.any(axis=(2, 3)).mean() == pytest.approx(probability, abs=0.04)
 
 
 def test_the_same_generator_gives_the_same_mask() -> None:

@@ -66,6 +66,6 @@ def test_the_checkpoint_holds_the_teacher_and_the_count_but_no_moments_of_the_te
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:
-    train(pretraining(tmp_path / "run", tmp_path), config(40, checkpoint_every=100))
+    train(pretraining(tmp_path / "run", tmp_path), config(25, checkpoint_every=100))
     dino = [entry["dino"] for entry in read_journal(tmp_path / "run" / "journal.jsonl")]
-    assert sum(dino[-10:]) < 0.97 * sum(dino[:10])
+    assert sum(dino[-5:]) < 0.9 * sum(dino[:5])

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from echoapex.config import Config
 from echoapex.data.batch import CropBatch
-from echoapex.data.block_masks import BlockMaskConfig, sample_block_mask
+from echoapex.data.block_masks import BlockMaskConfig, sample_block_masks
 from echoapex.data.crops import CropConfig, FrameCropper
 from echoapex.data.frame_reader import FrameReader
 from echoapex.data.sampler import shuffled_index
@@ -76,5 +76,5 @@ class CropSource:
         cropper = FrameCropper(frame, config.crops)
         large = cropper.draw(rng, config.crops.global_crops)
         small = cropper.draw(rng, config.crops.local_crops)
-        hidden = np.stack([sample_block_mask(rng, self._grid, config.masks).ravel() for _ in large])
-        return large, small, hidden
+        hidden = sample_block_masks(rng, self._grid, len(large), config.masks)
+        return large, small, hidden.reshape(len(large), -1)

@@ -28,9 +28,12 @@ class ProjectionHeadConfig(Config):
 class ProjectionHead(nn.Module):
     """A perceptron, a bottleneck of unit length, and the cosine with each prototype.
 
-    The prototypes are weight-normalised with a gain fixed at one: only their direction counts.
+    The prototypes are weight-normalised with a gain fixed at one: only their direction counts. Weights start at a scale
+    that keeps the variance (DINO starts at 0.02 whatever the sizes): with small activations before the unit length, the
+    first updates of a short run would turn all directions alike.
 
-    Sources: Caron et al., "DINO", 2021, appendix C; Salimans and Kingma, "Weight normalization", 2016.
+    Sources: Caron et al., "DINO", 2021, appendix C; Salimans and Kingma, "Weight normalization", 2016; He et al.,
+    "Delving deep into rectifiers", 2015 (scale of the weights).
 
     Args:
         width: length of a token.
@@ -48,9 +51,9 @@ class ProjectionHead(nn.Module):
         self.prototypes = nn.Parameter(torch.empty(config.prototypes, config.bottleneck))
         for module in self.perceptron:
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=(2 / module.in_features) ** 0.5)
                 nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.prototypes, std=0.02)
+        nn.init.trunc_normal_(self.prototypes, std=config.bottleneck**-0.5)
 
     def forward(
         self, tokens: Float[Tensor, "tokens width"], frozen_prototypes: bool = False
