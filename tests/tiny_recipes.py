@@ -68,10 +68,26 @@ def shrink_camus(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any
     }
 
 
+def shrink_pretrain(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
+    """One patient, two small crops of each kind, and a handful of prototypes."""
+    head = {"hidden": 32, "bottleneck": 16, "prototypes": 24}
+    return {
+        "encoder": {"image_size": SIDE},
+        "class_head": head,
+        "patch_head": head,
+        "schedule": {"steps": TRAIN["steps"], "temperature_steps": 2, "frozen_prototype_steps": 1},
+        "stores": {store: {**CLIPS, "first_seed": 300 + 100 * n} for n, store in enumerate(task["stores"])},
+        "validation": {**CLIPS, "first_seed": 190_000},
+        "validation_batch": 4,
+        "frames": {"batch_size": 4, "crops": {"global_crops": {"side": SIDE}, "local_crops": {"count": 2, "side": 32}}},
+    }
+
+
 SHRINK = {
     "multitask": shrink_multitask,
     "ejection_fraction": shrink_ejection_fraction,
     "camus_segmentation": shrink_camus,
+    "pretrain": shrink_pretrain,
 }
 """By kind of task; a new kind needs its miniature here."""
 

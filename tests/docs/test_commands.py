@@ -15,7 +15,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(echoapex [^`\n]+|make [a-z]+)`")
 SHORTHAND = re.compile(
-    r"[A-Z]{2,}|\.\.\.|\{|^echoapex (?:evaluate|analyze|phantom|ingest|finetune|demo|models)(?: [a-z]+)?$"
+    r"[A-Z]{2,}|\.\.\.|\{|^echoapex (?:evaluate|analyze|phantom|ingest|finetune|pretrain|demo|models)(?: [a-z]+)?$"
 )
 """Inline mentions that stand for a family of commands rather than for one that can be typed."""
 
@@ -46,7 +46,7 @@ def test_an_echoapex_command_can_be_typed(page: str, line: str) -> None:
     # parsing binds every argument and refuses unknown ones, without running the verb
     _, bound, unused, _ = app.parse_known_args(words)
     assert not unused, f"{page}: {line!r} has unknown arguments {unused}"
-    if words[0] == "finetune":
+    if words[0] in ("finetune", "pretrain"):
         recipes = resources.files("echoapex").joinpath("recipes")
         assert recipes.joinpath(f"{bound.arguments['recipe']}.yaml").is_file(), f"{page}: no such recipe"
 

@@ -12,6 +12,7 @@ from tiny_tasks import build_tasks, save_set
 from echoapex.config import ConfigError, read_recipe
 from echoapex.models.bundle import load_bundle, read_card
 from echoapex.tasks.camus_recipe import CamusRecipe
+from echoapex.tasks.pretrain_recipe import PretrainRecipe
 from echoapex.train.checkpoint import CheckpointError
 from echoapex.train.finetune import Reporting, build_recipe, find_recipe, finetune
 from echoapex.train.journal import read_journal
@@ -56,7 +57,8 @@ def test_every_shipped_recipe_is_valid_and_says_where_its_weights_come_from(name
     assert recipe.provenance.licence
     assert recipe.train.steps > recipe.train.optim.warmup_steps
     comment = find_recipe(name).read_text(encoding="utf-8").split("\ntask:")[0]
-    assert f"echoapex finetune {name}" in comment, "a recipe says how it is run again"
+    verb = "pretrain" if isinstance(recipe.task, PretrainRecipe) else "finetune"
+    assert f"echoapex {verb} {name}" in comment, "a recipe says how it is run again"
     if isinstance(recipe.task, CamusRecipe):
         assert recipe.provenance.non_commercial, "CAMUS is for non-commercial use"
 

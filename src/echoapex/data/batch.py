@@ -59,6 +59,36 @@ class EncodedClipBatch(_Movable):
     relative_volume: Float[Tensor, "batch frames"]
 
 
+@dataclass(frozen=True, eq=False)
+class CropBatch(_Movable):
+    """Crops of frames without any truth, for pretraining.
+
+    Attributes:
+        global_crops: large windows of each frame.
+        local_crops: small windows of each frame.
+        hidden: which patches of the global crops the student may not see, in row-major order.
+    """
+
+    global_crops: UInt8[Tensor, "globals batch side side"]
+    local_crops: UInt8[Tensor, "locals batch small_side small_side"]
+    hidden: Bool[Tensor, "globals batch patches"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeBatch(_Movable):
+    """Whole frames by which an encoder is judged while it learns without labels.
+
+    Attributes:
+        pixels: prepared grey frames.
+        view: index into ``View``; -1 unknown.
+        clip: number of the clip that a frame belongs to.
+    """
+
+    pixels: UInt8[Tensor, "batch size size"]
+    view: Int[Tensor, "batch"]
+    clip: Int[Tensor, "batch"]
+
+
 def standardise(pixels: UInt8[Tensor, "*batch size size"]) -> Float[Tensor, "*batch 1 size size"]:
     """Grey levels to zero mean and unit variance per frame, so that gain and brightness do not matter.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from echoapex.tasks.camus_recipe import CamusRecipe
 from echoapex.tasks.ejection_fraction_recipe import EjectionFractionRecipe
 from echoapex.tasks.multitask_recipe import MultiTaskRecipe
+from echoapex.tasks.pretrain_recipe import PretrainRecipe
 from echoapex.tasks.recipe import TaskRecipe
 
 TASK_KINDS: dict[str, type[TaskRecipe]] = {
     "camus_segmentation": CamusRecipe,
     "multitask": MultiTaskRecipe,
     "ejection_fraction": EjectionFractionRecipe,
+    "pretrain": PretrainRecipe,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -66,3 +66,15 @@ class BatchSource(Protocol):
 
     def batch(self, step: int) -> Any:
         """The batch of ``step``, counted from 0."""
+
+
+@runtime_checkable
+class ShareableBatchSource(BatchSource, Protocol):
+    """Batches that several processes can divide among themselves."""
+
+    def share(self, rank: int, count: int) -> BatchSource:
+        """The part of every batch that belongs to process ``rank`` of ``count``; all parts together are the batch.
+
+        Raises:
+            ValueError: a batch cannot be divided evenly.
+        """

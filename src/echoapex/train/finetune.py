@@ -15,9 +15,10 @@ from pydantic import SerializeAsAny
 
 from echoapex.config import Config, ConfigError, build_config, merge, read_recipe
 from echoapex.tasks.kinds import TASK_KINDS
-from echoapex.tasks.recipe import Progress, Provenance, TaskRecipe, Workspace
+from echoapex.tasks.recipe import Progress, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.task import Loss
 from echoapex.train.checkpoint import CHECKPOINT_FILE, recipe_digest, require_same_recipe
+from echoapex.train.distributed import Processes, joined_processes
 from echoapex.train.journal import read_journal
 from echoapex.train.loop import Run, TrainConfig, train
 
@@ -80,11 +81,14 @@ def finetune(
 
     Prepared data lies in ``directory.parent`` (``stores``, ``features``), so that recipes share it.
 
+    Of several processes that ``torchrun`` started, the first prepares data, writes and reports.
+
     Returns:
-        The validation figures of the trained weights.
+        The validation figures of the trained weights; in the other processes nothing.
 
     Raises:
         ConfigError: the recipe or an override has a mistake.
+        DistributedError: the batches of this recipe cannot be divided among the processes.
         CheckpointError: ``directory`` holds the run of another recipe, or a damaged checkpoint.
         NonFiniteLossError: the loss became infinite or NaN.
     """
@@ -94,25 +98,44 @@ def finetune(
     digest = recipe_digest(json.loads(recipe.model_dump_json(exclude={"provenance"})))
     if (directory / CHECKPOINT_FILE).exists():
         require_same_recipe(directory / CHECKPOINT_FILE, digest)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    torch.manual_seed(recipe.train.seed)
-    started = time.process_time()
-    workload = recipe.task.build(Workspace(directory.parent, workers, reporting.prepared))
-    torch.manual_seed(recipe.train.seed)
-    run = Run(workload.task, workload.batches, workload.validation, workload.validation_batches, directory, digest)
-    train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
+    with joined_processes(recipe.train.device) as processes:
+        started = time.process_time()
+        workspace = Workspace(directory.parent, workers, reporting.prepared)
+        workload = _build(recipe, workspace, directory, processes)
+        torch.manual_seed(recipe.train.seed)
+        run = Run(
+            workload.task, workload.batches, workload.validation, workload.validation_batches, directory, digest,
+            processes,
+        )  # fmt: skip
+        train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
+        if not processes.is_first:
+            return {}
     scores = _last_scores(directory)
     hours = (time.process_time() - started) / 3600
-    provenance = recipe.provenance.model_copy(
-        update={
-            "seed": recipe.train.seed,
-            "cost": f"{recipe.train.steps} steps, {hours:.2f} CPU hours in the last (uninterrupted) part of the run",
-            "metrics": {f"validation/{name}": value for name, value in scores.items()},
-        }
-    )
-    recipe.task.export(workload.task, directory / "bundles", provenance)
+    recipe.task.export(workload.task, directory / "bundles", _completed(recipe, scores, hours, processes))
     return scores
+
+
+def _build(recipe: Recipe, workspace: Workspace, directory: Path, processes: Processes) -> Workload:
+    """Write the recipe down and build its work; the first process prepares data before the others look for it."""
+    if not processes.is_first:
+        processes.wait()
+    directory.mkdir(parents=True, exist_ok=True)
+    if processes.is_first:
+        (directory / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    torch.manual_seed(recipe.train.seed)
+    workload = recipe.task.build(workspace)
+    if processes.is_first:
+        processes.wait()
+    return workload
+
+
+def _completed(recipe: Recipe, scores: Mapping[str, float], hours: float, processes: Processes) -> Provenance:
+    """The provenance of the recipe with what the run knows: seed, cost and figures."""
+    each = f" in each of {processes.count} processes" if processes.count > 1 else ""
+    cost = f"{recipe.train.steps} steps, {hours:.2f} CPU hours{each} in the last (uninterrupted) part of the run"
+    metrics = {f"validation/{name}": value for name, value in scores.items()}
+    return recipe.provenance.model_copy(update={"seed": recipe.train.seed, "cost": cost, "metrics": metrics})
 
 
 def _last_scores(directory: Path) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The training loop: batch, loss, gradient, update. It knows ``Task`` and never a particular task.
 
-Everything random in a step is drawn from generators seeded by (seed, step), and the batch of a step depends on the step
-alone; so k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
+Everything random in a step is drawn from generators seeded by (seed, step, process), and the batch of a step depends on
+the step alone; so k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,9 +19,12 @@ from echoapex.config import Config
 from echoapex.tasks.task import BatchSource, Loss, Task
 from echoapex.train.average import WeightAverage
 from echoapex.train.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from echoapex.train.distributed import Processes
 from echoapex.train.journal import Journal
 from echoapex.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
 from echoapex.train.prefetch import prefetched
+
+_SEEDS_PER_PROCESS = 1 << 40
 
 
 class TrainConfig(Config):
@@ -44,7 +47,7 @@ class NonFiniteLossError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a training run works on: the task, its batches, validation batches, and where it writes."""
+    """What a training run works on: the task, its batches, validation batches, where it writes, and who takes part."""
 
     task: Task
     batches: BatchSource
@@ -52,35 +55,40 @@ class Run:
     validation_batches: int
     directory: Path
     digest: str
+    processes: Processes = field(default_factory=Processes)
 
 
 def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> None:
     """Train to ``config.steps`` updates, resuming from ``checkpoint.safetensors`` when there is one.
 
-    On return the task holds the averaged weights.
+    On return the task holds the averaged weights. Of several processes the first one writes, scores and reports.
 
     Raises:
+        DistributedError: the batches cannot be divided among the processes.
         NonFiniteLossError: the loss became infinite or NaN; the last checkpoint is untouched.
     """
     device = torch.device(config.device)
-    task = run.task.to(device)
+    task, processes = run.task.to(device), run.processes
+    batches = processes.share_of(run.batches)
     optimizer = build_optimizer(task, config.optim)
     parts = Checkpoint(task, optimizer, WeightAverage(task, config.average_decay))
     path = run.directory / CHECKPOINT_FILE
     first = load_checkpoint(path, parts, run.digest) if path.exists() else 0
-    journal = Journal(run.directory, resume_step=first)
+    journal = Journal(run.directory, resume_step=first) if processes.is_first else None
     started = time.monotonic()
-    for step, batch in enumerate(prefetched(run.batches, first, config.steps), start=first):
-        torch.manual_seed(config.seed * 1_000_003 + step)
+    for step, batch in enumerate(prefetched(batches, first, config.steps), start=first):
+        torch.manual_seed(config.seed * 1_000_003 + step + processes.rank * _SEEDS_PER_PROCESS)
         task.train()
         set_learning_rate(optimizer, learning_rate(step, config.steps, config.optim))
-        loss = update(task, optimizer, batch.to(device), config)
+        loss = processes.mean_of(update(task, optimizer, batch.to(device), config, processes))
         if not torch.isfinite(loss.total):
             terms = {name: float(value) for name, value in loss.terms.items()}
             remedy = "lower train.optim.lr, or set train.precision to fp32"
             raise NonFiniteLossError(f"step {step}: the loss is {loss.total.item()}, its terms {terms}; {remedy}")
         task.after_step(step)
         parts.average.update(task, step)
+        if journal is None:
+            continue
         on_step(step, loss)
         if step % config.log_every == 0:
             seconds = time.monotonic() - started
@@ -97,13 +105,16 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
     task.eval()
 
 
-def update(task: Task, optimizer: torch.optim.Optimizer, batch: object, config: TrainConfig) -> Loss:
-    """One parameter update: forward, backward, clip, step."""
+def update(
+    task: Task, optimizer: torch.optim.Optimizer, batch: object, config: TrainConfig, processes: Processes
+) -> Loss:
+    """One parameter update: forward, backward, average over the processes, clip, step."""
     with _precision(config):
         loss = task.loss(batch)
     optimizer.zero_grad(set_to_none=True)
     loss.total.backward()  # type: ignore[no-untyped-call]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    processes.average_gradients(parameters)
     torch.nn.utils.clip_grad_norm_(parameters, config.optim.clip_norm)
     optimizer.step()
     return loss

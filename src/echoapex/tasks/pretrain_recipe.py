@@ -1,0 +1,94 @@
+"""Recipe: an encoder pretrained without labels, on frames of an archive, of the phantom, or of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from echoapex.data.crop_source import CropSource, CropSourceConfig
+from echoapex.data.frame_reader import ClipStoreReader, FrameReader, JoinedReader, open_frame_store
+from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.data.probe_source import ProbeSource
+from echoapex.models.bundle import BundleError, load_bundle, save_bundle
+from echoapex.models.decoders.projection_head import ProjectionHead, ProjectionHeadConfig
+from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.models.weights_file import load_weights
+from echoapex.tasks.phantom_stores import open_phantom_store
+from echoapex.tasks.pretrain import Pretrain, PretrainNetwork, PretrainWeights
+from echoapex.tasks.pretrain_schedule import PretrainSchedule
+from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.task import Task
+
+
+class PretrainRecipe(TaskRecipe):
+    """Architecture, frames, losses and schedule of a pretraining run."""
+
+    kind: Literal["pretrain"] = "pretrain"
+    encoder: EncoderConfig = EncoderConfig()
+    class_head: ProjectionHeadConfig = ProjectionHeadConfig()
+    patch_head: ProjectionHeadConfig = ProjectionHeadConfig()
+    weights: PretrainWeights = PretrainWeights()
+    schedule: PretrainSchedule
+    archives: tuple[str, ...] = ()
+    """Stores of ingested frames to learn from."""
+    stores: dict[str, PhantomStoreConfig] = Field(default_factory=dict)
+    """Phantom clips to learn from; no label of theirs is used."""
+    validation: PhantomStoreConfig
+    """Phantom clips whose views tell, during the run, what the features know."""
+    validation_batch: int = Field(default=256, ge=1)
+    frames: CropSourceConfig = CropSourceConfig()
+    start: Path | None = None
+    """An encoder bundle of the same architecture to go on from; without it the weights are fresh."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> PretrainRecipe:
+        """Found here, in a second, and not after hours of drawing clips."""
+        if not self.stores and not self.archives:
+            raise ValueError("there are no frames to learn from; name phantom clips under stores, or archives")
+        patch, crops = self.encoder.patch_size, self.frames.crops
+        for name, kind in (("global_crops", crops.global_crops), ("local_crops", crops.local_crops)):
+            if kind.side % patch:
+                raise ValueError(f"frames.crops.{name}.side is {kind.side}, not a whole number of patches of {patch}")
+        return self
+
+    def build(self, workspace: Workspace) -> Workload:
+        """Draw the phantom clips that are missing, open the archives and build the task."""
+        task = self.build_task()  # first: starting weights that do not fit are found before clips are drawn
+        readers: list[FrameReader] = [open_frame_store(location) for location in self.archives]
+        stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
+        if stores:
+            readers.append(ClipStoreReader(stores))
+        held_back = ClipStoreReader([open_phantom_store("validation", self.validation, workspace)])
+        probes = ProbeSource(held_back, self.validation_batch, self.frames.crops.global_crops.side)
+        return Workload(
+            task=task,
+            batches=CropSource(JoinedReader(readers), self.frames, self.encoder.patch_size),
+            validation=probes,
+            validation_batches=probes.batches,
+        )
+
+    def build_task(self) -> Pretrain:
+        """Student and teacher with fresh weights, or with the encoder that they go on from.
+
+        Raises:
+            BundleError: the starting bundle is damaged or holds no encoder.
+            WeightsError: it has another architecture.
+        """
+        encoder = VisionTransformer(self.encoder)
+        if self.start is not None:
+            bundle = load_bundle(self.start)
+            if bundle.card.kind != "encoder":
+                raise BundleError(f"{self.start}: holds a decoder for {bundle.card.task!r}; give an encoder bundle")
+            load_weights(encoder, bundle.state, bundle.directory)
+        width = self.encoder.width
+        heads = ProjectionHead(width, self.class_head), ProjectionHead(width, self.patch_head)
+        return Pretrain(PretrainNetwork(encoder, *heads), self.schedule, self.weights)
+
+    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+        """Write the teacher's encoder, in half precision; the heads have done their work."""
+        assert isinstance(task, Pretrain)
+        size = self.frames.crops.global_crops.side
+        card = provenance.card("encoder", size, architecture=self.encoder.model_dump(mode="json"))
+        save_bundle(directory / "encoder", task.teacher.encoder, card, half=True)

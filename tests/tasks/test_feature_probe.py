@@ -1,0 +1,53 @@
+"""Figures of health against cases whose answer is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from echoapex.tasks.feature_probe import assignment_entropies, effective_rank, nearest_view_accuracy
+
+
+def test_rank_counts_the_directions_that_are_used() -> None:
+    axes = torch.linalg.qr(torch.randn(10, 10)).Q
+    for directions in (1, 3, 7):
+        signs = torch.cat([torch.eye(directions), -torch.eye(directions)])
+        features = 5 + signs @ axes[:directions]
+        assert effective_rank(features) == pytest.approx(directions, abs=1e-4)
+
+
+def test_rank_of_collapsed_features_is_zero() -> None:
+    assert effective_rank(torch.full((20, 8), 3.3)) == 0
+
+
+def test_entropies_tell_the_two_collapses_from_health() -> None:
+    healthy = assignment_entropies(torch.eye(6))
+    one_takes_all = assignment_entropies(torch.eye(6)[torch.zeros(9, dtype=torch.int64)])
+    nothing_told_apart = assignment_entropies(torch.full((9, 6), 1 / 6))
+    assert healthy == pytest.approx((1, 0))
+    assert one_takes_all == pytest.approx((0, 0))
+    assert nothing_told_apart == pytest.approx((1, 1))
+
+
+def test_neighbours_vote_for_the_view_but_not_within_a_clip() -> None:
+    towards = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    view = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    features = towards[view] + 0.01 * torch.randn(8, 2)
+    clips = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    assert nearest_view_accuracy(features, view, clips, neighbours=2) == 1
+    one_clip_a_view = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    assert nearest_view_accuracy(features, view, one_clip_a_view, neighbours=2) == 0
+
+
+def test_a_near_neighbour_outvotes_two_far_ones() -> None:
+    features = torch.tensor([[1.0, 0.0], [1.0, 0.01], [0.6, 0.8], [0.6, 0.81]])
+    view, clip = torch.tensor([3, 3, 5, 5]), torch.tensor([0, 1, 2, 3])
+    assert nearest_view_accuracy(features, view, clip) == 1
+
+
+def test_unknown_views_are_left_out_and_one_clip_has_no_accuracy() -> None:
+    features, clip = torch.eye(4), torch.arange(4)
+    assert nearest_view_accuracy(features, torch.tensor([-1, -1, -1, -1]), clip) is None
+    assert nearest_view_accuracy(features, torch.tensor([0, -1, -1, -1]), clip) is None
+    alike = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]])
+    assert nearest_view_accuracy(alike, torch.tensor([2, -1, 2, -1]), clip) == 1

@@ -1,0 +1,123 @@
+"""Two processes learn what one learns, write once, resume as another number, and agree on what is no number."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from straight_line import PointSource
+from tiny_pretraining import build_pretrain, crop_source
+from torch import multiprocessing, nn
+
+from echoapex.models.encoder import EncoderConfig
+from echoapex.tasks.task import Loss
+from echoapex.train.distributed import DistributedError, Processes, joined_processes
+from echoapex.train.journal import read_journal
+from echoapex.train.loop import Run, TrainConfig, train
+from echoapex.train.optim import OptimConfig
+
+STEPS = 4
+CONFIG = TrainConfig(
+    steps=STEPS, precision="fp32", checkpoint_every=2, log_every=1, optim=OptimConfig(lr=1e-3, warmup_steps=2)
+)
+
+
+def pretraining(directory: Path, store: Path, processes: Processes) -> Run:
+    """Without stochastic depth, which every process draws for itself."""
+    directory.mkdir(exist_ok=True)
+    task = build_pretrain(encoder=EncoderConfig(image_size=48))
+    return Run(task, crop_source(store), None, 0, directory, "tiny", processes)
+
+
+def _one_of_two(rank: int, folder: str, port: int) -> None:
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    place = Path(folder)
+    with joined_processes("cpu") as processes:
+        assert (processes.rank, processes.count, processes.is_first) == (rank, 2, rank == 0)
+        told: list[int] = []
+        train(pretraining(place / "two", place, processes), CONFIG, lambda step, loss: told.append(step))
+        assert told == (list(range(STEPS)) if rank == 0 else [])
+        linear = nn.Linear(2, 1)
+        for number, parameter in enumerate(linear.parameters()):
+            parameter.grad = torch.full_like(parameter, 10.0 * number + rank)
+        processes.average_gradients(linear.parameters())
+        assert [float(p.grad.flatten()[0]) for p in linear.parameters() if p.grad is not None] == [0.5, 10.5]
+        bad = Loss(torch.tensor(float("nan") if rank else 1.0), {"dino": torch.tensor(float(rank))})
+        mean = processes.mean_of(bad)
+        assert mean.total.isnan(), "all processes learn of it, so that all of them stop"
+        assert mean.terms["dino"] == 0.5
+        processes.wait()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run by one process and by two."""
+    folder = tmp_path_factory.mktemp("runs")
+    crop_source(folder)
+    train(pretraining(folder / "one", folder, Processes()), CONFIG)
+    multiprocessing.spawn(_one_of_two, (str(folder), free_port()), nprocs=2)
+    return folder
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_two_processes_have_the_losses_of_one(runs: Path) -> None:
+    one, two = (read_journal(runs / name / "journal.jsonl") for name in ("one", "two"))
+    assert [entry["step"] for entry in two] == list(range(STEPS)), "one process writes"
+    for name in ("loss", "dino", "ibot", "koleo"):
+        assert [entry[name] for entry in two] == pytest.approx([entry[name] for entry in one], rel=1e-4, abs=2e-5)
+
+
+def test_two_processes_arrive_where_one_does(runs: Path) -> None:
+    one, two = (load_file(runs / name / "checkpoint.safetensors") for name in ("one", "two"))
+    fresh = dict(build_pretrain(encoder=EncoderConfig(image_size=48)).named_parameters())
+    for part in ("student", "teacher"):
+        names = [name for name in fresh if name.startswith(part)]
+        moved = torch.cat([(one[f"task.{name}"] - fresh[name].detach()).flatten() for name in names]).norm()
+        apart = torch.cat([(one[f"task.{name}"] - two[f"task.{name}"]).flatten() for name in names]).norm()
+        assert moved > 0
+        assert apart < 0.05 * moved
+
+
+def test_a_run_of_two_goes_on_as_one(runs: Path) -> None:
+    longer = CONFIG.model_copy(update={"steps": STEPS + 1})
+    steps: list[int] = []
+    shutil.copytree(runs / "two", runs / "resumed")
+    train(pretraining(runs / "resumed", runs, Processes()), longer, lambda step, loss: steps.append(step))
+    assert steps == [STEPS]
+
+
+def test_shares_are_the_batch_and_uneven_ones_are_refused(tmp_path: Path) -> None:
+    source = crop_source(tmp_path)
+    whole = source.batch(3)
+    parts = [Processes(rank, 2).share_of(source).batch(3) for rank in (0, 1)]
+    for name in ("global_crops", "local_crops", "hidden"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts], dim=1), getattr(whole, name))
+    with pytest.raises(DistributedError, match=r"4 frames cannot be divided evenly among 3 processes; .* to 6"):
+        Processes(0, 3).share_of(source)
+    with pytest.raises(DistributedError, match="batches of PointSource cannot be shared among 2 processes"):
+        Processes(1, 2).share_of(PointSource())
+
+
+def test_one_process_changes_nothing() -> None:
+    with joined_processes("cpu") as processes:
+        assert processes == Processes(0, 1)
+        loss = Loss(torch.tensor(2.0))
+        assert processes.mean_of(loss) is loss
+        processes.wait()
+    assert replace(processes, rank=1).is_first is False
