@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from drawn_clips import DRAWN_VIEWS, draw_store
+from drawn_studies import write_studies
 
 from echoapex.data.frame_reader import ClipStoreReader, FrameReader, FrameReaderError, JoinedReader, open_frame_store
+from echoapex.data.ingest.ingest import IngestPlan, ingest
+from echoapex.data.ingest.local_engine import LocalEngine
+from echoapex.data.ingest.rules import IngestRules
 from echoapex.vocabulary import View
 
 
@@ -46,17 +49,27 @@ def test_without_the_store_of_ingested_frames_the_remedy_is_named(monkeypatch: p
         open_frame_store("my.lance")
 
 
-def test_a_store_of_ingested_frames_is_opened_and_an_unusable_one_named(
-    monkeypatch: pytest.MonkeyPatch, reader: ClipStoreReader
-) -> None:
-    def opened(location: str) -> object:
-        if location == "absent":
-            raise OSError("no such file")
-        return reader if location == "full" else []
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two patients, and one of which no patient is for training."""
+    pytest.importorskip("lance", reason="Lance is not installed; it comes with the extra ingest")
+    folder = tmp_path_factory.mktemp("ingested")
+    write_studies(folder / "studies", [5, 6])
+    for name, val_percent in (("full", 0.0), ("empty", 100.0)):
+        rules = IngestRules(val_percent=val_percent)
+        ingest(IngestPlan((folder / "studies",), folder / name, folder / f"{name}.key", rules), LocalEngine(1))
+    return folder
 
-    monkeypatch.setitem(sys.modules, "echoapex.data.store", SimpleNamespace(FrameStore=opened))
-    assert open_frame_store("full") is reader
+
+def test_the_training_patients_of_an_ingested_store_are_read(ingested: Path) -> None:
+    reader = open_frame_store(str(ingested / "full"))
+    assert isinstance(reader, FrameReader) and len(reader) > 2
+    first, second = reader.take([0, len(reader) - 1])
+    assert first.shape == second.shape == (256, 256) and first.dtype == np.uint8 and first.any()
+
+
+def test_an_unusable_store_is_named(ingested: Path) -> None:
     with pytest.raises(FrameReaderError, match="absent: cannot be opened"):
-        open_frame_store("absent")
-    with pytest.raises(FrameReaderError, match="empty: holds no frames"):
-        open_frame_store("empty")
+        open_frame_store(str(ingested / "absent"))
+    with pytest.raises(FrameReaderError, match="empty: holds no frames of training patients"):
+        open_frame_store(str(ingested / "empty"))

@@ -2,12 +2,13 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoapex.data import sampler
-from echoapex.data.sampler import balanced_example, shuffled_index
+from echoapex.data.sampler import balanced_example, scattered_index, shuffled_index
 
 seeds = st.integers(0, 1000)
 quick = settings(max_examples=30, deadline=None)
@@ -64,3 +65,28 @@ def test_nothing_cannot_be_sampled() -> None:
         shuffled_index(0, 0, 0)
     with pytest.raises(ValueError, match="empty set"):
         balanced_example(0, 0, [])
+
+
+@quick
+@given(seeds, st.integers(1, 300), st.integers(0, 5))
+def test_a_scattered_epoch_visits_every_example_once(seed: int, count: int, epoch: int) -> None:
+    visited = [scattered_index(seed, epoch * count + within, count) for within in range(count)]
+    assert sorted(visited) == list(range(count))
+
+
+def test_scattered_epochs_differ_and_neighbours_are_far_apart() -> None:
+    count = 5000
+    epochs = [np.array([scattered_index(3, epoch * count + i, count) for i in range(count)]) for epoch in (0, 1)]
+    assert (epochs[0] == epochs[1]).mean() < 0.01
+    assert abs(np.corrcoef(epochs[0][:-1], epochs[0][1:])[0, 1]) < 0.05
+    assert abs(np.corrcoef(np.arange(count), epochs[0])[0, 1]) < 0.05
+    assert np.abs(np.diff(epochs[0])).mean() > count / 4
+
+
+def test_scattering_many_millions_needs_no_table() -> None:
+    count = 20_000_000
+    found = [scattered_index(0, position, count) for position in range(1000)]
+    assert len(set(found)) == 1000
+    assert 0 <= min(found) < max(found) < count
+    with pytest.raises(ValueError, match="empty set"):
+        scattered_index(0, 0, 0)

@@ -1,5 +1,6 @@
 """The loop learns, repeats itself exactly, resumes exactly, and stops at what is not a number."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from safetensors.torch import load_file
 from straight_line import PointSource, StraightLine
 from tiny_tasks import IMAGE_SIZE, build_tasks, clip_batch
 
-from echoapex.data.batch import EncodedClipBatch
+from echoapex.data.batch import CropBatch, EncodedClipBatch
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
-from echoapex.tasks.task import BatchSource, Task
+from echoapex.tasks.task import BatchSource, Loss, Task
 from echoapex.train.average import WeightAverage
+from echoapex.train.drift_guard import DriftError, DriftGuardConfig
+from echoapex.train.evidence import save_evidence
 from echoapex.train.journal import read_journal
 from echoapex.train.loop import NonFiniteLossError, Run, TrainConfig, score, train
 from echoapex.train.optim import OptimConfig
@@ -167,6 +170,26 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_its_terms(tmp_path: Pa
     saved = load_file(tmp_path / "checkpoint.safetensors")
     assert all(value.isfinite().all() for value in saved.values()), "the last checkpoint is sound"
     assert saved["task.steps_seen"] == 4
+    evidence = json.loads((tmp_path / "non-finite-step-5-rank-0.json").read_text())
+    assert evidence["step"] == 5 and evidence["rows"] == [] and set(evidence["terms"]) == {"squared_error"}
+
+
+def test_the_examples_of_a_bad_step_are_named_and_saved(tmp_path: Path) -> None:
+    crops, small = torch.zeros((2, 3, 16, 16), dtype=torch.uint8), torch.zeros((0, 3, 16, 16), dtype=torch.uint8)
+    batch = CropBatch(crops, small, torch.zeros((2, 3, 1), dtype=torch.bool), torch.tensor([7, 1, 4]))
+    loss = Loss(torch.tensor(float("nan")), {"dino": torch.tensor(float("inf"))})
+    path, rows = save_evidence(tmp_path, 12, 1, loss, batch)
+    assert rows == [7, 1, 4] and path.name == "non-finite-step-12-rank-1.json"
+    assert load_file(path.with_suffix(".safetensors"))["global_crops"].shape == crops.shape
+
+
+def test_a_run_ends_when_a_watched_figure_falls(tmp_path: Path) -> None:
+    guard = DriftGuardConfig(floors={"error": 1e9}, patience=2)
+    run = line_run(tmp_path)
+    with pytest.raises(DriftError, match=r"error was .*, below its floor of 1e\+09"):
+        train(run, config(20, score_every=4, guard=guard))
+    steps = [entry["step"] for entry in read_journal(tmp_path / "journal.jsonl") if "scores" in entry]
+    assert steps == [3, 7], "the second bad validation ends it"
 
 
 def test_gradients_are_clipped(tmp_path: Path) -> None:

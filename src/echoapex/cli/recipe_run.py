@@ -17,6 +17,7 @@ from echoapex.phantom import PhantomError
 from echoapex.tasks.task import Loss
 from echoapex.train.checkpoint import CheckpointError
 from echoapex.train.distributed import DistributedError
+from echoapex.train.drift_guard import DriftError
 from echoapex.train.finetune import Reporting, build_recipe, find_recipe, finetune
 from echoapex.train.loop import NonFiniteLossError
 
@@ -45,7 +46,7 @@ def run_recipe(typed: Invocation, out: Path, workers: int, quiet: bool) -> int:
     ) as error:  # fmt: skip
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")
         return ExitCode.USAGE
-    except NonFiniteLossError as error:
+    except (NonFiniteLossError, DriftError) as error:
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")
         return ExitCode.NOTHING_ANALYSED
     for name, value in sorted(scores.items()):

@@ -67,11 +67,13 @@ class CropBatch(_Movable):
         global_crops: large windows of each frame.
         local_crops: small windows of each frame.
         hidden: which patches of the global crops the student may not see, in row-major order.
+        rows: numbers of the frames in their source.
     """
 
     global_crops: UInt8[Tensor, "globals batch side side"]
     local_crops: UInt8[Tensor, "locals batch small_side small_side"]
     hidden: Bool[Tensor, "globals batch patches"]
+    rows: Int[Tensor, "batch"]
 
 
 @dataclass(frozen=True, eq=False)

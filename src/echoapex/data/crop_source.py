@@ -11,7 +11,7 @@ from echoapex.data.batch import CropBatch
 from echoapex.data.block_masks import BlockMaskConfig, sample_block_masks
 from echoapex.data.crops import CropConfig, FrameCropper
 from echoapex.data.frame_reader import FrameReader
-from echoapex.data.sampler import shuffled_index
+from echoapex.data.sampler import scattered_index
 
 
 class CropSourceConfig(Config):
@@ -63,11 +63,13 @@ class CropSource:
         """The batch of a step."""
         config = self._config
         positions = [step * config.batch_size + place for place in self._places]
-        numbers = [shuffled_index(config.seed, position, len(self._reader)) for position in positions]
+        numbers = [scattered_index(config.seed, position, len(self._reader)) for position in positions]
         frames = self._reader.take(numbers)
         samples = [self._sample(frame, position) for frame, position in zip(frames, positions, strict=True)]
         large, small, hidden = (np.stack(parts, axis=1) for parts in zip(*samples, strict=True))
-        return CropBatch(torch.from_numpy(large), torch.from_numpy(small), torch.from_numpy(hidden))
+        return CropBatch(
+            torch.from_numpy(large), torch.from_numpy(small), torch.from_numpy(hidden), torch.tensor(numbers)
+        )
 
     def _sample(self, frame: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Global crops, local crops and hidden patches of the frame at a position of the endless sequence."""

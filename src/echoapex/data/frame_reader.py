@@ -80,7 +80,7 @@ class JoinedReader:
 
 
 def open_frame_store(location: str) -> FrameReader:
-    """Open a store of ingested frames; its library is imported only here.
+    """Open the training patients of a store of ingested frames; its library is imported only here.
 
     Raises:
         FrameReaderError: this installation cannot read such stores, or there is none at ``location``.
@@ -93,11 +93,12 @@ def open_frame_store(location: str) -> FrameReader:
             "the extra that ingests archives, or name phantom stores under task.stores instead"
         ) from error
     try:
-        reader = module.FrameStore(location)
+        reader = module.FrameStore(location, split="train")
+        frames = len(reader)  # the store itself is opened only now
     except (OSError, ValueError) as error:
         raise FrameReaderError(
             f"{location}: cannot be opened as a store of frames ({error}); check the path"
         ) from error
-    if len(reader) == 0:
-        raise FrameReaderError(f"{location}: holds no frames; ingest an archive into it first")
+    if frames == 0:
+        raise FrameReaderError(f"{location}: holds no frames of training patients; ingest an archive into it first")
     return cast("FrameReader", reader)

@@ -44,3 +44,40 @@ def balanced_example(seed: int, position: int, groups: Sequence[Sequence[int]]) 
     group_number = _permutation(seed, window, len(groups))[within]
     group = groups[group_number]
     return int(group[shuffled_index(seed + 7919 * (group_number + 1), window, len(group))])
+
+
+def scattered_index(seed: int, position: int, count: int) -> int:
+    """As :func:`shuffled_index`, without a table: for stores of many millions of examples.
+
+    Every epoch is a keyed permutation: a Feistel network on the smallest even number of bits that holds ``count``,
+    walked until it lands inside.
+
+    Source: Black and Rogaway, "Ciphers with arbitrary finite domains", 2002 (cycle walking).
+
+    Raises:
+        ValueError: there is no example.
+    """
+    if count < 1:
+        raise ValueError("cannot sample from an empty set")
+    epoch, index = divmod(position, count)
+    half_bits = max(1, -(-(count - 1).bit_length() // 2))
+    keys = _round_keys(seed, epoch)
+    while True:
+        index = _feistel(index, keys, half_bits)
+        if index < count:
+            return index
+
+
+@lru_cache(maxsize=16)
+def _round_keys(seed: int, epoch: int) -> tuple[int, ...]:
+    keys = np.random.default_rng([seed, epoch, 4099]).integers(0, 1 << 62, size=6)
+    return tuple(int(key) for key in keys)
+
+
+def _feistel(index: int, keys: Sequence[int], half_bits: int) -> int:
+    mask = (1 << half_bits) - 1
+    left, right = index >> half_bits, index & mask
+    for key in keys:
+        mixed = ((right + 1) * 0x9E3779B97F4A7C15 ^ key) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+        left, right = right, left ^ (mixed ^ mixed >> 29) >> 7 & mask
+    return left << half_bits | right

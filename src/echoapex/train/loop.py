@@ -20,7 +20,9 @@ from echoapex.tasks.task import BatchSource, Loss, Task
 from echoapex.train.average import WeightAverage
 from echoapex.train.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from echoapex.train.distributed import Processes
-from echoapex.train.journal import Journal
+from echoapex.train.drift_guard import DriftError, DriftGuardConfig, find_drift
+from echoapex.train.evidence import save_evidence
+from echoapex.train.journal import Journal, read_journal
 from echoapex.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
 from echoapex.train.prefetch import prefetched
 
@@ -38,6 +40,8 @@ class TrainConfig(Config):
     score_every: int = Field(default=250, ge=1)
     log_every: int = Field(default=10, ge=1)
     device: str = "cpu"
+    guard: DriftGuardConfig = DriftGuardConfig()
+    """Which validation figures end the run when they fall."""
     optim: OptimConfig = OptimConfig()
 
 
@@ -66,6 +70,7 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
     Raises:
         DistributedError: the batches cannot be divided among the processes.
         NonFiniteLossError: the loss became infinite or NaN; the last checkpoint is untouched.
+        DriftError: a figure that is watched fell; the last checkpoint is untouched.
     """
     device = torch.device(config.device)
     task, processes = run.task.to(device), run.processes
@@ -80,11 +85,10 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         torch.manual_seed(config.seed * 1_000_003 + step + processes.rank * _SEEDS_PER_PROCESS)
         task.train()
         set_learning_rate(optimizer, learning_rate(step, config.steps, config.optim))
-        loss = processes.mean_of(update(task, optimizer, batch.to(device), config, processes))
+        placed = batch.to(device)
+        loss = processes.mean_of(update(task, optimizer, placed, config, processes))
         if not torch.isfinite(loss.total):
-            terms = {name: float(value) for name, value in loss.terms.items()}
-            remedy = "lower train.optim.lr, or set train.precision to fp32"
-            raise NonFiniteLossError(f"step {step}: the loss is {loss.total.item()}, its terms {terms}; {remedy}")
+            raise _non_finite(run, step, loss, placed)
         task.after_step(step)
         parts.average.update(task, step)
         if journal is None:
@@ -96,6 +100,7 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         last = step + 1 == config.steps
         if run.validation is not None and (last or (step + 1) % config.score_every == 0):
             journal.write(step, scores=score(run, parts.average, device))
+            _stop_on_drift(journal, config.guard)
         if last or (step + 1) % config.checkpoint_every == 0:
             save_checkpoint(path, parts, step + 1, run.digest)
     with torch.no_grad():
@@ -141,3 +146,18 @@ def _precision(config: TrainConfig) -> AbstractContextManager[object]:
 
 def _plain(loss: Loss) -> dict[str, float]:
     return {name: round(float(value), 5) for name, value in loss.terms.items()}
+
+
+def _non_finite(run: Run, step: int, loss: Loss, batch: object) -> NonFiniteLossError:
+    """The error that names the step, the terms and the examples, which are saved as well."""
+    path, rows = save_evidence(run.directory, step, run.processes.rank, loss, batch)
+    terms = {name: float(value) for name, value in loss.terms.items()}
+    shown = f", of rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}" if rows else ""
+    remedy = f"look at {path.name}; lower train.optim.lr, or set train.precision to fp32"
+    return NonFiniteLossError(f"step {step}: the loss is {loss.total.item()}, its terms {terms}{shown}; {remedy}")
+
+
+def _stop_on_drift(journal: Journal, guard: DriftGuardConfig) -> None:
+    problem = find_drift([entry["scores"] for entry in read_journal(journal.path) if "scores" in entry], guard)
+    if problem:
+        raise DriftError(f"{problem}; lower train.optim.lr and start anew, or change train.guard")

@@ -1,0 +1,55 @@
+"""When a run has gone wrong: a figure that must not fall has fallen, for several validations in a row.
+
+A collapse of self-supervised learning does not show in the loss, which may look better than ever; it shows in the rank
+of the features, the entropy of the prototypes and the accuracy of a probe. The rule looks at nothing but scores that
+the journal holds, so a resumed run judges as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from echoapex.config import Config
+
+
+class DriftError(RuntimeError):
+    """A run was stopped because a watched figure fell."""
+
+
+class DriftGuardConfig(Config):
+    """What is watched; nothing by default."""
+
+    floors: dict[str, float] = Field(default_factory=dict)
+    """Least value of a score, by its name."""
+    largest_drops: dict[str, float] = Field(default_factory=dict)
+    """Largest fall of a score below the best value it has had, by its name."""
+    patience: int = Field(default=2, ge=1)
+    """Validations in a row that must agree."""
+
+
+def find_drift(scores: Sequence[Mapping[str, float]], config: DriftGuardConfig) -> str | None:
+    """What is wrong in the latest validations, in words; None while all is well.
+
+    Args:
+        scores: of all validations so far, the latest last; a score that was not measured cannot fall.
+        config: what is watched.
+    """
+    for name, floor in config.floors.items():
+        if _all_below(scores, name, floor, config.patience):
+            return f"{name} was {_latest(scores, name, config.patience)}, below its floor of {floor:g}"
+    for name, drop in config.largest_drops.items():
+        best = max((entry[name] for entry in scores if name in entry), default=float("-inf"))
+        if _all_below(scores, name, best - drop, config.patience):
+            return f"{name} was {_latest(scores, name, config.patience)}, more than {drop:g} below its best, {best:g}"
+    return None
+
+
+def _all_below(scores: Sequence[Mapping[str, float]], name: str, limit: float, patience: int) -> bool:
+    latest = [entry[name] for entry in scores[-patience:] if name in entry]
+    return len(latest) == patience and all(value < limit for value in latest)
+
+
+def _latest(scores: Sequence[Mapping[str, float]], name: str, patience: int) -> str:
+    return ", ".join(f"{entry[name]:g}" for entry in scores[-patience:])
