@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from timm_backbone import timm_vit_tiny
 
 from echoapex.config import ConfigError
 from echoapex.models.pretrained import (
@@ -19,33 +20,6 @@ from echoapex.models.pretrained import (
     load_pretrained,
 )
 from echoapex.models.weights_file import WeightsError
-
-
-def timm_vit_tiny(patch: int = 16, size: int = 224, width: int = 192, depth: int = 12) -> dict[str, torch.Tensor]:
-    """The state dict of timm's ``vit_tiny_patch16_224``: its documented names and shapes, random numbers."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, width),
-        "pos_embed": (1, 1 + (size // patch) ** 2, width),
-        "patch_embed.proj.weight": (width, 3, patch, patch),
-        "patch_embed.proj.bias": (width,),
-        "norm.weight": (width,),
-        "norm.bias": (width,),
-        "head.weight": (1000, width),
-        "head.bias": (1000,),
-    }
-    for index in range(depth):
-        layers = {
-            "norm1": (width,),
-            "attn.qkv": (3 * width, width),
-            "attn.proj": (width, width),
-            "norm2": (width,),
-            "mlp.fc1": (4 * width, width),
-            "mlp.fc2": (width, 4 * width),
-        }
-        for layer, shape in layers.items():
-            shapes[f"blocks.{index}.{layer}.weight"] = shape
-            shapes[f"blocks.{index}.{layer}.bias"] = shape[:1]
-    return {name: 0.05 * torch.randn(shape) for name, shape in shapes.items()}
 
 
 def timm_forward(state: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:

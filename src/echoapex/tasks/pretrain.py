@@ -22,8 +22,9 @@ from echoapex.losses.sinkhorn import sinkhorn_assignments
 from echoapex.models.decoders.projection_head import ProjectionHead
 from echoapex.models.encoder import VisionTransformer
 from echoapex.tasks.feature_probe import assignment_entropies, effective_rank, nearest_view_accuracy
+from echoapex.tasks.layer_decay import LayerDecay, layer_decay_groups
 from echoapex.tasks.pretrain_schedule import PretrainSchedule
-from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.task import Loss, ParameterGroup, Task, is_matrix
 
 _STUDENT_TEMPERATURE = 0.1
 
@@ -53,16 +54,24 @@ class Pretrain(Task):
         student: starts from its present weights, and the teacher from the same.
         schedule: of momentum, temperature and prototypes.
         weights: of the losses.
+        layer_decay: learning rates within the encoder; the heads learn at the full rate.
     """
 
     updates: Tensor
 
-    def __init__(self, student: PretrainNetwork, schedule: PretrainSchedule, weights: PretrainWeights) -> None:
+    def __init__(
+        self,
+        student: PretrainNetwork,
+        schedule: PretrainSchedule,
+        weights: PretrainWeights,
+        layer_decay: LayerDecay | None = None,
+    ) -> None:
         super().__init__()
         self.student = student
         self.teacher = copy.deepcopy(student).requires_grad_(False).eval()
         self.schedule = schedule
         self.weights = weights
+        self.layer_decay = layer_decay or LayerDecay()
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> Self:
@@ -70,6 +79,15 @@ class Pretrain(Task):
         super().train(mode)
         self.teacher.eval()
         return self
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """The student's encoder by depth, and its heads."""
+        heads = [*self.student.class_head.parameters(), *self.student.patch_head.parameters()]
+        return [
+            *layer_decay_groups(self.student.encoder, self.layer_decay),
+            ParameterGroup([p for p in heads if p.requires_grad and is_matrix(p)]),
+            ParameterGroup([p for p in heads if p.requires_grad and not is_matrix(p)], weight_decay_factor=0.0),
+        ]
 
     def loss(self, batch: CropBatch) -> Loss:
         """DINO on the class tokens of all crops, iBOT on hidden patches, KoLeo on the class tokens of global crops."""

@@ -11,13 +11,14 @@ from echoapex.data.crop_source import CropSource, CropSourceConfig
 from echoapex.data.frame_reader import ClipStoreReader, FrameReader, JoinedReader, open_frame_store
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.data.probe_source import ProbeSource
-from echoapex.models.bundle import BundleError, load_bundle, save_bundle
+from echoapex.models.bundle import save_bundle
 from echoapex.models.decoders.projection_head import ProjectionHead, ProjectionHeadConfig
-from echoapex.models.encoder import EncoderConfig, VisionTransformer
-from echoapex.models.weights_file import load_weights
+from echoapex.models.encoder import EncoderConfig
+from echoapex.tasks.layer_decay import LayerDecay
 from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.pretrain import Pretrain, PretrainNetwork, PretrainWeights
 from echoapex.tasks.pretrain_schedule import PretrainSchedule
+from echoapex.tasks.pretrain_start import starting_encoder
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.task import Task
 
@@ -31,6 +32,7 @@ class PretrainRecipe(TaskRecipe):
     patch_head: ProjectionHeadConfig = ProjectionHeadConfig()
     weights: PretrainWeights = PretrainWeights()
     schedule: PretrainSchedule
+    layer_decay: LayerDecay = LayerDecay()
     archives: tuple[str, ...] = ()
     """Stores of ingested frames to learn from."""
     stores: dict[str, PhantomStoreConfig] = Field(default_factory=dict)
@@ -40,7 +42,8 @@ class PretrainRecipe(TaskRecipe):
     validation_batch: int = Field(default=256, ge=1)
     frames: CropSourceConfig = CropSourceConfig()
     start: Path | None = None
-    """An encoder bundle of the same architecture to go on from; without it the weights are fresh."""
+    """An encoder bundle, or a safetensors file of DINOv2, DINOv3 or timm, of the same size and patch, to go on from;
+    registers, positions and the rest are then those of the weights. Without it the weights are fresh."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> PretrainRecipe:
@@ -74,21 +77,16 @@ class PretrainRecipe(TaskRecipe):
 
         Raises:
             BundleError: the starting bundle is damaged or holds no encoder.
-            WeightsError: it has another architecture.
+            WeightsError: the file holds no encoder that we know, or one of another size or patch.
         """
-        encoder = VisionTransformer(self.encoder)
-        if self.start is not None:
-            bundle = load_bundle(self.start)
-            if bundle.card.kind != "encoder":
-                raise BundleError(f"{self.start}: holds a decoder for {bundle.card.task!r}; give an encoder bundle")
-            load_weights(encoder, bundle.state, bundle.directory)
+        encoder = starting_encoder(self.encoder, self.start)
         width = self.encoder.width
         heads = ProjectionHead(width, self.class_head), ProjectionHead(width, self.patch_head)
-        return Pretrain(PretrainNetwork(encoder, *heads), self.schedule, self.weights)
+        return Pretrain(PretrainNetwork(encoder, *heads), self.schedule, self.weights, self.layer_decay)
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write the teacher's encoder, in half precision; the heads have done their work."""
         assert isinstance(task, Pretrain)
         size = self.frames.crops.global_crops.side
-        card = provenance.card("encoder", size, architecture=self.encoder.model_dump(mode="json"))
+        card = provenance.card("encoder", size, architecture=task.teacher.encoder.config.model_dump(mode="json"))
         save_bundle(directory / "encoder", task.teacher.encoder, card, half=True)

@@ -53,12 +53,17 @@ class Task(nn.Module):
         """Trainable parameters: matrices with weight decay; gains, biases, tokens and embeddings without."""
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return [
-            ParameterGroup([p for p in trainable if p.ndim >= 2 and 1 not in p.shape[:-1]]),
-            ParameterGroup([p for p in trainable if p.ndim < 2 or 1 in p.shape[:-1]], weight_decay_factor=0.0),
+            ParameterGroup([p for p in trainable if is_matrix(p)]),
+            ParameterGroup([p for p in trainable if not is_matrix(p)], weight_decay_factor=0.0),
         ]
 
     def after_step(self, step: int) -> None:
         """Called after every parameter update: an EMA teacher lives here."""
+
+
+def is_matrix(parameter: nn.Parameter) -> bool:
+    """Whether weight decay is for this parameter: it is not for gains, biases, tokens and positions."""
+    return parameter.ndim >= 2 and 1 not in parameter.shape[:-1]
 
 
 class BatchSource(Protocol):
