@@ -111,6 +111,8 @@ def frame_batch(count: int = 4, first: int = 0, with_walls: bool = True) -> Fram
         structure_known=known,
         wall_points=torch.from_numpy(points).float(),
         has_walls=torch.tensor([with_walls and truth["wall_frame"] == 0 for truth in truths]),
+        clip=torch.arange(count),
+        relative_volume=torch.ones(count),
     )
 
 

@@ -149,3 +149,23 @@ def test_a_cut_sector_keeps_its_middle() -> None:
         assert kept[SIZE // 2, SIZE // 2]
         assert not kept[0, 0]
         assert 0.2 < kept.mean() < 0.95
+
+
+@quick
+@given(seeds)
+def test_another_texture_keeps_what_is_bright_and_what_is_black(seed: int) -> None:
+    textured = NONE.model_copy(update={"texture_probability": 1.0})
+    image = fan()
+    image[50:70, 40:56] = 2
+    seen = Appearance(rng_of(seed), SIZE, textured)(image, rng_of(0))
+    assert not seen[image == 0].any()
+    assert seen[image > 0].min() >= 1
+    assert seen[53:67, 43:53].mean() < seen[75:, 40:56].mean(), "a cavity stays darker than tissue"
+
+
+def test_textures_differ_and_are_rare_when_asked() -> None:
+    rare = NONE.model_copy(update={"texture_probability": 0.3})
+    seen = [Appearance(rng_of(seed), SIZE, rare)(fan(), rng_of(0)) for seed in range(60)]
+    changed = [image for image in seen if not np.array_equal(image, fan())]
+    assert 6 <= len(changed) <= 32
+    assert len({image.tobytes() for image in changed}) == len(changed)

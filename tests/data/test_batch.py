@@ -49,6 +49,8 @@ def test_a_batch_moves_to_a_device_as_one() -> None:
         structure_known=torch.ones(2, 6, dtype=torch.bool),
         wall_points=torch.zeros(2, 4, 2),
         has_walls=torch.tensor([True, False]),
+        clip=torch.tensor([0, 0]),
+        relative_volume=torch.tensor([1.0, float("nan")]),
     )
     clips = EncodedClipBatch(
         patches=torch.zeros(1, 3, 4, 8),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_clips import DRAWN_STRUCTURES, LABEL_FRAMES, draw_clip, draw_store
+from pydantic import ValidationError
 
 from echoapex.data.augment import AugmentConfig
 from echoapex.data.batch import FrameBatch
@@ -146,3 +147,26 @@ def test_stores_are_opened_together(tmp_path: Path) -> None:
     draw_store(tmp_path / "a", clips=3)
     draw_store(tmp_path / "b", clips=6)
     assert [len(opened) for opened in open_stores([tmp_path / "a", tmp_path / "b"])] == [3, 6]
+
+
+def test_frames_of_a_clip_come_together_and_are_seen_by_one_scanner(store: ClipStore) -> None:
+    quiet = AugmentConfig().model_copy(update={"noise": 0.0})
+    batch = FrameSource([store], config(batch_size=12, frames_per_clip=2, wall_probability=0.0, augment=quiet)).batch(1)
+    assert batch.clip.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    for first in range(0, 12, 2):
+        assert batch.view[first] == batch.view[first + 1]
+        assert not torch.equal(batch.pixels[first], batch.pixels[first + 1])
+        assert torch.allclose(batch.wall_points[first], batch.wall_points[first + 1])
+
+
+def test_every_frame_knows_its_volume(store: ClipStore) -> None:
+    batch = FrameSource([store], config(batch_size=24, frames_per_clip=2, augment=PLAIN)).batch(0)
+    frames = {np.asarray(store.frames(c)[f]).tobytes(): (c, f) for c in range(len(store)) for f in range(4)}
+    for row in range(24):
+        clip, frame = frames[batch.pixels[row].numpy().tobytes()]
+        assert batch.relative_volume[row].item() == pytest.approx(store.truth["relative_volume"][clip][frame])
+
+
+def test_a_batch_holds_whole_clips() -> None:
+    with pytest.raises(ValidationError, match="no multiple of frames_per_clip"):
+        config(batch_size=9, frames_per_clip=2)

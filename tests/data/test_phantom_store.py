@@ -10,7 +10,7 @@ from echoapex.data import phantom_store
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.phantom_store import PhantomStoreConfig, draw_phantom_store
 from echoapex.data.preprocess import prepare_image, prepare_labels
-from echoapex.phantom import PhantomError, simulate_clip
+from echoapex.phantom import PhantomError, sample_wide_setting, simulate_clip
 from echoapex.vocabulary import Structure, View
 
 TINY = PhantomStoreConfig(
@@ -127,3 +127,22 @@ def test_a_share_of_the_clips_comes_from_wide_settings(tmp_path: Path) -> None:
     for clip in range(len(usual)):
         assert usual.truth["ef_percent"][clip] == other.truth["ef_percent"][clip]
         assert not np.array_equal(usual.frames(clip), other.frames(clip))
+
+
+def test_wide_clips_have_wide_bodies_when_asked(tmp_path: Path) -> None:
+    wide = TINY.model_copy(update={"wide_share": 1.0, "wide_bodies": True})
+    draw_phantom_store(wide, tmp_path / "wide")
+    drawn = ClipStore(tmp_path / "wide")
+    view, seed = wide.clips()[0]
+    setting = sample_wide_setting(seed, view)
+    rng = np.random.default_rng([seed, 31])
+    beats, phase = float(rng.uniform(*TINY.beats)), float(rng.random())
+    clip = simulate_clip(
+        view, seed, patient=setting.patient, imaging=setting.imaging, jitter=setting.jitter,
+        size=96, frames=3, beats=beats, start_phase=phase,
+    )  # fmt: skip
+    assert np.array_equal(drawn.frames(0)[1], prepare_image(clip.frames[1], clip.sector, 64)[0])
+    draw_phantom_store(wide.model_copy(update={"wide_share": 0.0}), tmp_path / "usual")
+    draw_phantom_store(TINY, tmp_path / "plain")
+    usual, plain = ClipStore(tmp_path / "usual"), ClipStore(tmp_path / "plain")
+    assert all(np.array_equal(usual.frames(clip), plain.frames(clip)) for clip in range(2))

@@ -44,6 +44,7 @@ def test_a_workload_draws_its_stores_and_gives_batches(tmp_path: Path) -> None:
         ({"blocks": [3, 11]}, "segmentation.depths is 4, but blocks names 2; make them agree"),
         ({"blocks": [2, 5, 8, 12]}, "blocks [2, 5, 8, 12] must be indices from 0 to 11"),
         ({"frames": {"sizes": [[0, 96], [10, 100]]}}, "frames.sizes: [100] are not whole numbers of patches of 16"),
+        ({"weights": {"volume": 0.5}}, "weights.volume compares frames of a clip; set frames.frames_per_clip to 2"),
         ({"validation": {"patients": 20_000}}, "leave the training range"),
         (
             {"stores": {"views": {"patients": 1, "frams": 3}}},

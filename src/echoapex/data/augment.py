@@ -47,6 +47,8 @@ class AugmentConfig(Config):
     """How often the fan is narrowed or cut, so that its shape does not give the view away."""
     resample_probability: float = 0.3
     """How often the image is made coarser and enlarged again."""
+    texture_probability: float = 0.0
+    """How often a small random filter changes the texture and leaves the shapes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,7 @@ class Appearance:
 
     def __init__(self, rng: np.random.Generator, size: int, config: AugmentConfig) -> None:
         self._config = config
+        self._texture = _texture_filter(rng, config)
         self._curve = _grey_curve(rng, config)
         self._gain = _gain_field(rng, size, config)
         self._haze = _smooth_field(rng, size, cells=4) * rng.uniform(0, config.haze) * 255 * (rng.random() < 0.5)
@@ -113,6 +116,8 @@ class Appearance:
     def __call__(self, image: UInt8[np.ndarray, "s s"], rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
         """The image as this scanner shows it; what is black outside the fan stays black."""
         size = image.shape[0]
+        if self._texture is not None:
+            image = _filtered(image, self._texture)
         grey = cv2.LUT(image, self._curve).astype(np.float32)
         inside = cv2.blur((image > 0).astype(np.float32), (9, 9)) > 0.2
         grey = grey * self._gain + self._haze
@@ -147,6 +152,34 @@ def _grey_curve(rng: np.random.Generator, config: AugmentConfig) -> UInt8[np.nda
     curve = np.clip(curve, 0, 1)
     curve[0] = 0
     return np.asarray(np.rint(curve * 255), np.uint8)
+
+
+def _texture_filter(rng: np.random.Generator, config: AugmentConfig) -> Float[np.ndarray, "k k"] | None:
+    """A random filter of 3 to 7 pixels, mixed with the identity; None when there is none.
+
+    Source: Xu et al., "Robust and generalizable visual representation learning via random convolutions", 2021. Bright
+    stays brighter than dark: the weights add up to a positive number.
+    """
+    if config.texture_probability <= 0 or rng.random() >= config.texture_probability:
+        return None
+    side = int(rng.choice([3, 5, 7]))
+    weights = rng.standard_normal((side, side)) / side
+    weights *= 1 if weights.sum() > 0 else -1
+    mixed = rng.random() * weights
+    mixed[side // 2, side // 2] += 1 - rng.random() * 0.8
+    return np.asarray(mixed, np.float32)
+
+
+def _filtered(image: UInt8[np.ndarray, "s s"], weights: Float[np.ndarray, "k k"]) -> UInt8[np.ndarray, "s s"]:
+    """The filtered image with mean and deviation as before; black stays black."""
+    inside = image > 0
+    if not inside.any():
+        return image
+    grey = cv2.filter2D(image.astype(np.float32), -1, weights)
+    before, after = image[inside], grey[inside]
+    grey = (grey - after.mean()) * (before.std() / max(float(after.std()), 1e-3)) + before.mean()
+    result: UInt8[np.ndarray, "s s"] = (np.clip(grey, 1, 255) * inside).astype(np.uint8)
+    return result
 
 
 def _smooth_field(rng: np.random.Generator, size: int, cells: int) -> Float[np.ndarray, "s s"]:

@@ -30,6 +30,8 @@ class FrameBatch(_Movable):
         structure_known: per structure (column ``Structure`` value - 1) whether its label is complete.
         wall_points: x and y of the four wall end points in model pixels, ``WallPoint`` order.
         has_walls: whether the wall points are given.
+        clip: number of the clip that a frame belongs to, counted within the batch.
+        relative_volume: LV volume over EDV; NaN unknown.
     """
 
     pixels: UInt8[Tensor, "batch size size"]
@@ -38,6 +40,8 @@ class FrameBatch(_Movable):
     structure_known: Bool[Tensor, "batch structures"]
     wall_points: Float[Tensor, "batch 4 2"]
     has_walls: Bool[Tensor, "batch"]
+    clip: Int[Tensor, "batch"]
+    relative_volume: Float[Tensor, "batch"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
@@ -21,6 +21,8 @@ class FrameSourceConfig(Config):
     """How frames are drawn."""
 
     batch_size: int = Field(default=48, ge=1)
+    frames_per_clip: int = Field(default=1, ge=1)
+    """How many frames of a clip come together, seen through one scanner; a batch holds whole clips."""
     sizes: tuple[tuple[int, int], ...] = ((0, 160),)
     """(first step, side in pixels): small images first, then the final size."""
     emphasis: dict[View, int] = Field(default_factory=dict)
@@ -31,6 +33,14 @@ class FrameSourceConfig(Config):
     augment: AugmentConfig = AugmentConfig()
     later_augment: dict[int, AugmentConfig] = Field(default_factory=dict)
     """Other strengths from a step on: a gentle start, then harder images."""
+
+    @model_validator(mode="after")
+    def _holds_whole_clips(self) -> FrameSourceConfig:
+        if self.batch_size % self.frames_per_clip:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of frames_per_clip {self.frames_per_clip}; make it one"
+            )
+        return self
 
     def size_at(self, step: int) -> int:
         """Side of the images at a step."""
@@ -53,24 +63,42 @@ class FrameSource:
 
     def batch(self, step: int) -> FrameBatch:
         """The batch of a step."""
-        size = self._config.size_at(step)
-        first = step * self._config.batch_size
-        augment = self._config.augment_at(step)
-        rows = [self._example(first + number, size, augment) for number in range(self._config.batch_size)]
+        config = self._config
+        size, augment = config.size_at(step), config.augment_at(step)
+        clips = config.batch_size // config.frames_per_clip
+        rows = [row for number in range(clips) for row in self._clip(step * clips + number, number, size, augment)]
         return FrameBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
 
-    def _example(self, position: int, size: int, augment: AugmentConfig) -> dict[str, np.ndarray]:
+    def _clip(self, position: int, number: int, size: int, augment: AugmentConfig) -> list[dict[str, np.ndarray]]:
+        """The frames of the clip at a position of the endless sequence; it is clip ``number`` of its batch."""
         config = self._config
         store, clip = self._examples[balanced_example(config.seed, position, self._groups)]
         rng = np.random.default_rng([config.seed, 101, position])
-        frames, truth = store.frames(clip), store.truth
+        chosen = self._frames(store, clip, rng)
+        warp = random_warp(rng, store.frames(clip).shape[-1], size, augment)
+        scanner = Appearance(rng, size, augment)
+        return [self._frame(store, clip, frame, warp, scanner, rng) | {"clip": np.asarray(number)} for frame in chosen]
+
+    def _frames(self, store: ClipStore, clip: int, rng: np.random.Generator) -> list[int]:
+        """Which frames of a clip to show: labelled ones, and often the one with wall points."""
+        truth = store.truth
         wall_frame = int(truth["wall_frame"][clip])
-        if wall_frame >= 0 and rng.random() < config.wall_probability:
-            frame = wall_frame
-        else:
-            frame = int(rng.choice(_labelled_frames(truth["label_frames"][clip], len(frames))))
-        warp = random_warp(rng, frames.shape[-1], size, augment)
-        pixels = Appearance(rng, size, augment)(warp.image(np.ascontiguousarray(frames[frame])), rng)
+        first = [wall_frame] if wall_frame >= 0 and rng.random() < self._config.wall_probability else []
+        others = _labelled_frames(truth["label_frames"][clip], len(store.frames(clip)))
+        wanted = self._config.frames_per_clip - len(first)
+        if not wanted:
+            return first
+        others = others[~np.isin(others, first)] if len(others) > wanted else others
+        if wanted == 1:
+            return [*first, int(rng.choice(others))]
+        return first + [int(frame) for frame in rng.choice(others, wanted, replace=len(others) < wanted)]
+
+    @staticmethod
+    def _frame(
+        store: ClipStore, clip: int, frame: int, warp: Warp, scanner: Appearance, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        truth = store.truth
+        pixels = scanner(warp.image(np.ascontiguousarray(store.frames(clip)[frame])), rng)
         labels, known = _labels_of(store, clip, frame, warp)
         return {
             "pixels": pixels,
@@ -78,7 +106,8 @@ class FrameSource:
             "labels": labels,
             "structure_known": known,
             "wall_points": np.nan_to_num(warp.points(truth["wall_points"][clip])).astype(np.float32),
-            "has_walls": np.bool_(frame == wall_frame),
+            "has_walls": np.bool_(frame == int(truth["wall_frame"][clip])),
+            "relative_volume": np.float32(truth["relative_volume"][clip][frame]),
         }
 
 

@@ -14,7 +14,16 @@ from pydantic import Field, model_validator
 from echoapex.config import Config
 from echoapex.data.clip_store import write_shard
 from echoapex.data.preprocess import prepare_image, prepare_labels
-from echoapex.phantom import PhantomClip, PhantomError, sample_wide_imaging, simulate_clip
+from echoapex.phantom import (
+    PhantomClip,
+    PhantomError,
+    WideSetting,
+    sample_imaging,
+    sample_patient,
+    sample_wide_imaging,
+    sample_wide_setting,
+    simulate_clip,
+)
 from echoapex.vocabulary import Structure, View
 
 CLIPS_PER_SHARD = 60
@@ -35,6 +44,8 @@ class PhantomStoreConfig(Config):
     beats: tuple[float, float] = (1.0, 1.0)
     wide_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the clips with a machine setting far beyond the usual (``sample_wide_imaging``)."""
+    wide_bodies: bool = False
+    """Whether those clips also have bodies, depths and hands beyond the usual (``sample_wide_setting``)."""
     native_size: int = 256
     size: int = 192
 
@@ -120,17 +131,27 @@ def _simulate_patient(config: PhantomStoreConfig, view: View, seed: int) -> Phan
     rng = np.random.default_rng([seed, 31])
     spread = np.linspace(0, config.frames - 1, config.labelled).round().astype(int)
     beats, start_phase = float(rng.uniform(*config.beats)), float(rng.random())
-    wide = rng.random() < config.wide_share
+    setting = _setting(config, view, seed, wide=rng.random() < config.wide_share)
     return simulate_clip(
         view,
         seed,
-        imaging=sample_wide_imaging(seed, view) if wide else None,
+        patient=setting.patient,
+        imaging=setting.imaging,
+        jitter=setting.jitter,
         size=config.native_size,
         frames=config.frames,
         beats=beats,
         start_phase=start_phase,
         label_frames=[int(frame) for frame in spread],
     )
+
+
+def _setting(config: PhantomStoreConfig, view: View, seed: int, *, wide: bool) -> WideSetting:
+    """Patient, machine and hand of a clip."""
+    if wide and config.wide_bodies:
+        return sample_wide_setting(seed, view)
+    imaging = sample_wide_imaging(seed, view) if wide else sample_imaging(seed, view)
+    return WideSetting(sample_patient(seed), imaging, jitter=1.0)
 
 
 def _prepare(config: PhantomStoreConfig, clip: PhantomClip, frames: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

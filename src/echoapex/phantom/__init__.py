@@ -9,6 +9,7 @@ from echoapex.phantom.imaging import Imaging, sample_imaging, sample_wide_imagin
 from echoapex.phantom.patient import Patient, sample_patient
 from echoapex.phantom.view_checks import PhantomError
 from echoapex.phantom.walls import WallTruth
+from echoapex.phantom.wide import WideSetting, sample_wide_setting
 
 __all__ = [
     "SIMULATOR_VERSION",
@@ -17,8 +18,10 @@ __all__ = [
     "PhantomClip",
     "PhantomError",
     "WallTruth",
+    "WideSetting",
     "sample_imaging",
     "sample_patient",
     "sample_wide_imaging",
+    "sample_wide_setting",
     "simulate_clip",
 ]

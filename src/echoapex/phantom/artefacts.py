@@ -56,7 +56,8 @@ def _attenuation(imaging: Imaging, grid: PolarGrid, ranges: np.ndarray, rng: np.
     contact = gaussian_filter1d(rng.standard_normal(144), 9)[beams] * 3.2
     dropout = -imaging.dropout * 8 * np.clip(contact, 0, 2.5)
     edges = -7 * np.clip(np.abs(grid.relative_angles) - 0.72, 0, 0.4) / 0.28 * rng.uniform(0.3, 1.1)
-    gain = (dropout + edges)[None] * np.clip(ranges / 40, 0.3, 1)
+    side = -abs(imaging.side_loss_db) * np.clip(np.sign(imaging.side_loss_db) * grid.relative_angles, 0, 1)
+    gain = (dropout + edges + side)[None] * np.clip(ranges / 40, 0.3, 1)
     gain = gain + imaging.depth_gain_db * (ranges - 80) / 100
     depth = grid.pose.depth_mm
     result: np.ndarray = gain - imaging.dropout * 6 * np.clip((ranges - 0.75 * depth) / (0.25 * depth), 0, 1)

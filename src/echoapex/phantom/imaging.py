@@ -80,6 +80,8 @@ class Imaging:
     """Imaging depth relative to what the view usually gets."""
     fan_factor: float = 1.0
     """Width of the fan relative to what the view usually gets."""
+    side_loss_db: float = 0.0
+    """Loss at one edge of the fan, growing from its middle (poor contact, lung); negative at the left edge."""
 
 
 def sample_imaging(seed: int, view: View) -> Imaging:

@@ -14,6 +14,7 @@ from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.task import Loss, Task
 from echoapex.tasks.view_classification import ViewClassification
+from echoapex.tasks.volume_change import VolumeChange
 
 
 class LossWeights(Config):
@@ -22,13 +23,20 @@ class LossWeights(Config):
     view: float = 1.0
     segmentation: float = 2.0
     wall: float = 0.2
+    volume: float = 0.0
+    """Of the volume's change between frames of a clip, which teaches the encoder only."""
 
 
 class MultiTask(Task):
-    """Three tasks that share one encoder; they must have been built with the same one."""
+    """Tasks that share one encoder; they must have been built with the same one."""
 
     def __init__(
-        self, view: ViewClassification, segmentation: SegmentationTask, wall: LvWall, weights: LossWeights
+        self,
+        view: ViewClassification,
+        segmentation: SegmentationTask,
+        wall: LvWall,
+        weights: LossWeights,
+        volume: VolumeChange | None = None,
     ) -> None:
         super().__init__()
         if not (view.encoder is segmentation.encoder is wall.encoder):
@@ -38,6 +46,7 @@ class MultiTask(Task):
         self.view = view
         self.segmentation = segmentation
         self.wall = wall
+        self.volume = volume
         self.weights = weights
 
     def loss(self, batch: FrameBatch) -> Loss:
@@ -49,15 +58,20 @@ class MultiTask(Task):
         wall = self.wall.loss_from_tokens(images, tokens, batch)
         weights = self.weights
         total = weights.view * view.total + weights.segmentation * segmentation.total + weights.wall * wall.total
-        return Loss(total, view.terms | segmentation.terms | wall.terms)
+        terms = view.terms | segmentation.terms | wall.terms
+        if self.volume is not None:
+            volume = self.volume.loss_from_tokens(tokens, batch)
+            total, terms = total + weights.volume * volume.total, terms | volume.terms
+        return Loss(total, terms)
 
     @torch.no_grad()
     def score(self, batch: FrameBatch) -> dict[str, float]:
-        """The figures of all three."""
+        """The figures of all."""
         images = standardise(batch.pixels)
         tokens = self.encoder.forward_blocks(images, self.blocks)
         return (
             self.view.score_from_tokens(tokens, batch)
             | self.segmentation.score_from_tokens(images, tokens, batch)
             | self.wall.score_from_tokens(images, tokens, batch)
+            | (self.volume.score_from_tokens(tokens, batch) if self.volume is not None else {})
         )

@@ -24,6 +24,7 @@ from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.task import Task
 from echoapex.tasks.view_classification import ViewClassification
+from echoapex.tasks.volume_change import VolumeChange
 from echoapex.vocabulary import Application, Structure, View
 
 UNAUGMENTED = AugmentConfig(
@@ -53,6 +54,8 @@ class MultiTaskRecipe(TaskRecipe):
     def _parts_fit(self) -> MultiTaskRecipe:
         """Found here, in a second, and not after hours of drawing clips."""
         patch, width, depth = self.encoder.patch_size, self.encoder.width, self.encoder.depth
+        if self.weights.volume > 0 and self.frames.frames_per_clip < 2:
+            raise ValueError("weights.volume compares frames of a clip; set frames.frames_per_clip to 2 or more")
         if not self.blocks or not all(0 <= block < depth for block in self.blocks):
             raise ValueError(f"blocks {list(self.blocks)} must be indices from 0 to {depth - 1}, at least one")
         uneven = [side for _, side in self.frames.sizes if side % patch]
@@ -77,9 +80,10 @@ class MultiTaskRecipe(TaskRecipe):
         held_back = open_phantom_store("validation", self.validation, workspace)
         final_size = self.frames.sizes[-1][1]
         plain = FrameSourceConfig(
-            batch_size=self.validation_batch, sizes=((0, final_size),), seed=1, augment=UNAUGMENTED, wall_probability=1
-        )
-        frames = len(held_back)
+            batch_size=self.validation_batch, frames_per_clip=self.frames.frames_per_clip, sizes=((0, final_size),),
+            seed=1, augment=UNAUGMENTED, wall_probability=1,
+        )  # fmt: skip
+        frames = len(held_back) * self.frames.frames_per_clip
         return Workload(
             task=task,
             batches=FrameSource(stores, self.frames),
@@ -100,6 +104,7 @@ class MultiTaskRecipe(TaskRecipe):
             SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks),
             LvWall(encoder, WallPointDecoder.build(self.wall), self.blocks),
             self.weights,
+            VolumeChange(encoder, self.blocks) if self.weights.volume > 0 else None,
         )
         if self.start is not None:
             parts = {
