@@ -50,7 +50,7 @@ def shrink_ejection_fraction(task: Mapping[str, Any], start: StartingPoint) -> d
     clips = {**CLIPS, "views": ["A4C", "A2C"], "frames": 4}
     return {
         "encoder_bundle": str(start.bundles / "encoder"),
-        "store": {**clips, "first_seed": 500},
+        "stores": {store: {**clips, "first_seed": 500 + 100 * n} for n, store in enumerate(task["stores"])},
         "validation": {**clips, "first_seed": 195_000},
         "features": {"size": SIDE, "batch_size": 2, "frames": [2, 4]},
     }

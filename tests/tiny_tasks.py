@@ -60,7 +60,7 @@ def ef_recipe(encoder_bundle: Path, size: EncoderSize = "tiny") -> EjectionFract
     return EjectionFractionRecipe(
         encoder_bundle=encoder_bundle,
         decoder=clip_decoder_config(size),
-        store=UNDRAWN,
+        stores={"ef": UNDRAWN},
         validation=UNDRAWN,
         features=FrozenFeatureConfig(size=IMAGE_SIZE),
     )

@@ -27,7 +27,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def recipe_with(saved_set: Path, **features: object) -> object:
     config = FrozenFeatureConfig(**{"size": IMAGE_SIZE, "batch_size": 2, "frames": (2, 3), **features})
-    changes = {"store": clips(0), "validation": clips(190_000), "features": config}
+    changes = {"stores": {"ef": clips(0)}, "validation": clips(190_000), "features": config}
     return ef_recipe(saved_set / "encoder").model_copy(update=changes)
 
 
@@ -72,6 +72,8 @@ def test_the_interval_is_widened_to_the_errors_of_validation(tasks: TinyTasks, s
 
 
 def test_a_missing_encoder_is_named_before_anything_is_drawn(tmp_path: Path) -> None:
-    recipe = ef_recipe(tmp_path / "nowhere").model_copy(update={"store": clips(0), "validation": clips(190_000)})
+    recipe = ef_recipe(tmp_path / "nowhere").model_copy(
+        update={"stores": {"ef": clips(0)}, "validation": clips(190_000)}
+    )
     with pytest.raises(BundleError, match="nowhere"):
         recipe.build(Workspace(tmp_path, 1, lambda what, done, total: pytest.fail("drawn")))

@@ -11,7 +11,14 @@ from tiny_tasks import IMAGE_SIZE, TinyTasks
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.frame_source import whole_frames
 from echoapex.tasks.encoded_clip import encode_clip
-from echoapex.tasks.frozen_features import FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
+from echoapex.tasks.frozen_features import (
+    ClipBatches,
+    FrozenFeatureConfig,
+    FrozenFeatures,
+    WholeClips,
+    _levelled,
+    write_features,
+)
 
 CONFIG = FrozenFeatureConfig(size=IMAGE_SIZE, variants=2, batch_size=4, frames=(2, 3))
 
@@ -46,7 +53,7 @@ def test_a_batch_has_frames_in_order_with_their_own_truth(store: ClipStore, feat
         tuple(features.clip(row).patches[0, f, 0, :4].tolist()): (row, f) for row in range(6) for f in range(4)
     }
     for step in range(6):
-        batch = features.batch(step)
+        batch = ClipBatches([features], CONFIG).batch(step)
         clips, count = batch.times_s.shape
         assert clips == 4
         assert count in (2, 3)
@@ -66,16 +73,17 @@ def test_a_batch_has_frames_in_order_with_their_own_truth(store: ClipStore, feat
 
 
 def test_a_step_gives_its_batch_whatever_came_before(features: FrozenFeatures, store: ClipStore) -> None:
+    source = ClipBatches([features], CONFIG)
     for step in range(4):
-        features.batch(step)
-    again = FrozenFeatures(store, Path(features._features.filename), CONFIG).batch(4)
-    assert torch.equal(features.batch(4).patches, again.patches)
-    assert not torch.equal(features.batch(5).ef_percent, again.ef_percent)
+        source.batch(step)
+    again = ClipBatches([FrozenFeatures(store, Path(features._features.filename), CONFIG)], CONFIG).batch(4)
+    assert torch.equal(source.batch(4).patches, again.patches)
+    assert not torch.equal(source.batch(5).ef_percent, again.ef_percent)
 
 
-def test_more_frames_than_a_clip_has_are_all_its_frames(features: FrozenFeatures, store: ClipStore) -> None:
+def test_more_frames_than_a_clip_has_are_all_its_frames(features: FrozenFeatures) -> None:
     greedy = CONFIG.model_copy(update={"frames": (10, 30)})
-    batch = FrozenFeatures(store, Path(features._features.filename), greedy).batch(0)
+    batch = ClipBatches([features], greedy).batch(0)
     assert batch.times_s.shape == (4, 4)
 
 
@@ -111,3 +119,20 @@ def test_encoding_that_was_interrupted_goes_on_where_it_was(
     assert sorted(p.name for p in directory.glob("resumed*")) == ["resumed.npy"]
     write_features(encoder, store, path, plain, lambda done, total: pytest.fail("encoded again"))
     assert np.load(path).shape == (54, 1, 4, 192)
+
+
+def test_several_stores_are_one(tasks: TinyTasks, features: FrozenFeatures, tmp_path: Path) -> None:
+    more = draw_store(tmp_path / "store", clips=3, frames=4, first=50)
+    write_features(tasks.multitask.encoder, more, tmp_path / "more.npy", CONFIG)
+    second = FrozenFeatures(more, tmp_path / "more.npy", CONFIG)
+    both = ClipBatches([features, second], CONFIG)
+    assert len(both) == 12
+    drawn = {round(ef, 3) for step in range(3) for ef in both.batch(step).ef_percent.tolist()}
+    assert drawn == {round(float(ef), 3) for part in (features, second) for ef in part.ef_percent}
+
+
+def test_rare_ejection_fractions_take_their_turn() -> None:
+    ef_percent = np.array([60.0] * 8 + [10.0, 35.0, np.nan])
+    assert _levelled(ef_percent, 1) == [[10], list(range(10))]
+    assert _levelled(ef_percent, 4) == [[10], [8], [9], list(range(8))]
+    assert _levelled(np.array([50.0, 50.0]), 3) == [[0, 1]]

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import Bundle, build_encoder_from, load_bundle, save_bundle
@@ -15,7 +17,7 @@ from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
 from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.tasks.ejection_fraction import EjectionFraction
-from echoapex.tasks.frozen_features import FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
+from echoapex.tasks.frozen_features import ClipBatches, FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
 from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.task import Task
@@ -28,7 +30,7 @@ class EjectionFractionRecipe(TaskRecipe):
     kind: Literal["ejection_fraction"] = "ejection_fraction"
     encoder_bundle: Path
     decoder: ClipConfig = ClipConfig()
-    store: PhantomStoreConfig
+    stores: dict[str, PhantomStoreConfig] = Field(min_length=1)
     validation: PhantomStoreConfig
     features: FrozenFeatureConfig = FrozenFeatureConfig()
 
@@ -37,11 +39,14 @@ class EjectionFractionRecipe(TaskRecipe):
         bundle = load_bundle(self.encoder_bundle)
         encoder = build_encoder_from(bundle)
         plain = self.features.model_copy(update={"variants": 1})
-        training = self._features("ef-train", self.store, self.features, encoder, bundle, workspace)
+        parts = [
+            self._features(name, config, self.features, encoder, bundle, workspace)
+            for name, config in self.stores.items()
+        ]
         held_back = self._features("ef-validation", self.validation, plain, encoder, bundle, workspace)
         whole = WholeClips(held_back)
         task = EjectionFraction(encoder, ClipDecoder.build(self.decoder), (len(encoder.blocks) - 1,))
-        return Workload(task, training, whole, len(whole))
+        return Workload(task, ClipBatches(parts, self.features), whole, len(whole))
 
     def _features(
         self,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from pydantic import Field
 
 from echoapex.config import Config
@@ -14,7 +15,7 @@ from echoapex.data.augment import Appearance, AugmentConfig, random_warp
 from echoapex.data.batch import EncodedClipBatch
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.frame_source import whole_frames
-from echoapex.data.sampler import shuffled_index
+from echoapex.data.sampler import balanced_example
 from echoapex.models.encoder import VisionTransformer
 from echoapex.tasks.encoded_clip import encode_clip
 
@@ -28,6 +29,8 @@ class FrozenFeatureConfig(Config):
     batch_size: int = Field(default=16, ge=1)
     frames: tuple[int, int] = (12, 32)
     """Fewest and most frames of a training clip."""
+    ef_levels: int = Field(default=1, ge=1)
+    """Equal ranges of the ejection fraction that take turns, so that rare ones are learnt too; 1 is as they come."""
     seed: int = 0
     augment: AugmentConfig = AugmentConfig()
 
@@ -43,34 +46,75 @@ class FrozenFeatures:
     def __len__(self) -> int:
         return len(self._features)
 
-    def batch(self, step: int) -> EncodedClipBatch:
-        """A training batch: random clips, each with a random number of its frames in order."""
-        rng = np.random.default_rng([self.config.seed, 211, step])
-        size = self.config.batch_size
-        rows = [shuffled_index(self.config.seed, step * size + number, len(self)) for number in range(size)]
-        available = self._features.shape[1]
-        count = int(rng.integers(min(self.config.frames[0], available), min(self.config.frames[1], available) + 1))
-        picks = [np.sort(rng.choice(available, count, replace=False)) for _ in rows]
-        return self._collect(rows, picks)
+    @property
+    def frame_count(self) -> int:
+        """Frames of a clip."""
+        return int(self._features.shape[1])
+
+    @property
+    def ef_percent(self) -> Float[np.ndarray, "rows"]:
+        """Ejection fraction of every row."""
+        return np.repeat(self.store.truth["ef_percent"], self.config.variants)
 
     def clip(self, row: int) -> EncodedClipBatch:
         """One clip with all its frames."""
-        return self._collect([row], [np.arange(self._features.shape[1])])
+        return _collect([(self, row, np.arange(self.frame_count))])
 
-    def _collect(self, rows: list[int], picks: list[np.ndarray]) -> EncodedClipBatch:
-        truth = self.store.truth
-        clips = [row // self.config.variants for row in rows]
-        pairs = list(zip(clips, picks, strict=True))
-        times = np.stack([truth["times_s"][clip][pick] - truth["times_s"][clip][pick[0]] for clip, pick in pairs])
-        patches = np.stack([self._features[row][pick] for row, pick in zip(rows, picks, strict=True)])
-        volumes = np.stack([truth["relative_volume"][clip][pick] for clip, pick in pairs])
-        return EncodedClipBatch(
-            patches=torch.from_numpy(patches).float(),
-            times_s=torch.from_numpy(times).float(),
-            frame_mask=torch.ones(times.shape, dtype=torch.bool),
-            ef_percent=torch.from_numpy(truth["ef_percent"][clips]).float(),
-            relative_volume=torch.from_numpy(volumes).float(),
-        )
+    def example(self, row: int, frames: Int[np.ndarray, "picked"]) -> dict[str, np.ndarray]:
+        """Some frames of a clip with their truth; times count from the first of them."""
+        truth, clip = self.store.truth, row // self.config.variants
+        times_s = truth["times_s"][clip][frames]
+        return {
+            "patches": self._features[row][frames].astype(np.float32),
+            "times_s": (times_s - times_s[0]).astype(np.float32),
+            "frame_mask": np.ones(len(frames), bool),
+            "ef_percent": np.float32(truth["ef_percent"][clip]),
+            "relative_volume": truth["relative_volume"][clip][frames].astype(np.float32),
+        }
+
+
+class ClipBatches:
+    """Training batches from the features of one or several stores."""
+
+    def __init__(self, parts: Sequence[FrozenFeatures], config: FrozenFeatureConfig) -> None:
+        self._config = config
+        self._rows = [(part, row) for part in parts for row in range(len(part))]
+        self._frames = min(part.frame_count for part in parts)
+        self._groups = _levelled(np.concatenate([part.ef_percent for part in parts]), config.ef_levels)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, step: int) -> EncodedClipBatch:
+        """Random clips, each with the same random number of its frames in order."""
+        config = self._config
+        rng = np.random.default_rng([config.seed, 211, step])
+        fewest, most = (min(bound, self._frames) for bound in config.frames)
+        count = int(rng.integers(fewest, most + 1))
+        picked = []
+        for number in range(config.batch_size):
+            part, row = self._rows[balanced_example(config.seed, step * config.batch_size + number, self._groups)]
+            picked.append((part, row, np.sort(rng.choice(part.frame_count, count, replace=False))))
+        return _collect(picked)
+
+
+def _levelled(ef_percent: Float[np.ndarray, "rows"], levels: int) -> list[list[int]]:
+    """Rows in ``levels`` equal ranges of the ejection fraction; ranges without any are left out.
+
+    Clips of unknown ejection fraction, which teach the volume curve only, are a group of their own.
+    """
+    known = np.isfinite(ef_percent)
+    groups = [np.flatnonzero(~known)]
+    if known.any():
+        low, high = ef_percent[known].min(), ef_percent[known].max()
+        level = np.clip((np.where(known, ef_percent, low) - low) / max(high - low, 1e-6) * levels, 0, levels - 1)
+        groups += [np.flatnonzero(known & (level.astype(int) == number)) for number in range(levels)]
+    return [group.tolist() for group in groups if group.size]
+
+
+def _collect(picked: Sequence[tuple[FrozenFeatures, int, np.ndarray]]) -> EncodedClipBatch:
+    rows = [part.example(row, frames) for part, row, frames in picked]
+    return EncodedClipBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
 
 
 class WholeClips:
