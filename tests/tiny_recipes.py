@@ -14,7 +14,10 @@ from echoapex.config import read_recipe
 RECIPE_FOLDER = Path(str(resources.files("echoapex"))) / "recipes"
 RECIPES = sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
 SIDE = 64
-TRAIN = {"steps": 3, "score_every": 2, "checkpoint_every": 2, "log_every": 1, "optim": {"warmup_steps": 1}}
+TRAIN = {
+    "steps": 3, "score_every": 2, "checkpoint_every": 2, "log_every": 1, "optim": {"warmup_steps": 1},
+    "device": "cpu", "parallel": "ddp",
+}  # fmt: skip
 CLIPS = {"patients": 1, "views": ["A4C", "PLAX"], "frames": 2, "labelled": 2, "native_size": 96, "size": SIDE}
 
 
@@ -69,14 +72,17 @@ def shrink_camus(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any
 
 
 def shrink_pretrain(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
-    """One patient, two small crops of each kind, and a handful of prototypes."""
+    """One patient of the phantom, also instead of an archive, a tiny encoder, two small crops of each kind, and a
+    handful of prototypes.
+    """
     head = {"hidden": 32, "bottleneck": 16, "prototypes": 24}
     return {
-        "encoder": {"image_size": SIDE},
+        "archives": [],
+        "encoder": {"size": "tiny", "image_size": SIDE},
         "class_head": head,
         "patch_head": head,
-        "schedule": {"steps": TRAIN["steps"], "temperature_steps": 2, "frozen_prototype_steps": 1},
-        "stores": {store: {**CLIPS, "first_seed": 300 + 100 * n} for n, store in enumerate(task["stores"])},
+        "schedule": {"temperature_steps": 2, "frozen_prototype_steps": 1},
+        "stores": {"pretrain": {**CLIPS, "first_seed": 300}},
         "validation": {**CLIPS, "first_seed": 190_000},
         "validation_batch": 4,
         "frames": {"batch_size": 4, "crops": {"global_crops": {"side": SIDE}, "local_crops": {"count": 2, "side": 32}}},

@@ -49,7 +49,7 @@ def test_a_workload_joins_archives_and_phantom_clips(tmp_path: Path, monkeypatch
             {"frames": {"crops": {"global_crops": {"count": 2, "side": 100, "scale": [0.3, 1.0]}}}},
             "frames.crops.global_crops.side is 100, not a whole number of patches of 16",
         ),
-        ({"schedule": {}}, "schedule.steps: is required"),
+        ({"schedule": {"steps": 0}}, "schedule.steps"),
         ({"weights": {"kolea": 1}}, "weights.kolea: unknown key; did you mean 'koleo'?"),
     ],
 )
@@ -96,3 +96,13 @@ def test_a_start_that_does_not_fit_is_refused(tmp_path: Path, saved_set: Path) -
         pretrain_recipe(encoder=EncoderConfig(size="small", image_size=48), start=saved_set / "encoder").build_task()
     with pytest.raises(BundleError, match="cannot be read"):
         pretrain_recipe(start=tmp_path / "nowhere").build_task()
+
+
+def test_the_schedule_is_as_long_as_the_run_unless_it_says_otherwise() -> None:
+    by_itself = pretrain_recipe(schedule={"momentum": 0.9})
+    assert by_itself.schedule.steps is None
+    assert by_itself.for_updates(70).schedule.steps == 70
+    assert by_itself.for_updates(70).schedule.momentum == 0.9
+    assert pretrain_recipe(schedule={"steps": 20}).for_updates(70).schedule.steps == 20
+    with pytest.raises(ValueError, match=r"set schedule\.steps"):
+        by_itself.schedule.momentum_at(3)

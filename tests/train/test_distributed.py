@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from free_ports import free_port
 from safetensors.torch import load_file
 from straight_line import PointSource
 from tiny_pretraining import build_pretrain, crop_source
@@ -67,13 +67,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(pretraining(folder / "one", folder, Processes()), CONFIG)
     multiprocessing.spawn(_one_of_two, (str(folder), free_port()), nprocs=2)
     return folder
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_two_processes_have_the_losses_of_one(runs: Path) -> None:

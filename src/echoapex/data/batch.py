@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+_SECOND = {"batch_axis": 1}
+"""Examples lie along the second axis."""
 
-class _Movable:
-    """Something made of tensors that moves to a device as one."""
+
+class _Batch:
+    """Tensors that move to a device as one, and can be divided into smaller batches."""
 
     def to(self, device: torch.device) -> Self:
         """The same batch on another device."""
         moved = {f.name: getattr(self, f.name).to(device) for f in fields(self)}  # type: ignore[arg-type]
         return type(self)(**moved)
 
+    def split(self, parts: int) -> list[Self]:
+        """The batch in ``parts`` of equal size, in order.
+
+        Raises:
+            ValueError: it cannot be divided evenly.
+        """
+        chunks: dict[str, tuple[Tensor, ...]] = {}
+        for f in fields(self):  # type: ignore[arg-type]
+            tensor, axis = getattr(self, f.name), f.metadata.get("batch_axis", 0)
+            if tensor.shape[axis] % parts:
+                raise ValueError(
+                    f"a batch of {tensor.shape[axis]} cannot be divided into {parts} equal parts; "
+                    "change train.accumulate or the batch size"
+                )
+            chunks[f.name] = tensor.chunk(parts, dim=axis)
+        return [type(self)(**{name: chunk[part] for name, chunk in chunks.items()}) for part in range(parts)]
+
 
 @dataclass(frozen=True, eq=False)
-class FrameBatch(_Movable):
+class FrameBatch(_Batch):
     """Single frames of any view with whatever truth they have.
 
     Attributes:
@@ -45,7 +65,7 @@ class FrameBatch(_Movable):
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedClipBatch(_Movable):
+class EncodedClipBatch(_Batch):
     """Clips as patch features of a frozen encoder, with the truth of the ejection fraction.
 
     Attributes:
@@ -64,7 +84,7 @@ class EncodedClipBatch(_Movable):
 
 
 @dataclass(frozen=True, eq=False)
-class CropBatch(_Movable):
+class CropBatch(_Batch):
     """Crops of frames without any truth, for pretraining.
 
     Attributes:
@@ -74,14 +94,14 @@ class CropBatch(_Movable):
         rows: numbers of the frames in their source.
     """
 
-    global_crops: UInt8[Tensor, "globals batch side side"]
-    local_crops: UInt8[Tensor, "locals batch small_side small_side"]
-    hidden: Bool[Tensor, "globals batch patches"]
+    global_crops: UInt8[Tensor, "globals batch side side"] = field(metadata=_SECOND)
+    local_crops: UInt8[Tensor, "locals batch small_side small_side"] = field(metadata=_SECOND)
+    hidden: Bool[Tensor, "globals batch patches"] = field(metadata=_SECOND)
     rows: Int[Tensor, "batch"]
 
 
 @dataclass(frozen=True, eq=False)
-class ProbeBatch(_Movable):
+class ProbeBatch(_Batch):
     """Whole frames by which an encoder is judged while it learns without labels.
 
     Attributes:

@@ -89,6 +89,13 @@ class Pretrain(Task):
             ParameterGroup([p for p in heads if p.requires_grad and not is_matrix(p)], weight_decay_factor=0.0),
         ]
 
+    def sharding_units(self) -> list[nn.Module]:
+        """Student and teacher: blocks, encoders, heads."""
+        units: list[nn.Module] = []
+        for network in (self.student, self.teacher):
+            units += [*network.encoder.blocks, network.encoder, network.class_head, network.patch_head]
+        return units
+
     def loss(self, batch: CropBatch) -> Loss:
         """DINO on the class tokens of all crops, iBOT on hidden patches, KoLeo on the class tokens of global crops."""
         student, frames = self.student, batch.global_crops.shape[1]

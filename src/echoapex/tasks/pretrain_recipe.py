@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,7 +31,7 @@ class PretrainRecipe(TaskRecipe):
     class_head: ProjectionHeadConfig = ProjectionHeadConfig()
     patch_head: ProjectionHeadConfig = ProjectionHeadConfig()
     weights: PretrainWeights = PretrainWeights()
-    schedule: PretrainSchedule
+    schedule: PretrainSchedule = PretrainSchedule()
     layer_decay: LayerDecay = LayerDecay()
     archives: tuple[str, ...] = ()
     """Stores of ingested frames to learn from."""
@@ -55,6 +55,12 @@ class PretrainRecipe(TaskRecipe):
             if kind.side % patch:
                 raise ValueError(f"frames.crops.{name}.side is {kind.side}, not a whole number of patches of {patch}")
         return self
+
+    def for_updates(self, count: int) -> Self:
+        """The momentum's schedule takes the length of the run, unless it has one of its own."""
+        if self.schedule.steps is not None:
+            return self
+        return self.model_copy(update={"schedule": self.schedule.model_copy(update={"steps": count})})
 
     def build(self, workspace: Workspace) -> Workload:
         """Draw the phantom clips that are missing, open the archives and build the task."""

@@ -12,8 +12,8 @@ from echoapex.config import Config
 class PretrainSchedule(Config):
     """Schedules of DINO and DINOv2, counted in updates."""
 
-    steps: int = Field(ge=1)
-    """Updates until the teacher's momentum has reached its end: those of the run (``train.steps``)."""
+    steps: int | None = Field(default=None, ge=1)
+    """Updates until the teacher's momentum has reached its end; None: those of the run (``train.steps``)."""
     momentum: float = Field(default=0.992, ge=0, le=1)
     """Share of the old teacher in the new one, at the start; higher for small batches."""
     final_momentum: float = Field(default=1.0, ge=0, le=1)
@@ -31,7 +31,12 @@ class PretrainSchedule(Config):
         >>> schedule = PretrainSchedule(steps=11, momentum=0.9)
         >>> [round(schedule.momentum_at(step), 3) for step in (0, 5, 10, 20)]
         [0.9, 0.95, 1.0, 1.0]
+
+        Raises:
+            ValueError: the number of updates is not known.
         """
+        if self.steps is None:
+            raise ValueError("the length of the schedule is not known; set schedule.steps")
         progress = min(1.0, step / max(1, self.steps - 1))
         return self.final_momentum - (self.final_momentum - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field
 
@@ -71,6 +72,10 @@ class Provenance(Config):
 
 class TaskRecipe(Config):
     """The ``task`` section of a recipe; each kind of task has its own."""
+
+    def for_updates(self, count: int) -> Self:
+        """The same for a run of ``count`` updates: schedules that are as long as the run learn its length here."""
+        return self
 
     @abstractmethod
     def build(self, workspace: Workspace) -> Workload:

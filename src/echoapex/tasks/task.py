@@ -57,6 +57,10 @@ class Task(nn.Module):
             ParameterGroup([p for p in trainable if not is_matrix(p)], weight_decay_factor=0.0),
         ]
 
+    def sharding_units(self) -> list[nn.Module]:
+        """Modules whose parameters are divided over processes as one, inner ones first; none: it cannot be divided."""
+        return []
+
     def after_step(self, step: int) -> None:
         """Called after every parameter update: an EMA teacher lives here."""
 

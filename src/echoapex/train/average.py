@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from echoapex.train.sharding import fitted
+
 
 class WeightAverage:
     """Follows the trainable parameters of a module with decay ``min(decay, (1 + t) / (10 + t))`` at update t."""
@@ -35,7 +37,7 @@ class WeightAverage:
         if set(state) != set(self.state):
             raise KeyError("the saved average has other parameters than the task")
         for name, value in state.items():
-            self.state[name].copy_(value)
+            self.state[name].copy_(fitted(value, self.state[name]))
 
     @contextmanager
     def applied_to(self, module: nn.Module) -> Iterator[None]:

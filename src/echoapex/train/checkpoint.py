@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from echoapex.train.average import WeightAverage
+from echoapex.train.sharding import fitted, whole
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -30,15 +31,26 @@ class CheckpointError(ValueError):
     """A checkpoint that does not belong to this run or is damaged."""
 
 
-def save_checkpoint(path: Path, parts: Checkpoint, step: int, recipe_digest: str) -> None:
-    """Write the state after ``step`` updates, atomically."""
+def save_checkpoint(path: Path, parts: Checkpoint, step: int, recipe_digest: str, write: bool = True) -> None:
+    """Write the state after ``step`` updates, atomically.
+
+    Of a run whose parameters are divided every process has to come here, and one of them to ``write``: the file holds
+    whole tensors, and so fits any number of processes.
+    """
     tensors = {f"task.{name}": value for name, value in _named_tensors(parts.task).items()}
     tensors |= {f"average.{name}": value for name, value in parts.average.state.items()}
     for number, state in parts.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    gathered: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        value = whole(tensor)
+        if write:
+            gathered[name] = value.contiguous().clone()
+    if not write:
+        return
     partial = path.with_suffix(".partial")
     metadata = {"step": str(step), "recipe": recipe_digest, "format": "echoapex-checkpoint-1"}
-    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, partial, metadata)
+    save_file(gathered, partial, metadata)
     partial.replace(path)
 
 
@@ -87,7 +99,7 @@ def _load_task(module: nn.Module, saved: dict[str, Tensor]) -> None:
     if set(own) != set(saved):
         raise KeyError(f"the checkpoint lacks or adds {sorted(set(own) ^ set(saved))[:3]}")
     for name, tensor in own.items():
-        tensor.copy_(saved[name])
+        tensor.copy_(fitted(saved[name], tensor))
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -95,10 +107,13 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in moments.items():
         number, key = name.split(".", 1)
-        state.setdefault(int(number), {})[key] = value
+        parameter = parameters[int(number)]
+        own = value if value.shape != parameter.shape else fitted(value, parameter)
+        state.setdefault(int(number), {})[key] = own
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

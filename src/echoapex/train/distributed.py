@@ -22,15 +22,24 @@ class DistributedError(ValueError):
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this is; the first one also writes, scores and reports."""
+    """Which of how many processes this is; the first one also writes, scores and reports.
+
+    ``sharded``: parameters are divided among them, so that all have to take part in whatever the model computes.
+    """
 
     rank: int = 0
     count: int = 1
+    sharded: bool = False
 
     @property
     def is_first(self) -> bool:
         """Whether this process is the one that writes."""
         return self.rank == 0
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this process is needed where the first one scores and saves."""
+        return self.is_first or self.sharded
 
     def wait(self) -> None:
         """Return when every process has come here."""
@@ -56,7 +65,7 @@ class Processes:
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace the gradients by their mean over the processes; a parameter has one in all of them or in none."""
-        if self.count == 1:
+        if self.count == 1 or self.sharded:  # FSDP has averaged them
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         _average(gradients, self.count)

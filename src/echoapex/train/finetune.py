@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from pydantic import SerializeAsAny
 from echoapex.config import Config, ConfigError, build_config, merge, read_recipe
 from echoapex.tasks.kinds import TASK_KINDS
 from echoapex.tasks.recipe import Progress, Provenance, TaskRecipe, Workload, Workspace
-from echoapex.tasks.task import Loss
+from echoapex.tasks.task import Loss, Task
 from echoapex.train.checkpoint import CHECKPOINT_FILE, recipe_digest, require_same_recipe
 from echoapex.train.distributed import Processes, joined_processes
 from echoapex.train.journal import read_journal
 from echoapex.train.loop import Run, TrainConfig, train
+from echoapex.train.memory import compile_blocks, recompute_blocks
+from echoapex.train.sharding import gather_into, shard
+
+_HOW_NOT_WHAT = {"device", "parallel", "recompute", "compile"}
+"""Keys of ``train`` that may differ when a run goes on: they change where and how it computes, not what."""
 
 
 class Recipe(Config):
@@ -67,7 +73,8 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
     if kind not in TASK_KINDS:
         raise ConfigError(f"{source}: task.kind must be one of {', '.join(TASK_KINDS)}, not {kind!r}")
     task = build_config(TASK_KINDS[kind], dict(section), f"{source}: task") if isinstance(section, Mapping) else None
-    return build_config(Recipe, {**values, "task": task}, source)
+    recipe = build_config(Recipe, {**values, "task": task}, source)
+    return recipe.model_copy(update={"task": recipe.task.for_updates(recipe.train.steps)})
 
 
 def finetune(
@@ -95,25 +102,43 @@ def finetune(
     reporting = reporting or Reporting()
     path = find_recipe(recipe_name)
     recipe = build_recipe(merge(read_recipe(path), overrides), path.name)
-    digest = recipe_digest(json.loads(recipe.model_dump_json(exclude={"provenance"})))
+    digest = recipe_digest(json.loads(recipe.model_dump_json(exclude={"provenance": True, "train": _HOW_NOT_WHAT})))
     if (directory / CHECKPOINT_FILE).exists():
         require_same_recipe(directory / CHECKPOINT_FILE, digest)
     with joined_processes(recipe.train.device) as processes:
         started = time.process_time()
         workspace = Workspace(directory.parent, workers, reporting.prepared)
         workload = _build(recipe, workspace, directory, processes)
+        processes, plain = _prepare(workload.task, recipe.train, processes)
         torch.manual_seed(recipe.train.seed)
         run = Run(
             workload.task, workload.batches, workload.validation, workload.validation_batches, directory, digest,
             processes,
         )  # fmt: skip
         train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
+        if processes.sharded:
+            gather_into(plain, workload.task)
         if not processes.is_first:
             return {}
     scores = _last_scores(directory)
     hours = (time.process_time() - started) / 3600
-    recipe.task.export(workload.task, directory / "bundles", _completed(recipe, scores, hours, processes))
+    recipe.task.export(plain or workload.task, directory / "bundles", _completed(recipe, scores, hours, processes))
     return scores
+
+
+def _prepare(task: Task, config: TrainConfig, processes: Processes) -> tuple[Processes, Task | None]:
+    """Set a task up for memory, speed and several processes; of a divided one the first keeps a plain copy."""
+    plain: Task | None = None
+    if config.parallel == "fsdp":
+        plain = copy.deepcopy(task) if processes.is_first else None
+        device = torch.device(config.device)
+        shard(task.to(device), device, processes)
+        processes = replace(processes, sharded=True)
+    if config.recompute:
+        recompute_blocks(task)
+    if config.compile:
+        compile_blocks(task)
+    return processes, plain
 
 
 def _build(recipe: Recipe, workspace: Workspace, directory: Path, processes: Processes) -> Workload:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -34,6 +35,14 @@ class TrainConfig(Config):
 
     steps: int = Field(ge=1)
     seed: int = 0
+    accumulate: int = Field(default=1, ge=1)
+    """Parts in which a batch is computed, for less memory; the update is that of the mean over the parts."""
+    recompute: bool = False
+    """Compute the activations of encoder blocks again in the backward pass, for less memory."""
+    compile: bool = False
+    """Compile the encoder's blocks; worth its minutes on a GPU."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Of several processes each holds all parameters (ddp), or a share of them (fsdp)."""
     precision: str = Field(default="bf16", pattern="^(bf16|fp32)$")
     average_decay: float = Field(default=0.998, ge=0, lt=1)
     checkpoint_every: int = Field(default=250, ge=1)
@@ -91,18 +100,21 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
             raise _non_finite(run, step, loss, placed)
         task.after_step(step)
         parts.average.update(task, step)
-        if journal is None:
+        if not processes.takes_part:
             continue
-        on_step(step, loss)
-        if step % config.log_every == 0:
-            seconds = time.monotonic() - started
-            journal.write(step, loss=loss.total.item(), seconds=round(seconds, 1), **_plain(loss))
+        if journal is not None:
+            on_step(step, loss)
+            if step % config.log_every == 0:
+                seconds = time.monotonic() - started
+                journal.write(step, loss=loss.total.item(), seconds=round(seconds, 1), **_plain(loss))
         last = step + 1 == config.steps
         if run.validation is not None and (last or (step + 1) % config.score_every == 0):
-            journal.write(step, scores=score(run, parts.average, device))
-            _stop_on_drift(journal, config.guard)
+            scores = score(run, parts.average, device)
+            if journal is not None:
+                journal.write(step, scores=scores)
+                _stop_on_drift(journal, config.guard)
         if last or (step + 1) % config.checkpoint_every == 0:
-            save_checkpoint(path, parts, step + 1, run.digest)
+            save_checkpoint(path, parts, step + 1, run.digest, write=processes.is_first)
     with torch.no_grad():
         parameters = dict(task.named_parameters())
         for name, value in parts.average.state.items():
@@ -110,19 +122,26 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
     task.eval()
 
 
-def update(
-    task: Task, optimizer: torch.optim.Optimizer, batch: object, config: TrainConfig, processes: Processes
-) -> Loss:
-    """One parameter update: forward, backward, average over the processes, clip, step."""
-    with _precision(config):
-        loss = task.loss(batch)
+def update(task: Task, optimizer: torch.optim.Optimizer, batch: Any, config: TrainConfig, processes: Processes) -> Loss:
+    """One parameter update: forward and backward, part by part, average over the processes, clip, step."""
     optimizer.zero_grad(set_to_none=True)
-    loss.total.backward()  # type: ignore[no-untyped-call]
+    losses = []
+    for part in batch.split(config.accumulate) if config.accumulate > 1 else [batch]:
+        with _precision(config):
+            loss = task.loss(part)
+        (loss.total / config.accumulate).backward()  # type: ignore[no-untyped-call]
+        losses.append(loss)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     processes.average_gradients(parameters)
     torch.nn.utils.clip_grad_norm_(parameters, config.optim.clip_norm)
     optimizer.step()
-    return loss
+    return losses[0] if len(losses) == 1 else _mean(losses)
+
+
+def _mean(losses: list[Loss]) -> Loss:
+    """The mean of the parts of a batch, without a gradient."""
+    terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in losses[0].terms}
+    return Loss(torch.stack([loss.total.detach() for loss in losses]).mean(), terms)
 
 
 @torch.no_grad()
