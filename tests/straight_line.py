@@ -17,6 +17,10 @@ class Points:
     x: Tensor
     y: Tensor
 
+    def __len__(self) -> int:
+        """Number of points."""
+        return len(self.x)
+
     def to(self, device: torch.device) -> Points:
         """The same points on another device."""
         return Points(self.x.to(device), self.y.to(device))

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.linear_model import RidgeClassifier
+from sklearn.preprocessing import StandardScaler
 
-from echoapex.tasks.feature_probe import assignment_entropies, effective_rank, nearest_view_accuracy
+from echoapex.tasks.feature_probe import (
+    assignment_entropies,
+    effective_rank,
+    linear_view_accuracy,
+    nearest_view_accuracy,
+)
 
 
 def test_rank_counts_the_directions_that_are_used() -> None:
@@ -51,3 +58,29 @@ def test_unknown_views_are_left_out_and_one_clip_has_no_accuracy() -> None:
     assert nearest_view_accuracy(features, torch.tensor([0, -1, -1, -1]), clip) is None
     alike = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]])
     assert nearest_view_accuracy(alike, torch.tensor([2, -1, 2, -1]), clip) == 1
+
+
+def test_a_linear_probe_agrees_with_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clip = torch.arange(60) // 3
+    view = clip % 4
+    features = torch.randn(60, 8, generator=generator) + 1.5 * torch.nn.functional.one_hot(view, 8)
+    hits = 0
+    for half in (0, 1):
+        fitted, judged = (clip // 4 % 2 == half).numpy(), (clip // 4 % 2 != half).numpy()
+        scaler = StandardScaler().fit(features.numpy()[fitted])
+        ridge = RidgeClassifier(alpha=0.1 * fitted.sum(), fit_intercept=True)
+        # one-hot targets of 0 and 1 rather than of -1 and 1 move all scores alike
+        ridge.fit(scaler.transform(features.numpy()[fitted]), view.numpy()[fitted])
+        hits += int((ridge.predict(scaler.transform(features.numpy()[judged])) == view.numpy()[judged]).sum())
+    accuracy = linear_view_accuracy(features, view, clip)
+    assert accuracy == pytest.approx(hits / 60)
+    assert 0.6 < accuracy <= 1
+
+
+def test_a_linear_probe_needs_two_clips_and_leaves_unknown_views_out() -> None:
+    features = torch.randn(6, 4)
+    assert linear_view_accuracy(features, torch.zeros(6, dtype=torch.long), torch.zeros(6, dtype=torch.long)) is None
+    assert linear_view_accuracy(features, torch.arange(6), torch.arange(6)) is None, "one clip of each view"
+    view = torch.tensor([0, 0, 0, -1, -1, -1])
+    assert linear_view_accuracy(features, view, torch.arange(6)) == 1.0

@@ -123,7 +123,14 @@ def test_health_is_scored_on_the_teacher() -> None:
     pixels = torch.randint(0, 255, (12, 48, 48), dtype=torch.uint8)
     probes = ProbeBatch(pixels, torch.arange(12) % 3, torch.arange(12) // 3)
     figures = task.score(probes)
-    assert set(figures) == {"effective_rank", "prototype_entropy", "assignment_entropy", "knn_view_accuracy"}
+    expected = {
+        "effective_rank",
+        "prototype_entropy",
+        "assignment_entropy",
+        "knn_view_accuracy",
+        "linear_view_accuracy",
+    }
+    assert set(figures) == expected
     assert 1 < figures["effective_rank"] <= 11
     assert all(0 <= figures[name] <= 1 for name in figures if name != "effective_rank")
     with torch.no_grad():

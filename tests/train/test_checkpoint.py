@@ -11,6 +11,7 @@ from echoapex.train.average import WeightAverage
 from echoapex.train.checkpoint import (
     Checkpoint,
     CheckpointError,
+    Position,
     load_checkpoint,
     recipe_digest,
     require_same_recipe,
@@ -36,7 +37,7 @@ def trained_parts(steps: int = 3) -> Checkpoint:
 
 def written(tmp_path: Path) -> tuple[Path, Checkpoint]:
     parts = trained_parts()
-    save_checkpoint(tmp_path / "checkpoint.safetensors", parts, 3, "digest")
+    save_checkpoint(tmp_path / "checkpoint.safetensors", parts, Position(3, 1, 5), "digest")
     return tmp_path / "checkpoint.safetensors", parts
 
 
@@ -44,7 +45,7 @@ def test_weights_buffers_moments_and_average_come_back(tmp_path: Path) -> None:
     path, before = written(tmp_path)
     torch.manual_seed(99)
     after = new_parts()
-    assert load_checkpoint(path, after, "digest") == 3
+    assert load_checkpoint(path, after, "digest") == Position(3, 1, 5)
     for name, value in before.task.state_dict().items():
         assert torch.equal(after.task.state_dict()[name], value), name
     assert after.task.steps_seen == 3
@@ -59,8 +60,8 @@ def test_weights_buffers_moments_and_average_come_back(tmp_path: Path) -> None:
 
 def test_a_checkpoint_replaces_the_last_one_in_one_step(tmp_path: Path) -> None:
     path, parts = written(tmp_path)
-    save_checkpoint(path, parts, 4, "digest")
-    assert load_checkpoint(path, new_parts(), "digest") == 4
+    save_checkpoint(path, parts, Position(4), "digest")
+    assert load_checkpoint(path, new_parts(), "digest") == Position(4)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 

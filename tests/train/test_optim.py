@@ -40,7 +40,7 @@ def test_groups_keep_their_factors() -> None:
     assert (slope["weight_decay"], intercept["weight_decay"]) == (0.2, 0.0)
     assert slope["betas"] == (0.8, 0.9)
     assert (slope["lr"], intercept["lr"]) == (pytest.approx(0.001), 0.01)
-    set_learning_rate(optimizer, 0.5)
+    set_learning_rate(optimizer, 0.5, 0)
     assert (slope["lr"], intercept["lr"]) == (0.05, 0.5)
 
 
@@ -56,3 +56,16 @@ def test_frozen_parameters_are_never_moved() -> None:
     moved = {id(p) for group in build_optimizer(task, OptimConfig()).param_groups for p in group["params"]}
     assert id(task.frozen) not in moved
     assert isinstance(build_optimizer(task, OptimConfig()), torch.optim.AdamW)
+
+
+def test_a_frozen_group_waits_and_then_rises() -> None:
+    task = StraightLine()
+    optimizer = build_optimizer(task, OptimConfig(lr=1.0))
+    slope, intercept = optimizer.param_groups
+    slope["frozen_updates"] = 4
+    rates = []
+    for step in range(10):
+        set_learning_rate(optimizer, 1.0, step)
+        assert intercept["lr"] == 1.0
+        rates.append(slope["lr"] / slope["factor"])
+    assert rates == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1])

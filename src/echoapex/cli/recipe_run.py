@@ -20,6 +20,7 @@ from echoapex.train.distributed import DistributedError
 from echoapex.train.drift_guard import DriftError
 from echoapex.train.finetune import Reporting, build_recipe, find_recipe, finetune
 from echoapex.train.loop import NonFiniteLossError
+from echoapex.train.trackers import TrackerError
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def run_recipe(typed: Invocation, out: Path, workers: int, quiet: bool) -> int:
         scores = finetune(typed.recipe, overrides, out, workers, reporting)
     except (
         ConfigError, CheckpointError, BundleError, WeightsError, CamusError, PhantomError, FrameReaderError,
-        DistributedError,
+        DistributedError, TrackerError,
     ) as error:  # fmt: skip
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")
         return ExitCode.USAGE

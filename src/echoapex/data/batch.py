@@ -21,6 +21,11 @@ class _Batch:
         moved = {f.name: getattr(self, f.name).to(device) for f in fields(self)}  # type: ignore[arg-type]
         return type(self)(**moved)
 
+    def __len__(self) -> int:
+        """Number of examples."""
+        first = fields(self)[0]  # type: ignore[arg-type]
+        return int(getattr(self, first.name).shape[first.metadata.get("batch_axis", 0)])
+
     def split(self, parts: int) -> list[Self]:
         """The batch in ``parts`` of equal size, in order.
 

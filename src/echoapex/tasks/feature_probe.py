@@ -69,3 +69,56 @@ def nearest_view_accuracy(
     votes = torch.zeros(len(view), int(view.max()) + 1, device=features.device)
     votes.scatter_add_(1, view[index], torch.exp((nearest - nearest[:, :1]) / _VOTE_TEMPERATURE))
     return float((votes.argmax(dim=1) == view).float().mean())
+
+
+def linear_view_accuracy(
+    features: Float[Tensor, "samples width"],
+    view: Int[Tensor, "samples"],
+    clip: Int[Tensor, "samples"],
+    ridge: float = 0.1,
+) -> float | None:
+    """How often a linear classifier, fitted on half of the clips by least squares, knows the view of the other half.
+
+    Both halves take their turn. Features are standardised by those that are fitted; ``ridge`` is the penalty over their
+    number.
+
+    Source: Hoerl and Kennard, "Ridge regression", 1970; one-hot targets as in Rifkin et al., "Regularized least-squares
+    classification", 2003.
+
+    Args:
+        features: of whole frames.
+        view: true view; frames with a negative one are left out.
+        clip: frames of the same clip are in the same half.
+        ridge: strength of the penalty.
+
+    Returns:
+        A share of the frames with a known view, or ``None`` where no view has two clips.
+    """
+    known = view >= 0
+    features, view, clip = features[known].double(), view[known], clip[known]
+    half_of = _halves(view, clip)
+    if int(half_of.sum()) in (0, len(view)):
+        return None
+    targets = functional.one_hot(view).double()
+    hits = 0
+    for half in (0, 1):
+        fitted, judged = half_of == half, half_of != half
+        mean, deviation = features[fitted].mean(dim=0), features[fitted].std(dim=0, unbiased=False).clamp_min(1e-6)
+        rows, centre = (features[fitted] - mean) / deviation, targets[fitted].mean(dim=0)
+        normal = rows.T @ rows + ridge * len(rows) * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
+        weights = torch.linalg.solve(normal, rows.T @ (targets[fitted] - centre))
+        guessed = ((features[judged] - mean) / deviation @ weights + centre).argmax(dim=1)
+        hits += int((guessed == view[judged]).sum())
+    return hits / len(view)
+
+
+def _halves(view: Int[Tensor, "samples"], clip: Int[Tensor, "samples"]) -> Int[Tensor, "samples"]:
+    """0 or 1 for each frame, the same for all of a clip; the clips of a view take turns."""
+    clips, number = torch.unique(clip, return_inverse=True)
+    view_of = torch.zeros(len(clips), dtype=view.dtype, device=view.device)
+    view_of[number] = view
+    half_of = torch.zeros(len(clips), dtype=torch.int64, device=view.device)
+    for each in torch.unique(view_of):
+        members = torch.nonzero(view_of == each)[:, 0]
+        half_of[members] = torch.arange(len(members), device=view.device) % 2
+    return half_of[number]

@@ -7,6 +7,7 @@ Sources: Caron et al., "Emerging properties in self-supervised vision transforme
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -21,7 +22,12 @@ from echoapex.losses.koleo import koleo_loss
 from echoapex.losses.sinkhorn import sinkhorn_assignments
 from echoapex.models.decoders.projection_head import ProjectionHead
 from echoapex.models.encoder import VisionTransformer
-from echoapex.tasks.feature_probe import assignment_entropies, effective_rank, nearest_view_accuracy
+from echoapex.tasks.feature_probe import (
+    assignment_entropies,
+    effective_rank,
+    linear_view_accuracy,
+    nearest_view_accuracy,
+)
 from echoapex.tasks.layer_decay import LayerDecay, layer_decay_groups
 from echoapex.tasks.pretrain_schedule import PretrainSchedule
 from echoapex.tasks.task import Loss, ParameterGroup, Task, is_matrix
@@ -55,6 +61,7 @@ class Pretrain(Task):
         schedule: of momentum, temperature and prototypes.
         weights: of the losses.
         layer_decay: learning rates within the encoder; the heads learn at the full rate.
+        head_warmup: updates during which the heads learn alone, and the encoder stays as it was given.
     """
 
     updates: Tensor
@@ -65,6 +72,7 @@ class Pretrain(Task):
         schedule: PretrainSchedule,
         weights: PretrainWeights,
         layer_decay: LayerDecay | None = None,
+        head_warmup: int = 0,
     ) -> None:
         super().__init__()
         self.student = student
@@ -72,6 +80,7 @@ class Pretrain(Task):
         self.schedule = schedule
         self.weights = weights
         self.layer_decay = layer_decay or LayerDecay()
+        self.head_warmup = head_warmup
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> Self:
@@ -83,8 +92,9 @@ class Pretrain(Task):
     def parameter_groups(self) -> list[ParameterGroup]:
         """The student's encoder by depth, and its heads."""
         heads = [*self.student.class_head.parameters(), *self.student.patch_head.parameters()]
+        encoder = layer_decay_groups(self.student.encoder, self.layer_decay)
         return [
-            *layer_decay_groups(self.student.encoder, self.layer_decay),
+            *[replace(group, frozen_updates=self.head_warmup) for group in encoder],
             ParameterGroup([p for p in heads if p.requires_grad and is_matrix(p)]),
             ParameterGroup([p for p in heads if p.requires_grad and not is_matrix(p)], weight_decay_factor=0.0),
         ]
@@ -137,7 +147,8 @@ class Pretrain(Task):
         """Health of the teacher's class tokens on whole frames.
 
         ``effective_rank`` in directions; ``prototype_entropy`` (0: one prototype takes all) and ``assignment_entropy``
-        (1: nothing is told apart) of its assignments; ``knn_view_accuracy`` where at least two clips' views are known.
+        (1: nothing is told apart) of its assignments; ``knn_view_accuracy`` and ``linear_view_accuracy`` where at least
+        two clips' views are known.
         """
         features = self.teacher.encoder(standardise(batch.pixels)).class_token
         temperature = self.schedule.temperature_at(int(self.updates))
@@ -148,8 +159,11 @@ class Pretrain(Task):
             "prototype_entropy": prototypes,
             "assignment_entropy": assignments,
         }
-        accuracy = nearest_view_accuracy(features, batch.view, batch.clip)
-        return figures if accuracy is None else figures | {"knn_view_accuracy": accuracy}
+        probes = {
+            "knn_view_accuracy": nearest_view_accuracy(features, batch.view, batch.clip),
+            "linear_view_accuracy": linear_view_accuracy(features, batch.view, batch.clip),
+        }
+        return figures | {name: accuracy for name, accuracy in probes.items() if accuracy is not None}
 
 
 def _by_crop(rows: Tensor, frames: int) -> Tensor:

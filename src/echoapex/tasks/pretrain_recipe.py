@@ -33,6 +33,9 @@ class PretrainRecipe(TaskRecipe):
     weights: PretrainWeights = PretrainWeights()
     schedule: PretrainSchedule = PretrainSchedule()
     layer_decay: LayerDecay = LayerDecay()
+    head_warmup: int = Field(default=0, ge=0)
+    """Updates during which the fresh heads learn alone, so that they do not spoil an encoder that was given; its own
+    learning rate then rises over as many again."""
     archives: tuple[str, ...] = ()
     """Stores of ingested frames to learn from."""
     stores: dict[str, PhantomStoreConfig] = Field(default_factory=dict)
@@ -88,7 +91,9 @@ class PretrainRecipe(TaskRecipe):
         encoder = starting_encoder(self.encoder, self.start)
         width = self.encoder.width
         heads = ProjectionHead(width, self.class_head), ProjectionHead(width, self.patch_head)
-        return Pretrain(PretrainNetwork(encoder, *heads), self.schedule, self.weights, self.layer_decay)
+        return Pretrain(
+            PretrainNetwork(encoder, *heads), self.schedule, self.weights, self.layer_decay, self.head_warmup
+        )
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write the teacher's encoder, in half precision; the heads have done their work."""

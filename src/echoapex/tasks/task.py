@@ -31,11 +31,12 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class ParameterGroup:
-    """Parameters that share a learning-rate factor and a weight decay factor."""
+    """Parameters that share a learning-rate factor, a weight decay factor, and a number of updates to wait."""
 
     parameters: list[nn.Parameter]
     learning_rate_factor: float = 1.0
     weight_decay_factor: float = 1.0
+    frozen_updates: int = 0
 
 
 class Task(nn.Module):

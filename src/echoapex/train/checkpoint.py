@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -16,6 +16,17 @@ from echoapex.train.average import WeightAverage
 from echoapex.train.sharding import fitted, whole
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+GOOD_FILE = "good.safetensors"
+"""The state at the last validation that the drift guard found good."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is: updates done, how often it went back, and how many batches it has left out by that."""
+
+    step: int = 0
+    rewinds: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +42,8 @@ class CheckpointError(ValueError):
     """A checkpoint that does not belong to this run or is damaged."""
 
 
-def save_checkpoint(path: Path, parts: Checkpoint, step: int, recipe_digest: str, write: bool = True) -> None:
-    """Write the state after ``step`` updates, atomically.
+def save_checkpoint(path: Path, parts: Checkpoint, at: Position, recipe_digest: str, write: bool = True) -> None:
+    """Write the state of a position, atomically.
 
     Of a run whose parameters are divided every process has to come here, and one of them to ``write``: the file holds
     whole tensors, and so fits any number of processes.
@@ -49,13 +60,14 @@ def save_checkpoint(path: Path, parts: Checkpoint, step: int, recipe_digest: str
     if not write:
         return
     partial = path.with_suffix(".partial")
-    metadata = {"step": str(step), "recipe": recipe_digest, "format": "echoapex-checkpoint-1"}
+    metadata = {name: str(value) for name, value in asdict(at).items()}
+    metadata |= {"recipe": recipe_digest, "format": "echoapex-checkpoint-1"}
     save_file(gathered, partial, metadata)
     partial.replace(path)
 
 
-def load_checkpoint(path: Path, parts: Checkpoint, recipe_digest: str) -> int:
-    """Restore the state and return the number of updates done.
+def load_checkpoint(path: Path, parts: Checkpoint, recipe_digest: str) -> Position:
+    """Restore the state and return its position.
 
     Raises:
         CheckpointError: the checkpoint is damaged, was written by another recipe, or its tensors do not fit.
@@ -70,7 +82,7 @@ def load_checkpoint(path: Path, parts: Checkpoint, recipe_digest: str) -> int:
         _load_optimizer(parts.optimizer, _below(tensors, "optimizer."))
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path}: does not fit this task ({str(error).splitlines()[0]})") from error
-    return int(metadata["step"])
+    return Position(**{item.name: int(metadata.get(item.name, "0")) for item in fields(Position)})
 
 
 def require_same_recipe(path: Path, recipe_digest: str) -> None:

@@ -70,6 +70,14 @@ class Processes:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         _average(gradients, self.count)
 
+    def largest_of(self, value: int) -> int:
+        """The largest of the values that the processes hold."""
+        if self.count == 1:
+            return value
+        message = torch.tensor(value, device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+        distributed.all_reduce(message, distributed.ReduceOp.MAX)
+        return int(message)
+
     def mean_of(self, loss: Loss) -> Loss:
         """The loss over the whole batch, the same in every process, without a gradient."""
         if self.count == 1:

@@ -8,6 +8,8 @@ the journal holds, so a resumed run judges as an uninterrupted one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,6 +29,35 @@ class DriftGuardConfig(Config):
     """Largest fall of a score below the best value it has had, by its name."""
     patience: int = Field(default=2, ge=1)
     """Validations in a row that must agree."""
+    on_drift: Literal["stop", "rewind"] = "stop"
+    """End the run, or go back to the last validation at which nothing had fallen and take other batches from there."""
+    most_rewinds: int = Field(default=3, ge=1)
+    """After so many the run ends."""
+    rate_after_rewind: float = Field(default=0.5, gt=0, le=1)
+    """Factor of the learning rate, once for each time the run went back."""
+
+
+class Health(IntEnum):
+    """What the latest validations say; the larger, the worse."""
+
+    GOOD = 0
+    DOUBTFUL = 1
+    """A figure has fallen, but not for long enough."""
+    DRIFTED = 2
+
+
+def judge(scores: Sequence[Mapping[str, float]], config: DriftGuardConfig) -> tuple[Health, str]:
+    """The health of a run, and what is wrong with it in words.
+
+    Args:
+        scores: of all validations so far, the latest last.
+        config: what is watched.
+    """
+    problem = find_drift(scores, config)
+    if problem is not None:
+        return Health.DRIFTED, problem
+    doubt = find_drift(scores, config.model_copy(update={"patience": 1}))
+    return (Health.GOOD, "") if doubt is None else (Health.DOUBTFUL, doubt)
 
 
 def find_drift(scores: Sequence[Mapping[str, float]], config: DriftGuardConfig) -> str | None:

@@ -6,10 +6,9 @@ the step alone; so k steps equal k/2 steps, a resume, and k/2 steps, bit for bit
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +18,21 @@ from pydantic import Field
 from echoapex.config import Config
 from echoapex.tasks.task import BatchSource, Loss, Task
 from echoapex.train.average import WeightAverage
-from echoapex.train.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from echoapex.train.checkpoint import (
+    CHECKPOINT_FILE,
+    GOOD_FILE,
+    Checkpoint,
+    Position,
+    load_checkpoint,
+    save_checkpoint,
+)
 from echoapex.train.distributed import Processes
-from echoapex.train.drift_guard import DriftError, DriftGuardConfig, find_drift
+from echoapex.train.drift_guard import DriftError, DriftGuardConfig, Health, judge
 from echoapex.train.evidence import save_evidence
-from echoapex.train.journal import Journal, read_journal
+from echoapex.train.journal import Clock, Journal
 from echoapex.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
 from echoapex.train.prefetch import prefetched
+from echoapex.train.trackers import Tracker, open_trackers
 
 _SEEDS_PER_PROCESS = 1 << 40
 
@@ -50,7 +57,9 @@ class TrainConfig(Config):
     log_every: int = Field(default=10, ge=1)
     device: str = "cpu"
     guard: DriftGuardConfig = DriftGuardConfig()
-    """Which validation figures end the run when they fall."""
+    """Which validation figures end the run, or take it back, when they fall."""
+    trackers: tuple[Tracker, ...] | None = None
+    """Who else is told what the journal is told; None: TensorBoard where it is installed."""
     optim: OptimConfig = OptimConfig()
 
 
@@ -80,46 +89,103 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         DistributedError: the batches cannot be divided among the processes.
         NonFiniteLossError: the loss became infinite or NaN; the last checkpoint is untouched.
         DriftError: a figure that is watched fell; the last checkpoint is untouched.
+        TrackerError: a tracker that the recipe names is not installed.
     """
-    device = torch.device(config.device)
-    task, processes = run.task.to(device), run.processes
-    batches = processes.share_of(run.batches)
+    task = run.task.to(torch.device(config.device))
     optimizer = build_optimizer(task, config.optim)
     parts = Checkpoint(task, optimizer, WeightAverage(task, config.average_decay))
     path = run.directory / CHECKPOINT_FILE
-    first = load_checkpoint(path, parts, run.digest) if path.exists() else 0
-    journal = Journal(run.directory, resume_step=first) if processes.is_first else None
-    started = time.monotonic()
-    for step, batch in enumerate(prefetched(batches, first, config.steps), start=first):
-        torch.manual_seed(config.seed * 1_000_003 + step + processes.rank * _SEEDS_PER_PROCESS)
-        task.train()
-        set_learning_rate(optimizer, learning_rate(step, config.steps, config.optim))
-        placed = batch.to(device)
-        loss = processes.mean_of(update(task, optimizer, placed, config, processes))
-        if not torch.isfinite(loss.total):
-            raise _non_finite(run, step, loss, placed)
-        task.after_step(step)
-        parts.average.update(task, step)
-        if not processes.takes_part:
-            continue
-        if journal is not None:
-            on_step(step, loss)
-            if step % config.log_every == 0:
-                seconds = time.monotonic() - started
-                journal.write(step, loss=loss.total.item(), seconds=round(seconds, 1), **_plain(loss))
-        last = step + 1 == config.steps
-        if run.validation is not None and (last or (step + 1) % config.score_every == 0):
-            scores = score(run, parts.average, device)
-            if journal is not None:
-                journal.write(step, scores=scores)
-                _stop_on_drift(journal, config.guard)
-        if last or (step + 1) % config.checkpoint_every == 0:
-            save_checkpoint(path, parts, step + 1, run.digest, write=processes.is_first)
+    at = load_checkpoint(path, parts, run.digest) if path.exists() else Position()
+    with open_trackers(config.trackers if run.processes.is_first else (), run.directory, at.step) as trackers:
+        journal = Journal(run.directory, at.step, trackers) if run.processes.is_first else None
+        course = _Course(run, config, parts, run.processes.share_of(run.batches), journal, on_step)
+        while (problem := course.go_on(at)) is not None:
+            at = course.go_back(at, problem)
     with torch.no_grad():
         parameters = dict(task.named_parameters())
         for name, value in parts.average.state.items():
             parameters[name].copy_(value)
     task.eval()
+
+
+@dataclass(eq=False)
+class _Course:
+    """The way from a position to the end of the run."""
+
+    run: Run
+    config: TrainConfig
+    parts: Checkpoint
+    batches: BatchSource
+    journal: Journal | None
+    on_step: Callable[[int, Loss], None]
+    reached: int = 0
+
+    def go_on(self, at: Position) -> str | None:
+        """Update until the end, or until a watched figure fell and the run is to go back; says which."""
+        run, config, optimizer, processes = self.run, self.config, self.parts.optimizer, self.run.processes
+        task, device = run.task, torch.device(config.device)
+        clock = Clock()
+        for step, batch in enumerate(
+            prefetched(self.batches, at.step + at.skipped, config.steps + at.skipped), start=at.step
+        ):
+            torch.manual_seed(config.seed * 1_000_003 + step + processes.rank * _SEEDS_PER_PROCESS)
+            task.train()
+            slowed = config.guard.rate_after_rewind**at.rewinds
+            set_learning_rate(optimizer, slowed * learning_rate(step, config.steps, config.optim), step)
+            placed = batch.to(device)
+            loss = processes.mean_of(update(task, optimizer, placed, config, processes))
+            if not torch.isfinite(loss.total):
+                raise _non_finite(run, step, loss, placed)
+            task.after_step(step)
+            self.parts.average.update(task, step)
+            self.reached = step + 1
+            clock.count(len(batch) * processes.count)
+            if self.journal is not None:
+                self.on_step(step, loss)
+                if step % config.log_every == 0:
+                    self.journal.write(step, loss=loss.total.item(), **clock.read(), **_plain(loss))
+            last = self.reached == config.steps
+            if run.validation is not None and (last or self.reached % config.score_every == 0):
+                problem = self._judge(at)
+                if problem is not None:
+                    return problem
+            if processes.takes_part and (last or self.reached % config.checkpoint_every == 0):
+                self._save(CHECKPOINT_FILE, replace(at, step=self.reached))
+        return None
+
+    def go_back(self, at: Position, problem: str) -> Position:
+        """Take the last good state back, with the batches that come next and a lower learning rate."""
+        good = load_checkpoint(self.run.directory / GOOD_FILE, self.parts, self.run.digest)
+        skipped = at.skipped + self.reached - good.step
+        back = Position(good.step, at.rewinds + 1, skipped)
+        if self.run.processes.takes_part:
+            self._save(CHECKPOINT_FILE, back)
+        if self.journal is not None:
+            self.journal.go_back(back.step, back.rewinds, problem)
+        self.run.processes.wait()
+        return back
+
+    def _judge(self, at: Position) -> str | None:
+        """Score, and compare with what is watched; every process comes to the same verdict."""
+        guard, processes = self.config.guard, self.run.processes
+        health, problem = Health.GOOD, ""
+        if processes.takes_part:
+            scores = score(self.run, self.parts.average, torch.device(self.config.device))
+            if self.journal is not None:
+                self.journal.write(self.reached - 1, scores=scores)
+                health, problem = judge(self.journal.scores(), guard)
+        health = Health(processes.largest_of(int(health)))
+        if health is Health.DRIFTED:
+            can_go_back = guard.on_drift == "rewind" and at.rewinds < guard.most_rewinds
+            if can_go_back and (self.run.directory / GOOD_FILE).exists():
+                return problem
+            raise DriftError(f"{problem}; lower train.optim.lr and start anew, or change train.guard")
+        if health is Health.GOOD and guard.on_drift == "rewind" and processes.takes_part:
+            self._save(GOOD_FILE, replace(at, step=self.reached))
+        return None
+
+    def _save(self, name: str, at: Position) -> None:
+        save_checkpoint(self.run.directory / name, self.parts, at, self.run.digest, self.run.processes.is_first)
 
 
 def update(task: Task, optimizer: torch.optim.Optimizer, batch: Any, config: TrainConfig, processes: Processes) -> Loss:
@@ -174,9 +240,3 @@ def _non_finite(run: Run, step: int, loss: Loss, batch: object) -> NonFiniteLoss
     shown = f", of rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}" if rows else ""
     remedy = f"look at {path.name}; lower train.optim.lr, or set train.precision to fp32"
     return NonFiniteLossError(f"step {step}: the loss is {loss.total.item()}, its terms {terms}{shown}; {remedy}")
-
-
-def _stop_on_drift(journal: Journal, guard: DriftGuardConfig) -> None:
-    problem = find_drift([entry["scores"] for entry in read_journal(journal.path) if "scores" in entry], guard)
-    if problem:
-        raise DriftError(f"{problem}; lower train.optim.lr and start anew, or change train.guard")

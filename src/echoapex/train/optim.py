@@ -29,6 +29,7 @@ def build_optimizer(task: Task, config: OptimConfig) -> torch.optim.AdamW:
             "params": group.parameters,
             "lr": config.lr * group.learning_rate_factor,
             "factor": group.learning_rate_factor,
+            "frozen_updates": group.frozen_updates,
             "weight_decay": config.weight_decay * group.weight_decay_factor,
         }
         for group in task.parameter_groups()
@@ -50,7 +51,12 @@ def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
     return config.lr * (config.final_factor + (1 - config.final_factor) * cosine)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group its share of the learning rate."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float, step: int) -> None:
+    """Give every group its share of the learning rate of a step.
+
+    A group that is frozen at first has none, and so stays as it is; then its share rises over as many updates again.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
+        frozen = group["frozen_updates"]
+        thawed = min(1.0, max(0, step + 1 - frozen) / frozen) if frozen else 1.0
+        group["lr"] = rate * group["factor"] * thawed
