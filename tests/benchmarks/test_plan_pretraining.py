@@ -28,7 +28,7 @@ def test_without_trouble_it_is_work_over_rate() -> None:
 
 
 def test_failures_and_scaling_cost_time() -> None:
-    often = Assumptions(utilisation=(0.4, 0.4), scaling_loss=0.0, gpu_failure_hours=50.0)
+    often = Assumptions(utilisation=(0.4, 0.4), scaling_loss=0.0, gpu_failure_hours=5.0)
     lossy = Assumptions(utilisation=(0.4, 0.4), scaling_loss=0.1, gpu_failure_hours=1e12)
     calm = simulate(WORK, "L40S", 64, NO_TROUBLE)["wall_hours"]
     assert simulate(WORK, "L40S", 64, often)["wall_hours"][1] > calm[1]
