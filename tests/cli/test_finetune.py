@@ -1,5 +1,6 @@
 """``echoapex finetune``: every shipped recipe runs in miniature to bundles that can be used; mistakes are one line."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -158,3 +159,52 @@ def test_a_loss_that_is_no_number_is_one_line(
     assert "the loss is nan" in line
     assert "lower train.optim.lr" in line
     assert not (workspace / "wild" / "bundles").exists()
+
+
+def camus_arguments(start: StartingPoint) -> list[str]:
+    overrides = shrink("camus_segmentation", start)
+    root = overrides["task"].pop("root")
+    return ["finetune", "camus_segmentation", *as_arguments(overrides), "--dataset", "camus", "--root", root]
+
+
+def test_a_few_clips_in_several_seeds_with_an_adapter(
+    workspace: Path, start: StartingPoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = workspace / "few"
+    typed = [*camus_arguments(start), "--setting", "lora,few-shot:2", "--seeds", "2", "--quiet", "--out", str(out)]
+    assert run(typed) == ExitCode.ALL_GOOD
+    printed = dict(line.split("\t")[:2] for line in capsys.readouterr().out.splitlines())
+    seeds = json.loads((out / "seeds.json").read_text())
+    assert set(printed) == set(seeds["summary"]) == set(seeds["seeds"][0])
+    for name, (mean, half_width) in seeds["summary"].items():
+        assert mean == pytest.approx(np.mean([each[name] for each in seeds["seeds"]]), abs=1e-5)
+        assert half_width >= 0
+    effort = json.loads((out / "seed-1" / "effort.json").read_text())
+    assert 0 < effort["adapter_share_of_encoder"] < 0.05
+    assert effort["adapter_parameters"] < effort["trainable_parameters"] < effort["encoder_parameters"]
+    assert effort["peak_memory_mib"] > 100
+    recipes = [json.loads((out / f"seed-{seed}" / "recipe.json").read_text()) for seed in (0, 1)]
+    assert [recipe["task"]["few_shot"] for recipe in recipes] == [
+        {"clips": 2, "percent": None, "seed": 0}, {"clips": 2, "percent": None, "seed": 1},
+    ]  # fmt: skip
+    assert (out / "seed-0" / "bundles" / "segmentation" / "adapter" / "card.json").exists()
+    assert not (out / "stores").exists(), "prepared data is shared with other runs"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "words"),
+    [
+        ("phantom_ejection_fraction", ["--setting", "lora"], "is decoded from a frozen encoder"),
+        ("phantom_multitask", ["--dataset", "camus", "--root", "x"], "takes no root"),
+        ("camus_segmentation", ["--dataset", "tmed2", "--root", "x"], "reads camus; give --dataset camus and --root"),
+        ("camus_segmentation", ["--setting", "lorra"], "'lorra' is no setting"),
+        ("camus_segmentation", ["--seeds", "0"], "give 1 or more"),
+    ],
+)
+def test_what_a_recipe_has_no_place_for_is_refused(
+    recipe: str, more: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["finetune", recipe, *more, "--out", str(tmp_path / "out")]) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1

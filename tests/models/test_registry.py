@@ -16,7 +16,7 @@ def test_the_default_set_is_found_by_name(shipped: Path, write_set: WriteSet) ->
     found = find_set()
     assert found.directory == shipped / "phantom"
     assert list(found.bundles) == ["encoder", "segmentation", "lv_wall"]
-    encoder, decoder = found.find_task("segmentation").load()
+    encoder, decoder, _ = found.find_task("segmentation").load()
     assert encoder.card.kind == "encoder"
     assert decoder.card.task == "segmentation"
     with pytest.raises(BundleError, match=r"no decoder for 'ejection_fraction' \(it has: segmentation, lv_wall\)"):

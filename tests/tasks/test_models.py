@@ -24,7 +24,7 @@ def test_tasks_of_one_encoder_share_it(saved_set: Path) -> None:
     models = load_models(saved_set)
     assert len({id(model.encoder) for model in models.encoders.values()}) == 1
     assert set(models.encoders) == set(Application)
-    assert models.shared_blocks(models.view_classification.encoder) == BLOCKS
+    assert models.shared_blocks(Application.VIEW_CLASSIFICATION) == BLOCKS
     assert models.encoders[Application.EJECTION_FRACTION].blocks == (11,)
     assert {model.input_size for model in models.encoders.values()} == {IMAGE_SIZE}
 
@@ -69,7 +69,7 @@ def test_a_part_of_a_set_brings_its_own_encoder_and_the_default_fills_up(tmp_pat
     own, default = models.segmentation.encoder, models.view_classification.encoder
     assert own is not default
     assert models.lv_wall.encoder is default
-    assert models.shared_blocks(own) == BLOCKS
+    assert models.shared_blocks(Application.SEGMENTATION) == BLOCKS
     assert set(models.digests) == {
         "part/encoder", "part/segmentation", "phantom/encoder", "phantom/view_classification", "phantom/lv_wall",
         "phantom/ejection_fraction",

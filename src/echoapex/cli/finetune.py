@@ -7,16 +7,20 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from echoapex.cli.recipe_run import Invocation, run_recipe
+from echoapex.cli.recipe_run import Invocation, run_recipe, run_seeds
 
 app = App(name="finetune", help="Train decoders or encoders by a recipe. Research software, not a medical device.")
 
 
 @app.default
-def finetune_by_recipe(
+def finetune_by_recipe(  # noqa: PLR0913  (the options of one verb)
     recipe: str,
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True)],
     out: Path,
+    setting: str | None = None,
+    dataset: str | None = None,
+    root: Path | None = None,
+    seeds: int = 1,
     workers: int = 1,
     quiet: bool = False,
 ) -> int:
@@ -25,8 +29,14 @@ def finetune_by_recipe(
     Args:
         recipe: Name of a recipe that ships with EchoApex, or a .yaml file.
         overrides: ``--section.key value`` pairs that replace values of the recipe; an unknown key is an error.
-        out: Directory of the run: checkpoint, journal.jsonl and, at the end, bundles/.
+        out: Directory of the run: checkpoint, journal.jsonl, effort.json and, at the end, bundles/.
+        setting: What of the encoder learns: full, frozen, adapter, lora or bitfit; and from how much: few-shot:20
+            (clips) or few-shot:5%. Two of them with a comma: lora,few-shot:20.
+        dataset: Name of the data set that the recipe is to read, as ``echoapex datasets`` lists it.
+        root: Where that data set lies.
+        seeds: Repeat with seeds 0 to N - 1, each in a folder of its own below OUT, and sum up in OUT/seeds.json.
         workers: Processes that prepare data.
         quiet: No progress.
     """
-    return run_recipe(Invocation("finetune", recipe, overrides), out, workers, quiet)
+    typed = Invocation("finetune", recipe, overrides, setting=setting, dataset=dataset, root=root)
+    return run_recipe(typed, out, workers, quiet) if seeds == 1 else run_seeds(typed, out, seeds, workers, quiet)

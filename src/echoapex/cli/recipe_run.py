@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
 
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.config import ConfigError, merge, parse_overrides, read_recipe
@@ -14,6 +19,8 @@ from echoapex.data.frame_reader import FrameReaderError
 from echoapex.models.bundle import BundleError
 from echoapex.models.weights_file import WeightsError
 from echoapex.phantom import PhantomError
+from echoapex.tasks.kinds import TASK_KINDS
+from echoapex.tasks.setting import parse_setting
 from echoapex.tasks.task import Loss
 from echoapex.train.checkpoint import CheckpointError
 from echoapex.train.distributed import DistributedError
@@ -31,16 +38,104 @@ class Invocation:
     recipe: str
     overrides: Sequence[str]
     kind: str | None = None
+    setting: str | None = None
+    dataset: str | None = None
+    root: Path | None = None
+
+    def values(self, seed: int | None = None) -> dict[str, Any]:
+        """Everything that replaces a value of the recipe.
+
+        Raises:
+            ConfigError: an override or a setting cannot be read, or the recipe has no place for it.
+        """
+        task = parse_setting(self.setting) if self.setting is not None else {}
+        if self.root is not None:
+            task["root"] = str(self.root)
+        require_fields(self.recipe, task, self.dataset)
+        values: dict[str, Any] = merge({"task": task} if task else {}, parse_overrides(self.overrides))
+        if seed is None:
+            return values
+        if values.get("task", {}).get("few_shot"):
+            values = merge(values, {"task": {"few_shot": {"seed": seed}}})
+        return merge(values, {"train": {"seed": seed}})
 
 
 def run_recipe(typed: Invocation, out: Path, workers: int, quiet: bool) -> int:
     """Run a recipe into ``out`` and write its figures; returns the exit code. A mistake is one line."""
+    scores = _attempt(typed, out, None, workers, quiet)
+    if isinstance(scores, ExitCode):
+        return scores
+    for name, value in sorted(scores.items()):
+        sys.stdout.write(f"{name}\t{value:.4f}\n")
+    return ExitCode.ALL_GOOD
+
+
+def run_seeds(typed: Invocation, out: Path, seeds: int, workers: int, quiet: bool) -> int:
+    """Run a recipe with several seeds, each into a folder below ``out``, and sum the figures up; the exit code.
+
+    Written and printed are the mean over the seeds and half the width of its 95 % interval (Student's t).
+    """
+    if seeds < 1:
+        sys.stderr.write(f"echoapex {typed.verb}: --seeds {seeds} is no number of runs; give 1 or more\n")
+        return ExitCode.USAGE
+    each: list[dict[str, float]] = []
+    for seed in range(seeds):
+        scores = _attempt(typed, out / f"seed-{seed}", seed, workers, quiet)
+        if isinstance(scores, ExitCode):
+            return scores
+        each.append(scores)
+    summary = {name: summarise([scores[name] for scores in each]) for name in sorted(each[0])}
+    (out / "seeds.json").write_text(json.dumps({"seeds": each, "summary": summary}, indent=2) + "\n", encoding="utf-8")
+    for name, (mean, half_width) in summary.items():
+        sys.stdout.write(f"{name}\t{mean:.4f}\t+-{half_width:.4f}\n")
+    return ExitCode.ALL_GOOD
+
+
+def summarise(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % interval by Student's t.
+
+    >>> summarise([1.0, 2.0, 3.0])
+    (2.0, 2.4841)
+    """
+    spread = stats.t.ppf(0.975, len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return round(float(np.mean(values)), 6), round(spread, 4)
+
+
+def require_fields(recipe: str, task: Mapping[str, Any], dataset: str | None) -> None:
+    """Refuse what a recipe has no place for, in words.
+
+    Raises:
+        ConfigError: its kind of task takes no such setting, no data set, or another one.
+    """
+    kind = read_recipe(find_recipe(recipe)).get("task", {}).get("kind")
+    fields = TASK_KINDS[kind].model_fields if kind in TASK_KINDS else {}
+    missing = [name for name in task if name not in fields]
+    if "setting" in missing:
+        raise ConfigError(
+            f"{recipe}: the encoder of a recipe of kind {kind} does not learn in the setting's ways "
+            "(the ejection fraction is decoded from a frozen encoder); leave --setting out"
+        )
+    if missing:
+        raise ConfigError(f"{recipe}: a recipe of kind {kind} takes no {missing[0]}; leave it out")
+    if dataset is not None and (DATASETS_OF.get(kind) != dataset or "root" not in task):
+        wanted = DATASETS_OF.get(kind)
+        reads = f"reads {wanted}; give --dataset {wanted} and --root" if wanted else "reads no data set of its own"
+        raise ConfigError(f"{recipe}: a recipe of kind {kind} {reads}")
+
+
+DATASETS_OF = {"camus_segmentation": "camus"}
+"""The data set that a kind of recipe reads."""
+
+
+def _attempt(typed: Invocation, out: Path, seed: int | None, workers: int, quiet: bool) -> dict[str, float] | ExitCode:
+    """The figures of a run, or the exit code after one line that says what was wrong."""
     reporting = Reporting() if quiet else Reporting(_prepared, _stepped)
+    prepared = out.parent if seed is None else out.parent.parent
     try:
-        overrides = parse_overrides(typed.overrides)
+        overrides = typed.values(seed)
         if typed.kind is not None:
             _require_kind(typed.recipe, overrides, typed.kind)
-        scores = finetune(typed.recipe, overrides, out, workers, reporting)
+        return finetune(typed.recipe, overrides, out, workers, reporting, prepared)
     except (
         ConfigError, CheckpointError, BundleError, WeightsError, CamusError, PhantomError, FrameReaderError,
         DistributedError, TrackerError,
@@ -50,9 +145,6 @@ def run_recipe(typed: Invocation, out: Path, workers: int, quiet: bool) -> int:
     except (NonFiniteLossError, DriftError) as error:
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")
         return ExitCode.NOTHING_ANALYSED
-    for name, value in sorted(scores.items()):
-        sys.stdout.write(f"{name}\t{value:.4f}\n")
-    return ExitCode.ALL_GOOD
 
 
 def _require_kind(recipe: str, overrides: dict[str, object], kind: str) -> None:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
@@ -61,6 +61,21 @@ def write_shard(
     rows: dict[str, Any] = {name: np.asarray(truth[name]) for name in TRUTH_FIELDS}
     np.savez(partial / "truth.npz", **rows)
     partial.rename(directory)
+
+
+class ClipSource(Protocol):
+    """Numbered clips with their truth: a store, or some clips of one."""
+
+    truth: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        """Number of clips."""
+
+    def frames(self, clip: int) -> UInt8[np.ndarray, "frames size size"]:
+        """All frames of one clip."""
+
+    def labels(self, clip: int) -> UInt8[np.ndarray, "labelled size size"]:
+        """The label maps of one clip."""
 
 
 class ClipStore:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
 from echoapex.data.batch import FrameBatch
-from echoapex.data.clip_store import ClipStore
+from echoapex.data.clip_store import ClipSource, ClipStore
 from echoapex.data.sampler import balanced_example
 from echoapex.vocabulary import Structure, View
 
@@ -55,7 +55,7 @@ class FrameSourceConfig(Config):
 class FrameSource:
     """``batch(step)`` gives the frames of a step; the same step gives the same batch, whatever came before."""
 
-    def __init__(self, stores: Sequence[ClipStore], config: FrameSourceConfig) -> None:
+    def __init__(self, stores: Sequence[ClipSource], config: FrameSourceConfig) -> None:
         self._config = config
         self._examples = [(store, clip) for store in stores for clip in range(len(store))]
         views = np.concatenate([store.truth["view"] for store in stores])
@@ -79,7 +79,7 @@ class FrameSource:
         scanner = Appearance(rng, size, augment)
         return [self._frame(store, clip, frame, warp, scanner, rng) | {"clip": np.asarray(number)} for frame in chosen]
 
-    def _frames(self, store: ClipStore, clip: int, rng: np.random.Generator) -> list[int]:
+    def _frames(self, store: ClipSource, clip: int, rng: np.random.Generator) -> list[int]:
         """Which frames of a clip to show: labelled ones, and often the one with wall points."""
         truth = store.truth
         wall_frame = int(truth["wall_frame"][clip])
@@ -95,7 +95,7 @@ class FrameSource:
 
     @staticmethod
     def _frame(
-        store: ClipStore, clip: int, frame: int, warp: Warp, scanner: Appearance, rng: np.random.Generator
+        store: ClipSource, clip: int, frame: int, warp: Warp, scanner: Appearance, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         truth = store.truth
         pixels = scanner(warp.image(np.ascontiguousarray(store.frames(clip)[frame])), rng)
@@ -126,7 +126,7 @@ def _labelled_frames(label_frames: np.ndarray, frame_count: int) -> np.ndarray:
     return labelled if labelled.size else np.arange(frame_count)
 
 
-def _labels_of(store: ClipStore, clip: int, frame: int, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+def _labels_of(store: ClipSource, clip: int, frame: int, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
     """The warped label map of a frame, and which structures it labels; nothing is known of an unlabelled frame."""
     known = np.zeros(len(Structure), bool)
     row = np.flatnonzero(store.truth["label_frames"][clip] == frame)
@@ -138,7 +138,7 @@ def _labels_of(store: ClipStore, clip: int, frame: int, warp: Warp) -> tuple[np.
     return warp.labels(np.ascontiguousarray(store.labels(clip)[row[0]])), known
 
 
-def whole_frames(store: ClipStore, clip: int, size: int) -> np.ndarray:
+def whole_frames(store: ClipSource, clip: int, size: int) -> np.ndarray:
     """All frames of a clip at model size, without augmentation, ``(frames, size, size)`` uint8."""
     frames = store.frames(clip)
     warp = plain_warp(frames.shape[-1], size)

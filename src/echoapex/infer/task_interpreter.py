@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,11 +43,11 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass(eq=False)
 class _ClipTokens:
-    """A clip at the size of the analysis, and what each encoder made of it, filled when first asked for."""
+    """A clip at the size of the analysis, and what each pass made of it, filled when first asked for."""
 
     pixels: Pixels
     times_s: tuple[float, ...]
-    by_encoder: dict[tuple[int, int], EncodedClip] = field(default_factory=dict)
+    by_pass: dict[tuple[int, int, int], EncodedClip] = field(default_factory=dict)
 
 
 class TaskInterpreter:
@@ -113,12 +114,12 @@ class TaskInterpreter:
     def _tokens(self, clip: _ClipTokens, application: Application) -> EncodedClip:
         """The tokens that one task reads; the encoder runs when they are not there yet."""
         model = self._models.encoders[application]
-        shared = self._models.shared_blocks(model.encoder)
-        key = (id(model.encoder), model.input_size)
-        if key not in clip.by_encoder:
+        shared = self._models.shared_blocks(application)
+        if model.pass_key not in clip.by_pass:
             pixels = _resized(clip.pixels, model.input_size)
-            clip.by_encoder[key] = encode_clip(model.encoder, shared, pixels, clip.times_s)
-        encoded = clip.by_encoder[key]
+            with model.adapter.attached(model.encoder) if model.adapter is not None else nullcontext():
+                clip.by_pass[model.pass_key] = encode_clip(model.encoder, shared, pixels, clip.times_s)
+        encoded = clip.by_pass[model.pass_key]
         wanted = tuple(encoded.tokens[shared.index(block)] for block in model.blocks)
         return EncodedClip(encoded.pixels, wanted, encoded.times_s)
 

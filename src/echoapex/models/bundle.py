@@ -52,14 +52,15 @@ class Preprocessing(Config):
 class Card(Config):
     """What is known of a bundle's weights; ``card.json``.
 
-    ``base_encoder_sha256`` is the digest of the encoder weights that a task bundle was trained on. ``files`` and
-    ``card_sha256`` are filled in by :func:`save_bundle`.
+    ``base_encoder_sha256`` is the digest of the encoder weights that a task or adapter bundle was trained on,
+    ``adapter_sha256`` that of the adapter which a task bundle needs. ``files`` and ``card_sha256`` are filled in by
+    :func:`save_bundle`.
     """
 
     card_version: Literal["1"] = "1"
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
-    kind: Literal["encoder", "task"]
+    kind: Literal["encoder", "task", "adapter"]
     task: str | None = None
     architecture: dict[str, JsonValue]
     label_order: tuple[str, ...] = ()
@@ -72,6 +73,7 @@ class Card(Config):
     cost: str = ""
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
     base_encoder_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    adapter_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     notes: tuple[str, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
     card_sha256: str = ""
@@ -82,6 +84,10 @@ class Card(Config):
             raise ValueError("the card of a task bundle names its task and base_encoder_sha256")
         if self.kind == "encoder" and (self.task or self.base_encoder_sha256):
             raise ValueError("the card of an encoder bundle has no task and no base encoder")
+        if self.kind == "adapter" and not self.base_encoder_sha256:
+            raise ValueError("the card of an adapter bundle names base_encoder_sha256")
+        if self.kind != "task" and self.adapter_sha256:
+            raise ValueError("only a task bundle needs an adapter")
         return self
 
     def sealed(self, files: Mapping[str, str]) -> Card:
@@ -91,7 +97,9 @@ class Card(Config):
 
     def compute_digest(self) -> str:
         """sha256 over everything that the card says but this digest itself."""
-        content = self.model_dump(mode="json", exclude={"card_sha256"})
+        # a card without an adapter has the digest that it had before there were any
+        unset = {"adapter_sha256"} if self.adapter_sha256 is None else set()
+        content = self.model_dump(mode="json", exclude={"card_sha256", *unset})
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -115,6 +123,23 @@ class Bundle:
             BundleError: ``encoder`` is not an encoder bundle, or not the one that the card names.
         """
         require_base_encoder(self.directory, self.card, encoder.directory, encoder.card)
+
+    def require_adapter(self, adapter: Bundle | None) -> None:
+        """Refuse an adapter that this task bundle was not trained with, or its absence.
+
+        Raises:
+            BundleError: the card names another adapter, or none.
+        """
+        found = adapter.digest if adapter is not None else None
+        if self.card.adapter_sha256 != found:
+            raise BundleError(
+                f"{self.directory}: was trained with {_short(self.card.adapter_sha256)}, but {_short(found)} lies "
+                "beside it; import the set again"
+            )
+
+
+def _short(digest: str | None) -> str:
+    return f"the adapter {digest[:12]}" if digest else "no adapter"
 
 
 def require_base_encoder(directory: Path, card: Card, encoder: Path, encoder_card: Card) -> None:

@@ -1,6 +1,7 @@
 """Named sets of bundles: one encoder and the decoders trained on it.
 
-A set is a directory ``<set>/{encoder,view_classification,segmentation,lv_wall,ejection_fraction}/``, each a bundle. The
+A set is a directory ``<set>/{encoder,view_classification,segmentation,lv_wall,ejection_fraction}/``, each a bundle; a
+task that was trained with an adapter has it in its folder ``adapter``, a bundle of its own. The
 default set ships with the package. Others lie in the user's directory, ``$ECHOAPEX_HOME/bundles`` or
 ``~/.local/share/echoapex/bundles``, or anywhere if given by path. A set may hold some of the bundles only: what it
 lacks comes from the default set, together with the encoder that the default set uses for it.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from echoapex.models.bundle import (
     CARD_FILE,
+    WEIGHTS_FILE,
     Bundle,
     BundleError,
     Card,
@@ -28,6 +30,7 @@ from echoapex.vocabulary import Application
 
 DEFAULT_SET = "phantom"
 ENCODER = "encoder"
+ADAPTER = "adapter"
 TASKS: tuple[str, ...] = tuple(application.value for application in Application)
 _SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -42,17 +45,27 @@ class TaskPaths:
     encoder: Path
     set_name: str
 
-    def load(self) -> tuple[Bundle, Bundle]:
-        """Encoder and decoder, verified to belong together.
+    @property
+    def adapter(self) -> Path | None:
+        """The adapter that lies within the decoder's bundle, if there is one."""
+        path = self.decoder / ADAPTER
+        return path if (path / CARD_FILE).is_file() else None
+
+    def load(self) -> tuple[Bundle, Bundle, Bundle | None]:
+        """Encoder, decoder and adapter, verified to belong together.
 
         Raises:
-            BundleError: a bundle is damaged, or the decoder was trained on another encoder.
+            BundleError: a bundle is damaged, or the decoder was trained on another encoder or with another adapter.
         """
         encoder, decoder = load_bundle(self.encoder), load_bundle(self.decoder)
         if decoder.card.task != self.task:
             raise BundleError(f"{self.decoder}: holds {decoder.card.task!r}, not {self.task!r}; import the set again")
         decoder.require_encoder(encoder)
-        return encoder, decoder
+        adapter = load_bundle(self.adapter) if self.adapter is not None else None
+        decoder.require_adapter(adapter)
+        if adapter is not None:
+            adapter.require_encoder(encoder)
+        return encoder, decoder, adapter
 
 
 @dataclass(frozen=True)
@@ -177,7 +190,18 @@ def _check_bundles(paths: SetPaths) -> Iterator[BundleCheck]:
                 raise BundleError(f"{directory}: holds {card.task or card.kind!r}, not {name!r}; import the set again")
             if card.kind == "task":
                 require_base_encoder(directory, card, paths.encoder, read_card(paths.encoder))
+                _check_adapter(paths, directory, card)
         except BundleError as error:
             yield BundleCheck(name, directory, None, str(error))
         else:
             yield BundleCheck(name, directory, card)
+
+
+def _check_adapter(paths: SetPaths, directory: Path, card: Card) -> None:
+    """Check the adapter of a task bundle: there when the card names one, whole, and for the same encoder."""
+    place = directory / ADAPTER
+    adapter = verify_bundle(place) if (place / CARD_FILE).is_file() else None
+    if card.adapter_sha256 != (adapter.files[WEIGHTS_FILE] if adapter else None):
+        raise BundleError(f"{directory}: its adapter is missing or another one; import the set again")
+    if adapter is not None:
+        require_base_encoder(place, adapter, paths.encoder, read_card(paths.encoder))

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from echoapex.models.bundle import CARD_FILE, WEIGHTS_FILE, BundleError, replace_directory
 from echoapex.models.registry import (
+    ADAPTER,
     DEFAULT_SET,
     ENCODER,
     TASKS,
@@ -83,19 +84,27 @@ def _check_draft(source: Path, draft: Path) -> None:
 
 
 def _wanted(parts: tuple[str, ...]) -> tuple[str, str] | None:
-    """Bundle and file named by a relative path, at the top or one level below; None for anything else."""
-    if len(parts) not in (2, 3):
+    """Bundle and file named by a relative path, at the top or one level below; None for anything else.
+
+    The adapter of a task is the bundle ``<task>/adapter``.
+    """
+    if len(parts) not in (2, 3, 4) or parts[-1] not in _BUNDLE_FILES:
         return None
-    bundle, file = parts[-2:]
-    return (bundle, file) if bundle in (ENCODER, *TASKS) and file in _BUNDLE_FILES else None
+    if len(parts) > 2 and parts[-2] == ADAPTER and parts[-3] in TASKS:
+        return f"{parts[-3]}/{ADAPTER}", parts[-1]
+    if len(parts) < 4 and parts[-2] in (ENCODER, *TASKS):
+        return parts[-2], parts[-1]
+    return None
 
 
 def _copy_directory(source: Path, draft: Path) -> None:
-    found = {path: path.relative_to(source).parts for pattern in ("*/*", "*/*/*") for path in source.glob(pattern)}
+    found = {
+        path: path.relative_to(source).parts for pattern in ("*/*", "*/*/*", "*/*/*/*") for path in source.glob(pattern)
+    }
     members = {path: wanted for path, parts in found.items() if (wanted := _wanted(parts)) and path.is_file()}
     _refuse_doubles(source, list(members.values()))
     for path, (bundle, file) in members.items():
-        (draft / bundle).mkdir(exist_ok=True)
+        (draft / bundle).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, draft / bundle / file)
 
 
@@ -108,7 +117,7 @@ def _unpack_zip(source: Path, draft: Path) -> None:
             if size > _SIZE_LIMIT_BYTES:
                 raise BundleError(f"{source}: would unpack to {size >> 30} GiB; no set of bundles is so large")
             for entry, (bundle, file) in members.items():
-                (draft / bundle).mkdir(exist_ok=True)
+                (draft / bundle).mkdir(parents=True, exist_ok=True)
                 # zipfile reads no more than the size in the header, and checks the CRC at the end
                 with archive.open(entry) as packed, (draft / bundle / file).open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)

@@ -10,16 +10,19 @@ from pydantic import Field
 
 from echoapex.config import build_config
 from echoapex.data.camus_store import write_camus_store
-from echoapex.data.clip_store import ClipStore
+from echoapex.data.clip_store import ClipSource, ClipStore
 from echoapex.data.datasets.camus import CamusError, open_camus, select_patients
+from echoapex.data.few_shot import FewShot, choose_clips
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
-from echoapex.models.bundle import WEIGHTS_FILE, build_encoder_from, load_bundle, save_bundle
+from echoapex.models.adapters import Adapter
+from echoapex.models.bundle import build_encoder_from, load_bundle
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.multitask_recipe import UNAUGMENTED
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
+from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import ParameterGroup, Task
 from echoapex.vocabulary import Application, Structure
 
@@ -43,18 +46,23 @@ class CamusRecipe(TaskRecipe):
     held_back: int = Field(default=40, ge=1)
     patients: int | None = Field(default=None, ge=1)
     """How many labelled patients to train on; all but the held-back ones by default."""
+    setting: LearningSetting = LearningSetting()
+    few_shot: FewShot | None = None
+    """Train on a few of the clips only, patients whole."""
     frames: FrameSourceConfig = FrameSourceConfig()
 
     def build(self, workspace: Workspace) -> Workload:
         """Prepare CAMUS and build the task from the starting weights."""
         self._require_patients()
-        training = self._store("train", slice(0, self.patients or -self.held_back), workspace)
+        training: list[ClipSource] = [self._store("train", slice(0, self.patients or -self.held_back), workspace)]
+        if self.few_shot is not None:
+            training = choose_clips(training, self.few_shot)
         held_back = self._store("held-back", slice(-self.held_back, None), workspace)
         size = self.frames.sizes[-1][1]
         plain = FrameSourceConfig(batch_size=40, sizes=((0, size),), seed=1, augment=UNAUGMENTED)
         return Workload(
             task=self.build_task(),
-            batches=FrameSource([training], self.frames),
+            batches=FrameSource(training, self.frames),
             validation=FrameSource([held_back], plain),
             validation_batches=math.ceil(len(held_back) * 2 / plain.batch_size),
         )
@@ -75,35 +83,37 @@ class CamusRecipe(TaskRecipe):
         write_camus_store(self.root, "train", patients, self.store_size, directory)
         return ClipStore(directory)
 
-    def build_task(self) -> SegmentationTask:
+    def build_task(self) -> CamusSegmentation:
         """The task with the starting weights."""
         encoder = build_encoder_from(load_bundle(self.encoder_bundle)).requires_grad_(True)
+        task = CamusSegmentation(encoder, self._starting_decoder(), self)
+        task.adapter = self.setting.apply(encoder)
+        return task
+
+    def _starting_decoder(self) -> PromptableDecoder:
         if self.decoder_bundle is None:
-            return CamusSegmentation(encoder, PromptableDecoder.build(self.decoder), self)
+            return PromptableDecoder.build(self.decoder)
         bundle = load_bundle(self.decoder_bundle)
         section = bundle.card.architecture["decoder"]
         assert isinstance(section, dict)
         decoder = PromptableDecoder.build(build_config(PromptableConfig, section, str(self.decoder_bundle)))
         load_weights(decoder, bundle.state, self.decoder_bundle)
-        return CamusSegmentation(encoder, decoder, self)
+        return decoder
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write the fine-tuned encoder and its segmentation decoder."""
-        assert isinstance(task, SegmentationTask)
-        size = self.frames.sizes[-1][1]
+        assert isinstance(task, CamusSegmentation)
         start = f"started from the encoder {load_bundle(self.encoder_bundle).card.name}"
         provenance = provenance.model_copy(update={"notes": (*provenance.notes, start)})
-        card = provenance.card("encoder", size, architecture=task.encoder.config.model_dump(mode="json"))
-        digest = save_bundle(directory / "encoder", task.encoder, card, half=True).files[WEIGHTS_FILE]
-        card = provenance.card(
-            "task",
-            size,
-            task=Application.SEGMENTATION.value,
+        out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
+        out.write(task.encoder, task.adapter, None if self.setting.name == "full" else self.encoder_bundle)
+        out.write_decoder(
+            Application.SEGMENTATION.value,
+            task.decoder,
             architecture={"decoder": task.decoder.config.model_dump(mode="json"), "blocks": list(self.blocks)},
             label_order=tuple(structure.key for structure in Structure),
-            base_encoder_sha256=digest,
         )
-        save_bundle(directory / Application.SEGMENTATION.value, task.decoder, card, half=True)
+        out.finish()
 
 
 class CamusSegmentation(SegmentationTask):
@@ -112,6 +122,7 @@ class CamusSegmentation(SegmentationTask):
     def __init__(self, encoder: VisionTransformer, decoder: PromptableDecoder, recipe: CamusRecipe) -> None:
         super().__init__(encoder, decoder, recipe.blocks)
         self.encoder_learning_rate_factor = recipe.encoder_learning_rate_factor
+        self.adapter: Adapter | None = None
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The groups of every task, split into encoder and decoder."""

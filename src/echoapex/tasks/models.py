@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from echoapex.config import Config, build_config
+from echoapex.models.adapters import Adapter, build_adapter_from
 from echoapex.models.bundle import Bundle, build_encoder_from
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
@@ -30,18 +31,25 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, eq=False)
 class TaskModel:
-    """An encoder with the depths that one task reads, and the side of its input in pixels."""
+    """An encoder with the depths that one task reads, the side of its input in pixels, and the adapter it needs."""
 
     encoder: VisionTransformer
     blocks: tuple[int, ...]
     input_size: int
+    adapter: Adapter | None = None
+
+    @property
+    def pass_key(self) -> tuple[int, int, int]:
+        """Tasks with the same key read the tokens of one pass through the encoder."""
+        return id(self.encoder), id(self.adapter), self.input_size
 
 
 @dataclass(frozen=True, eq=False)
 class Models:
     """The four tasks of a set. ``encoders`` tells, per task, which encoder to run and what to keep of it.
 
-    Tasks that share an encoder object share its tokens: ``shared_blocks`` are the depths that any of them reads.
+    Tasks that share an encoder object, an adapter (or none) and an input size share its tokens: ``shared_blocks`` are
+    the depths that any of them reads.
     """
 
     view_classification: ViewClassification
@@ -51,9 +59,10 @@ class Models:
     encoders: dict[Application, TaskModel]
     digests: dict[str, str]
 
-    def shared_blocks(self, encoder: VisionTransformer) -> tuple[int, ...]:
-        """All depths that the tasks of one encoder read, shallow first."""
-        users = [model for model in self.encoders.values() if model.encoder is encoder]
+    def shared_blocks(self, application: Application) -> tuple[int, ...]:
+        """All depths that the tasks of one pass read, shallow first."""
+        key = self.encoders[application].pass_key
+        users = [model for model in self.encoders.values() if model.pass_key == key]
         return tuple(sorted({block for model in users for block in model.blocks}))
 
 
@@ -68,21 +77,34 @@ def load_models(name_or_path: str | Path = DEFAULT_SET, device: torch.device | s
     loaded: dict[Application, tuple[VisionTransformer, Bundle]] = {}
     digests: dict[str, str] = {}
     sizes: dict[Application, int] = {}
+    adapters: dict[Application, Adapter | None] = {}
+    by_digest: dict[str, Adapter] = {}
     for application in Application:
         task_paths = paths.find_task(application.value)
-        encoder_bundle, decoder_bundle = task_paths.load()
+        encoder_bundle, decoder_bundle, adapter_bundle = task_paths.load()
         if encoder_bundle.digest not in encoders:
             encoders[encoder_bundle.digest] = build_encoder_from(encoder_bundle).to(device)
         loaded[application] = (encoders[encoder_bundle.digest], decoder_bundle)
+        adapters[application] = None
+        if adapter_bundle is not None:
+            if adapter_bundle.digest not in by_digest:
+                built = build_adapter_from(adapter_bundle, encoders[encoder_bundle.digest])
+                by_digest[adapter_bundle.digest] = built.to(device)
+            adapters[application] = by_digest[adapter_bundle.digest]
+            digests[f"{task_paths.set_name}/{application.value}/adapter"] = adapter_bundle.digest
         digests[f"{task_paths.set_name}/{application.value}"] = decoder_bundle.digest
         digests[f"{task_paths.set_name}/encoder"] = encoder_bundle.digest
         sizes[application] = decoder_bundle.card.preprocessing.size[0]
-    return _assemble(loaded, sizes, digests, device)
+    passes = {
+        application: TaskModel(encoder, blocks_of(bundle), sizes[application], adapters[application])
+        for application, (encoder, bundle) in loaded.items()
+    }
+    return _assemble(loaded, passes, digests, device)
 
 
 def _assemble(
     loaded: dict[Application, tuple[VisionTransformer, Bundle]],
-    sizes: dict[Application, int],
+    passes: dict[Application, TaskModel],
     digests: dict[str, str],
     device: torch.device | str,
 ) -> Models:
@@ -108,10 +130,7 @@ def _assemble(
             blocks_of(clip),
             float(calibration.get("interval_factor", 1.0)),  # type: ignore[arg-type]
         ),
-        {
-            application: TaskModel(encoder, blocks_of(bundle), sizes[application])
-            for application, (encoder, bundle) in loaded.items()
-        },
+        passes,
         digests,
     )
     for task in (tasks.view_classification, tasks.segmentation, tasks.lv_wall, tasks.ejection_fraction):

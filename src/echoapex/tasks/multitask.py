@@ -10,6 +10,7 @@ import torch
 
 from echoapex.config import Config
 from echoapex.data.batch import FrameBatch, standardise
+from echoapex.models.adapters import Adapter
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.task import Loss, Task
@@ -47,6 +48,8 @@ class MultiTask(Task):
         self.segmentation = segmentation
         self.wall = wall
         self.volume = volume
+        self.adapter: Adapter | None = None
+        """What learns in place of the encoder, attached to it."""
         self.weights = weights
 
     def loss(self, batch: FrameBatch) -> Loss:

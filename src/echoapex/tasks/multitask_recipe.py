@@ -9,9 +9,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from echoapex.data.augment import AugmentConfig
+from echoapex.data.clip_store import ClipSource
+from echoapex.data.few_shot import FewShot, choose_clips
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.data.phantom_store import PhantomStoreConfig
-from echoapex.models.bundle import load_bundle, save_bundle
+from echoapex.models.bundle import load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
@@ -22,6 +24,7 @@ from echoapex.tasks.multitask import LossWeights, MultiTask
 from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
+from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import Task
 from echoapex.tasks.view_classification import ViewClassification
 from echoapex.tasks.volume_change import VolumeChange
@@ -47,6 +50,9 @@ class MultiTaskRecipe(TaskRecipe):
     validation: PhantomStoreConfig
     frames: FrameSourceConfig = FrameSourceConfig()
     validation_batch: int = Field(default=60, ge=1)
+    setting: LearningSetting = LearningSetting()
+    few_shot: FewShot | None = None
+    """Train on a few of the clips only."""
     start: Path | None = None
     """A set of bundles of the same architecture to go on from; without it all weights are fresh."""
 
@@ -76,7 +82,9 @@ class MultiTaskRecipe(TaskRecipe):
     def build(self, workspace: Workspace) -> Workload:
         """Draw the stores that are missing and build the task."""
         task = self.build_task()  # first: starting weights that do not fit are found before clips are drawn
-        stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
+        stores: list[ClipSource] = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
+        if self.few_shot is not None:
+            stores = choose_clips(stores, self.few_shot)
         held_back = open_phantom_store("validation", self.validation, workspace)
         final_size = self.frames.sizes[-1][1]
         plain = FrameSourceConfig(
@@ -116,15 +124,15 @@ class MultiTaskRecipe(TaskRecipe):
             for name, module in parts.items():
                 bundle = load_bundle(self.start / name)
                 load_weights(module, bundle.state, bundle.directory)
+        task.adapter = self.setting.apply(encoder)
         return task
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write encoder, view classification, segmentation and wall bundles in half precision."""
         assert isinstance(task, MultiTask)
-        size = self.frames.sizes[-1][1]
-        architecture = self.encoder.model_dump(mode="json")
-        card = provenance.card("encoder", size, architecture=architecture)
-        digest = save_bundle(directory / "encoder", task.encoder, card, half=True).files["weights.safetensors"]
+        out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
+        unchanged = self.start is not None and self.setting.name != "full"
+        out.write(task.encoder, task.adapter, self.start / "encoder" if self.start is not None and unchanged else None)
         labels = {
             Application.VIEW_CLASSIFICATION: tuple(view.value for view in View),
             Application.SEGMENTATION: tuple(structure.key for structure in Structure),
@@ -136,12 +144,6 @@ class MultiTaskRecipe(TaskRecipe):
             Application.LV_WALL: (task.wall.decoder, self.wall),
         }
         for application, (decoder, config) in parts.items():
-            card = provenance.card(
-                "task",
-                size,
-                task=application.value,
-                architecture={"decoder": config.model_dump(mode="json"), "blocks": list(self.blocks)},
-                label_order=labels[application],
-                base_encoder_sha256=digest,
-            )
-            save_bundle(directory / application.value, decoder, card, half=True)
+            architecture = {"decoder": config.model_dump(mode="json"), "blocks": list(self.blocks)}
+            out.write_decoder(application.value, decoder, architecture=architecture, label_order=labels[application])
+        out.finish()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import resource
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,10 +15,12 @@ from typing import Any
 
 import torch
 from pydantic import SerializeAsAny
+from torch import nn
 
 from echoapex.config import Config, ConfigError, build_config, merge, read_recipe
 from echoapex.tasks.kinds import TASK_KINDS
 from echoapex.tasks.recipe import Progress, Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.setting import count_trainable
 from echoapex.tasks.task import Loss, Task
 from echoapex.train.checkpoint import CHECKPOINT_FILE, recipe_digest, require_same_recipe
 from echoapex.train.distributed import Processes, joined_processes
@@ -83,10 +87,11 @@ def finetune(
     directory: Path,
     workers: int = 1,
     reporting: Reporting | None = None,
+    prepared: Path | None = None,
 ) -> dict[str, float]:
     """Run a recipe into ``directory`` and export its bundles to ``directory/bundles``; resumes by itself.
 
-    Prepared data lies in ``directory.parent`` (``stores``, ``features``), so that recipes share it.
+    Prepared data (``stores``, ``features``) lies in ``prepared``, by default ``directory.parent``: recipes share it.
 
     Of several processes that ``torchrun`` started, the first prepares data, writes and reports.
 
@@ -106,8 +111,8 @@ def finetune(
     if (directory / CHECKPOINT_FILE).exists():
         require_same_recipe(directory / CHECKPOINT_FILE, digest)
     with joined_processes(recipe.train.device) as processes:
-        started = time.process_time()
-        workspace = Workspace(directory.parent, workers, reporting.prepared)
+        started, began = time.process_time(), time.monotonic()
+        workspace = Workspace(prepared or directory.parent, workers, reporting.prepared)
         workload = _build(recipe, workspace, directory, processes)
         processes, plain = _prepare(workload.task, recipe.train, processes)
         torch.manual_seed(recipe.train.seed)
@@ -122,6 +127,7 @@ def finetune(
             return {}
     scores = _last_scores(directory)
     hours = (time.process_time() - started) / 3600
+    _write_effort(directory, workload.task, recipe.train, time.monotonic() - began)
     recipe.task.export(plain or workload.task, directory / "bundles", _completed(recipe, scores, hours, processes))
     return scores
 
@@ -153,6 +159,31 @@ def _build(recipe: Recipe, workspace: Workspace, directory: Path, processes: Pro
     if processes.is_first:
         processes.wait()
     return workload
+
+
+def _write_effort(directory: Path, task: Task, config: TrainConfig, seconds: float) -> None:
+    """``effort.json``: what the run cost, of its last uninterrupted part."""
+    encoder = getattr(task, "encoder", None)
+    of_encoder = sum(p.numel() for p in encoder.parameters()) if isinstance(encoder, nn.Module) else None
+    adapter = getattr(task, "adapter", None)
+    beside = sum(p.numel() for p in adapter.parameters()) if isinstance(adapter, nn.Module) else None
+    effort = {
+        "trainable_parameters": count_trainable(task),
+        "encoder_parameters": of_encoder,
+        "adapter_parameters": beside,
+        "adapter_share_of_encoder": round(beside / of_encoder, 5) if beside and of_encoder else None,
+        "seconds": round(seconds, 1),
+        "peak_memory_mib": round(_peak_memory_bytes(config.device) / 2**20),
+    }
+    (directory / "effort.json").write_text(json.dumps(effort, indent=2) + "\n", encoding="utf-8")
+
+
+def _peak_memory_bytes(device: str) -> int:
+    """Most memory that this process has held; on a GPU, of that GPU."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _completed(recipe: Recipe, scores: Mapping[str, float], hours: float, processes: Processes) -> Provenance:
