@@ -20,6 +20,7 @@ from echoapex.losses.dino import dino_loss
 from echoapex.losses.ibot import ibot_loss
 from echoapex.losses.koleo import koleo_loss
 from echoapex.losses.sinkhorn import sinkhorn_assignments
+from echoapex.models.adapters import Adapter, freeze
 from echoapex.models.decoders.projection_head import ProjectionHead
 from echoapex.models.encoder import VisionTransformer
 from echoapex.tasks.feature_probe import (
@@ -44,13 +45,29 @@ class PretrainWeights(Config):
 
 
 class PretrainNetwork(nn.Module):
-    """An encoder with a head for its class token and one for its patch tokens."""
+    """An encoder with a head for its class token and one for its patch tokens.
 
-    def __init__(self, encoder: VisionTransformer, class_head: ProjectionHead, patch_head: ProjectionHead) -> None:
+    With an ``adapter`` (LoRA) the encoder itself stays as it is; ``attach`` lets it be adapted.
+    """
+
+    def __init__(
+        self,
+        encoder: VisionTransformer,
+        class_head: ProjectionHead,
+        patch_head: ProjectionHead,
+        adapter: Adapter | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.class_head = class_head
         self.patch_head = patch_head
+        self.adapter = adapter
+
+    def attach(self) -> None:
+        """Attach the adapter, if there is one, to the frozen encoder."""
+        if self.adapter is not None:
+            freeze(self.encoder)
+            self.adapter.attach(self.encoder)
 
 
 class Pretrain(Task):
@@ -77,6 +94,9 @@ class Pretrain(Task):
         super().__init__()
         self.student = student
         self.teacher = copy.deepcopy(student).requires_grad_(False).eval()
+        # only now: the copy of an attached adapter would still be attached to the first encoder
+        for network in (self.student, self.teacher):
+            network.attach()
         self.schedule = schedule
         self.weights = weights
         self.layer_decay = layer_decay or LayerDecay()
@@ -92,6 +112,8 @@ class Pretrain(Task):
     def parameter_groups(self) -> list[ParameterGroup]:
         """The student's encoder by depth, and its heads."""
         heads = [*self.student.class_head.parameters(), *self.student.patch_head.parameters()]
+        if self.student.adapter is not None:
+            heads += self.student.adapter.parameters()
         encoder = layer_decay_groups(self.student.encoder, self.layer_decay)
         return [
             *[replace(group, frozen_updates=self.head_warmup) for group in encoder],
@@ -100,7 +122,9 @@ class Pretrain(Task):
         ]
 
     def sharding_units(self) -> list[nn.Module]:
-        """Student and teacher: blocks, encoders, heads."""
+        """Student and teacher: blocks, encoders, heads; with an adapter there is little to divide."""
+        if self.student.adapter is not None:
+            return []
         units: list[nn.Module] = []
         for network in (self.student, self.teacher):
             units += [*network.encoder.blocks, network.encoder, network.class_head, network.patch_head]
@@ -141,6 +165,15 @@ class Pretrain(Task):
         share = 1 - self.schedule.momentum_at(step)
         torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), share)
         self.updates.fill_(step + 1)
+
+    def trained_encoder(self) -> VisionTransformer:
+        """The teacher's encoder by itself: what an adapter has learned is merged into its weights."""
+        network = copy.deepcopy(self.teacher)
+        if network.adapter is not None:
+            for module in network.encoder.modules():
+                module._forward_hooks.clear()
+            network.adapter.merge_into(network.encoder)
+        return network.encoder
 
     @torch.no_grad()
     def score(self, batch: ProbeBatch) -> dict[str, float]:

@@ -11,6 +11,7 @@ from echoapex.data.crop_source import CropSource, CropSourceConfig
 from echoapex.data.frame_reader import ClipStoreReader, FrameReader, JoinedReader, open_frame_store
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.data.probe_source import ProbeSource
+from echoapex.models.adapters import Adapter, AdapterConfig
 from echoapex.models.bundle import save_bundle
 from echoapex.models.decoders.projection_head import ProjectionHead, ProjectionHeadConfig
 from echoapex.models.encoder import EncoderConfig
@@ -36,6 +37,9 @@ class PretrainRecipe(TaskRecipe):
     head_warmup: int = Field(default=0, ge=0)
     """Updates during which the fresh heads learn alone, so that they do not spoil an encoder that was given; its own
     learning rate then rises over as many again."""
+    lora: AdapterConfig | None = None
+    """Let thin matrices beside the linear layers learn in place of the encoder that was given (``start``); at the end
+    they are merged into it."""
     archives: tuple[str, ...] = ()
     """Stores of ingested frames to learn from."""
     stores: dict[str, PhantomStoreConfig] = Field(default_factory=dict)
@@ -53,6 +57,8 @@ class PretrainRecipe(TaskRecipe):
         """Found here, in a second, and not after hours of drawing clips."""
         if not self.stores and not self.archives:
             raise ValueError("there are no frames to learn from; name phantom clips under stores, or archives")
+        if self.lora is not None and (self.lora.kind != "lora" or self.start is None):
+            raise ValueError("lora bends an encoder that was given: set start, and leave lora.kind at lora")
         patch, crops = self.encoder.patch_size, self.frames.crops
         for name, kind in (("global_crops", crops.global_crops), ("local_crops", crops.local_crops)):
             if kind.side % patch:
@@ -91,13 +97,15 @@ class PretrainRecipe(TaskRecipe):
         encoder = starting_encoder(self.encoder, self.start)
         width = self.encoder.width
         heads = ProjectionHead(width, self.class_head), ProjectionHead(width, self.patch_head)
+        adapter = Adapter(encoder, self.lora) if self.lora is not None else None
         return Pretrain(
-            PretrainNetwork(encoder, *heads), self.schedule, self.weights, self.layer_decay, self.head_warmup
+            PretrainNetwork(encoder, *heads, adapter), self.schedule, self.weights, self.layer_decay, self.head_warmup
         )
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write the teacher's encoder, in half precision; the heads have done their work."""
         assert isinstance(task, Pretrain)
         size = self.frames.crops.global_crops.side
-        card = provenance.card("encoder", size, architecture=task.teacher.encoder.config.model_dump(mode="json"))
-        save_bundle(directory / "encoder", task.teacher.encoder, card, half=True)
+        encoder = task.trained_encoder()
+        card = provenance.card("encoder", size, architecture=encoder.config.model_dump(mode="json"))
+        save_bundle(directory / "encoder", encoder, card, half=True)
