@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from conftest import LabelledStudy
 from drawn_clips import draw_clip
-from infer.test_interactive import segmenter
+from tiny_tasks import build_tasks, interactive_segmenter
 
 import echoapex
-from conftest import LabelledStudy
 from echoapex.domain import ClipHeader
 from echoapex.infer.clip_propagation import InteractiveClip, InteractiveError, segment_clip
 from echoapex.models.prompt_sampling import Click
 from echoapex.vocabulary import Structure, View
 
 FRAMES, SIDE = 5, 96
+SEGMENTER = interactive_segmenter(build_tasks())
 
 
 class Drawn:
@@ -33,7 +34,7 @@ class Drawn:
 
 @pytest.fixture(scope="module")
 def clip() -> InteractiveClip:
-    return InteractiveClip.open(segmenter(), Drawn())
+    return InteractiveClip.open(SEGMENTER, Drawn())
 
 
 def test_the_corrected_frame_keeps_its_mask(clip: InteractiveClip) -> None:
@@ -83,7 +84,7 @@ def test_one_function_from_a_file_to_the_masks(labelled_study: LabelledStudy) ->
     truth = labelled_study.truth.find(View.A4C)
     assert truth is not None
     path = labelled_study.folder / truth.file
-    masks = segment_clip(path, 0, [Click(80.0, 60.0, True)], Structure.LV_CAVITY, models=segmenter())
+    masks = segment_clip(path, 0, [Click(80.0, 60.0, True)], Structure.LV_CAVITY, models=SEGMENTER)
     assert masks.shape == (len(truth.frame_times_s), *truth.size)
     assert masks[0, 60, 80]
     assert echoapex.segment_clip is segment_clip

@@ -8,23 +8,17 @@ import numpy as np
 import pytest
 import torch
 from drawn_clips import draw_clip
-from tiny_tasks import BLOCKS, IMAGE_SIZE, build_tasks, save_set
+from tiny_tasks import IMAGE_SIZE, build_tasks, interactive_segmenter, save_set
 
 from echoapex.domain import FrameTransform
 from echoapex.domain.prompts import Prompt
 from echoapex.infer.interactive import OUTSIDE_LOGIT, InteractiveSegmenter, prompt_batch
 from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PointLabel
-from echoapex.tasks.models import TaskModel
 from echoapex.vocabulary import Structure
 
 TASKS = build_tasks()
 NATIVE = (96, 128)
 CPU = torch.device("cpu")
-
-
-def segmenter(refinement: str = "merged") -> InteractiveSegmenter:
-    task = TASKS.multitask.segmentation.eval()
-    return InteractiveSegmenter(task, TaskModel(task.encoder, BLOCKS, IMAGE_SIZE), {}, refinement)  # type: ignore[arg-type]
 
 
 def picture() -> np.ndarray:
@@ -61,7 +55,7 @@ def test_points_and_masks_travel_to_model_pixels() -> None:
 
 
 def test_a_name_is_the_automatic_pass_in_native_pixels() -> None:
-    model, image = segmenter(), picture()
+    model, image = interactive_segmenter(TASKS), picture()
     encoded = model.encode(image)
     logits = model.segment(encoded, Prompt(NATIVE, structure=Structure.LV_CAVITY))
     assert logits.shape == NATIVE
@@ -84,7 +78,7 @@ def _prepared(image: np.ndarray) -> np.ndarray:
 
 
 def test_an_earlier_mask_may_come_as_mask_or_as_logits() -> None:
-    model = segmenter("decoder")
+    model = interactive_segmenter(TASKS, "decoder")
     encoded = model.encode(picture())
     mask = np.zeros(NATIVE, bool)
     mask[30:60, 40:80] = True
@@ -101,7 +95,7 @@ def test_corrections_are_merged_unless_the_bare_decoder_is_asked_for() -> None:
     prompt = Prompt(NATIVE, negative_xy=((50.0, 40.0),))
     answers = {}
     for refinement in ("merged", "decoder", "brush"):
-        model = segmenter(refinement)
+        model = interactive_segmenter(TASKS, refinement)
         answers[refinement] = model.segment(model.encode(picture()), prompt, earlier)
     assert answers["merged"][40, 50] < 0
     assert answers["brush"][40, 50] < 0
@@ -110,11 +104,11 @@ def test_corrections_are_merged_unless_the_bare_decoder_is_asked_for() -> None:
     assert (np.abs(answers["brush"] - earlier) > 0.01).mean() < 0.2, "the brush stays near the click"
     assert not np.array_equal(answers["merged"], answers["decoder"])
     with pytest.raises(ValueError, match="merged, decoder, brush"):
-        segmenter("best")
+        interactive_segmenter(TASKS, "best")
 
 
 def test_sizes_must_agree() -> None:
-    model = segmenter()
+    model = interactive_segmenter(TASKS)
     encoded = model.encode(picture())
     with pytest.raises(ValueError, match="the frame of"):
         model.segment(encoded, Prompt((64, 64), ((3.0, 3.0),)))

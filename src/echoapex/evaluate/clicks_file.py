@@ -61,9 +61,7 @@ class ClicksFile(Config):
     dataset: str
     split: str
     model: str = Field(description="set of weights, or the name of a peer")
-    refinement: str = Field(
-        default="", description="how corrections are made: merged, decoder or brush; empty for peers"
-    )
+    refinement: str = Field(default="", description="how corrections are made: merged, decoder or brush")
     bundles: dict[str, str] = Field(default_factory=dict, description="bundle: sha256 of its weights")
     protocol: ClickProtocol
     patients: int
