@@ -76,6 +76,12 @@ def test_the_earlier_mask_can_be_withheld() -> None:
     assert [earlier is None for _, earlier in model.asked] == [True, True, True]
 
 
+def test_a_click_is_obeyed_where_the_answer_agrees_with_it() -> None:
+    model = RightAfter(3)
+    person = SimulatedPerson(model, model.encode(IMAGE.pixels), IMAGE.truth(Structure.LEFT_ATRIUM))
+    assert person.click(3).obeyed == (True, False, True), "the second lies in the half that is still missing"
+
+
 def test_a_model_without_names_is_never_told_one() -> None:
     model = RightAfter(2, understands_names=False)
     for case in cases(model).values():

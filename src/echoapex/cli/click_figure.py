@@ -10,9 +10,9 @@ from echoapex.evaluate.clicks_file import ClicksFile
 from echoapex.infer.outputs.palette import BACKGROUND, MUTED, RULE, STRUCTURE_COLOURS, TEXT, Colour
 from echoapex.vocabulary import Structure
 
-WIDTH, HEIGHT = 920, 420
+WIDTH, HEIGHT = 1000, 420
 _PANEL_WIDTH, _PANEL_HEIGHT = 300, 290
-_LEFT_EDGES, _TOP = (60, 480), 60
+_LEFT_EDGES, _TOP = (60, 560), 60
 _STARTS: tuple[tuple[str, str, Colour], ...] = (
     ("from_name", "from the name", (86, 190, 255)),
     ("from_nothing", "from nothing", (255, 176, 46)),

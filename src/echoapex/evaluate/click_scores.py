@@ -100,6 +100,7 @@ def _score_runs(runs: Sequence[tuple[str, ClickRun]], protocol: ClickProtocol) -
         noc=score_mean([float(protocol.clicks if count is None else count) for count in needed], patients),
         never=score_mean([float(count is None) for count in needed], patients),
         worsened=score_mean([run.worsened / count for _, count, run in made], [patient for patient, _, _ in made]),
+        obeyed=score_mean([sum(run.obeyed) / count for _, count, run in made], [patient for patient, _, _ in made]),
         negative=score_mean(
             [1 - sum(run.positive) / count for _, count, run in made], [patient for patient, _, _ in made]
         ),

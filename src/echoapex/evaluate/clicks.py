@@ -68,10 +68,12 @@ class ClickRun:
     Attributes:
         dice: after 0, 1, 2, ... clicks; once there is no error it stays.
         positive: for every click that was made, whether it was positive.
+        obeyed: for every click that was made, whether the answer agrees with it at its own place.
     """
 
     dice: tuple[float, ...]
     positive: tuple[bool, ...]
+    obeyed: tuple[bool, ...] = ()
 
     def clicks_to(self, target_dice: float) -> int | None:
         """The fewest clicks after which Dice is at least the target; None where it never is."""
@@ -180,15 +182,16 @@ class SimulatedPerson:
         size = self.truth.shape
         logits = self.model.segment(self.encoded, Prompt(size, structure=named)) if named else None
         found = np.zeros(size, bool) if logits is None else logits > 0
-        overlaps, clicks = [dice(self.truth, found)], list[Click]()
+        overlaps, clicks, obeyed = [dice(self.truth, found)], list[Click](), list[bool]()
         while len(clicks) < most and (click := correction_click(self.truth, found)) is not None:
             clicks.append(click)
             prompt = Prompt(size, _at(clicks, True), _at(clicks, False), structure=named)
             logits = self.model.segment(self.encoded, prompt, logits if show_earlier_mask else None)
             found = logits > 0
             overlaps.append(dice(self.truth, found))
+            obeyed.append(bool(found[round(click.y), round(click.x)]) is click.positive)
         overlaps += [overlaps[-1]] * (most + 1 - len(overlaps))
-        return ClickRun(tuple(overlaps), tuple(click.positive for click in clicks)), logits
+        return ClickRun(tuple(overlaps), tuple(click.positive for click in clicks), tuple(obeyed)), logits
 
 
 def _at(clicks: list[Click], positive: bool) -> tuple[tuple[float, float], ...]:

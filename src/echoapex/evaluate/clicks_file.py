@@ -27,6 +27,9 @@ class ClickCurve(Config):
     )
     never: Score = Field(default=Score(), description="share of the cases that never reach the target within the cap")
     worsened: Score = Field(default=Score(), description="share of the clicks that lowered Dice by more than 0.001")
+    obeyed: Score = Field(
+        default=Score(), description="share of the clicks that the answer agrees with, at their place"
+    )
     negative: Score = Field(default=Score(), description="share of the clicks that were negative")
 
 

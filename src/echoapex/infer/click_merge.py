@@ -21,6 +21,8 @@ Logits = Float[np.ndarray, "height width"]
 
 REACH = 0.03
 """Standard deviation of the Gaussian around an ignored click, as part of the side of the model's square."""
+_HALVINGS = 7
+"""So often is the reach halved: from 3 % of the square to a fraction of a pixel."""
 _MARGIN = 1.0
 """How far beyond zero the logit under an obeyed click lies."""
 
@@ -35,15 +37,16 @@ def merge_correction(refined: Logits, previous: Logits, prompt: Prompt, side_px:
         side_px: side of the square that the model saw, in pixels of the logits.
 
     Returns:
-        Logits that obey every click: a later click does not undo an earlier one unless it lies on the same pixel.
+        Logits that obey every click, as long as no two opposite ones lie on the same pixel.
     """
     inside = previous > 0
     clicks = [(xy, True) for xy in prompt.positive_xy] + [(xy, False) for xy in prompt.negative_xy]
     contradicted = [xy for xy, positive in clicks if inside[_pixel(xy, inside.shape)] != positive]
     changed = _parts_with((refined > 0) != inside, contradicted)
     merged = np.where(changed, refined, previous).astype(np.float32)
-    for xy, positive in clicks:
-        obey(merged, xy, positive, REACH * side_px)
+    for halving in range(_HALVINGS):  # opposite clicks close together undo each other until the reach is small enough
+        for xy, positive in clicks:
+            obey(merged, xy, positive, REACH * side_px / 2**halving)
     return merged
 
 
