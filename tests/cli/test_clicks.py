@@ -40,7 +40,7 @@ def test_phantoms_are_clicked_on_and_followed(
     assert len(scores.overall.from_name.curve) == 4
     assert scores.overall.name.value == pytest.approx(scores.overall.from_name.curve[0], abs=1e-6)
     assert sorted(scores.bundles) == ["tiny/encoder", "tiny/segmentation"]
-    assert "NoC 90 %" in capsys.readouterr().err
+    assert "NoC90" in capsys.readouterr().err
     figure = ET.fromstring((tmp_path / "clicks.svg").read_text())
     assert len(figure.findall("{http://www.w3.org/2000/svg}polyline")) == 3 + len(scores.structures)
     assert (tmp_path / "click_cases.csv").read_text().startswith("patient,clip,view,frame,structure")

@@ -169,8 +169,8 @@ def _draw(scores: ClicksFile, path: Path) -> None:
 def clicks_table(scores: ClicksFile) -> Table:
     """One row per structure and one for all: Dice by prompt, clicks to the target, share that never gets there."""
     cap = scores.protocol.clicks
-    target = f"{scores.protocol.target_dice:.0%}".replace("%", " %")
-    heads = ("structure", "n", "name", "box", "1 click", f"{cap} clicks", f"name + {cap}", f"NoC {target}", "never")
+    target = f"NoC{100 * scores.protocol.target_dice:.0f}"
+    heads = ("structure", "n", "name", "box", "1 click", f"{cap} clicks", f"name+{cap}", target, "never")
     table = Table(*heads, title=None, box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
