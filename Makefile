@@ -37,7 +37,7 @@ bench: $(VENV)/.installed-demo .venv-bench/.installed-peers
 	$(BIN)/python benchmarks/analyze_memory.py
 
 clean:
-	rm -rf .venv .venv-bench docs/_build build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench .venv-peers docs/_build build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

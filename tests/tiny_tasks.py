@@ -13,6 +13,7 @@ from drawn_clips import DRAWN_STRUCTURES, LABEL_FRAMES, draw_clip
 from echoapex.data.batch import EncodedClipBatch, FrameBatch
 from echoapex.data.frame_source import FrameSourceConfig
 from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.infer.interactive import InteractiveSegmenter, Refinement
 from echoapex.models.decoders.linear import LinearViewConfig
 from echoapex.models.decoders.multiscale import WallPointConfig
 from echoapex.models.decoders.promptable import PromptableConfig
@@ -22,6 +23,7 @@ from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.ejection_fraction_recipe import EjectionFractionRecipe
 from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
 from echoapex.tasks.frozen_features import FrozenFeatureConfig
+from echoapex.tasks.models import TaskModel
 from echoapex.tasks.multitask import MultiTask
 from echoapex.tasks.multitask_recipe import MultiTaskRecipe
 from echoapex.tasks.recipe import Provenance
@@ -141,6 +143,12 @@ def encoded_clip(tasks: TinyTasks, frames: int = 5) -> EncodedClip:
     """A drawn clip as the encoder of the multitask saw it."""
     pixels, _, truth = draw_clip(1, frames=frames, size=IMAGE_SIZE)
     return encode_clip(tasks.multitask.encoder, BLOCKS, pixels, np.asarray(truth["times_s"]).tolist())
+
+
+def interactive_segmenter(tasks: TinyTasks, refinement: Refinement = "merged") -> InteractiveSegmenter:
+    """The promptable decoder of the multitask, asked in native pixels."""
+    task = tasks.multitask.segmentation.eval()
+    return InteractiveSegmenter(task, TaskModel(task.encoder, BLOCKS, IMAGE_SIZE), {}, refinement)
 
 
 def save_set(tasks: TinyTasks, directory: Path, size: EncoderSize = "tiny") -> Path:

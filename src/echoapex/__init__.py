@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 from echoapex.version import __version__
 
 if TYPE_CHECKING:
+    from echoapex.infer.clip_propagation import segment_clip
     from echoapex.infer.options import AnalysisOptions
     from echoapex.infer.study import analyze
 
-__all__ = ["AnalysisOptions", "__version__", "analyze"]
+__all__ = ["AnalysisOptions", "__version__", "analyze", "segment_clip"]
 
-_LAZY = {"analyze": "echoapex.infer.study", "AnalysisOptions": "echoapex.infer.options"}
+_LAZY = {
+    "analyze": "echoapex.infer.study",
+    "AnalysisOptions": "echoapex.infer.options",
+    "segment_clip": "echoapex.infer.clip_propagation",
+}
 
 
 def __getattr__(name: str) -> Any:

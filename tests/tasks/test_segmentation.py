@@ -120,3 +120,33 @@ def test_every_frame_gets_the_answer_to_its_own_prompt(tasks: TinyTasks) -> None
         ((_, alone, _),) = task.predict(long, [frame], (), mine)
         assert np.allclose(answers[frame][1], alone, atol=1e-4)
     assert not np.allclose(answers[0][1], answers[17][1], atol=1e-3)
+
+
+def test_click_rounds_teach_from_the_decoders_own_answers(tasks: TinyTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, batch = tasks.multitask.segmentation, frame_batch(4)
+    asked: list[PromptBatch] = []
+    decode = task.decoder.forward
+
+    def listen(embedding: object, prompts: PromptBatch, joint: bool = False) -> MaskPrediction:
+        prediction = decode(embedding, prompts, joint)  # type: ignore[arg-type]
+        if not joint:
+            asked.append(prompts)
+            answers.append(prediction.logits)
+        return prediction
+
+    answers: list[torch.Tensor] = []
+    monkeypatch.setattr(task.decoder, "forward", listen)
+    monkeypatch.setattr(task, "click_rounds", 3)
+    torch.manual_seed(5)
+    several = task.loss(batch)
+    assert [prompts.points_xy.shape[2] for prompts in asked] == [2, 3, 4]
+    for earlier, prompts in zip(answers, asked[1:], strict=False):
+        assert torch.equal(prompts.mask_logits, earlier)
+        assert not prompts.mask_logits.requires_grad
+    monkeypatch.setattr(task, "click_rounds", 1)
+    asked.clear()
+    torch.manual_seed(5)
+    single = task.loss(batch)
+    assert len(asked) == 1
+    assert several.terms["mask"] == single.terms["mask"], "the automatic pass is the same"
+    assert several.terms["clicked_mask"] != single.terms["clicked_mask"]

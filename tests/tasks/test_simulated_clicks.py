@@ -7,7 +7,7 @@ from tiny_tasks import IMAGE_SIZE, frame_batch
 
 from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.tasks.segmentation import structure_masks
-from echoapex.tasks.simulated_clicks import simulate_prompts
+from echoapex.tasks.simulated_clicks import add_correction, simulate_prompts
 
 BATCH = frame_batch(4)
 TRUTH = structure_masks(BATCH.labels)
@@ -103,3 +103,28 @@ def test_an_image_that_shows_nothing_is_marked() -> None:
     assert (prompts.point_labels[1] == PointLabel.PADDING).all()
     unknown = torch.zeros_like(BATCH.structure_known)
     assert not simulate_prompts(TRUTH, NOTHING_FOUND, unknown)[2].any()
+
+
+def test_the_next_round_adds_one_click_on_the_largest_error_and_the_answer() -> None:
+    prompts, structure, valid = simulate(2)
+    asked = TRUTH[torch.arange(4), structure]
+    for answer, label in ((NOTHING_FOUND[:, :1], PointLabel.POSITIVE), (-NOTHING_FOUND[:, :1], PointLabel.NEGATIVE)):
+        more = add_correction(prompts, asked, answer, valid)
+        assert torch.equal(more.points_xy[:, :, :-1], prompts.points_xy), "earlier points stay"
+        assert torch.equal(more.structures, prompts.structures)
+        assert torch.equal(more.mask_logits, answer)
+        for image in range(4):
+            assert more.point_labels[image, 0, -1] == label
+            x, y = more.points_xy[image, 0, -1].round().int().tolist()
+            assert bool(asked[image, y, x]) is (label == PointLabel.POSITIVE)
+
+
+def test_who_sees_no_error_or_asked_for_nothing_does_not_click() -> None:
+    prompts, structure, valid = simulate(2)
+    perfect = torch.nn.functional.interpolate(TRUTH.float(), scale_factor=0.5, mode="area") * 8 - 4
+    exact = torch.nn.functional.interpolate(perfect, scale_factor=2, mode="bilinear") > 0
+    each = torch.arange(4)
+    satisfied = add_correction(prompts, exact[each, structure], perfect[each, structure][:, None], valid)
+    assert (satisfied.point_labels[:, :, -1] == PointLabel.PADDING).all()
+    nobody = add_correction(prompts, TRUTH[each, structure], NOTHING_FOUND[:, :1], torch.zeros_like(valid))
+    assert (nobody.point_labels[:, :, -1] == PointLabel.PADDING).all()

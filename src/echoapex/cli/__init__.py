@@ -22,6 +22,7 @@ _VERBS = {
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
     "ingest": "Turn an archive of echo files into a de-identified store of frames to train on.",
     "evaluate": "Score an analysis against a reference data set.",
+    "clicks": "Measure interactive segmentation by simulated clicks, boxes and propagation.",
     "finetune": "Train decoders or encoders by a recipe.",
     "pretrain": "Pretrain an encoder without labels by a recipe.",
     "demo": "Assemble real and simulated studies to try EchoApex on.",

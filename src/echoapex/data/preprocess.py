@@ -208,11 +208,29 @@ def probabilities_to_native(
     native = np.zeros(transform.source_size, np.uint8)
     best = np.full(transform.source_size, threshold, np.float32)
     for label, probability in zip(values, probabilities, strict=True):
-        here = _sample_linear(probability, transform)
+        here = sample_linear(probability, transform)
         wins = here > best
         native[wins] = label
         best[wins] = here[wins]
     return native
+
+
+def sample_linear(image: Float[np.ndarray, "h w"], transform: FrameTransform) -> Float[np.ndarray, "height width"]:
+    """Values of ``image`` (on the target grid) under every source pixel by linear interpolation; 0 outside its edges.
+
+    With the transform of a clip this brings a map home from model pixels; with its inverse it goes the other way.
+    """
+    rows, columns = _grid_coordinates(transform)
+    height, width = image.shape
+    upper, lower, down = _neighbours(rows, height)
+    left, right, across = _neighbours(columns, width)
+    values = np.asarray(image, np.float32)
+    # along columns first: the intermediate has as many rows as the small image
+    wide = values[:, left] * (1 - across) + values[:, right] * across
+    sampled: Float[np.ndarray, "height width"] = wide[upper] * (1 - down)[:, None] + wide[lower] * down[:, None]
+    sampled[(rows < -0.5) | (rows > height - 0.5)] = 0
+    sampled[:, (columns < -0.5) | (columns > width - 0.5)] = 0
+    return sampled
 
 
 def _checked(frame: UInt8[np.ndarray, "height width *channels"], header: ClipHeader) -> UInt8[np.ndarray, "h w *c"]:
@@ -269,21 +287,6 @@ def _sample_nearest(image: UInt8[np.ndarray, "h w"], transform: FrameTransform) 
     ]
     sampled[(rows < 0) | (rows >= height)] = 0
     sampled[:, (columns < 0) | (columns >= width)] = 0
-    return sampled
-
-
-def _sample_linear(image: Float[np.ndarray, "h w"], transform: FrameTransform) -> Float[np.ndarray, "height width"]:
-    """Linear interpolation of ``image`` (on the target grid) under every source pixel; 0 outside its pixel edges."""
-    rows, columns = _grid_coordinates(transform)
-    height, width = image.shape
-    upper, lower, down = _neighbours(rows, height)
-    left, right, across = _neighbours(columns, width)
-    values = np.asarray(image, np.float32)
-    # along columns first: the intermediate has as many rows as the small image
-    wide = values[:, left] * (1 - across) + values[:, right] * across
-    sampled: Float[np.ndarray, "height width"] = wide[upper] * (1 - down)[:, None] + wide[lower] * down[:, None]
-    sampled[(rows < -0.5) | (rows > height - 0.5)] = 0
-    sampled[:, (columns < -0.5) | (columns > width - 0.5)] = 0
     return sampled
 
 

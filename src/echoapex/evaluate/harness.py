@@ -129,12 +129,16 @@ def _score_structure(cases: Sequence[MaskCase], structure: Structure) -> Structu
 
 
 def _score_dice(cases: Sequence[MaskCase]) -> Score:
-    return _score(
-        _mean,
+    return score_mean(
         [case.dice for case in cases],
-        patients=[case.patient for case in cases],
+        [case.patient for case in cases],
         missing=sum(case.missing for case in cases),
     )
+
+
+def score_mean(values: Sequence[float], patients: Sequence[str], missing: int = 0) -> Score:
+    """Mean over cases with its interval; ``patients`` names the patient of each case."""
+    return _score(_mean, values, patients=patients, missing=missing)
 
 
 def _score_ejection_fraction(

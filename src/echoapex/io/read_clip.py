@@ -7,7 +7,7 @@ from pathlib import Path
 from echoapex.domain import Clip
 from echoapex.io.clip_source import ReadError, ReadLimits, load_clip
 from echoapex.io.dicom import anonymous_name
-from echoapex.io.study_files import find_clips, open_clip
+from echoapex.io.study_files import OpenedClip, find_clips, open_clip
 
 
 def read_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> Clip:
@@ -26,10 +26,20 @@ def read_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadL
     Raises:
         ReadError: nothing there can be read, or there are several clips.
     """
+    opened = open_only_clip(path, keep_identifiers=keep_identifiers, limits=limits)
+    return load_clip(opened)
+
+
+def open_only_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> OpenedClip:
+    """Open the only clip at ``path`` without decoding its frames; arguments as in :func:`read_clip`.
+
+    Raises:
+        ReadError: nothing there can be read, or there are several clips.
+    """
     found = list(find_clips([path], limits=limits, keep_identifiers=keep_identifiers))
     clips = [item for item in found if not isinstance(item, ReadError)]
     if len(clips) == 1:
-        return load_clip(open_clip(clips[0], keep_identifiers=keep_identifiers, limits=limits))
+        return open_clip(clips[0], keep_identifiers=keep_identifiers, limits=limits)
     if found and not clips:
         raise next(item for item in found if isinstance(item, ReadError))
     name = Path(path).name if keep_identifiers else anonymous_name(Path(path))

@@ -42,6 +42,8 @@ class CamusRecipe(TaskRecipe):
     decoder: PromptableConfig = PromptableConfig()
     blocks: tuple[int, ...] = (2, 5, 8, 11)
     encoder_learning_rate_factor: float = Field(default=0.3, gt=0)
+    click_rounds: int = Field(default=1, ge=1, le=10)
+    """Answers to each simulated prompt in a step, each after one more click on the largest error."""
     store_size: int = 192
     held_back: int = Field(default=40, ge=1)
     patients: int | None = Field(default=None, ge=1)
@@ -120,7 +122,7 @@ class CamusSegmentation(SegmentationTask):
     """Segmentation whose pretrained encoder learns more slowly than its decoder."""
 
     def __init__(self, encoder: VisionTransformer, decoder: PromptableDecoder, recipe: CamusRecipe) -> None:
-        super().__init__(encoder, decoder, recipe.blocks)
+        super().__init__(encoder, decoder, recipe.blocks, recipe.click_rounds)
         self.encoder_learning_rate_factor = recipe.encoder_learning_rate_factor
         self.adapter: Adapter | None = None
 

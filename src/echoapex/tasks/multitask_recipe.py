@@ -46,6 +46,8 @@ class MultiTaskRecipe(TaskRecipe):
     segmentation: PromptableConfig = PromptableConfig()
     wall: WallPointConfig = WallPointConfig()
     weights: LossWeights = LossWeights()
+    click_rounds: int = Field(default=1, ge=1, le=10)
+    """Answers to each simulated prompt in a step, each after one more click on the largest error."""
     stores: dict[str, PhantomStoreConfig]
     validation: PhantomStoreConfig
     frames: FrameSourceConfig = FrameSourceConfig()
@@ -109,7 +111,7 @@ class MultiTaskRecipe(TaskRecipe):
         encoder = VisionTransformer(self.encoder)
         task = MultiTask(
             ViewClassification(encoder, LinearViewDecoder.build(self.view), self.blocks),
-            SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks),
+            SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks, self.click_rounds),
             LvWall(encoder, WallPointDecoder.build(self.wall), self.blocks),
             self.weights,
             VolumeChange(encoder, self.blocks) if self.weights.volume > 0 else None,

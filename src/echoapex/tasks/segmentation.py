@@ -16,7 +16,7 @@ from echoapex.models.decoders.promptable import ImageEmbedding, MaskPrediction, 
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.tokens import Tokens
 from echoapex.tasks.encoded_clip import EncodedClip, chunks
-from echoapex.tasks.simulated_clicks import simulate_prompts
+from echoapex.tasks.simulated_clicks import add_correction, simulate_prompts
 from echoapex.tasks.task import Loss, Task
 from echoapex.vocabulary import Structure
 
@@ -28,10 +28,21 @@ _CLICK_IMAGES = 8
 
 
 class SegmentationTask(Task):
-    """The promptable decoder, taught the automatic pass and the answer to prompts in every step."""
+    """The promptable decoder, taught the automatic pass and the answer to prompts in every step.
 
-    def __init__(self, encoder: VisionTransformer, decoder: PromptableDecoder, blocks: Sequence[int]) -> None:
+    Args:
+        encoder: makes the tokens.
+        decoder: makes the masks.
+        blocks: the depths that the decoder reads.
+        click_rounds: answers to each simulated prompt in a training step; from the second on the decoder sees its own
+            earlier mask and one more click on its largest error. With one round it never sees a second click.
+    """
+
+    def __init__(
+        self, encoder: VisionTransformer, decoder: PromptableDecoder, blocks: Sequence[int], click_rounds: int = 1
+    ) -> None:
         super().__init__()
+        self.click_rounds = click_rounds
         self.encoder = encoder
         self.decoder = decoder
         self.blocks = tuple(blocks)
@@ -61,15 +72,24 @@ class SegmentationTask(Task):
         truth: Bool[Tensor, "batch structures size size"],
         batch: FrameBatch,
     ) -> tuple[Tensor, Tensor]:
-        """One prompt per image for some images: points, a box or a correction of the automatic mask."""
+        """One prompt per image for some images: points, a box or a correction of the automatic mask; then corrections.
+
+        The losses are means over the rounds.
+        """
         rows = torch.arange(min(_CLICK_IMAGES, len(truth)), device=truth.device)
         prompts, structure, valid = simulate_prompts(
             truth[rows], automatic.logits[rows].detach(), batch.structure_known[rows]
         )
-        prediction = self.decoder(_rows(embedding, rows), prompts)
-        asked = truth[rows, structure][:, None]
-        target = at_size(asked, prediction.logits.shape[-2:])
-        return mask_loss(prediction.logits, target, valid), iou_loss(prediction.iou, prediction.logits, target, valid)
+        seen, asked = _rows(embedding, rows), truth[rows, structure]
+        prediction = self.decoder(seen, prompts)
+        target = at_size(asked[:, None], prediction.logits.shape[-2:])
+        answers = [prediction]
+        for _ in range(self.click_rounds - 1):
+            prompts = add_correction(prompts, asked, answers[-1].logits.detach(), valid)
+            answers.append(self.decoder(seen, prompts))
+        masks = [mask_loss(answer.logits, target, valid) for answer in answers]
+        overlaps = [iou_loss(answer.iou, answer.logits, target, valid) for answer in answers]
+        return torch.stack(masks).mean(), torch.stack(overlaps).mean()
 
     @torch.no_grad()
     def score(self, batch: FrameBatch) -> dict[str, float]:

@@ -48,6 +48,36 @@ def simulate_prompts(
     return PromptBatch(names, *placed, masks), structure, valid[:, None]
 
 
+def add_correction(
+    prompts: PromptBatch,
+    truth: Bool[Tensor, "images size size"],
+    answer: Float[Tensor, "images 1 half half"],
+    valid: Bool[Tensor, "images 1"],
+) -> PromptBatch:
+    """The next round: the same prompts, one more click on the largest error of the answer, and the answer itself.
+
+    Args:
+        prompts: of the round before, one per image.
+        truth: the mask that each image was asked for.
+        answer: logits of the round before, without gradient.
+        valid: images that were asked for anything; others, and those without error, get a padding point.
+
+    Returns:
+        What a person says after having seen the answer. Random numbers come from torch.
+    """
+    rng = np.random.default_rng(int(torch.randint(0, 2**31, ())))
+    size = truth.shape[-2:]
+    found = nn.functional.interpolate(answer.float(), size=list(size), mode="bilinear")[:, 0] > 0
+    points = np.zeros((len(truth), 1, 1, 2), np.float32)
+    labels = np.full((len(truth), 1, 1), int(PointLabel.PADDING))
+    for image in torch.nonzero(valid[:, 0])[:, 0].tolist():
+        click = correction_click(truth[image].cpu().numpy(), found[image].cpu().numpy(), rng)
+        if click is not None:
+            points[image], labels[image] = (click.x, click.y), int(click.positive)
+    more = prompts.with_points(torch.from_numpy(points).to(truth.device), torch.from_numpy(labels).to(truth.device))
+    return more.with_masks(answer)
+
+
 def _points_of(
     kind: str, target: np.ndarray, guess: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, tuple[int, int]]:
