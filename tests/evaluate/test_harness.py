@@ -14,6 +14,7 @@ from echoapex.evaluate.harness import score_predictions
 from echoapex.evaluate.metrics_file import MetricsFile, Score
 from echoapex.evaluate.predictions import read_predictions
 from echoapex.evaluate.reference import LabelMaps, ReferenceSet
+from echoapex.metrics import intraclass_correlation
 from echoapex.vocabulary import Quantity, Structure, View
 
 
@@ -74,6 +75,48 @@ def test_errors_by_hand(tmp_path: Path, reference: ReferenceSet) -> None:
     assert metrics.ejection_fraction_discs.mae.value == 0
     assert metrics.lv_wall.ivsd.mae_mm.value == pytest.approx(1)
     assert metrics.lv_wall.ivsd.bias_mm.value == pytest.approx(-1)
+
+
+def test_agreement_of_the_ejection_fraction_by_hand(tmp_path: Path, reference: ReferenceSet) -> None:
+    for study, error in zip(reference.studies, [0.0, 2.0, -4.0, 6.0], strict=True):
+        values = dict(study.values) | {Quantity.LVEF: study.values[Quantity.LVEF] + error}
+        write_results(tmp_path / study.patient, study, values=values)
+    scores = score(tmp_path, reference).ejection_fraction
+    # the differences scatter by 52 around their mean of 1
+    assert scores.lower_limit.value == pytest.approx(1 - 1.96 * np.sqrt(52 / 3))
+    assert scores.upper_limit.value == pytest.approx(1 + 1.96 * np.sqrt(52 / 3))
+    # written 30 and 37 for those below 40 %, 36 and 51 for the others: three of four pairs are in order
+    assert scores.auroc_below_40.value == pytest.approx(0.75)
+    assert scores.auroc_below_50.value is None, "nobody is above"
+    assert scores.icc.value == pytest.approx(intraclass_correlation([[30, 30], [35, 37], [40, 36], [45, 51]]))
+
+
+def test_distances_between_outlines_are_in_millimetres(tmp_path: Path, reference: ReferenceSet) -> None:
+    def shift(labels: LabelMaps) -> LabelMaps:
+        return {frame: np.roll(label, 2, axis=1) for frame, label in labels.items()}
+
+    for number, study in enumerate(reference.studies):
+        erase = {"change_labels": lambda labels: {frame: label * 0 for frame, label in labels.items()}}
+        write_results(tmp_path / study.patient, study, **(erase if number == 0 else {"change_labels": shift}))
+    cavity = score(tmp_path, reference).segmentation.lv_cavity
+    assert cavity.hd95_mm.value == pytest.approx(2 * 0.25), "columns are a quarter of a millimetre wide"
+    assert 0 < cavity.surface_mm.value < cavity.hd95_mm.value
+    assert (cavity.hd95_mm.n, cavity.hd95_mm.missing) == (12, 4), "an empty outline has no distance, and is counted"
+    assert (cavity.dice.n, cavity.dice.missing) == (16, 0)
+    overlap = 18 / 22
+    assert cavity.iou.value == pytest.approx(0.75 * overlap)
+    assert cavity.dice.value == pytest.approx(0.75 * 2 * overlap / (1 + overlap))
+
+
+def test_probabilities_of_views_are_judged(tmp_path: Path, reference: ReferenceSet) -> None:
+    for study in reference.studies:
+        write_results(tmp_path / study.patient, study, views={View.PLAX: View.A4C})
+    views = score(tmp_path, reference).views
+    # half of the clips are wrong, all are nine tenths sure
+    assert views.expected_calibration_error.value == pytest.approx(0.4)
+    # nothing tells the two apart but that both are called A4C
+    assert views.macro_auroc.value == pytest.approx(0.5)
+    assert views.macro_auroc.n == 8
 
 
 def test_a_wrong_view_costs_its_class_only(tmp_path: Path, reference: ReferenceSet) -> None:

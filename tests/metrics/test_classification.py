@@ -14,6 +14,7 @@ from echoapex.metrics import (
     auroc,
     balanced_accuracy,
     confusion_matrix,
+    expected_calibration_error,
     macro_auroc,
     recall_per_class,
     top_k_accuracy,
@@ -95,3 +96,17 @@ def test_macro_auroc_leaves_out_a_class_that_never_occurs() -> None:
 def test_bad_input_is_refused_in_words(call, words: str) -> None:
     with pytest.raises(MetricError, match=words):
         call()
+
+
+def test_calibration_error_by_hand() -> None:
+    # two bins: 0.25 with one of two right, 0.85 with three of four right
+    correct, confidence = [1, 0, 1, 1, 1, 0], [0.25, 0.25, 0.85, 0.85, 0.85, 0.85]
+    expected = (2 * abs(0.5 - 0.25) + 4 * abs(0.75 - 0.85)) / 6
+    assert expected_calibration_error(correct, confidence) == pytest.approx(expected)
+    assert expected_calibration_error([1, 1], [1.0, 1.0]) == 0
+
+
+@pytest.mark.parametrize("confidence", [[-0.1], [1.2]])
+def test_a_confidence_is_a_share(confidence: list[float]) -> None:
+    with pytest.raises(MetricError, match="between 0 and 1"):
+        expected_calibration_error([1], confidence)

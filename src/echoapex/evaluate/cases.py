@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from echoapex.domain import ClipReport, Spacing
 from echoapex.evaluate.predictions import MatchedStudy, PredictionError, Results
 from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceSet, WrittenMasks
 from echoapex.io.atomic_file import write_bytes_atomically
-from echoapex.metrics import dice
+from echoapex.metrics import dice, hd95_mm, mean_surface_distance_mm
 from echoapex.vocabulary import Quantity, Structure, View
 
 NO_VIEW = "none"
@@ -26,17 +26,21 @@ MIN_VISIBLE_FRACTION = 0.001
 
 @dataclass(frozen=True)
 class ViewCase:
-    """One clip: the true view, and the written one or :data:`NO_VIEW`."""
+    """One clip: the true view, the written one or :data:`NO_VIEW`, and the written probabilities, if any."""
 
     patient: str
     clip: str
     truth: View
     predicted: str
+    probabilities: Mapping[View, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class MaskCase:
-    """One structure on one labelled frame; ``dice`` is 0 when no mask was written (``missing``)."""
+    """One structure on one labelled frame; ``dice`` is 0 when no mask was written (``missing``).
+
+    The distances between the outlines are None where there is no written outline, or no spacing to measure it with.
+    """
 
     patient: str
     clip: str
@@ -45,6 +49,13 @@ class MaskCase:
     structure: Structure
     dice: float
     missing: bool
+    hd95_mm: float | None = None
+    surface_mm: float | None = None
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union, which Dice determines."""
+        return self.dice / (2 - self.dice)
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,10 @@ def collect_cases(reference: ReferenceSet, matched: Iterable[MatchedStudy]) -> C
         for clip in study.reference.clips:
             found = study.find_clip(clip.sha256)
             view = found[1].view if found else None
-            views.append(ViewCase(patient, clip.name, clip.view, view.value if view else NO_VIEW))
+            probabilities = dict(found[1].view_probabilities) if found else {}
+            views.append(ViewCase(patient, clip.name, clip.view, view.value if view else NO_VIEW, probabilities))
             written.append(_read_masks(clip, found))
-            masks.extend(_mask_cases(patient, clip, written[-1].labels))
+            masks.extend(_mask_cases(patient, clip, written[-1]))
         values.extend(_value_cases(reference, study, written))
     return Cases(tuple(views), tuple(masks), tuple(values))
 
@@ -108,7 +120,8 @@ def _value_cases(reference: ReferenceSet, study: MatchedStudy, written: Sequence
         yield ValueCase(study.reference.patient, quantity, method, truth, measured)
 
 
-def _mask_cases(patient: str, clip: ReferenceClip, predicted: LabelMaps) -> Iterator[MaskCase]:
+def _mask_cases(patient: str, clip: ReferenceClip, written: WrittenMasks) -> Iterator[MaskCase]:
+    predicted = written.labels
     for frame, truth in clip.read_labels().items():
         nearest = _nearest_frame(frame, predicted, clip.frame_times_s)
         if nearest is not None and predicted[nearest].shape != truth.shape:
@@ -119,8 +132,21 @@ def _mask_cases(patient: str, clip: ReferenceClip, predicted: LabelMaps) -> Iter
             true_mask = truth == int(structure)
             if true_mask.mean() < MIN_VISIBLE_FRACTION:
                 continue
-            overlap = 0.0 if nearest is None else dice(true_mask, predicted[nearest] == int(structure))
-            yield MaskCase(patient, clip.name, clip.view, frame, structure, overlap, missing=nearest is None)
+            if nearest is None:
+                yield MaskCase(patient, clip.name, clip.view, frame, structure, 0.0, missing=True)
+                continue
+            mask = predicted[nearest] == int(structure)
+            hd95, surface = _outline_distances(true_mask, mask, written.spacing)
+            overlap = dice(true_mask, mask)
+            yield MaskCase(patient, clip.name, clip.view, frame, structure, overlap, False, hd95, surface)
+
+
+def _outline_distances(
+    truth: np.ndarray, mask: np.ndarray, spacing: Spacing | None
+) -> tuple[float | None, float | None]:
+    if spacing is None or not mask.any():
+        return None, None
+    return hd95_mm(truth, mask, spacing), mean_surface_distance_mm(truth, mask, spacing)
 
 
 def _nearest_frame(frame: int, predicted: LabelMaps, times_s: tuple[float, ...]) -> int | None:
@@ -136,16 +162,20 @@ def _nearest_frame(frame: int, predicted: LabelMaps, times_s: tuple[float, ...])
 
 
 def write_cases(path: Path, cases: Cases) -> Path:
-    """Write all rows as one CSV table: ``patient, clip, frame, subject, truth, predicted, dice``."""
+    """Write all rows as one CSV table: ``patient, clip, frame, subject, truth, predicted, dice, hd95_mm,
+    surface_mm``.
+    """
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(("patient", "clip", "frame", "subject", "truth", "predicted", "dice"))
+    table.writerow(("patient", "clip", "frame", "subject", "truth", "predicted", "dice", "hd95_mm", "surface_mm"))
     for view in cases.views:
-        table.writerow((view.patient, view.clip, "", "view", view.truth, view.predicted, ""))
+        table.writerow((view.patient, view.clip, "", "view", view.truth, view.predicted, "", "", ""))
     for mask in cases.masks:
         written = "missing" if mask.missing else "mask"
-        table.writerow((mask.patient, mask.clip, mask.frame, mask.structure.key, "mask", written, f"{mask.dice:.4f}"))
+        distances = ("" if value is None else f"{value:.3f}" for value in (mask.hd95_mm, mask.surface_mm))
+        row = (mask.patient, mask.clip, mask.frame, mask.structure.key, "mask", written, f"{mask.dice:.4f}", *distances)
+        table.writerow(row)
     for value in cases.values:
         measured = "missing" if value.measured is None else f"{value.measured:.3f}"
-        table.writerow((value.patient, "", "", value.quantity, f"{value.truth:.3f}", measured, ""))
+        table.writerow((value.patient, "", "", value.quantity, f"{value.truth:.3f}", measured, "", "", ""))
     return write_bytes_atomically(path, buffer.getvalue().encode())

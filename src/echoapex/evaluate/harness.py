@@ -25,9 +25,14 @@ from echoapex.evaluate.predictions import Results, match_studies
 from echoapex.evaluate.reference import ReferenceSet
 from echoapex.metrics import (
     MetricError,
+    auroc,
     balanced_accuracy,
     bootstrap_interval,
     confusion_matrix,
+    expected_calibration_error,
+    intraclass_correlation,
+    limits_of_agreement,
+    macro_auroc,
     mean_absolute_error,
     r2,
     root_mean_square_error,
@@ -103,6 +108,8 @@ def score_views(cases: Sequence[ViewCase], baseline: Score | None = None) -> Vie
             [case for case in cases if case.truth.probe is Probe.TTE]
         ),
         recall={view: score_balanced_accuracy([case for case in cases if case.truth is view]) for view in rows},
+        macro_auroc=_score_probabilities(_macro_auroc, cases),
+        expected_calibration_error=_score_probabilities(_calibration_error, cases),
         confusion=Confusion(rows=rows, columns=columns, counts=tuple(tuple(map(int, counts[row])) for row in kept)),
         baseline_pixels=baseline or Score(),
     )
@@ -124,6 +131,13 @@ def _score_structure(cases: Sequence[MaskCase], structure: Structure) -> Structu
     views = [view for view in View if any(case.view is view for case in chosen)]
     return StructureScores(
         dice=_score_dice(chosen),
+        iou=score_mean(
+            [case.iou for case in chosen],
+            [case.patient for case in chosen],
+            missing=sum(case.missing for case in chosen),
+        ),
+        hd95_mm=_score_distances(chosen, lambda case: case.hd95_mm),
+        surface_mm=_score_distances(chosen, lambda case: case.surface_mm),
         by_view={view: _score_dice([case for case in chosen if case.view is view]) for view in views},
     )
 
@@ -134,6 +148,35 @@ def _score_dice(cases: Sequence[MaskCase]) -> Score:
         [case.patient for case in cases],
         missing=sum(case.missing for case in cases),
     )
+
+
+def _score_distances(cases: Sequence[MaskCase], distance: Callable[[MaskCase], float | None]) -> Score:
+    """Mean over the cases that have one."""
+    known = [(value, case.patient) for case in cases if (value := distance(case)) is not None]
+    return score_mean([value for value, _ in known], [patient for _, patient in known], len(cases) - len(known))
+
+
+def _score_probabilities(statistic: Callable[[ArrayLike, ArrayLike], float], cases: Sequence[ViewCase]) -> Score:
+    """A statistic of true views and written probabilities, ``(cases,)`` and ``(cases, views)``."""
+    known = [case for case in cases if case.probabilities]
+    return _score(
+        statistic,
+        [case.truth.value for case in known],
+        [[case.probabilities.get(view, 0.0) for view in View] for case in known],
+        patients=[case.patient for case in known],
+        missing=len(cases) - len(known),
+    )
+
+
+def _macro_auroc(truth: ArrayLike, table: ArrayLike) -> float:
+    return macro_auroc(truth, table, [view.value for view in View])
+
+
+def _calibration_error(truth: ArrayLike, table: ArrayLike) -> float:
+    probabilities = np.asarray(table, dtype=float)
+    best = probabilities.argmax(axis=1)
+    correct = np.array([view.value for view in View])[best] == np.asarray(truth)
+    return expected_calibration_error(correct, np.clip(probabilities.max(axis=1), 0, 1))
 
 
 def score_mean(values: Sequence[float], patients: Sequence[str], missing: int = 0) -> Score:
@@ -152,7 +195,32 @@ def _score_ejection_fraction(
         rmse=_score_values(root_mean_square_error, cases, quantity),
         r2=_score_values(r2, cases, quantity),
         bias=_score_values(_bias, cases, quantity),
+        lower_limit=_score_values(lambda t, m: _limits(t, m)[0], cases, quantity),
+        upper_limit=_score_values(lambda t, m: _limits(t, m)[1], cases, quantity),
+        icc=_score_values(_icc, cases, quantity),
+        auroc_below_50=_score_values(lambda t, m: _auroc_below(t, m, 50.0), cases, quantity),
+        auroc_below_40=_score_values(lambda t, m: _auroc_below(t, m, 40.0), cases, quantity),
     )
+
+
+def _limits(truth: ArrayLike, measured: ArrayLike) -> tuple[float, float]:
+    """Bland and Altman's limits; not defined for one patient."""
+    if np.size(truth) < 2:
+        return float("nan"), float("nan")
+    limits = limits_of_agreement(truth, measured)
+    return limits.lower, limits.upper
+
+
+def _icc(truth: ArrayLike, measured: ArrayLike) -> float:
+    """Not defined for one patient."""
+    if np.size(truth) < 2:
+        return float("nan")
+    return intraclass_correlation(np.column_stack([np.asarray(truth, float), np.asarray(measured, float)]))
+
+
+def _auroc_below(truth: ArrayLike, measured: ArrayLike, limit: float) -> float:
+    """How well a low measured value tells who is truly below a limit."""
+    return auroc(np.asarray(truth, float) < limit, -np.asarray(measured, float))
 
 
 def _score_volume(cases: Sequence[ValueCase], quantity: Quantity) -> VolumeScores:

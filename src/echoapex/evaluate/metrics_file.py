@@ -9,7 +9,7 @@ from pydantic import Field
 from echoapex.config import Config
 from echoapex.vocabulary import Quantity, Structure, View
 
-METRICS_VERSION: Literal["1.0"] = "1.0"
+METRICS_VERSION: Literal["1.1"] = "1.1"
 
 
 class Score(Config):
@@ -41,6 +41,8 @@ class ViewScores(Config):
     balanced_accuracy: Score = Score()
     balanced_accuracy_transthoracic: Score = Field(default=Score(), description="only clips of the surface probe")
     recall: dict[View, Score] = Field(default_factory=dict)
+    macro_auroc: Score = Field(default=Score(), description="one view against the rest, mean over the views")
+    expected_calibration_error: Score = Field(default=Score(), description="of the most probable view, 10 bins")
     confusion: Confusion | None = None
     baseline_pixels: Score = Field(
         default=Score(), description="balanced accuracy of pixel PCA + logistic regression on the same clips"
@@ -48,9 +50,15 @@ class ViewScores(Config):
 
 
 class StructureScores(Config):
-    """Overlap of one structure over the labelled frames of all views that show it; a missing mask counts as 0."""
+    """Overlap of one structure over the labelled frames of all views that show it; a missing mask counts as 0.
+
+    Distances between outlines, in mm, are means over the frames with an outline and a spacing; the others are missing.
+    """
 
     dice: Score = Score()
+    iou: Score = Score()
+    hd95_mm: Score = Score()
+    surface_mm: Score = Score()
     by_view: dict[View, Score] = Field(default_factory=dict)
 
 
@@ -79,6 +87,11 @@ class EjectionFractionScores(Config):
     rmse: Score = Score()
     r2: Score = Score()
     bias: Score = Field(default=Score(), description="mean of measured minus true")
+    lower_limit: Score = Field(default=Score(), description="Bland-Altman: bias - 1.96 SD of the differences")
+    upper_limit: Score = Field(default=Score(), description="Bland-Altman: bias + 1.96 SD of the differences")
+    icc: Score = Field(default=Score(), description="ICC(2,1), absolute agreement")
+    auroc_below_50: Score = Field(default=Score(), description="how well it tells who has less than 50 %")
+    auroc_below_40: Score = Field(default=Score(), description="how well it tells who has less than 40 %")
 
 
 class VolumeScores(Config):
@@ -106,7 +119,7 @@ class LvWallScores(Config):
 class MetricsFile(Config):
     """The whole of ``metrics.json``."""
 
-    metrics_version: Literal["1.0"] = METRICS_VERSION
+    metrics_version: Literal["1.1"] = METRICS_VERSION
     echoapex_version: str
     dataset: str
     split: str
