@@ -16,7 +16,8 @@ from echoapex.cli.exit_codes import ExitCode
 from echoapex.data.datasets.camus import CamusError
 from echoapex.evaluate.baseline_pixels import classify_phantom_studies, fit_pixel_baseline
 from echoapex.evaluate.camus_truth import pack_camus
-from echoapex.evaluate.cases import write_cases
+from echoapex.evaluate.cases import Cases, write_cases
+from echoapex.evaluate.comparison import ComparisonFile, compare_cases
 from echoapex.evaluate.harness import score_balanced_accuracy, score_predictions
 from echoapex.evaluate.metrics_file import MetricsFile, Score
 from echoapex.evaluate.phantom_truth import phantom_patient, phantom_studies, read_phantom_reference
@@ -29,6 +30,7 @@ from echoapex.phantom.truth import TruthError
 app = App(name="evaluate", help="Score an analysis against a reference data set.")
 
 METRICS_FILE, CASES_FILE, INPUT_FOLDER = "metrics.json", "cases.csv", "inputs"
+COMPARISON_FILE = "comparison.json"
 
 
 class EvaluationError(ValueError):
@@ -45,12 +47,14 @@ class Source:
         root: folder of the data set.
         split: CAMUS: train, val, test or all (val when left out); phantom: train or held_out (all when left out).
         predictions: results written earlier, one folder per study; without it the studies are analysed first.
+        against: results of another method on the same studies, for a paired comparison.
     """
 
     dataset: Literal["phantom", "camus"]
     root: Path
     split: str = ""
     predictions: Path | None = None
+    against: Path | None = None
 
 
 @Parameter(name="*")
@@ -79,8 +83,9 @@ class Method:
 def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: bool = False) -> int:
     """Score an analysis against a reference data set.
 
-    Writes metrics.json (every metric with n and a 95 % interval) and cases.csv (what is behind it). Finished studies
-    are not analysed again, so the same command completes an interrupted run.
+    Writes metrics.json (every metric with n and a 95 % interval) and cases.csv (what is behind it), and with --against
+    comparison.json (differences, paired by case). Finished studies are not analysed again, so the same command
+    completes an interrupted run.
 
     Args:
         source: what to score.
@@ -98,6 +103,7 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
         metrics, cases = score_predictions(reference, written, baseline_views=baseline, views_given=given)
         write_cases(out / CASES_FILE, cases)
         write_bytes_atomically(out / METRICS_FILE, (metrics.model_dump_json(indent=1) + "\n").encode())
+        compared = _compare(source.against, reference, metrics, cases, out) if source.against is not None else None
     except (CamusError, EvaluationError, PredictionError, ReadError, ReferenceSetError, TruthError) as error:
         complain("evaluate", str(error))
         return ExitCode.USAGE
@@ -105,7 +111,7 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
         complain("evaluate", f"a file cannot be read or written ({error.strerror}); check --root and --out")
         return ExitCode.USAGE
     if not quiet:
-        _summarise(metrics, out)
+        _summarise(metrics, out, compared)
     return ExitCode.SOME_FILES_FAILED if metrics.studies_without_results else ExitCode.ALL_GOOD
 
 
@@ -154,8 +160,23 @@ def _score_baseline(source: Source, method: Method, reference: ReferenceSet) -> 
     return score_balanced_accuracy([case for case in cases if case.patient in patients])
 
 
-def _summarise(metrics: MetricsFile, out: Path) -> None:
-    from echoapex.cli.evaluation_summary import summary_table
+def _compare(against: Path, reference: ReferenceSet, metrics: MetricsFile, cases: Cases, out: Path) -> ComparisonFile:
+    """Hold the results of another method against the same reference, and these against those."""
+    other, other_cases = score_predictions(reference, read_predictions(against))
+    compared = ComparisonFile(
+        dataset=reference.dataset,
+        first=other.bundles,
+        second=metrics.bundles,
+        comparisons=tuple(compare_cases(other_cases, cases)),
+    )
+    write_bytes_atomically(out / COMPARISON_FILE, (compared.model_dump_json(indent=1) + "\n").encode())
+    return compared
+
+
+def _summarise(metrics: MetricsFile, out: Path, compared: ComparisonFile | None) -> None:
+    from echoapex.cli.evaluation_summary import comparison_table, summary_table
 
     ERRORS.print(summary_table(metrics))
+    if compared is not None:
+        ERRORS.print(comparison_table(compared))
     ERRORS.print(f"{metrics.studies} studies, {metrics.clips} clips; see {out / METRICS_FILE}", markup=False)

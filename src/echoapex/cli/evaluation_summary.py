@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from echoapex.evaluate.comparison import Comparison, ComparisonFile
 from echoapex.evaluate.metrics_file import MetricsFile, Score
 from echoapex.vocabulary import Structure
 
@@ -23,15 +24,47 @@ def summary_table(metrics: MetricsFile) -> Table:
     return table
 
 
+def comparison_table(compared: ComparisonFile) -> Table:
+    """One row per metric: both means, their difference with its interval, and how sure it is."""
+    table = Table(
+        "paired comparison", "against", "this", "difference", "95 % interval", "p", "better", box=None, pad_edge=False
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in compared.comparisons:
+        low, high = row.interval
+        table.add_row(
+            f"{row.metric} ({row.unit})" if row.unit else row.metric,
+            f"{row.first:.3f}",
+            f"{row.second:.3f}",
+            f"{row.difference:+.3f}",
+            f"{low:+.3f} to {high:+.3f}",
+            f"{row.p_bootstrap:.3f}",
+            _better(row),
+        )
+    return table
+
+
+def _better(row: Comparison) -> str:
+    """Which of the two, where the interval leaves zero out."""
+    low, high = row.interval
+    if low <= 0 <= high:
+        return "-"
+    return "this" if (row.difference > 0) is row.higher_is_better else "against"
+
+
 def _headlines(metrics: MetricsFile) -> Iterator[tuple[str, Score, int]]:
     """Name, score and digits after the point."""
     yield "view, balanced accuracy", metrics.views.balanced_accuracy, 3
     yield "view, pixel baseline", metrics.views.baseline_pixels, 3
+    yield "view, calibration error", metrics.views.expected_calibration_error, 3
     for structure in Structure:
         yield f"Dice, {structure.display_name}", metrics.segmentation.of(structure).dice, 3
+        yield f"HD95, {structure.display_name} (mm)", metrics.segmentation.of(structure).hd95_mm, 1
     yield "EF, MAE (points)", metrics.ejection_fraction.mae, 2
     yield "EF, RMSE (points)", metrics.ejection_fraction.rmse, 2
     yield "EF, R2", metrics.ejection_fraction.r2, 3
+    yield "EF, ICC", metrics.ejection_fraction.icc, 3
     yield "EF by discs, MAE (points)", metrics.ejection_fraction_discs.mae, 2
     yield "IVSd, MAE (mm)", metrics.lv_wall.ivsd.mae_mm, 2
     yield "LVIDd, MAE (mm)", metrics.lv_wall.lvidd.mae_mm, 2
