@@ -145,7 +145,15 @@ class MultiTaskRecipe(TaskRecipe):
             Application.SEGMENTATION: (task.segmentation.decoder, self.segmentation),
             Application.LV_WALL: (task.wall.decoder, self.wall),
         }
+        # simulated validation may make probabilities less sure, but never surer: patients are another population
+        temperature = max(1.0, provenance.metrics.get("validation/view_temperature", 1.0))
+        calibration = {Application.VIEW_CLASSIFICATION: {"temperature": round(temperature, 3)}}
         for application, (decoder, config) in parts.items():
-            architecture = {"decoder": config.model_dump(mode="json"), "blocks": list(self.blocks)}
-            out.write_decoder(application.value, decoder, architecture=architecture, label_order=labels[application])
+            out.write_decoder(
+                application.value,
+                decoder,
+                architecture={"decoder": config.model_dump(mode="json"), "blocks": list(self.blocks)},
+                label_order=labels[application],
+                calibration=calibration.get(application, {}),
+            )
         out.finish()
