@@ -73,7 +73,7 @@ def test_no_rows_need_no_encoder(interpreter: TaskInterpreter, pixels: np.ndarra
     clip = interpreter.encode(pixels, TIMES)
     assert list(interpreter.segment(clip, (), (Structure.LV_CAVITY,))) == []
     assert interpreter.find_wall_points(clip, ()) == []
-    assert clip.by_encoder == {}
+    assert clip.by_pass == {}
 
 
 def test_each_encoder_runs_once_per_clip(
