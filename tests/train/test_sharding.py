@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from free_ports import free_port
 from safetensors.torch import load_file
 from tiny_pretraining import build_pretrain, crop_source
 from tiny_tasks import build_tasks
-from torch import multiprocessing
 from torch.distributed.tensor import DTensor
+from two_processes import run_two, take_rank
 
 from echoapex.models.encoder import EncoderConfig
 from echoapex.train.distributed import DistributedError, Processes, joined_processes
@@ -40,11 +38,7 @@ def pretraining(directory: Path, store: Path, processes: Processes) -> Run:
 
 
 def _one_of_two(rank: int, folder: str, port: int) -> None:
-    os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }  # fmt: skip
-    torch.set_num_threads(1)
+    take_rank(rank, port)
     place = Path(folder)
     with joined_processes("cpu") as processes:
         run = pretraining(place / "divided", place, processes)
@@ -75,7 +69,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     crop_source(folder)
     train(pretraining(folder / "one", folder, Processes()), CONFIG)
-    multiprocessing.spawn(_one_of_two, (str(folder), free_port()), nprocs=2)
+    run_two(_one_of_two, folder)
     return folder
 
 
