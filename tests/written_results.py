@@ -62,7 +62,7 @@ def _write_clip(
         view=views.get(clip.view, clip.view),
         view_probabilities=probabilities_of(views.get(clip.view, clip.view)),
         row_mm=0.5,
-        column_mm=0.25,
+        column_mm=0.5,
         input_sha256=clip.sha256,
     )
 

@@ -99,7 +99,7 @@ def test_distances_between_outlines_are_in_millimetres(tmp_path: Path, reference
         erase = {"change_labels": lambda labels: {frame: label * 0 for frame, label in labels.items()}}
         write_results(tmp_path / study.patient, study, **(erase if number == 0 else {"change_labels": shift}))
     cavity = score(tmp_path, reference).segmentation.lv_cavity
-    assert cavity.hd95_mm.value == pytest.approx(2 * 0.25), "columns are a quarter of a millimetre wide"
+    assert cavity.hd95_mm.value == pytest.approx(2 * 0.5), "two pixels of half a millimetre"
     assert 0 < cavity.surface_mm.value < cavity.hd95_mm.value
     assert (cavity.hd95_mm.n, cavity.hd95_mm.missing) == (12, 4), "an empty outline has no distance, and is counted"
     assert (cavity.dice.n, cavity.dice.missing) == (16, 0)

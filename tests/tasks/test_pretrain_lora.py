@@ -37,7 +37,10 @@ def test_the_encoder_stays_and_its_adapter_learns(start: Path, tmp_path: Path) -
     for network in (task.student, task.teacher):
         assert [n for n, v in network.encoder.state_dict().items() if not torch.equal(v, given[n])] == []
         assert any(addition.up.detach().any() for addition in network.adapter.additions.values())
-    ups = [[float(a.up.norm()) for a in network.adapter.additions.values()] for network in (task.student, task.teacher)]
+    ups = [
+        [float(a.up.detach().norm()) for a in network.adapter.additions.values()]
+        for network in (task.student, task.teacher)
+    ]
     assert ups[0] != ups[1], "the teacher has an adapter of its own, which follows"
     images = torch.randn(2, 1, 48, 48)
     with torch.no_grad():
