@@ -34,6 +34,7 @@ from echoapex.evaluate.reference import (
     ReferenceSetError,
     ReferenceStudy,
     WrittenMasks,
+    traits_of,
 )
 from echoapex.io.ultrasound_writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
 from echoapex.vocabulary import Quantity, View
@@ -94,7 +95,8 @@ def _pack_patient(dataset: CamusDataset, patient: CamusPatient, folder: Path) ->
     discs = ejection_fraction_of_outlines(planes)
     if discs is not None:
         values[Quantity.LVEF_DISCS] = discs
-    return ReferenceStudy(patient.name, tuple(clips), values)
+    traits = traits_of(patient.sex, patient.age_years, patient.image_quality, None, patient.frame_rate_hz)
+    return ReferenceStudy(patient.name, tuple(clips), values, traits)
 
 
 def _pack_clip(dataset: CamusDataset, images: Sequence[CamusImage], path: Path, instance: int) -> ReferenceClip:

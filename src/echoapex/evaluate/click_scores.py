@@ -10,8 +10,8 @@ from pathlib import Path
 from echoapex.evaluate.clicks import ClickCase, ClickProtocol, ClickRun
 from echoapex.evaluate.clicks_file import REPORTED_CLICKS, ClickCurve, FollowingScores, PromptScores
 from echoapex.evaluate.clip_following import FollowedClip
-from echoapex.evaluate.harness import score_mean
 from echoapex.evaluate.metrics_file import Score
+from echoapex.evaluate.scores import score_mean
 from echoapex.io.atomic_file import write_bytes_atomically
 from echoapex.vocabulary import Structure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,11 +22,11 @@ from echoapex.evaluate.metrics_file import (
 )
 from echoapex.evaluate.predictions import Results, match_studies
 from echoapex.evaluate.reference import ReferenceSet
+from echoapex.evaluate.scores import mean_error, score_mean, score_statistic, score_values
+from echoapex.evaluate.subgroups import score_subgroups
 from echoapex.metrics import (
-    MetricError,
     auroc,
     balanced_accuracy,
-    bootstrap_interval,
     confusion_matrix,
     expected_calibration_error,
     intraclass_correlation,
@@ -39,9 +38,6 @@ from echoapex.metrics import (
 )
 from echoapex.version import __version__
 from echoapex.vocabulary import Probe, Quantity, Structure, View
-
-BOOTSTRAP_SAMPLES = 1000
-_BOOTSTRAP_SEED = 0
 
 
 def score_predictions(
@@ -90,6 +86,7 @@ def score_predictions(
             lvidd=_score_wall(cases.values, Quantity.LVIDD),
             lvpwd=_score_wall(cases.values, Quantity.LVPWD),
         ),
+        subgroups=score_subgroups(reference.studies, cases, views_given),
     )
     return metrics, cases
 
@@ -117,7 +114,7 @@ def score_views(cases: Sequence[ViewCase], baseline: Score | None = None) -> Vie
 
 def score_balanced_accuracy(cases: Sequence[ViewCase]) -> Score:
     """Mean recall over the views that occur in ``cases``."""
-    return _score(
+    return score_statistic(
         balanced_accuracy,
         [case.truth.value for case in cases],
         [case.predicted for case in cases],
@@ -159,7 +156,7 @@ def _score_distances(cases: Sequence[MaskCase], distance: Callable[[MaskCase], f
 def _score_probabilities(statistic: Callable[[ArrayLike, ArrayLike], float], cases: Sequence[ViewCase]) -> Score:
     """A statistic of true views and written probabilities, ``(cases,)`` and ``(cases, views)``."""
     known = [case for case in cases if case.probabilities]
-    return _score(
+    return score_statistic(
         statistic,
         [case.truth.value for case in known],
         [[case.probabilities.get(view, 0.0) for view in View] for case in known],
@@ -179,11 +176,6 @@ def _calibration_error(truth: ArrayLike, table: ArrayLike) -> float:
     return expected_calibration_error(correct, np.clip(probabilities.max(axis=1), 0, 1))
 
 
-def score_mean(values: Sequence[float], patients: Sequence[str], missing: int = 0) -> Score:
-    """Mean over cases with its interval; ``patients`` names the patient of each case."""
-    return _score(_mean, values, patients=patients, missing=missing)
-
-
 def _score_ejection_fraction(
     cases: Sequence[ValueCase], quantity: Quantity, reference: ReferenceSet
 ) -> EjectionFractionScores:
@@ -191,15 +183,15 @@ def _score_ejection_fraction(
     return EjectionFractionScores(
         method=reference.ejection_fraction_method if is_main else quantity,
         reference=reference.ejection_fraction_source if is_main else reference.discs_source,
-        mae=_score_values(mean_absolute_error, cases, quantity),
-        rmse=_score_values(root_mean_square_error, cases, quantity),
-        r2=_score_values(r2, cases, quantity),
-        bias=_score_values(_bias, cases, quantity),
-        lower_limit=_score_values(lambda t, m: _limits(t, m)[0], cases, quantity),
-        upper_limit=_score_values(lambda t, m: _limits(t, m)[1], cases, quantity),
-        icc=_score_values(_icc, cases, quantity),
-        auroc_below_50=_score_values(lambda t, m: _auroc_below(t, m, 50.0), cases, quantity),
-        auroc_below_40=_score_values(lambda t, m: _auroc_below(t, m, 40.0), cases, quantity),
+        mae=score_values(mean_absolute_error, cases, quantity),
+        rmse=score_values(root_mean_square_error, cases, quantity),
+        r2=score_values(r2, cases, quantity),
+        bias=score_values(mean_error, cases, quantity),
+        lower_limit=score_values(lambda t, m: _limits(t, m)[0], cases, quantity),
+        upper_limit=score_values(lambda t, m: _limits(t, m)[1], cases, quantity),
+        icc=score_values(_icc, cases, quantity),
+        auroc_below_50=score_values(lambda t, m: _auroc_below(t, m, 50.0), cases, quantity),
+        auroc_below_40=score_values(lambda t, m: _auroc_below(t, m, 40.0), cases, quantity),
     )
 
 
@@ -225,55 +217,11 @@ def _auroc_below(truth: ArrayLike, measured: ArrayLike, limit: float) -> float:
 
 def _score_volume(cases: Sequence[ValueCase], quantity: Quantity) -> VolumeScores:
     return VolumeScores(
-        mae_ml=_score_values(mean_absolute_error, cases, quantity), bias_ml=_score_values(_bias, cases, quantity)
+        mae_ml=score_values(mean_absolute_error, cases, quantity), bias_ml=score_values(mean_error, cases, quantity)
     )
 
 
 def _score_wall(cases: Sequence[ValueCase], quantity: Quantity) -> WallScores:
     return WallScores(
-        mae_mm=_score_values(mean_absolute_error, cases, quantity), bias_mm=_score_values(_bias, cases, quantity)
-    )
-
-
-def _score_values(statistic: Callable[..., float], cases: Sequence[ValueCase], quantity: Quantity) -> Score:
-    known = [case for case in cases if case.quantity is quantity]
-    pairs = [(case.truth, case.measured, case.patient) for case in known if case.measured is not None]
-    return _score(
-        statistic,
-        [truth for truth, _, _ in pairs],
-        [measured for _, measured, _ in pairs],
-        patients=[patient for _, _, patient in pairs],
-        missing=len(known) - len(pairs),
-    )
-
-
-def _mean(values: ArrayLike) -> float:
-    return float(np.mean(np.asarray(values, dtype=float)))
-
-
-def _bias(truth: ArrayLike, measured: ArrayLike) -> float:
-    return _mean(np.asarray(measured, dtype=float) - np.asarray(truth, dtype=float))
-
-
-def _score(
-    statistic: Callable[..., float], *columns: Sequence[Any], patients: Sequence[str], missing: int = 0
-) -> Score:
-    """The statistic of the cases with its interval; None where it is not defined."""
-    count = len(patients)
-    if not count:
-        return Score(missing=missing)
-    arrays = [np.asarray(column) for column in columns]
-    value = statistic(*arrays)
-    try:
-        low, high = bootstrap_interval(
-            statistic, *arrays, groups=np.asarray(patients), samples=BOOTSTRAP_SAMPLES, seed=_BOOTSTRAP_SEED
-        )
-    except MetricError:  # undefined on most resamples: too few patients for an interval
-        low = high = float("nan")
-    finite = bool(np.isfinite([low, high]).all())
-    return Score(
-        value=float(value) if np.isfinite(value) else None,
-        n=count,
-        interval=(low, high) if finite else None,
-        missing=missing,
+        mae_mm=score_values(mean_absolute_error, cases, quantity), bias_mm=score_values(mean_error, cases, quantity)
     )

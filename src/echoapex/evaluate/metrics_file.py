@@ -116,6 +116,17 @@ class LvWallScores(Config):
     lvpwd: WallScores = WallScores()
 
 
+class SubgroupScores(Config):
+    """Headline scores of the patients who share a trait; too few of them say little, see ``n`` and the intervals."""
+
+    patients: int
+    views: Score = Field(default=Score(), description="share of clips with the right view")
+    lv_cavity_dice: Score = Score()
+    lv_myocardium_dice: Score = Score()
+    ejection_fraction_mae: Score = Score()
+    ejection_fraction_bias: Score = Score()
+
+
 class MetricsFile(Config):
     """The whole of ``metrics.json``."""
 
@@ -135,3 +146,6 @@ class MetricsFile(Config):
     ejection_fraction_discs: EjectionFractionScores
     volumes: dict[Literal["edv", "esv"], VolumeScores]
     lv_wall: LvWallScores
+    subgroups: dict[str, dict[str, SubgroupScores]] = Field(
+        default_factory=dict, description="trait (sex, age, image quality, vendor, frame rate): value: scores"
+    )

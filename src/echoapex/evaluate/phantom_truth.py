@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from echoapex.evaluate.reference import ReferenceClip, ReferenceSet, ReferenceSetError, ReferenceStudy
+import numpy as np
+
+from echoapex.evaluate.reference import ReferenceClip, ReferenceSet, ReferenceSetError, ReferenceStudy, traits_of
 from echoapex.phantom.truth import TRUTH_FILE, ClipTruth, StudyTruth, read_label_maps, read_truth
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, View
 
@@ -69,7 +71,14 @@ def _reference_study(folder: Path, truth: StudyTruth) -> ReferenceStudy:
         patient=phantom_patient(truth.seed),
         clips=tuple(_reference_clip(folder, clip) for clip in truth.clips),
         values=values,
+        traits=traits_of(truth.patient.sex, truth.patient.age_years, frame_rate_hz=_frame_rate_hz(truth)),
     )
+
+
+def _frame_rate_hz(truth: StudyTruth) -> float | None:
+    """Median over the clips."""
+    rates = [1 / float(np.median(np.diff(clip.frame_times_s))) for clip in truth.clips if len(clip.frame_times_s) > 1]
+    return float(np.median(rates)) if rates else None
 
 
 def _reference_clip(folder: Path, clip: ClipTruth) -> ReferenceClip:

@@ -46,11 +46,14 @@ class ReferenceStudy:
         patient: a name that tells patients apart.
         clips: the clips of the study.
         values: true study-level quantities, in the unit of the quantity.
+        traits: what is known of the patient and the images, by which scores are told apart: ``sex``, ``age``,
+            ``image quality``, ``vendor``, ``frame rate``.
     """
 
     patient: str
     clips: tuple[ReferenceClip, ...]
     values: Mapping[Quantity, float] = field(default_factory=dict)
+    traits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,22 @@ class ReferenceSet:
     discs_source: str
     ejection_fraction_method: Quantity = Quantity.LVEF
     derive_values: Callable[[Sequence[WrittenMasks]], Mapping[Quantity, float]] | None = None
+
+
+def traits_of(
+    sex: str | None = None,
+    age_years: int | None = None,
+    image_quality: str | None = None,
+    vendor: str | None = None,
+    frame_rate_hz: float | None = None,
+) -> dict[str, str]:
+    """The traits that are known, numbers in ranges that a clinic would use."""
+    found = {"sex": sex, "image quality": image_quality, "vendor": vendor}
+    if age_years is not None:
+        found["age"] = "below 45" if age_years < 45 else "45 to 64" if age_years < 65 else "65 and more"
+    if frame_rate_hz is not None:
+        found["frame rate"] = "below 50 Hz" if frame_rate_hz < 50 else "50 Hz and more"
+    return {name: value for name, value in found.items() if value}
 
 
 class ReferenceSetError(ValueError):
