@@ -40,6 +40,7 @@ class CamusRecipe(TaskRecipe):
     decoder_bundle: Path | None = None
     """A segmentation bundle to start from; without it the decoder is fresh."""
     decoder: PromptableConfig = PromptableConfig()
+    """Of a fresh decoder. Of a starting one only ``pyramid_blocks`` is read, and only where it has no pyramid."""
     blocks: tuple[int, ...] = (2, 5, 8, 11)
     encoder_learning_rate_factor: float = Field(default=0.3, gt=0)
     click_rounds: int = Field(default=1, ge=1, le=10)
@@ -98,8 +99,11 @@ class CamusRecipe(TaskRecipe):
         bundle = load_bundle(self.decoder_bundle)
         section = bundle.card.architecture["decoder"]
         assert isinstance(section, dict)
-        decoder = PromptableDecoder.build(build_config(PromptableConfig, section, str(self.decoder_bundle)))
-        load_weights(decoder, bundle.state, self.decoder_bundle)
+        config = build_config(PromptableConfig, section, str(self.decoder_bundle))
+        if not config.pyramid_blocks:
+            config = config.model_copy(update={"pyramid_blocks": self.decoder.pyramid_blocks})
+        decoder = PromptableDecoder.build(config)
+        load_weights(decoder, decoder.with_fresh_pyramid(bundle.state), self.decoder_bundle)
         return decoder
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:

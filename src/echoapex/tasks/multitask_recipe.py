@@ -56,7 +56,10 @@ class MultiTaskRecipe(TaskRecipe):
     few_shot: FewShot | None = None
     """Train on a few of the clips only."""
     start: Path | None = None
-    """A set of bundles of the same architecture to go on from; without it all weights are fresh."""
+    """A set of bundles of the same architecture to go on from; without it all weights are fresh.
+
+    Its segmentation decoder may lack the pyramid that this one has.
+    """
 
     @model_validator(mode="after")
     def _parts_fit(self) -> MultiTaskRecipe:
@@ -125,7 +128,10 @@ class MultiTaskRecipe(TaskRecipe):
             }
             for name, module in parts.items():
                 bundle = load_bundle(self.start / name)
-                load_weights(module, bundle.state, bundle.directory)
+                state = (
+                    module.with_fresh_pyramid(bundle.state) if isinstance(module, PromptableDecoder) else bundle.state
+                )
+                load_weights(module, state, bundle.directory)
         task.adapter = self.setting.apply(encoder)
         return task
 

@@ -18,6 +18,14 @@ def decoder() -> PromptableDecoder:
 
 
 @pytest.fixture
+def pyramidal(decoder: PromptableDecoder) -> PromptableDecoder:
+    """The same decoder, given a pyramid."""
+    grown = PromptableDecoder.build(PromptableConfig(pyramid_blocks=1)).eval()
+    grown.load_state_dict(grown.with_fresh_pyramid(decoder.state_dict()))
+    return grown
+
+
+@pytest.fixture
 def embedding(decoder: PromptableDecoder, make_tokens) -> ImageEmbedding:
     return decoder.embed(make_tokens(), torch.randn(2, 1, 64, 64))
 
@@ -37,6 +45,31 @@ def test_masks_at_half_resolution(decoder: PromptableDecoder, make_tokens, size:
     assert prediction.logits.shape == (2, 6, size // 2, size // 2)
     assert prediction.iou.shape == (2, 6)
     assert ((prediction.iou >= 0) & (prediction.iou <= 1)).all()
+
+
+def test_a_fresh_pyramid_changes_nothing(decoder: PromptableDecoder, pyramidal: PromptableDecoder, make_tokens) -> None:
+    tokens, images = make_tokens(), torch.randn(2, 1, 64, 64)
+    names = PromptBatch.of_structures(ALL, 2)
+    before, after = (each(each.embed(tokens, images), names, joint=True) for each in (decoder, pyramidal))
+    torch.testing.assert_close(after.logits, before.logits)
+
+
+def test_a_pyramid_learns_from_the_first_step_on(pyramidal: PromptableDecoder, make_tokens) -> None:
+    embedding = pyramidal.embed(make_tokens(), torch.randn(2, 1, 64, 64))
+    pyramidal(embedding, PromptBatch.of_structures(ALL, 2), joint=True).logits.square().mean().backward()
+    last = pyramidal.get_submodule("pyramid.half_out").weight.grad
+    assert isinstance(last, Tensor) and last.abs().max() > 0
+
+
+def test_weights_with_a_pyramid_stay_as_they_are(pyramidal: PromptableDecoder) -> None:
+    trained = {name: tensor + 1 for name, tensor in pyramidal.state_dict().items()}
+    kept = PromptableDecoder.build(pyramidal.config).with_fresh_pyramid(trained)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in trained.items())
+
+
+def test_a_pyramid_names_the_sizes_that_it_takes(pyramidal: PromptableDecoder, make_tokens) -> None:
+    with pytest.raises(ValueError, match="84 x 84 pixels has no eighth; use multiples of 8"):
+        pyramidal.embed(make_tokens(side=6), torch.randn(2, 1, 84, 84))
 
 
 def test_independent_prompts_do_not_see_each_other(decoder: PromptableDecoder, embedding: ImageEmbedding) -> None:

@@ -19,7 +19,7 @@ paper, with the six words of our vocabulary in place of free text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from echoapex.config import Config
+from echoapex.models.decoders.fine_pyramid import FinePyramid
 from echoapex.models.decoders.image_stem import FineFeatures, ImageStem
 from echoapex.models.decoders.mask_decoder import FineUpscaling, MaskDecoder, PromptTokens
 from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PromptBatch, PromptError
@@ -52,6 +53,8 @@ class PromptableConfig(Config):
     half_channels: int = Field(default=16, ge=1)
     quarter_channels: int = Field(default=32, ge=1)
     image_channels: int = Field(default=1, ge=1)
+    pyramid_blocks: int = Field(default=0, ge=0)
+    """Residual blocks at each station of the pyramid between patches and pixels; 0 is no pyramid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +120,7 @@ class PromptableDecoder(nn.Module):
     Args:
         neck: brings the encoder's tokens to the decoder.
         stem: looks at the image itself.
+        pyramid: brings patches and stem together, if there is one.
         prompt_encoder: makes tokens of prompts.
         mask_decoder: makes masks of both.
         config: what the parts were built from; goes into the card of the weights.
@@ -126,6 +130,7 @@ class PromptableDecoder(nn.Module):
         self,
         neck: ImageNeck,
         stem: ImageStem,
+        pyramid: FinePyramid | None,
         prompt_encoder: PromptEncoder,
         mask_decoder: MaskDecoder,
         config: PromptableConfig,
@@ -134,21 +139,32 @@ class PromptableDecoder(nn.Module):
         self.config = config
         self.neck = neck
         self.stem = stem
+        self.pyramid = pyramid
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
 
     @classmethod
     def build(cls, config: PromptableConfig) -> PromptableDecoder:
         """A decoder with fresh weights."""
-        half, quarter = config.half_channels, config.quarter_channels
+        half, quarter, blocks = config.half_channels, config.quarter_channels, config.pyramid_blocks
         transformer = TwoWayTransformer(config.dim, config.transformer_depth, config.heads, config.hidden)
         return cls(
             neck=ImageNeck(config.width, config.depths, config.dim),
             stem=ImageStem(config.image_channels, half, quarter),
+            pyramid=FinePyramid(config.dim, half, quarter, blocks) if blocks else None,
             prompt_encoder=PromptEncoder(config.dim, mask_channels=16),
             mask_decoder=MaskDecoder(transformer, FineUpscaling(config.dim, quarter, half), config.dim, half),
             config=config,
         )
+
+    def with_fresh_pyramid(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a decoder without a pyramid, completed by this one's, which starts as the identity.
+
+        Weights that have a pyramid stay as they are.
+        """
+        if any(name.startswith("pyramid.") for name in state):
+            return dict(state)
+        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith("pyramid.")} | dict(state)
 
     def embed(self, tokens: Sequence[Tokens], images: Float[Tensor, "batch channels height width"]) -> ImageEmbedding:
         """Embed images once.
@@ -161,7 +177,10 @@ class PromptableDecoder(nn.Module):
             ValueError: depths or image size do not suit this decoder.
         """
         height, width = images.shape[2:]
-        return ImageEmbedding(self.neck(tokens), tokens[0].grid, self.stem(images), (height, width))
+        patches, grid, fine = self.neck(tokens), tokens[0].grid, self.stem(images)
+        if self.pyramid is not None:
+            fine = self.pyramid(fine, patches, grid)
+        return ImageEmbedding(patches, grid, fine, (height, width))
 
     def forward(self, embedding: ImageEmbedding, prompts: PromptBatch, joint: bool = False) -> MaskPrediction:
         """Decode all prompts of all images.
