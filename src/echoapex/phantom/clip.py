@@ -25,7 +25,7 @@ from echoapex.phantom.view_planes import Framing, Pose
 from echoapex.phantom.walls import WallTruth, measure_walls, wall_positions
 from echoapex.vocabulary import View
 
-SIMULATOR_VERSION = "1"
+SIMULATOR_VERSION = "2"
 """Changes whenever the same arguments give other pixels."""
 SMALLEST_SIZE = 96
 LabelFrames = Literal["none", "ed_es", "all"] | Sequence[int]

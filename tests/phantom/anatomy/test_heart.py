@@ -4,6 +4,7 @@ import numpy as np
 
 from echoapex.phantom import Patient, sample_patient
 from echoapex.phantom.anatomy import Heart
+from echoapex.phantom.anatomy.right_ventricle import CRESCENT_ANGLE_DEG
 from echoapex.phantom.shapes import Points
 from echoapex.vocabulary import Structure
 
@@ -37,6 +38,16 @@ def test_myocardium_separates_the_ventricles() -> None:
     for axis in range(3):
         touching = np.take(left, range(left.shape[axis] - 1), axis) & np.take(right, range(1, left.shape[axis]), axis)
         assert not touching.any()
+
+
+def test_the_right_ventricle_ends_at_its_insertions() -> None:
+    x, y, z = block()
+    angle = np.radians(CRESCENT_ANGLE_DEG)
+    opposite = (x * np.cos(angle) + y * np.sin(angle) < 0) & (z > 10)
+    for seed in (1000005, 1000010):  # wide right ventricles
+        chambers = Heart(sample_patient(seed)).chambers((x, y, z), 0.0)
+        assert (chambers.rv.cavity[~opposite] < 0).any()
+        assert (chambers.rv.outer[opposite] > 0).all()
 
 
 def test_no_muscle_is_labelled_across_the_mitral_valve() -> None:

@@ -14,6 +14,9 @@ from echoapex.phantom.shapes import Field, capsule, intersection, smooth_minimum
 CRESCENT_ANGLE_DEG = 194.0
 WALL_MM = 3.8
 _BASE_MM = 8.0
+_INSERTION = 0.2
+"""Where the RV inserts on the LV: this far out from the LV axis towards the septum, in LV radii."""
+_INSERTION_ROUNDING_MM = 6.0
 _TO_AORTA_MM, _TO_SEPTUM_MM = 2.2, 1.0
 """Tissue left between the right ventricle and its neighbours."""
 
@@ -83,7 +86,10 @@ class RightVentricle:
         return -(x + y + z)
 
     def _body(self, points: HeartPoints, state: BeatState) -> Field:
-        """An ellipsoid whose centre nears the LV axis towards the apex."""
+        """An ellipsoid whose centre nears the LV axis towards the apex, up to where it inserts on the LV.
+
+        Without the insertion the ellipsoid of a wide RV would come out again behind the posterior wall.
+        """
         contraction = state.cycle.contraction
         outwards, sideways = points.along(CRESCENT_ANGLE_DEG)
         z = points.material_z
@@ -92,8 +98,10 @@ class RightVentricle:
         to_base = np.maximum((_BASE_MM - z) * (1 / 30.0), 0)
         extent_outwards = self._outward_extent_mm * (1 - 0.23 * contraction * self._strength)
         extent_sideways = self._sideways_extent_mm * (1 - 0.13 * contraction)
+        behind_insertion = _INSERTION * self._lv_radius_mm - outwards
         outwards = (outwards - centre) * (1 / extent_outwards)
         sideways *= 1 / extent_sideways
         norm = np.sqrt(outwards * outwards + sideways * sideways + to_apex * to_apex + to_base * to_base)
-        result: Field = (norm - 1) * (0.93 * 0.5 * (extent_outwards + extent_sideways))
+        ellipsoid = (norm - 1) * (0.93 * 0.5 * (extent_outwards + extent_sideways))
+        result: Field = -smooth_minimum(-ellipsoid, -behind_insertion, _INSERTION_ROUNDING_MM)
         return result
