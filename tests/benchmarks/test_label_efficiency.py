@@ -1,0 +1,55 @@
+"""The study of few labels: what a probe is fitted to, whom it is fitted on, and its table."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from label_efficiency import PARTS, SHARES, bootstrap, choose_patients, covered_parts, dice, main, mean_by_patient
+
+from echoapex.vocabulary import Structure
+
+
+def test_parts_of_patches_are_covered_where_the_structure_is() -> None:
+    labels = np.zeros((32, 32), np.uint8)
+    labels[:16, 16:24] = Structure.LV_CAVITY  # upper right patch of 2 x 2, left half
+    labels[20:, :] = Structure.LEFT_ATRIUM
+    parts = covered_parts(labels, 2, Structure.LV_CAVITY).reshape(4, PARTS, PARTS)
+    assert parts[0].sum() == parts[2].sum() == parts[3].sum() == 0
+    assert (parts[1][:, : PARTS // 2] == 1).all() and (parts[1][:, PARTS // 2 :] == 0).all()
+
+
+def test_dice_of_each_image() -> None:
+    found = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]], bool)
+    truth = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]], bool)
+    assert dice(found, truth).tolist() == pytest.approx([2 / 3, 1.0, 0.0])
+
+
+def test_more_labels_hold_the_fewer_ones_and_never_less_than_two() -> None:
+    patients = np.repeat(np.arange(40), 3)
+    chosen = [set(choose_patients(patients, share, 7).tolist()) for share in SHARES]
+    assert [len(each) for each in chosen] == [2, 2, 4, 20, 40]
+    assert all(fewer <= more for fewer, more in itertools.pairwise(chosen))
+    assert chosen[2] != set(choose_patients(patients, 0.1, 8).tolist())
+
+
+def test_patients_weigh_alike_and_the_interval_holds_the_mean() -> None:
+    by_patient = mean_by_patient(np.array([1.0, 0.0, 1.0, 1.0]), np.array([5, 5, 9, 9]))
+    assert by_patient.tolist() == [0.5, 1.0]
+    low, high = bootstrap(np.stack([by_patient, by_patient]))
+    assert 0.5 <= low < 0.75 < high <= 1.0
+
+
+def test_a_small_study_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--encoder", "random", "--out", str(tmp_path), "--patients", "3", "--judged", "2"]
+    assert main([*arguments, "--size", "48", "--seeds", "1"]) == 0
+    table = capsys.readouterr().out
+    assert all(f"**{task}**" in table for task in ("views", "segmentation", "lv_wall", "ejection_fraction"))
+    assert (tmp_path / "label_efficiency.json").is_file()
+
+
+def test_an_encoder_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--encoder", "shiped", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["--encoder", f"mine={tmp_path}", "--out", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
