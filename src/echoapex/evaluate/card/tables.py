@@ -1,0 +1,230 @@
+"""The tables of the page, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+
+from echoapex.evaluate.card.card_file import BenchmarkCard, Measured, Part, PartClicks, PartSubgroups, SubTaskRow
+from echoapex.evaluate.card.drawing import Axis
+from echoapex.evaluate.card.interval_figure import draw_interval, draw_scale, shared_axis
+from echoapex.evaluate.card.yardsticks import Asked, goal_of
+from echoapex.evaluate.metrics_file import Score
+from echoapex.vocabulary import Application, Structure
+
+_APPLICATIONS = {
+    Application.VIEW_CLASSIFICATION: "View classification: recall of each view",
+    Application.SEGMENTATION: "Segmentation: Dice of each structure, automatic",
+    Application.LV_WALL: "LV walls at end-diastole: mean absolute error in mm",
+    Application.EJECTION_FRACTION: "Ejection fraction: mean absolute error in percentage points",
+}
+_COLUMNS = 8
+
+
+def subtask_table(card: BenchmarkCard) -> str:
+    """The 28 sub-tasks, by application, every measurement on a line of its own."""
+    heads = ("", "Sub-task", "Data", "n", "Value", "95 % interval", "", "Goal · published")
+    body = "".join(_application(card, application) for application in Application)
+    return f'<table class="subtasks"><thead>{_head_row(heads)}</thead>{body}</table>'
+
+
+def _application(card: BenchmarkCard, application: Application) -> str:
+    rows = [row for row in card.subtasks if row.application is application]
+    overall = card.overall.get(application, ())
+    axis = shared_axis([*overall, *(each for row in rows for each in row.measured)])
+    title = escape(_APPLICATIONS[application])
+    head = f'<tr class="application"><th colspan="6" scope="rowgroup">{title}</th><td class="scale">'
+    lines = [f"{head}{draw_scale(axis)}</td><td></td></tr>"]
+    for each in overall:
+        name = f"All views, {each.metric}"
+        lines.append(f'<tr class="overall"><td></td><th scope="row">{name}</th>{_measured_cells(each, axis)}</tr>')
+        lines += _detail_row(each)
+    for row in rows:
+        lines += _subtask(row, axis)
+    return f"<tbody>{''.join(lines)}</tbody>"
+
+
+def _subtask(row: SubTaskRow, axis: Axis) -> Iterator[str]:
+    name = f'<td class="number">{row.number}</td><th scope="row">{escape(row.name)}</th>'
+    if not row.measured:
+        reasons = "; ".join(f"{each.part}: {each.reason}" for each in row.not_measured)
+        said = f"<em>not measured</em>: {escape(reasons)}"
+        yield f'<tr class="unmeasured">{name}<td colspan="{_COLUMNS - 2}">{said}</td></tr>'
+        return
+    for number, each in enumerate(row.measured):
+        first = name if number == 0 else "<td></td><td></td>"
+        yield f"<tr>{first}{_measured_cells(each, axis)}</tr>"
+        yield from _detail_row(each)
+
+
+def _measured_cells(each: Measured, axis: Axis) -> str:
+    digits = 2 if each.unit else 3
+    missing = f'<span class="missing">+{each.score.missing} missing</span>' if each.score.missing else ""
+    return (
+        f"<td>{escape(each.part)}</td>"
+        f'<td class="n">{each.score.n}{missing}</td>'
+        f'<td class="value">{_value(each.score, digits)}</td>'
+        f'<td class="n">{_interval(each.score, digits)}</td>'
+        f'<td class="scale">{draw_interval(each, axis)}</td>'
+        f'<td class="against">{_against(each, digits)}</td>'
+    )
+
+
+def _against(each: Measured, digits: int) -> str:
+    sign = "≥" if each.higher_is_better else "≤"
+    said = []
+    if each.goal is not None:
+        mark = '<span class="met">✓ met</span>' if each.goal.met else '<span class="unmet">✗ not met</span>'
+        said.append(f"{sign} {each.goal.value:g} {mark}")
+    for found in each.published:
+        of = f" {escape(found.of)}" if found.of else ""
+        said.append(f'<span class="published">{found.value:.{digits}f}{of}, {escape(found.source)}</span>')
+    return "<br>".join(said)
+
+
+def _detail_row(each: Measured) -> Iterator[str]:
+    """What is beside a value, in small letters."""
+    said = [detail_text(detail.name, detail.unit, detail.score) for detail in each.details]
+    route = each.metric.partition(", ")[2]
+    if route:
+        said.insert(0, escape(route))
+    if said:
+        yield f'<tr class="details"><td></td><td></td><td colspan="{_COLUMNS - 2}">{" · ".join(said)}</td></tr>'
+
+
+def detail_text(name: str, unit: str, score: Score) -> str:
+    """A score in a line of text: ``HD95 5.9 mm (5.4 to 6.4)``."""
+    digits = 1 if unit else 3
+    interval = f" ({_interval(score, digits)})" if score.interval else ""
+    return f"{escape(name)} {_value(score, digits)}{f' {unit}' if unit else ''}{interval}"
+
+
+def part_table(parts: Sequence[Part]) -> str:
+    """What was scored, and by which weights."""
+    heads = ("Data", "Set", "Split", "Studies", "Clips", "Ejection fraction", "Weights")
+    rows = []
+    for part in parts:
+        weights = "<br>".join(f"{escape(name)} <code>{digest[:12]}</code>" for name, digest in part.bundles.items())
+        without = f" ({part.studies_without_results} without results)" if part.studies_without_results else ""
+        route = f"{part.ejection_fraction_method.display_name}, against {part.ejection_fraction_reference}"
+        cells = (
+            f"<strong>{escape(part.name)}</strong>", escape(part.dataset), escape(part.split or "all"),
+            f"{part.studies}{without}", str(part.clips), escape(route), weights or "not named",
+        )  # fmt: skip
+        rows.append(cells)
+    return _table("parts", heads, rows)
+
+
+def clicks_table(found: PartClicks, dataset: str, split: str) -> str:
+    """Dice by kind of prompt, and the clicks that 90 % take."""
+    scores = found.scores
+    target = f"{100 * scores.protocol.target_dice:.0f} %"
+    heads = (
+        "Structure",
+        "n",
+        "Name",
+        "Box",
+        "1 click",
+        "3 clicks",
+        "5 clicks",
+        f"Clicks to {target}",
+        "Never",
+        "Goals",
+    )
+    rows = []
+    for structure in Structure:
+        each = scores.of(structure)
+        if not each.box.n:
+            continue
+        best = each.from_name if each.from_name.curve else each.from_nothing
+        after = [_value(best.dice[count], 3) if count in best.dice else "–" for count in (1, 3, 5)]
+        asked = Asked(dataset, split, structure.key, "Dice of a box")
+        goals = [
+            _goal("box", asked, each.box, True),
+            _goal("clicks", asked._replace(metric="clicks to 90 %"), best.noc, False),
+        ]
+        rows.append(
+            (
+                structure.display_name, str(each.box.n), _value(each.name, 3), _with_interval(each.box, 3), *after,
+                _with_interval(best.noc, 1), _value(best.never, 2), "<br>".join(filter(None, goals)),
+            )
+        )  # fmt: skip
+    return _table("clicks", heads, rows)
+
+
+def subgroup_table(found: PartSubgroups) -> str:
+    """Headline scores of the patients who share a trait."""
+    heads = ("Trait", "", "Patients", "Views right", "Dice, LV cavity", "Dice, LV myocardium", "EF, MAE", "EF, bias")
+    rows = []
+    for trait, values in found.traits.items():
+        for number, (value, scores) in enumerate(values.items()):
+            rows.append(
+                (
+                    escape(trait) if number == 0 else "", escape(value), str(scores.patients),
+                    _with_interval(scores.views, 3), _with_interval(scores.lv_cavity_dice, 3),
+                    _with_interval(scores.lv_myocardium_dice, 3), _with_interval(scores.ejection_fraction_mae, 1),
+                    _with_interval(scores.ejection_fraction_bias, 1),
+                )
+            )  # fmt: skip
+    return _table("subgroups", heads, rows)
+
+
+def unmeasured_table(card: BenchmarkCard) -> str:
+    """What each part does not measure, and why, sub-tasks with the same reason together; "" where there is nothing."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for row in card.subtasks:
+        for each in row.not_measured:
+            grouped.setdefault((each.part, each.reason), []).append(f"{row.number}")
+    rows = [
+        (escape(part), ", ".join(_ranges([int(number) for number in numbers])), escape(reason))
+        for (part, reason), numbers in grouped.items()
+    ]
+    rows += [(escape(each.part) or "all", f"figure: {each.what}", escape(each.reason)) for each in card.absent]
+    return _table("unmeasured", ("Data", "Sub-tasks", "Why not"), rows) if rows else ""
+
+
+def _ranges(numbers: Sequence[int]) -> Iterator[str]:
+    start = previous = numbers[0]
+    for number in [*numbers[1:], -1]:
+        if number == previous + 1:
+            previous = number
+            continue
+        yield f"{start}" if start == previous else f"{start}–{previous}"
+        start = previous = number
+
+
+def _goal(name: str, asked: Asked, score: Score, higher_is_better: bool) -> str:
+    goal = goal_of(asked, score, higher_is_better=higher_is_better)
+    if goal is None:
+        return ""
+    mark = '<span class="met">✓ met</span>' if goal.met else '<span class="unmet">✗ not met</span>'
+    return f"{name} {'≥' if higher_is_better else '≤'} {goal.value:g} {mark}"
+
+
+def _value(score: Score, digits: int) -> str:
+    return "–" if score.value is None else f"{score.value:.{digits}f}".replace("-", "−")
+
+
+def _interval(score: Score, digits: int) -> str:
+    if score.interval is None:
+        return "–"
+    return " to ".join(f"{end:.{digits}f}".replace("-", "−") for end in score.interval)
+
+
+def _with_interval(score: Score, digits: int) -> str:
+    if score.value is None:
+        return "–"
+    interval = f' <span class="interval">{_interval(score, digits)}</span>' if score.interval else ""
+    return f"{_value(score, digits)}{interval}"
+
+
+def _head_row(heads: Iterable[str]) -> str:
+    cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    return f"<tr>{cells}</tr>"
+
+
+def _table(style: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table class="{style}"><thead>{_head_row(heads)}</thead><tbody>{body}</tbody></table></div>'
+    )
