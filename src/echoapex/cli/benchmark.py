@@ -11,14 +11,13 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from echoapex.cli.benchmark_card import CARD_FILE, PAGE_FILE, write_card
-from echoapex.cli.benchmark_parts import Method, PhantomPlan, RunParts, named_folders, plan_parts
+from echoapex.cli.benchmark_parts import Method, PhantomPlan, RunParts, named_folders, plan_parts, read_clicks
 from echoapex.cli.console import ERRORS, complain
 from echoapex.cli.exit_codes import ExitCode
-from echoapex.evaluate.card.card_file import BenchmarkCard, PartClicks
+from echoapex.evaluate.card.card_file import BenchmarkCard
 from echoapex.evaluate.card.errors import CardError
 from echoapex.evaluate.card.label_runs import read_label_curve
-from echoapex.evaluate.card.scored_part import ScoredPart, read_json_file, read_scored_part
-from echoapex.evaluate.clicks_file import ClicksFile
+from echoapex.evaluate.card.scored_part import ScoredPart, read_scored_part
 from echoapex.phantom.truth import FIRST_HELD_OUT_SEED
 
 app = App(name="benchmark", help="Run the suite of 28 sub-tasks on the data at hand and write its card.")
@@ -87,7 +86,7 @@ def benchmark(
     given, method, phantoms = given or Given(), method or Method(), phantoms or Phantoms()
     try:
         written = [read_scored_part(name, folder) for name, folder in named_folders("--scores", given.scores)]
-        clicked = [_read_clicks(name, folder) for name, folder in named_folders("--clicks", given.clicks)]
+        clicked = [read_clicks(name, folder) for name, folder in named_folders("--clicks", given.clicks)]
         curves = [read_label_curve(name, folder) for name, folder in named_folders("--few-shot", given.few_shot)]
         drawn = PhantomPlan(phantoms.phantom, phantoms.studies, phantoms.seed, phantoms.size)
         plans = plan_parts(out, drawn, named_folders("--data", given.data), given.split, written)
@@ -109,10 +108,6 @@ def benchmark(
     return code
 
 
-def _read_clicks(name: str, folder: Path) -> PartClicks:
-    return PartClicks(part=name, scores=read_json_file(folder / "clicks.json", ClicksFile, "echoapex clicks"))
-
-
 def _in_order(parts: Sequence[ScoredPart]) -> list[ScoredPart]:
     """Phantoms first: only they can fill all rows."""
     return sorted(parts, key=lambda part: part.metrics.dataset != "phantom")
@@ -127,7 +122,6 @@ def _require_known(option: str, names: Sequence[str], parts: Sequence[ScoredPart
 
 def _summarise(card: BenchmarkCard, out: Path) -> None:
     measured = sum(bool(row.measured) for row in card.subtasks)
-    goals = [each.goal.met for row in card.subtasks for each in row.measured if each.goal is not None]
-    met = f", {sum(goals)} of {len(goals)} goals met" if goals else ""
+    met = f", {sum(goal.met for goal in card.goals)} of {len(card.goals)} goals met" if card.goals else ""
     ERRORS.print(f"{measured} of {len(card.subtasks)} sub-tasks measured{met}", markup=False)
     ERRORS.print(f"see {out / PAGE_FILE} and {out / CARD_FILE}", markup=False)

@@ -23,6 +23,7 @@ from echoapex.cli.exit_codes import ExitCode
 from echoapex.evaluate.card.card_file import PartClicks
 from echoapex.evaluate.card.errors import CardError
 from echoapex.evaluate.card.scored_part import ScoredPart, read_json_file, read_scored_part
+from echoapex.evaluate.card.yardsticks import click_goals
 from echoapex.evaluate.clicks_file import ClicksFile
 from echoapex.io.atomic_file import write_bytes_atomically
 from echoapex.models.bundle import BundleError, read_card
@@ -30,6 +31,7 @@ from echoapex.models.registry import default_set, find_set
 from echoapex.version import __version__
 
 PART_FOLDER, PHANTOM_FOLDER, CLICK_FOLDER, ASKED_FILE = "parts", "phantom", "clicks", "asked.json"
+CLICKS_FILE = "clicks.json"
 PHANTOM, HELD_OUT = "phantom", "held_out"
 SCORED_DATASETS: tuple[Literal["camus"], ...] = ("camus",)
 """Real data sets that ``echoapex evaluate`` can score."""
@@ -83,6 +85,16 @@ class PartPlan:
     root: Path
     split: str
     scored: bool = False
+
+
+def read_clicks(name: str, folder: Path) -> PartClicks:
+    """The scores of an output folder of ``echoapex clicks``, with the goals on their data set.
+
+    Raises:
+        CardError: they cannot be read.
+    """
+    scores = read_json_file(folder / CLICKS_FILE, ClicksFile, "echoapex clicks")
+    return PartClicks(part=name, scores=scores, goals=click_goals(scores))
 
 
 def named_folders(option: str, given: Sequence[str]) -> list[tuple[str, Path]]:
@@ -188,10 +200,9 @@ class RunParts:
             )
 
         asked = {**self._asked(plan), "click_images": self.method.click_images}
-        code = self._once(folder, "clicks.json", asked, run)
+        code = self._once(folder, CLICKS_FILE, asked, run)
         if code is ExitCode.ALL_GOOD:
-            scores = read_json_file(folder / "clicks.json", ClicksFile, "echoapex clicks")
-            self.clicked.append(PartClicks(part=plan.name, scores=scores))
+            self.clicked.append(read_clicks(plan.name, folder))
         return code
 
     def _once(self, folder: Path, result: str, asked: Mapping[str, object], run: Callable[[], int]) -> ExitCode:

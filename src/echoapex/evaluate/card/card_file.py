@@ -46,6 +46,7 @@ class Detail(Config):
     name: str
     unit: str = ""
     score: Score
+    goal: Goal | None = None
 
 
 class Measured(Config):
@@ -53,6 +54,7 @@ class Measured(Config):
 
     part: str
     metric: str
+    route: str = Field(default="", description="how it was found, where there is more than one way")
     unit: str = Field(default="", description="mm or points; empty for shares")
     higher_is_better: bool
     score: Score
@@ -127,6 +129,7 @@ class PartClicks(Config):
 
     part: str
     scores: ClicksFile
+    goals: dict[str, Goal] = Field(default_factory=dict, description="by structure/box and structure/clicks")
 
 
 class SeedMean(Config):
@@ -205,6 +208,15 @@ class BenchmarkCard(Config):
     examples: tuple[Example, ...] = ()
     subgroups: tuple[PartSubgroups, ...] = ()
     absent: tuple[Absent, ...] = ()
+
+    @property
+    def goals(self) -> list[Goal]:
+        """The goals of all that was measured."""
+        every = [each for row in self.subtasks for each in row.measured]
+        every += [each for found in self.overall.values() for each in found]
+        asked = [each.goal for each in every] + [detail.goal for each in every for detail in each.details]
+        clicked = [goal for each in self.clicks for goal in each.goals.values()]
+        return [goal for goal in asked if goal is not None] + clicked
 
 
 def card_text(card: BenchmarkCard) -> str:

@@ -29,8 +29,8 @@ def draw_clicks(found: PartClicks) -> str:
     """Two panels: all structures by where the clicks start, and structure by structure."""
     scores = found.scores
     starts = [
-        Series(name, number, _counted(getattr(scores.overall, key).curve))
-        for number, (key, name) in enumerate(_STARTS, start=1)
+        Series(name, number, _counted(getattr(scores.overall, key).curve)[key != "from_name" :])
+        for number, (key, name) in enumerate(_STARTS, start=1)  # nothing is outlined before the first click
     ]
     named = bool(starts[0].points)
     structures = [
@@ -69,7 +69,8 @@ def draw_label_curves(curves: Sequence[LabelCurve], metric: str) -> str:
     margin = 0.08 * (top - bottom) or 0.05
     across, up = _panel(0, (low - 0.1, beyond + 0.05), (bottom - margin, top + margin))
     unit = next((point.unit for point in points if point.unit != "all"), "clips")
-    parts = axes(across, up, (f"labelled {unit}", metric_label(metric)), ((), up.ticks(5)))
+    parts = axes(across, up, (f"labelled {unit}", ""), ((), up.ticks(5)))
+    parts.append(text(across.start, _TOP - 16, metric_label(metric), "title"))
     for amount in known:
         x = across.place(math.log10(amount))
         parts += [line(x, up.start, x, up.start + 4, "axis"), text(x, up.start + 16, f"{amount:g}", "tick", "middle")]

@@ -23,8 +23,9 @@ def shared_axis(rows: Sequence[Measured]) -> Axis:
     if not known:
         return Axis(0, 1, _MARGIN, WIDTH - _MARGIN)
     if rows[0].unit:
-        step = round_step(max(known) / 4)
-        return Axis(0, step * math.ceil(max(known) / step), _MARGIN, WIDTH - _MARGIN)
+        most = max(known) or 1.0
+        step = round_step(most / 4)
+        return Axis(0, step * math.ceil(most / step), _MARGIN, WIDTH - _MARGIN)
     low = math.floor(min(known) * 10 - 1e-9) / 10
     return Axis(max(0.0, min(low, 0.8)), 1, _MARGIN, WIDTH - _MARGIN)
 

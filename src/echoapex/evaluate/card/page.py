@@ -12,7 +12,14 @@ from echoapex.evaluate.card.card_file import BenchmarkCard, Measured, Part
 from echoapex.evaluate.card.curve_figures import draw_clicks, draw_label_curves
 from echoapex.evaluate.card.drawing import style_sheet
 from echoapex.evaluate.card.example_figure import draw_examples_figure
-from echoapex.evaluate.card.tables import clicks_table, part_table, subgroup_table, subtask_table, unmeasured_table
+from echoapex.evaluate.card.tables import (
+    agreement_table,
+    clicks_table,
+    part_table,
+    subgroup_table,
+    subtask_table,
+    unmeasured_table,
+)
 from echoapex.evaluate.card.views_figures import draw_confusion, draw_reliability
 
 _STYLES = ("colours.css", "figure.css", "page.css")
@@ -46,7 +53,7 @@ def _view_figures(card: BenchmarkCard) -> Iterator[Figure]:
         caption = (
             f"Views of {found.part}: clips by true view (row) and called view (column), shaded by share of the row."
         )
-        yield Figure(f"confusion-{found.part}", "confusion", draw_confusion(found), caption)
+        yield Figure(f"confusion-{found.part}", "views", draw_confusion(found), caption)
     for each in card.reliabilities:
         error = each.error.value
         summed = f" Expected calibration error {error:.3f}." if error is not None else ""
@@ -54,7 +61,7 @@ def _view_figures(card: BenchmarkCard) -> Iterator[Figure]:
             f"Reliability of the views, {each.part}: clips in bins of the called view's probability; numbers count "
             f"clips.{summed}"
         )
-        yield Figure(f"reliability-{each.part}", "reliability", draw_reliability(each), caption)
+        yield Figure(f"reliability-{each.part}", "views", draw_reliability(each), caption)
 
 
 def _value_figures(card: BenchmarkCard) -> Iterator[Figure]:
@@ -78,11 +85,9 @@ def _curve_figures(card: BenchmarkCard) -> Iterator[Figure]:
     metrics = dict.fromkeys(name for each in card.label_curves for point in each.points for name in point.scores)
     for metric in metrics:
         curves = [each for each in card.label_curves if any(metric in point.scores for point in each.points)]
-        runs = "; ".join(
-            f"{each.name}: {', '.join(f'{point.runs} runs' if point.runs > 1 else '1 run' for point in each.points)}"
-            for each in curves
-        )
-        caption = f"Validation of the training runs; bars: 95 % over seeds. {runs}."
+        counts = [point.runs for each in curves for point in each.points]
+        runs = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        caption = f"Validation of the training runs, {runs} at each point; bars: 95 % over seeds."
         safe = metric.replace("/", "-")
         yield Figure(f"labels-{safe}", "labels", draw_label_curves(curves, metric), caption)
 
@@ -123,8 +128,7 @@ def _masthead(card: BenchmarkCard) -> str:
 
 def _tiles(card: BenchmarkCard) -> str:
     measured = [row for row in card.subtasks if row.measured]
-    every = [each for row in card.subtasks for each in row.measured] + [e for o in card.overall.values() for e in o]
-    goals = [each.goal for each in every if each.goal is not None]
+    goals = card.goals
     tiles = [("sub-tasks measured", f"{len(measured)}<small> of 28</small>", "")]
     if goals:
         tiles.append(("goals met", f"{sum(goal.met for goal in goals)}<small> of {len(goals)}</small>", ""))
@@ -163,6 +167,7 @@ def _sections(card: BenchmarkCard, figures: Sequence[Figure]) -> str:
         if chosen:
             drawn = "".join(_figure(figure, numbered[figure.name]) for figure in chosen)
             tables = "".join(_click_tables(card)) if kind == "clicks" else ""
+            tables += agreement_table(card) if kind == "agreement" else ""
             parts.append(_section(title, f'<div class="figures {kind}">{drawn}</div>{tables}'))
     for found in card.subgroups:
         parts.append(_section(f"Subgroups, {escape(found.part)}", subgroup_table(found)))
@@ -171,11 +176,10 @@ def _sections(card: BenchmarkCard, figures: Sequence[Figure]) -> str:
 
 
 _KINDS = {
-    "confusion": "Which view is taken for which",
-    "reliability": "How far probabilities can be trusted",
+    "views": "Views: what is taken for what, and how far probabilities can be trusted",
     "agreement": "Agreement with the truth",
     "clicks": "Interactive segmentation",
-    "labels": "How much labels matter",
+    "labels": "How many labels it takes",
     "examples": "Examples",
 }
 
@@ -185,11 +189,8 @@ def _in_order(figures: Sequence[Figure]) -> list[Figure]:
 
 
 def _click_tables(card: BenchmarkCard) -> Iterator[str]:
-    of = {part.name: part for part in card.parts}
     for found in card.clicks:
-        part = of.get(found.part)
-        split = part.split if part else found.scores.split
-        yield f"<h3>{escape(found.part)}</h3>{clicks_table(found, found.scores.dataset, split)}"
+        yield f"<h3>{escape(found.part)}</h3>{clicks_table(found)}"
 
 
 def _section(title: str, content: str) -> str:
@@ -220,9 +221,9 @@ def _notes(card: BenchmarkCard) -> str:
 
 
 _NOTES = (
-    "Intervals are 95 % bootstrap intervals; patients are resampled, not clips or frames. An interval without "
-    "width says only that all patients were right: of <i>n</i> independent clips that are all right, the true "
-    "share may still be as low as about 1 − 3/<i>n</i>.",
+    "Intervals are 95 % bootstrap intervals; patients are resampled, not clips or frames. One marked * has no width, "
+    "because no patient differs from another: of <i>n</i> independent clips that are all right, the true share may "
+    "still be as low as about 1 − 3/<i>n</i>.",
     "A clip without a view counts as wrong and a labelled frame without a mask has Dice 0. A value that was not "
     "written cannot be averaged; it is counted as missing beside <i>n</i>.",
     "A published figure stands only beside a figure on the same data set; its split and protocol may be others. "

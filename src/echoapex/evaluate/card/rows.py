@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from echoapex.evaluate.card.card_file import Detail, Measured, NotMeasured, SubTaskRow
 from echoapex.evaluate.card.scored_part import ScoredPart
@@ -106,17 +105,17 @@ def _ejection_fraction(part: ScoredPart) -> Sequence[Measured | NotMeasured]:
 
 
 def _agreement(part: ScoredPart, quantity: Quantity, scores: EjectionFractionScores) -> Measured:
-    metric = _route(part.metrics, quantity)
-    measure = partial(_measure, part, quantity.value, "MAE", scores.mae, unit="points")
     r2_goal = goal_of(_asked(part, quantity.value, "R2"), scores.r2, higher_is_better=True)
-    noted = f"R2, goal {r2_goal.value:g} {'met' if r2_goal.met else 'not met'}" if r2_goal else "R2"
     details = (
-        Detail(name=noted, score=scores.r2),
+        Detail(name="R2", score=scores.r2, goal=r2_goal),
         Detail(name="bias", unit="points", score=scores.bias),
+        Detail(name="RMSE", unit="points", score=scores.rmse),
+        Detail(name="ICC", score=scores.icc),
         Detail(name="AUROC below 50 %", score=scores.auroc_below_50),
         Detail(name="AUROC below 40 %", score=scores.auroc_below_40),
     )
-    return measure(details=details).model_copy(update={"metric": f"MAE, {metric}"})
+    measured = _measure(part, quantity.value, "MAE", scores.mae, unit="points", details=details)
+    return measured.model_copy(update={"route": _route(part.metrics, quantity)})
 
 
 def _route(metrics: MetricsFile, quantity: Quantity) -> str:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from echoapex.evaluate.card.card_file import BenchmarkCard, Measured, Part, PartClicks, PartSubgroups, SubTaskRow
+from echoapex.evaluate.card.card_file import (
+    BenchmarkCard,
+    Detail,
+    Goal,
+    Measured,
+    Part,
+    PartClicks,
+    PartSubgroups,
+    SubTaskRow,
+)
 from echoapex.evaluate.card.drawing import Axis
 from echoapex.evaluate.card.interval_figure import draw_interval, draw_scale, shared_axis
-from echoapex.evaluate.card.yardsticks import Asked, goal_of
 from echoapex.evaluate.metrics_file import Score
 from echoapex.vocabulary import Application, Structure
 
@@ -71,11 +79,9 @@ def _measured_cells(each: Measured, axis: Axis) -> str:
 
 
 def _against(each: Measured, digits: int) -> str:
-    sign = "≥" if each.higher_is_better else "≤"
     said = []
     if each.goal is not None:
-        mark = '<span class="met">✓ met</span>' if each.goal.met else '<span class="unmet">✗ not met</span>'
-        said.append(f"{sign} {each.goal.value:g} {mark}")
+        said.append(_goal_text(each.goal, each.higher_is_better))
     for found in each.published:
         of = f" {escape(found.of)}" if found.of else ""
         said.append(f'<span class="published">{found.value:.{digits}f}{of}, {escape(found.source)}</span>')
@@ -83,20 +89,44 @@ def _against(each: Measured, digits: int) -> str:
 
 
 def _detail_row(each: Measured) -> Iterator[str]:
-    """What is beside a value, in small letters."""
-    said = [detail_text(detail.name, detail.unit, detail.score) for detail in each.details]
-    route = each.metric.partition(", ")[2]
-    if route:
-        said.insert(0, escape(route))
+    """What is beside a value, in small letters; all that there is of the ejection fraction has a table of its own."""
+    said = [_detail_text(detail) for detail in each.details if not each.route or detail.name in _SHORT]
+    if each.route:
+        said.insert(0, escape(each.route))
     if said:
         yield f'<tr class="details"><td></td><td></td><td colspan="{_COLUMNS - 2}">{" · ".join(said)}</td></tr>'
 
 
-def detail_text(name: str, unit: str, score: Score) -> str:
+_SHORT = ("R2", "bias")
+
+
+def _detail_text(detail: Detail) -> str:
     """A score in a line of text: ``HD95 5.9 mm (5.4 to 6.4)``."""
-    digits = 1 if unit else 3
-    interval = f" ({_interval(score, digits)})" if score.interval else ""
-    return f"{escape(name)} {_value(score, digits)}{f' {unit}' if unit else ''}{interval}"
+    digits = 1 if detail.unit else 3
+    interval = f" ({_interval(detail.score, digits)})" if detail.score.interval else ""
+    unit = f" {detail.unit}" if detail.unit else ""
+    goal = f", goal {_goal_text(detail.goal, True)}" if detail.goal else ""
+    return f"{escape(detail.name)} {_value(detail.score, digits)}{unit}{interval}{goal}"
+
+
+def _goal_text(goal: Goal, higher_is_better: bool) -> str:
+    mark = '<span class="met">✓ met</span>' if goal.met else '<span class="unmet">✗ not met</span>'
+    return f"{'≥' if higher_is_better else '≤'} {goal.value:g} {mark}"
+
+
+def agreement_table(card: BenchmarkCard) -> str:
+    """Everything that was scored of the ejection fraction, a line for each part and route."""
+    rows = []
+    for each in next(row for row in card.subtasks if row.application is Application.EJECTION_FRACTION).measured:
+        of = {detail.name: detail for detail in each.details}
+        cells = [
+            _with_interval(of[name].score, 1 if of[name].unit else 3) if name in of else "–" for name in _AGREEMENT
+        ]
+        rows.append((escape(each.part), escape(each.route), str(each.score.n), _with_interval(each.score, 1), *cells))
+    return _table("agreement", ("Data", "Ejection fraction by", "n", "MAE", *_AGREEMENT), rows) if rows else ""
+
+
+_AGREEMENT = ("RMSE", "bias", "R2", "ICC", "AUROC below 50 %", "AUROC below 40 %")
 
 
 def part_table(parts: Sequence[Part]) -> str:
@@ -115,22 +145,13 @@ def part_table(parts: Sequence[Part]) -> str:
     return _table("parts", heads, rows)
 
 
-def clicks_table(found: PartClicks, dataset: str, split: str) -> str:
+def clicks_table(found: PartClicks) -> str:
     """Dice by kind of prompt, and the clicks that 90 % take."""
     scores = found.scores
     target = f"{100 * scores.protocol.target_dice:.0f} %"
-    heads = (
-        "Structure",
-        "n",
-        "Name",
-        "Box",
-        "1 click",
-        "3 clicks",
-        "5 clicks",
-        f"Clicks to {target}",
-        "Never",
-        "Goals",
-    )
+    start = "Name + " if scores.overall.from_name.curve else ""
+    after_clicks = [f"{start}{count}" for count in ("1 click", "3 clicks", "5 clicks")]
+    heads = ("Structure", "n", "Name", "Box", *after_clicks, f"Clicks to {target}", "Never", "Goals")
     rows = []
     for structure in Structure:
         each = scores.of(structure)
@@ -138,15 +159,12 @@ def clicks_table(found: PartClicks, dataset: str, split: str) -> str:
             continue
         best = each.from_name if each.from_name.curve else each.from_nothing
         after = [_value(best.dice[count], 3) if count in best.dice else "–" for count in (1, 3, 5)]
-        asked = Asked(dataset, split, structure.key, "Dice of a box")
-        goals = [
-            _goal("box", asked, each.box, True),
-            _goal("clicks", asked._replace(metric="clicks to 90 %"), best.noc, False),
-        ]
+        asked = ((kind, found.goals.get(f"{structure.key}/{kind}"), kind == "box") for kind in ("box", "clicks"))
+        goals = [f"{kind} {_goal_text(goal, higher)}" for kind, goal, higher in asked if goal is not None]
         rows.append(
             (
                 structure.display_name, str(each.box.n), _value(each.name, 3), _with_interval(each.box, 3), *after,
-                _with_interval(best.noc, 1), _value(best.never, 2), "<br>".join(filter(None, goals)),
+                _with_interval(best.noc, 1), _value(best.never, 2), "<br>".join(goals),
             )
         )  # fmt: skip
     return _table("clicks", heads, rows)
@@ -157,7 +175,7 @@ def subgroup_table(found: PartSubgroups) -> str:
     heads = ("Trait", "", "Patients", "Views right", "Dice, LV cavity", "Dice, LV myocardium", "EF, MAE", "EF, bias")
     rows = []
     for trait, values in found.traits.items():
-        for number, (value, scores) in enumerate(values.items()):
+        for number, (value, scores) in enumerate(sorted(values.items(), key=_low_first)):
             rows.append(
                 (
                     escape(trait) if number == 0 else "", escape(value), str(scores.patients),
@@ -167,6 +185,10 @@ def subgroup_table(found: PartSubgroups) -> str:
                 )
             )  # fmt: skip
     return _table("subgroups", heads, rows)
+
+
+def _low_first(entry: tuple[str, object]) -> tuple[bool, str]:
+    return not entry[0].startswith("below"), entry[0]
 
 
 def unmeasured_table(card: BenchmarkCard) -> str:
@@ -193,14 +215,6 @@ def _ranges(numbers: Sequence[int]) -> Iterator[str]:
         start = previous = number
 
 
-def _goal(name: str, asked: Asked, score: Score, higher_is_better: bool) -> str:
-    goal = goal_of(asked, score, higher_is_better=higher_is_better)
-    if goal is None:
-        return ""
-    mark = '<span class="met">✓ met</span>' if goal.met else '<span class="unmet">✗ not met</span>'
-    return f"{name} {'≥' if higher_is_better else '≤'} {goal.value:g} {mark}"
-
-
 def _value(score: Score, digits: int) -> str:
     return "–" if score.value is None else f"{score.value:.{digits}f}".replace("-", "−")
 
@@ -208,7 +222,9 @@ def _value(score: Score, digits: int) -> str:
 def _interval(score: Score, digits: int) -> str:
     if score.interval is None:
         return "–"
-    return " to ".join(f"{end:.{digits}f}".replace("-", "−") for end in score.interval)
+    low, high = score.interval
+    same = "*" if low == high else ""
+    return " to ".join(f"{end:.{digits}f}".replace("-", "−") for end in (low, high)) + same
 
 
 def _with_interval(score: Score, digits: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from echoapex.evaluate.card.card_file import PartConfusion, PartReliability
-from echoapex.evaluate.card.drawing import Axis, axes, box, curve, dot, line, svg, text, turned_text
+from echoapex.evaluate.card.drawing import Axis, axes, curve, dot, line, svg, text, turned_text
 
 _CELL, _LEFT, _TOP = 30, 108, 92
 _RELIABILITY_SIDE = 300
@@ -22,7 +22,7 @@ def draw_confusion(found: PartConfusion) -> str:
     width, height = _LEFT + _CELL * len(shown) + 14, _TOP + _CELL * len(confusion.rows) + 10
     parts = [
         text(_LEFT - 10, _TOP - 8, "true ↓   called →", "small", "end"),
-        box(_LEFT, _TOP, _CELL * len(shown), _CELL * len(confusion.rows), "band"),
+        *_lattice(len(shown), len(confusion.rows)),
     ]
     for place, column in enumerate(shown):
         x = _LEFT + _CELL * (place + 0.5)
@@ -32,6 +32,13 @@ def draw_confusion(found: PartConfusion) -> str:
         parts.append(text(_LEFT - 10, y + _CELL / 2 + 4, view_label(view.value), "", "end"))
         parts += _row(y, [counts[column] for column in shown])
     return svg(width, height, parts, f"Confusion matrix of the views, {found.part}")
+
+
+def _lattice(columns: int, rows: int) -> list[str]:
+    right, bottom = _LEFT + _CELL * columns, _TOP + _CELL * rows
+    across = [line(_LEFT, _TOP + _CELL * row, right, _TOP + _CELL * row, "grid") for row in range(rows + 1)]
+    down = [line(_LEFT + _CELL * each, _TOP, _LEFT + _CELL * each, bottom, "grid") for each in range(columns + 1)]
+    return across + down
 
 
 def _row(y: float, counts: Sequence[int]) -> list[str]:
@@ -55,7 +62,7 @@ def _row(y: float, counts: Sequence[int]) -> list[str]:
 def draw_reliability(found: PartReliability) -> str:
     """Accuracy by confidence: on the diagonal a call is as often right as it is sure; dots grow with their clips."""
     side = _RELIABILITY_SIDE
-    across, up = Axis(0, 1, 58, side + 58), Axis(0, 1, side + 16, 16)
+    across, up = Axis(0, 1, 58, side + 58), Axis(0, 1, side + 28, 28)
     ticks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     parts = axes(across, up, ("probability of the called view", "share that is right"), (ticks, ticks))
     parts.append(line(across.place(0), up.place(0), across.place(1), up.place(1), "guide"))
@@ -66,10 +73,10 @@ def draw_reliability(found: PartReliability) -> str:
     most = max(each.cases for each in found.bins)
     for each, (x, y) in zip(found.bins, places, strict=True):
         said = f"{each.cases} clips: probability {each.confidence:.2f}, right {each.accuracy:.2f}"
-        parts.append(dot(x, y, 3 + 6 * (each.cases / most) ** 0.5, "f1", said))
-        away = 24 if each.accuracy < each.confidence else -14  # on the far side of the diagonal
-        parts.append(text(x, max(y + away, up.end + 8), str(each.cases), "tick", "middle"))
-    return svg(side + 76, side + 60, parts, f"Reliability of the views, {found.part}")
+        parts.append(dot(x, y, 3 + 4 * (each.cases / most) ** 0.5, "f1", said))
+        away = 20 if each.accuracy < each.confidence else -11  # on the far side of the diagonal
+        parts.append(text(x, y + away, str(each.cases), "tick", "middle"))
+    return svg(side + 76, side + 72, parts, f"Reliability of the views, {found.part}")
 
 
 def view_label(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from echoapex.evaluate.card.card_file import Goal, Published
+from echoapex.evaluate.clicks_file import ClicksFile
 from echoapex.evaluate.metrics_file import Score
 
 
@@ -65,6 +66,18 @@ def goal_of(asked: Asked, score: Score, *, higher_is_better: bool) -> Goal | Non
     if value is None or score.value is None:
         return None
     return Goal(value=value, met=score.value >= value if higher_is_better else score.value <= value)
+
+
+def click_goals(scores: ClicksFile) -> dict[str, Goal]:
+    """The goals of boxes and clicks on a data set, by ``structure/box`` and ``structure/clicks``."""
+    found: dict[str, Goal | None] = {}
+    for key, each in scores.structures.items():
+        asked = Asked(scores.dataset, scores.split, key, "Dice of a box")
+        clicks = (each.from_name if each.from_name.curve else each.from_nothing).noc
+        found[f"{key}/box"] = goal_of(asked, each.box, higher_is_better=True)
+        if scores.protocol.target_dice == 0.9:
+            found[f"{key}/clicks"] = goal_of(asked._replace(metric="clicks to 90 %"), clicks, higher_is_better=False)
+    return {key: goal for key, goal in found.items() if goal is not None}
 
 
 def published_of(asked: Asked) -> tuple[Published, ...]:
