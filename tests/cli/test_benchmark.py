@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def read(out: Path) -> BenchmarkCard:
 
 def benchmark(out: Path, *arguments: str) -> int:
     return run(["benchmark", "--out", str(out), "--quiet", *arguments])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """Intervals need not be precise here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("echoapex.evaluate.scores.BOOTSTRAP_SAMPLES", 20)
+        yield
 
 
 @pytest.fixture(scope="module")
