@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from echoapex.cli.benchmark_card import CARD_FILE, PAGE_FILE, write_card
-from echoapex.cli.benchmark_parts import Method, PhantomPlan, RunParts, named_folders, plan_parts, read_clicks
+from echoapex.cli.benchmark_parts import DONE, Method, PhantomPlan, RunParts, named_folders, plan_parts, read_clicks
 from echoapex.cli.console import ERRORS, complain
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.evaluate.card.card_file import BenchmarkCard
@@ -92,7 +92,7 @@ def benchmark(
         plans = plan_parts(out, drawn, named_folders("--data", given.data), given.split, written)
         run = RunParts(out, method, quiet)
         code = run.all_of(plans, drawn, {each.part for each in clicked})
-        if code not in (ExitCode.ALL_GOOD, ExitCode.SOME_FILES_FAILED):
+        if code not in DONE:
             return code
         parts = _in_order([*run.scored, *written])
         _require_known("--clicks", [each.part for each in clicked], parts)

@@ -35,6 +35,8 @@ CLICKS_FILE = "clicks.json"
 PHANTOM, HELD_OUT = "phantom", "held_out"
 SCORED_DATASETS: tuple[Literal["camus"], ...] = ("camus",)
 """Real data sets that ``echoapex evaluate`` can score."""
+DONE = (ExitCode.ALL_GOOD, ExitCode.SOME_FILES_FAILED)
+"""Exit codes after which there is something to show."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -173,9 +175,10 @@ class RunParts:
                     return drawn
             folder = self.out / PART_FOLDER / plan.name
             code = self._once(folder, METRICS_FILE, self._asked(plan), lambda p=plan, f=folder: self._evaluate(p, f))  # type: ignore[misc]
-            if code is ExitCode.ALL_GOOD and self.method.click_images and plan.name not in clicked:
-                code = self._click(plan, folder / CLICK_FOLDER)
-            if code not in (ExitCode.ALL_GOOD, ExitCode.SOME_FILES_FAILED):
+            if code in DONE and self.method.click_images and plan.name not in clicked:
+                clicks = self._click(plan, folder / CLICK_FOLDER)
+                code = code if clicks is ExitCode.ALL_GOOD else clicks
+            if code not in DONE:
                 return code
             worst = max(worst, code)
             self.scored.append(read_scored_part(plan.name, folder))

@@ -87,7 +87,8 @@ def _curve_figures(card: BenchmarkCard) -> Iterator[Figure]:
         curves = [each for each in card.label_curves if any(metric in point.scores for point in each.points)]
         counts = [point.runs for each in curves for point in each.points]
         runs = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-        caption = f"Validation of the training runs, {runs} at each point; bars: 95 % over seeds."
+        caption = f"Validation of the training runs, {runs} at each point."
+        caption += " Bars: 95 % over seeds." if max(counts) > 1 else ""
         safe = metric.replace("/", "-")
         yield Figure(f"labels-{safe}", "labels", draw_label_curves(curves, metric), caption)
 

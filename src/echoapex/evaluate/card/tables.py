@@ -82,9 +82,13 @@ def _against(each: Measured, digits: int) -> str:
     said = []
     if each.goal is not None:
         said.append(_goal_text(each.goal, each.higher_is_better))
-    for found in each.published:
-        of = f" {escape(found.of)}" if found.of else ""
-        said.append(f'<span class="published">{found.value:.{digits}f}{of}, {escape(found.source)}</span>')
+    for source in dict.fromkeys(found.source for found in each.published):
+        values = ", ".join(
+            f"{found.value:.{digits}f}{f' {escape(found.of)}' if found.of else ''}"
+            for found in each.published
+            if found.source == source
+        )
+        said.append(f'<span class="published">{escape(source)}: {values}</span>')
     return "<br>".join(said)
 
 
