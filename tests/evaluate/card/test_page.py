@@ -64,6 +64,8 @@ def test_it_names_all_sub_tasks_and_what_it_is_not(card: BenchmarkCard, tmp_path
     assert "not a medical device" in text
     assert "no clip of this view in the data" in text
     assert "SAM, fine-tuned" in text
+    assert "4 missing" in text, "of the views together, one clip of each patient has no view"
+    assert "+4 missing" not in text, "those count in n, as wrong"
     assert "<b>Set</b> & co" in text, "names are text, not markup"
 
 

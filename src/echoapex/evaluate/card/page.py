@@ -226,7 +226,7 @@ _NOTES = (
     "because no patient differs from another: of <i>n</i> independent clips that are all right, the true share may "
     "still be as low as about 1 − 3/<i>n</i>.",
     "A clip without a view counts as wrong and a labelled frame without a mask has Dice 0. A value that was not "
-    "written cannot be averaged; it is counted as missing beside <i>n</i>.",
+    "written cannot be averaged; it is counted as missing beside <i>n</i> (+).",
     "A published figure stands only beside a figure on the same data set; its split and protocol may be others. "
     "Goals are this project's own; those on CAMUS are for weights trained on its training split.",
     "The paper that gave EchoApex its name (arXiv 2410.11092) reports balanced accuracy 0.976 over 18 views on "

@@ -39,10 +39,12 @@ def subtask_table(card: BenchmarkCard) -> str:
 def _application(card: BenchmarkCard, application: Application) -> str:
     rows = [row for row in card.subtasks if row.application is application]
     overall = card.overall.get(application, ())
-    axis = shared_axis([*overall, *(each for row in rows for each in row.measured)])
+    measured = [*overall, *(each for row in rows for each in row.measured)]
+    axis = shared_axis(measured)
+    scale = draw_scale(axis) if measured else ""
     title = escape(_APPLICATIONS[application])
     head = f'<tr class="application"><th colspan="6" scope="rowgroup">{title}</th><td class="scale">'
-    lines = [f"{head}{draw_scale(axis)}</td><td></td></tr>"]
+    lines = [f"{head}{scale}</td><td></td></tr>"]
     for each in overall:
         name = f"All views, {each.metric}"
         lines.append(f'<tr class="overall"><td></td><th scope="row">{name}</th>{_measured_cells(each, axis)}</tr>')
@@ -67,7 +69,9 @@ def _subtask(row: SubTaskRow, axis: Axis) -> Iterator[str]:
 
 def _measured_cells(each: Measured, axis: Axis) -> str:
     digits = 2 if each.unit else 3
-    missing = f'<span class="missing">+{each.score.missing} missing</span>' if each.score.missing else ""
+    # of shares the missing are among the n; of errors they are beside it
+    beside = "" if each.higher_is_better else "+"
+    missing = f'<span class="missing">{beside}{each.score.missing} missing</span>' if each.score.missing else ""
     return (
         f"<td>{escape(each.part)}</td>"
         f'<td class="n">{each.score.n}{missing}</td>'
