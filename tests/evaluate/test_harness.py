@@ -114,6 +114,8 @@ def test_probabilities_of_views_are_judged(tmp_path: Path, reference: ReferenceS
     views = score(tmp_path, reference).views
     # half of the clips are wrong, all are nine tenths sure
     assert views.expected_calibration_error.value == pytest.approx(0.4)
+    (only,) = views.reliability
+    assert (only.cases, only.confidence, only.accuracy) == (8, pytest.approx(0.9), 0.5)
     # nothing tells the two apart but that both are called A4C
     assert views.macro_auroc.value == pytest.approx(0.5)
     assert views.macro_auroc.n == 8

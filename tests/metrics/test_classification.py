@@ -17,6 +17,7 @@ from echoapex.metrics import (
     expected_calibration_error,
     macro_auroc,
     recall_per_class,
+    reliability_bins,
     top_k_accuracy,
 )
 from echoapex.vocabulary import View
@@ -110,3 +111,19 @@ def test_calibration_error_by_hand() -> None:
 def test_a_confidence_is_a_share(confidence: list[float]) -> None:
     with pytest.raises(MetricError, match="between 0 and 1"):
         expected_calibration_error([1], confidence)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_bins_of_reliability_sum_up_to_the_calibration_error(cases: list[tuple[bool, float]]) -> None:
+    correct, confidence = [right for right, _ in cases], [sure for _, sure in cases]
+    bins = reliability_bins(correct, confidence)
+    assert sum(each.cases for each in bins) == len(cases)
+    assert [each.confidence for each in bins] == sorted(each.confidence for each in bins)
+    gap = sum(each.cases * abs(each.accuracy - each.confidence) for each in bins) / len(cases)
+    assert gap == pytest.approx(expected_calibration_error(correct, confidence), abs=1e-9)
+
+
+def test_a_confidence_that_is_none_has_no_bin() -> None:
+    with pytest.raises(MetricError, match="between 0 and 1"):
+        reliability_bins([1], [1.5])

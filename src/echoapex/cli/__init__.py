@@ -23,6 +23,7 @@ _VERBS = {
     "ingest": "Turn an archive of echo files into a de-identified store of frames to train on.",
     "evaluate": "Score an analysis against a reference data set.",
     "clicks": "Measure interactive segmentation by simulated clicks, boxes and propagation.",
+    "benchmark": "Run the suite of 28 sub-tasks on the data at hand and write its card.",
     "finetune": "Train decoders or encoders by a recipe.",
     "pretrain": "Pretrain an encoder without labels by a recipe.",
     "demo": "Assemble real and simulated studies to try EchoApex on.",

@@ -95,7 +95,7 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
     """
     method = method or Method()
     try:
-        reference = _read_reference(source, out)
+        reference = read_reference(source, out)
         predictions = source.predictions or _analyze(reference, method, out, quiet)
         written = read_predictions(predictions)
         baseline = _score_baseline(source, method, reference)
@@ -115,7 +115,12 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
     return ExitCode.SOME_FILES_FAILED if metrics.studies_without_results else ExitCode.ALL_GOOD
 
 
-def _read_reference(source: Source, out: Path) -> ReferenceSet:
+def read_reference(source: Source, out: Path) -> ReferenceSet:
+    """The truth of a data set; CAMUS is packed as clips below ``out``.
+
+    Raises:
+        CamusError, ReferenceSetError, TruthError: it cannot be read.
+    """
     if source.dataset == "phantom":
         return read_phantom_reference(source.root, split=source.split)
     return pack_camus(source.root, source.split or "val", out / INPUT_FOLDER)

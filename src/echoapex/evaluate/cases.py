@@ -123,7 +123,7 @@ def _value_cases(reference: ReferenceSet, study: MatchedStudy, written: Sequence
 def _mask_cases(patient: str, clip: ReferenceClip, written: WrittenMasks) -> Iterator[MaskCase]:
     predicted = written.labels
     for frame, truth in clip.read_labels().items():
-        nearest = _nearest_frame(frame, predicted, clip.frame_times_s)
+        nearest = nearest_frame(frame, predicted, clip.frame_times_s)
         if nearest is not None and predicted[nearest].shape != truth.shape:
             raise PredictionError(
                 f"{clip.name}: masks of {predicted[nearest].shape} for frames of {truth.shape}; write native pixels"
@@ -149,8 +149,8 @@ def _outline_distances(
     return hd95_mm(truth, mask, spacing), mean_surface_distance_mm(truth, mask, spacing)
 
 
-def _nearest_frame(frame: int, predicted: LabelMaps, times_s: tuple[float, ...]) -> int | None:
-    """The predicted frame nearest in time to ``frame``, if there is one near enough."""
+def nearest_frame(frame: int, predicted: LabelMaps, times_s: tuple[float, ...]) -> int | None:
+    """The predicted frame nearest in time to ``frame``; None where none is within :data:`MAX_FRAME_DISTANCE_S`."""
     if frame in predicted:
         return frame
     candidates = [other for other in predicted if 0 <= other < len(times_s)]

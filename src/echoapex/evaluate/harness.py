@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from echoapex.evaluate.cases import NO_VIEW, Cases, MaskCase, ValueCase, ViewCase, collect_cases
 from echoapex.evaluate.metrics_file import (
@@ -13,6 +13,7 @@ from echoapex.evaluate.metrics_file import (
     EjectionFractionScores,
     LvWallScores,
     MetricsFile,
+    Reliability,
     Score,
     SegmentationScores,
     StructureScores,
@@ -34,6 +35,7 @@ from echoapex.metrics import (
     macro_auroc,
     mean_absolute_error,
     r2,
+    reliability_bins,
     root_mean_square_error,
 )
 from echoapex.version import __version__
@@ -107,6 +109,7 @@ def score_views(cases: Sequence[ViewCase], baseline: Score | None = None) -> Vie
         recall={view: score_balanced_accuracy([case for case in cases if case.truth is view]) for view in rows},
         macro_auroc=_score_probabilities(_macro_auroc, cases),
         expected_calibration_error=_score_probabilities(_calibration_error, cases),
+        reliability=_reliability(cases),
         confusion=Confusion(rows=rows, columns=columns, counts=tuple(tuple(map(int, counts[row])) for row in kept)),
         baseline_pixels=baseline or Score(),
     )
@@ -170,10 +173,24 @@ def _macro_auroc(truth: ArrayLike, table: ArrayLike) -> float:
 
 
 def _calibration_error(truth: ArrayLike, table: ArrayLike) -> float:
+    return expected_calibration_error(*_most_probable(truth, table))
+
+
+def _most_probable(truth: ArrayLike, table: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Whether the most probable view is the true one, and its probability."""
     probabilities = np.asarray(table, dtype=float)
     best = probabilities.argmax(axis=1)
     correct = np.array([view.value for view in View])[best] == np.asarray(truth)
-    return expected_calibration_error(correct, np.clip(probabilities.max(axis=1), 0, 1))
+    return correct, np.clip(probabilities.max(axis=1), 0, 1)
+
+
+def _reliability(cases: Sequence[ViewCase]) -> tuple[Reliability, ...]:
+    known = [case for case in cases if case.probabilities]
+    if not known:
+        return ()
+    table = [[case.probabilities.get(view, 0.0) for view in View] for case in known]
+    bins = reliability_bins(*_most_probable([case.truth.value for case in known], table))
+    return tuple(Reliability(cases=b.cases, confidence=b.confidence, accuracy=b.accuracy) for b in bins)
 
 
 def _score_ejection_fraction(

@@ -9,7 +9,7 @@ from pydantic import Field
 from echoapex.config import Config
 from echoapex.vocabulary import Quantity, Structure, View
 
-METRICS_VERSION: Literal["1.1"] = "1.1"
+METRICS_VERSION: Literal["1.2"] = "1.2"
 
 
 class Score(Config):
@@ -31,6 +31,14 @@ class Confusion(Config):
     counts: tuple[tuple[int, ...], ...]
 
 
+class Reliability(Config):
+    """Clips whose most probable view has a probability in one of ten bins; empty bins are left out."""
+
+    cases: int
+    confidence: float = Field(description="mean probability of the most probable view")
+    accuracy: float = Field(description="share of the clips of which it is the true one")
+
+
 class ViewScores(Config):
     """View classification, one vote per clip; a clip without a view counts as wrong.
 
@@ -43,6 +51,7 @@ class ViewScores(Config):
     recall: dict[View, Score] = Field(default_factory=dict)
     macro_auroc: Score = Field(default=Score(), description="one view against the rest, mean over the views")
     expected_calibration_error: Score = Field(default=Score(), description="of the most probable view, 10 bins")
+    reliability: tuple[Reliability, ...] = Field(default=(), description="what the calibration error sums up")
     confusion: Confusion | None = None
     baseline_pixels: Score = Field(
         default=Score(), description="balanced accuracy of pixel PCA + logistic regression on the same clips"
@@ -130,7 +139,9 @@ class SubgroupScores(Config):
 class MetricsFile(Config):
     """The whole of ``metrics.json``."""
 
-    metrics_version: Literal["1.1"] = METRICS_VERSION
+    metrics_version: Literal["1.1", "1.2"] = Field(
+        default=METRICS_VERSION, description="1.1 has no reliability of the views"
+    )
     echoapex_version: str
     dataset: str
     split: str

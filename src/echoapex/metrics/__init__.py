@@ -10,6 +10,7 @@ from echoapex.metrics.agreement import (
     root_mean_square_error,
 )
 from echoapex.metrics.classification import (
+    ReliabilityBin,
     accuracy,
     auroc,
     balanced_accuracy,
@@ -17,6 +18,7 @@ from echoapex.metrics.classification import (
     expected_calibration_error,
     macro_auroc,
     recall_per_class,
+    reliability_bins,
     top_k_accuracy,
 )
 from echoapex.metrics.pairs import MetricError
@@ -27,6 +29,7 @@ __all__ = [
     "LimitsOfAgreement",
     "MetricError",
     "PairedDifference",
+    "ReliabilityBin",
     "accuracy",
     "auroc",
     "balanced_accuracy",
@@ -45,6 +48,7 @@ __all__ = [
     "pearson",
     "r2",
     "recall_per_class",
+    "reliability_bins",
     "root_mean_square_error",
     "top_k_accuracy",
 ]

@@ -7,7 +7,7 @@ naming the columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -136,6 +136,37 @@ def expected_calibration_error(is_correct: ArrayLike, confidence: ArrayLike, bin
     number = np.minimum((scores * bins).astype(int), bins - 1)
     gaps = [abs(correct[number == b].sum() - scores[number == b].sum()) for b in range(bins)]
     return float(round(sum(gaps) / scores.size, 12))
+
+
+class ReliabilityBin(NamedTuple):
+    """The cases whose confidence lies in one bin: how many, how sure they were, and how often they were right."""
+
+    cases: int
+    confidence: float
+    accuracy: float
+
+
+def reliability_bins(is_correct: ArrayLike, confidence: ArrayLike, bins: int = 10) -> list[ReliabilityBin]:
+    """Mean confidence and accuracy in equally wide bins of confidence: what a reliability diagram shows.
+
+    Empty bins are left out. The mean gap, weighted by the cases, is :func:`expected_calibration_error`.
+    Source: Guo et al., "On calibration of modern neural networks", 2017, figure 1.
+
+    Raises:
+        MetricError: there is no case, or a confidence lies outside 0 to 1.
+
+    >>> reliability_bins([1, 0, 1], [0.9, 0.9, 0.2])
+    [ReliabilityBin(cases=1, confidence=0.2, accuracy=1.0), ReliabilityBin(cases=2, confidence=0.9, accuracy=0.5)]
+    """
+    correct, scores = paired_numbers(is_correct, confidence)
+    if scores.min() < 0 or scores.max() > 1:
+        raise MetricError("confidences must lie between 0 and 1")
+    number = np.minimum((scores * bins).astype(int), bins - 1)
+    return [
+        ReliabilityBin(int(inside.sum()), float(scores[inside].mean()), float(correct[inside].mean()))
+        for inside in (number == b for b in range(bins))
+        if inside.any()
+    ]
 
 
 def _scored_cases(

@@ -1,0 +1,255 @@
+"""The parts of a benchmark: each is a run of ``echoapex evaluate`` and of ``echoapex clicks``, done once.
+
+A finished part leaves ``asked.json``, which says what was asked: the files, the weights, the version. A part that was
+asked in the same way is not run again; one that was interrupted goes on where its own verb can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from echoapex.cli.evaluate import METRICS_FILE, Source, evaluate
+from echoapex.cli.evaluate import Method as EvaluationMethod
+from echoapex.cli.exit_codes import ExitCode
+from echoapex.evaluate.card.card_file import PartClicks
+from echoapex.evaluate.card.errors import CardError
+from echoapex.evaluate.card.scored_part import ScoredPart, read_json_file, read_scored_part
+from echoapex.evaluate.card.yardsticks import click_goals
+from echoapex.evaluate.clicks_file import ClicksFile
+from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.models.bundle import BundleError, read_card
+from echoapex.models.registry import default_set, find_set
+from echoapex.version import __version__
+
+PART_FOLDER, PHANTOM_FOLDER, CLICK_FOLDER, ASKED_FILE = "parts", "phantom", "clicks", "asked.json"
+CLICKS_FILE = "clicks.json"
+PHANTOM, HELD_OUT = "phantom", "held_out"
+SCORED_DATASETS: tuple[Literal["camus"], ...] = ("camus",)
+"""Real data sets that ``echoapex evaluate`` can score."""
+DONE = (ExitCode.ALL_GOOD, ExitCode.SOME_FILES_FAILED)
+"""Exit codes after which there is something to show."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Method:
+    """How to analyse.
+
+    Attributes:
+        bundle: name or folder of the set of weights.
+        device: where the models run.
+        views: whether the analysis finds the view or is given the true one; auto gives it for CAMUS only.
+        baseline_patients: simulated patients to fit the pixel baseline of the views on; 0 leaves it out.
+        click_images: labelled frames of each part to click on; 0 leaves clicks out.
+    """
+
+    bundle: str = "phantom"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    views: Literal["auto", "find", "given"] = "auto"
+    baseline_patients: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000))] = 0
+    click_images: Annotated[int, Parameter(validator=Number(gte=0))] = 40
+
+
+@dataclass(frozen=True)
+class PhantomPlan:
+    """Where the held-out phantoms lie; without ``root`` so many are drawn from ``seed`` on."""
+
+    root: Path | None
+    studies: int
+    seed: int
+    size: int
+
+    def draw(self, out: Path, quiet: bool) -> ExitCode:
+        """Draw what is not there yet."""
+        from echoapex.cli.phantom import Content, phantom
+
+        return ExitCode(
+            phantom(studies=self.studies, seed=self.seed, out=out, content=Content(size=self.size), quiet=quiet)
+        )
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """One data set of the benchmark; ``scored`` where its scores were given."""
+
+    name: str
+    dataset: Literal["phantom", "camus"]
+    root: Path
+    split: str
+    scored: bool = False
+
+
+def read_clicks(name: str, folder: Path) -> PartClicks:
+    """The scores of an output folder of ``echoapex clicks``, with the goals on their data set.
+
+    Raises:
+        CardError: they cannot be read.
+    """
+    scores = read_json_file(folder / CLICKS_FILE, ClicksFile, "echoapex clicks")
+    return PartClicks(part=name, scores=scores, goals=click_goals(scores))
+
+
+def named_folders(option: str, given: Sequence[str]) -> list[tuple[str, Path]]:
+    """Pairs from ``NAME=DIR``.
+
+    Raises:
+        CardError: one is not of that form, a name is given twice, or there is no such folder.
+    """
+    found: dict[str, Path] = {}
+    for each in given:
+        name, separator, folder = each.partition("=")
+        if not separator or not folder or not _NAME.fullmatch(name):
+            raise CardError(f"{option} {each}: write NAME=DIR, the name of letters, digits, dot, dash and underscore")
+        if name in found:
+            raise CardError(f"{option} {name}=...: is given twice; call the second differently")
+        if not Path(folder).is_dir():
+            raise CardError(f"{option} {each}: {folder} is no folder; check the path")
+        found[name] = Path(folder)
+    return list(found.items())
+
+
+def plan_parts(
+    out: Path,
+    phantoms: PhantomPlan,
+    data: Sequence[tuple[str, Path]],
+    split: str,
+    written: Sequence[ScoredPart],
+) -> list[PartPlan]:
+    """What is to be scored; phantoms are not drawn where some were scored already.
+
+    Raises:
+        CardError: a data set cannot be scored.
+    """
+    scored = {part.name for part in written}
+    plans = []
+    if phantoms.root is not None or not any(part.metrics.dataset == PHANTOM for part in written):
+        root = phantoms.root or out / PHANTOM_FOLDER
+        plans.append(PartPlan(PHANTOM, "phantom", root, HELD_OUT, PHANTOM in scored))
+    for name, root in data:
+        known = next((dataset for dataset in SCORED_DATASETS if dataset == name), None)
+        if known is None:
+            raise CardError(
+                f"--data {name}=...: this data set cannot be scored; known: {', '.join(SCORED_DATASETS)} (scores made "
+                "elsewhere go in by --scores)"
+            )
+        plans.append(PartPlan(name, known, root, split, name in scored))
+    return plans
+
+
+@dataclass
+class RunParts:
+    """Runs the parts of a benchmark into ``out`` and reads back what they wrote."""
+
+    out: Path
+    method: Method
+    quiet: bool
+    scored: list[ScoredPart] = field(default_factory=list)
+    clicked: list[PartClicks] = field(default_factory=list)
+
+    def all_of(self, plans: Sequence[PartPlan], phantoms: PhantomPlan, clicked: set[str]) -> ExitCode:
+        """Run what is not finished; ``clicked`` names the parts whose clicks were given.
+
+        Returns:
+            All good; some files failed; or the exit code of the part that could not be run, which has said why.
+
+        Raises:
+            CardError: there is no such set of weights, or what a part wrote cannot be read.
+        """
+        worst = ExitCode.ALL_GOOD
+        for plan in plans:
+            if plan.scored:
+                continue
+            if plan.dataset == PHANTOM and phantoms.root is None:
+                drawn = phantoms.draw(plan.root, self.quiet)
+                if drawn is not ExitCode.ALL_GOOD:
+                    return drawn
+            folder = self.out / PART_FOLDER / plan.name
+            code = self._once(folder, METRICS_FILE, self._asked(plan), lambda p=plan, f=folder: self._evaluate(p, f))  # type: ignore[misc]
+            if code in DONE and self.method.click_images and plan.name not in clicked:
+                clicks = self._click(plan, folder / CLICK_FOLDER)
+                code = code if clicks is ExitCode.ALL_GOOD else clicks
+            if code not in DONE:
+                return code
+            worst = max(worst, code)
+            self.scored.append(read_scored_part(plan.name, folder))
+        return worst
+
+    def _evaluate(self, plan: PartPlan, folder: Path) -> int:
+        method = EvaluationMethod(
+            self.method.bundle, self.method.device, self.method.views, self.method.baseline_patients
+        )
+        source = Source(plan.dataset, plan.root, plan.split)
+        return evaluate(source=source, out=folder, method=method, quiet=self.quiet)
+
+    def _click(self, plan: PartPlan, folder: Path) -> ExitCode:
+        from echoapex.cli.clicks import ClickMethod, ClickSource, clicks
+
+        def run() -> int:
+            return clicks(
+                source=ClickSource(plan.dataset, plan.root, plan.split, self.method.click_images),
+                out=folder,
+                method=ClickMethod(self.method.bundle, self.method.device, follow=False),
+                quiet=self.quiet,
+            )
+
+        asked = {**self._asked(plan), "click_images": self.method.click_images}
+        code = self._once(folder, CLICKS_FILE, asked, run)
+        if code is ExitCode.ALL_GOOD:
+            self.clicked.append(read_clicks(plan.name, folder))
+        return code
+
+    def _once(self, folder: Path, result: str, asked: Mapping[str, object], run: Callable[[], int]) -> ExitCode:
+        """Run, unless the same was asked before and finished without a failure."""
+        record, text = folder / ASKED_FILE, json.dumps(asked, indent=1, sort_keys=True) + "\n"
+        if (folder / result).is_file() and record.is_file() and record.read_text(encoding="utf-8") == text:
+            return ExitCode.ALL_GOOD
+        record.unlink(missing_ok=True)
+        code = ExitCode(run())
+        if code is ExitCode.ALL_GOOD:
+            write_bytes_atomically(record, text.encode())
+        return code
+
+    def _asked(self, plan: PartPlan) -> dict[str, object]:
+        return {
+            "echoapex_version": __version__,
+            "dataset": plan.dataset,
+            "split": plan.split,
+            "files_sha256": digest_of_folder(plan.root),
+            "weights": digests_of_set(self.method.bundle),
+            "views": self.method.views,
+            "baseline_patients": self.method.baseline_patients,
+        }
+
+
+def digest_of_folder(root: Path) -> str:
+    """sha256 over names and sizes of all files below a folder: tells whether files came, went or changed size."""
+    files = sorted((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file())
+    listing = "".join(f"{name}\t{path.stat().st_size}\n" for name, path in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def digests_of_set(bundle: str) -> dict[str, str]:
+    """The digests of the cards of a set of weights, and of the default set that fills its gaps.
+
+    Raises:
+        CardError: there is no such set, or a card is damaged.
+    """
+    try:
+        sets = {"set": find_set(bundle), "default": default_set()}
+        return {
+            f"{which}/{name}": read_card(path).card_sha256
+            for which, found in sets.items()
+            for name, path in found.bundles.items()
+        }
+    except BundleError as error:
+        raise CardError(str(error)) from error

@@ -1,0 +1,85 @@
+"""What a figure is held against: this project's own goals, and published figures on the same data set.
+
+A published figure is shown only beside a figure on the data set that it was measured on. The paper's own (18 views,
+balanced accuracy 0.976) was measured on clips that nobody else has, so it stands beside no row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from echoapex.evaluate.card.card_file import Goal, Published
+from echoapex.evaluate.clicks_file import ClicksFile
+from echoapex.evaluate.metrics_file import Score
+
+
+class Asked(NamedTuple):
+    """A metric of a subject on a data set; ``split`` is "" where a goal holds for all of it."""
+
+    dataset: str
+    split: str
+    subject: str
+    metric: str
+
+
+GOALS: dict[Asked, float] = {
+    Asked("phantom", "", "views", "balanced accuracy"): 0.976,
+    Asked("phantom", "", "lvef", "MAE"): 3.5,
+    Asked("phantom", "", "lvef", "R2"): 0.9,
+    Asked("phantom", "", "ivsd", "MAE"): 0.8,
+    Asked("phantom", "", "lvidd", "MAE"): 1.5,
+    Asked("phantom", "", "lvpwd", "MAE"): 0.8,
+    Asked("camus", "val", "lv_cavity", "Dice"): 0.935,
+    Asked("camus", "val", "lv_myocardium", "Dice"): 0.87,
+    Asked("camus", "val", "left_atrium", "Dice"): 0.90,
+    Asked("camus", "val", "lvef_discs", "MAE"): 4.0,
+    Asked("camus", "val", "lv_cavity", "Dice of a box"): 0.94,
+    Asked("camus", "val", "lv_cavity", "clicks to 90 %"): 2.0,
+}
+"""Goals of this project; those on CAMUS are for weights that were trained on its training split."""
+
+PUBLISHED: dict[tuple[str, str, str], tuple[Published, ...]] = {
+    ("camus", "lv_cavity", "Dice"): (
+        Published(value=0.897, source="SAM, fine-tuned", of="A4C"),
+        Published(value=0.891, source="SAM, fine-tuned", of="A2C"),
+        Published(value=0.850, source="EchoNet's own model", of="A4C"),
+        Published(value=0.752, source="EchoNet's own model", of="A2C"),
+    ),
+    ("echonet_dynamic", "lv_cavity", "Dice"): (Published(value=0.92, source="EchoNet-Dynamic"),),
+    ("echonet_dynamic", "lvef", "MAE"): (
+        Published(value=3.87, source="Echo-Vision-FM"),
+        Published(value=3.90, source="CoReEcho"),
+        Published(value=3.95, source="EchoCoTr"),
+        Published(value=4.05, source="EchoNet R(2+1)D, 4.05 to 4.22"),
+    ),
+    ("echonet_dynamic", "lvef", "R2"): (Published(value=0.81, source="best figures found, 0.81 to 0.825"),),
+    ("echonet_lvh", "ivsd", "MAE"): (Published(value=1.4, source="EchoNet-LVH, internal test"),),
+    ("echonet_lvh", "lvidd", "MAE"): (Published(value=2.4, source="EchoNet-LVH, internal test"),),
+    ("echonet_lvh", "lvpwd", "MAE"): (Published(value=1.2, source="EchoNet-LVH, internal test"),),
+}
+"""Published figures by data set, subject and metric (docs/explanation/paper.md)."""
+
+
+def goal_of(asked: Asked, score: Score, *, higher_is_better: bool) -> Goal | None:
+    """The goal of a metric, and whether the score meets it; None where there is no goal or no score."""
+    value = GOALS.get(asked, GOALS.get(asked._replace(split="")))
+    if value is None or score.value is None:
+        return None
+    return Goal(value=value, met=score.value >= value if higher_is_better else score.value <= value)
+
+
+def click_goals(scores: ClicksFile) -> dict[str, Goal]:
+    """The goals of boxes and clicks on a data set, by ``structure/box`` and ``structure/clicks``."""
+    found: dict[str, Goal | None] = {}
+    for key, each in scores.structures.items():
+        asked = Asked(scores.dataset, scores.split, key, "Dice of a box")
+        clicks = (each.from_name if each.from_name.curve else each.from_nothing).noc
+        found[f"{key}/box"] = goal_of(asked, each.box, higher_is_better=True)
+        if scores.protocol.target_dice == 0.9:
+            found[f"{key}/clicks"] = goal_of(asked._replace(metric="clicks to 90 %"), clicks, higher_is_better=False)
+    return {key: goal for key, goal in found.items() if goal is not None}
+
+
+def published_of(asked: Asked) -> tuple[Published, ...]:
+    """Published figures on this data set."""
+    return PUBLISHED.get((asked.dataset, asked.subject, asked.metric), ())

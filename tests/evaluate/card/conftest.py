@@ -1,0 +1,8 @@
+"""Cards are made of intervals that need not be precise here."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("echoapex.evaluate.scores.BOOTSTRAP_SAMPLES", 20)

@@ -1,0 +1,123 @@
+"""Figures: valid SVG whose marks are as many, and lie where, the numbers say."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from echoapex.evaluate.card.agreement_figure import draw_agreement
+from echoapex.evaluate.card.card_file import (
+    Agreement,
+    Goal,
+    LabelCurve,
+    LabelPoint,
+    Measured,
+    PartConfusion,
+    PartReliability,
+    Published,
+    SeedMean,
+)
+from echoapex.evaluate.card.curve_figures import draw_label_curves
+from echoapex.evaluate.card.drawing import Axis, round_ticks, standalone
+from echoapex.evaluate.card.interval_figure import draw_interval, shared_axis
+from echoapex.evaluate.card.views_figures import draw_confusion, draw_reliability
+from echoapex.evaluate.metrics_file import Confusion, Reliability, Score
+from echoapex.vocabulary import Quantity, View
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parse(figure: str) -> ET.Element:
+    return ET.fromstring(figure)
+
+
+def marks(figure: str, tag: str, style: str) -> list[ET.Element]:
+    return [found for found in parse(figure).iter(SVG + tag) if found.get("class") == style]
+
+
+def words(figure: str) -> list[str]:
+    return [found.text or "" for found in parse(figure).iter(SVG + "text")]
+
+
+def test_an_axis_places_values_and_keeps_them_inside() -> None:
+    up = Axis(0, 2, 100, 0)
+    assert [up.place(value) for value in (0, 0.5, 2, 9, -1)] == [100, 75, 0, 0, 100]
+    assert round_ticks(0, 2) == [0, 0.5, 1, 1.5, 2]
+    assert round_ticks(-12, 31, 4) == [0, 20]
+
+
+def test_confusion_shows_every_count_and_leaves_empty_columns_out() -> None:
+    columns = (*(view.value for view in View), "none")
+    counts = [[0] * len(columns) for _ in range(2)]
+    counts[0][columns.index("A4C")] = 7
+    counts[1][columns.index("none")] = 3
+    found = PartConfusion(
+        part="mine",
+        confusion=Confusion(rows=(View.A4C, View.PSAX_AV), columns=columns, counts=tuple(map(tuple, counts))),
+    )
+    drawn = draw_confusion(found)
+    assert [cell.get("fill-opacity") for cell in marks(drawn, "rect", "cellfill")] == ["1.00", "1.00"]
+    assert {"7", "3", "A4C", "PSAX AV", "no view"} <= set(words(drawn))
+    assert "A2C" not in words(drawn)
+
+
+def test_reliability_places_a_dot_for_every_bin() -> None:
+    bins = (Reliability(cases=4, confidence=0.5, accuracy=1.0), Reliability(cases=16, confidence=0.9, accuracy=0.75))
+    drawn = draw_reliability(PartReliability(part="mine", bins=bins, error=Score(value=0.2, n=20)))
+    small, large = marks(drawn, "circle", "f1")
+    assert float(small.get("r", 0)) < float(large.get("r", 0))
+    assert float(small.get("cx", 0)) < float(large.get("cx", 0))
+    assert float(small.get("cy", 0)) < float(large.get("cy", 0)), "y runs down"
+    assert {"4", "16"} <= set(words(drawn))
+
+
+def test_agreement_has_a_dot_for_every_study_and_its_limits_in_words() -> None:
+    found = Agreement(
+        part="mine", quantity=Quantity.LVEF, unit="points", bias=1.0, lower=-4.0, upper=6.0,
+        pairs=((50, 52), (60, 60), (40, 41)),
+    )  # fmt: skip
+    drawn = draw_agreement(found)
+    assert len(marks(drawn, "circle", "dots")) == 3
+    assert len(marks(drawn, "path", "limit")) == 2
+    assert {"−4", "6", "1"} <= set(words(drawn))
+
+
+def test_an_interval_lies_on_the_scale_of_its_table() -> None:
+    row = Measured(
+        part="mine", metric="MAE", unit="mm", higher_is_better=False,
+        score=Score(value=1.0, n=5, interval=(0.5, 1.5)),
+        goal=Goal(value=0.8, met=False), published=(Published(value=1.2, source="somebody"),),
+    )  # fmt: skip
+    axis = shared_axis([row])
+    assert (axis.low, axis.high) == (0, 1.5)
+    drawn = draw_interval(row, axis)
+    (value,) = marks(drawn, "circle", "point")
+    assert float(value.get("cx", 0)) == pytest.approx(axis.place(1.0), abs=0.1)
+    assert len(marks(drawn, "circle", "published")) == len(marks(drawn, "path", "goal")) == 1
+    assert len(marks(drawn, "path", "whisker")) == 3
+
+
+def test_a_scale_of_shares_ends_at_one_and_nothing_measured_has_one_too() -> None:
+    share = Measured(part="p", metric="recall", higher_is_better=True, score=Score(value=0.97, n=5, interval=(0.55, 1)))
+    assert (shared_axis([share]).low, shared_axis([share]).high) == (0.5, 1)
+    assert shared_axis([]).high == 1
+
+
+def test_label_curves_draw_all_labels_at_the_right_end() -> None:
+    points = tuple(
+        LabelPoint(amount=amount, unit=unit, runs=2, scores={"m": SeedMean(mean=mean, half_width=0.1)})
+        for amount, unit, mean in ((5, "clips", 0.5), (50, "clips", 0.7), (None, "all", 0.9))
+    )
+    drawn = draw_label_curves([LabelCurve(name="ours", points=points)], "m")
+    (line,) = marks(drawn, "polyline", "s1")
+    xs = [float(pair.split(",")[0]) for pair in (line.get("points") or "").split()]
+    assert xs == sorted(xs)
+    assert {"5", "50", "all", "ours"} <= set(words(drawn))
+    assert len(marks(drawn, "path", "s1")) == 3, "one bar for the interval of each point"
+
+
+def test_a_figure_as_a_file_brings_its_colours() -> None:
+    text = standalone('<svg xmlns="http://www.w3.org/2000/svg" class="figure"><path class="axis"/></svg>')
+    style = parse(text).find(SVG + "style")
+    assert style is not None
+    assert "--accent" in (style.text or "")
+    assert "prefers-color-scheme: dark" in (style.text or "")
