@@ -33,8 +33,8 @@ class Balance:
         frames_per_clip: look at so many frames of each clip; each speaks for an equal stretch of it.
         clusters: number of clusters level by level, finest first, as in 1024 128 16; by default from the sample.
         balance: what is made as even as frames permit, besides the clusters: view, vendor, quality, probe, content.
-        most_weight: visit no frame more than so many times as often as an even one.
-        least_quality: leave out frames less legible than this, from 0 to 1; nearly blank ones always are.
+        most_weight: visit no frame more than so many times as often as an even one, or so many times as seldom.
+        least_quality: leave out frames of less quality than this, from 0 to 1; nearly blank ones always are.
         near_duplicate_bits: leave out frames whose hash of 256 bits differs from one of another clip in so many bits or
             fewer; -1 keeps all.
         colour: keep frames with colour Doppler.
@@ -46,7 +46,7 @@ class Balance:
     balance: Annotated[
         tuple[Literal["view", "vendor", "quality", "probe", "content"], ...], Parameter(consume_multiple=True)
     ] = ("view", "vendor", "quality")
-    most_weight: Annotated[float, Parameter(validator=Number(gte=1, lte=1000))] = 8.0
+    most_weight: Annotated[float, Parameter(validator=Number(gte=1, lte=16))] = 4.0
     least_quality: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
     near_duplicate_bits: Annotated[int, Parameter(validator=Number(gte=-1, lte=255))] = 4
     colour: bool = True

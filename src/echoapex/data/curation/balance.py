@@ -3,8 +3,9 @@
 Two steps. First every level of a hierarchy of clusters shares what it is given evenly among its children, as far as
 they have frames, from the coarsest to the finest (Vo et al., "Automatic data curation for self-supervised learning: a
 clustering-based approach", 2024). Then these shares are changed as little as possible (in relative entropy) so that
-views, vendors and the like come out evenly too: raking, which meets one of them after the other until all hold (Deming
-and Stephan, 1940; Csiszar, 1975). In both, no frame goes beyond a given number of times its even share.
+views, vendors and the like come out evenly too (Darroch and Ratcliff, "Generalized iterative scaling for log-linear
+models", 1972). In both, no frame gets more than ``most_weight`` times its even share, and none less than one part in
+``most_weight`` of it. What cannot be even within these bounds, or not at the same time, comes as near as it can.
 """
 
 from __future__ import annotations
@@ -16,27 +17,34 @@ from jaxtyping import Float, Int
 
 from echoapex.data.curation.clusters import Hierarchy
 
-_RAKING_ROUNDS = 200
-_SETTLED = 1e-6
+_ROUNDS = 500
+_SETTLED = 1e-5
+_HALVINGS = 60
 
 
-def fill(wishes: Float[np.ndarray, "n"], most: Float[np.ndarray, "n"], total: float = 1.0) -> Float[np.ndarray, "n"]:
-    """Divide ``total`` in proportion to ``wishes``, nobody getting more than ``most``; what is left goes to the others.
+def fill(
+    wishes: Float[np.ndarray, "n"], even: Float[np.ndarray, "n"], most_weight: float, total: float = 1.0
+) -> Float[np.ndarray, "n"]:
+    """Divide ``total`` in proportion to ``wishes`` as far as everybody's bounds permit.
 
-    Where all together may not have ``total``, each gets its most.
+    Args:
+        wishes: how much each would have, up to a common factor; positive where ``even`` is.
+        even: what each may have ``most_weight`` times at most, and one part in ``most_weight`` of at least.
+        most_weight: at least 1.
+        total: to be divided; the nearest that the bounds permit is.
 
-    >>> fill(np.ones(3), np.array([0.1, 1.0, 1.0])).round(2).tolist()
+    >>> fill(np.ones(3), np.array([0.05, 0.35, 0.6]), 2.0).round(2).tolist()
     [0.1, 0.45, 0.45]
     """
-    if most.sum() <= total:
-        return most.copy()
-    ratio = np.divide(most, wishes, out=np.full(len(most), np.inf), where=wishes > 0)
-    order = np.argsort(ratio, kind="stable")
-    had = np.concatenate([[0.0], np.cumsum(most[order])[:-1]])
-    wanting = np.cumsum(wishes[order][::-1])[::-1]
-    scale = np.divide(total - had, wanting, out=np.zeros(len(most)), where=wanting > 0)
-    fits = np.flatnonzero(scale <= ratio[order])
-    filled: Float[np.ndarray, "n"] = np.minimum(wishes * scale[fits[0]], most)
+    least, most = even / most_weight, even * most_weight
+    low, high = 0.0, float(np.max(most / np.where(even > 0, wishes, 1.0), initial=0.0))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if np.clip(middle * wishes, least, most).sum() < total:
+            low = middle
+        else:
+            high = middle
+    filled: Float[np.ndarray, "n"] = np.clip(high * wishes, least, most)
     return filled
 
 
@@ -48,24 +56,24 @@ def share_by_clusters(
     Args:
         hierarchy: clusters of the frames.
         even: the share of each without balancing; sums to one.
-        most_weight: no frame gets more than so many times that.
+        most_weight: bounds what frames get.
     """
     masses = [np.bincount(hierarchy.labels, even, minlength=hierarchy.counts[0])]
     for parents, count in zip(hierarchy.parents, hierarchy.counts[1:], strict=True):
         masses.append(np.bincount(parents, masses[-1], minlength=count))
-    shares = fill(np.ones(len(masses[-1])), most_weight * masses[-1])
+    shares = fill(np.ones(len(masses[-1])), masses[-1], most_weight)
     for parents, mass in zip(reversed(hierarchy.parents), reversed(masses[:-1]), strict=True):
         below = np.zeros(len(mass))
         for parent, share in enumerate(shares):
             children = np.flatnonzero(parents == parent)
-            below[children] = fill(np.ones(len(children)), most_weight * mass[children], float(share))
+            below[children] = fill(np.ones(len(children)), mass[children], most_weight, float(share))
         shares = below
     weights = np.divide(shares, masses[0], out=np.zeros(len(shares)), where=masses[0] > 0)
     within: Float[np.ndarray, "frames"] = even * weights[hierarchy.labels]
     return within
 
 
-def rake(
+def even_out(
     shares: Float[np.ndarray, "frames"],
     even: Float[np.ndarray, "frames"],
     factors: Sequence[Int[np.ndarray, "frames"]],
@@ -76,23 +84,21 @@ def rake(
     Args:
         shares: of each frame; sum to one.
         even: the share of each without balancing.
-        factors: group numbers of the frames, one array for each factor.
-        most_weight: no frame gets more than so many times its even share.
+        factors: group numbers of the frames, one array for each factor; their order does not matter.
+        most_weight: bounds what frames get.
     """
-    most = most_weight * even
-    targets = []
-    for groups in factors:
-        most_of_group = np.bincount(groups, most)
-        targets.append(fill((most_of_group > 0).astype(float), most_of_group))
-    for _ in range(_RAKING_ROUNDS):
-        before = shares
+    masses = [np.bincount(groups, even) for groups in factors]
+    targets = [fill(np.ones(len(mass)), mass, most_weight) for mass in masses]
+    for _ in range(_ROUNDS if factors else 0):
+        before, change = shares, np.ones(len(shares))
         for groups, target in zip(factors, targets, strict=True):
-            held = np.bincount(groups, shares, minlength=len(target))
-            change = np.divide(target, held, out=np.ones(len(target)), where=held > 0)
-            shares = np.minimum(shares * change[groups], most)
+            held = np.bincount(groups, before, minlength=len(target))
+            ratio = np.divide(target, held, out=np.ones(len(target)), where=held > 0)
+            change *= ratio[groups] ** (1 / len(factors))
+        shares = np.clip(before * change, even / most_weight, even * most_weight)
         if np.abs(shares - before).sum() < _SETTLED:
             break
-    return fill(shares, most)
+    return fill(shares, even, most_weight)
 
 
 def effective_number(shares: Float[np.ndarray, "groups"]) -> float:

@@ -21,13 +21,13 @@ class CurationRules(Config):
     near_duplicate_bits: int = Field(default=4, ge=-1, le=255)
     """Frames of different clips whose hashes differ in so many bits or fewer are copies; -1 looks for none."""
     least_quality: float = Field(default=0.0, ge=0, le=1)
-    """Frames less legible than this are left out; nearly blank ones always are."""
+    """Frames of less quality than this are left out; nearly blank ones always are."""
     colour: bool = True
     """Whether frames with colour Doppler are kept."""
     balance: tuple[Factor, ...] = ("view", "vendor", "quality")
     """What is made as even as frames permit, besides the clusters."""
-    most_weight: float = Field(default=8.0, ge=1, le=1000)
-    """No frame is visited more than so many times as often as without curation."""
+    most_weight: float = Field(default=4.0, ge=1, le=16)
+    """No frame is visited more than so many times as often as an even one, or so many times as seldom."""
     seed: int = Field(default=0, ge=0)
 
     @field_validator("clusters")

@@ -100,7 +100,10 @@ def count_visits(weights: Float[np.ndarray, "frames"], seed: int) -> Int[np.ndar
 
 def write_selection(folder: Path, selection: Selection) -> Path:
     """Write a selection into a folder, whole or not at all; the same selection gives the same bytes."""
-    arrays: dict[str, np.ndarray] = {"rows": selection.rows.astype(np.int64), "visits": selection.visits.astype(np.uint16)}
+    arrays: dict[str, np.ndarray] = {
+        "rows": selection.rows.astype(np.int64),
+        "visits": selection.visits.astype(np.uint16),
+    }
     # one entry, since the library writes several in no particular order
     about = f"{_FORMAT}\n{selection.frames}\n{selection.store_sha256}"
     return write_bytes_atomically(folder / SELECTION_FILE, save(arrays, metadata={"selection": about}))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
-from echoapex.data.curation.balance import rake, share_by_clusters
+from echoapex.data.curation.balance import even_out, share_by_clusters
 from echoapex.data.curation.clusters import Hierarchy, build_hierarchy
 from echoapex.data.curation.near_copies import mark_copies
 from echoapex.data.curation.report import CurationReport, as_csv, divide_all
@@ -30,7 +30,7 @@ from echoapex.vocabulary import View
 
 REPORT_FILE, TABLE_FILE = "curation.json", "before_after.csv"
 QUALITY_GRADES = ("poor", "fair", "good")
-"""Thirds of the legibility."""
+"""Thirds of the quality, which is the weaker of legibility and certainty of the view, as in an analysis."""
 UNRECOGNISED = "unrecognised"
 _REPORTED = ("view", "vendor", "quality", "probe", "content", "cluster", "clip", "patient")
 
@@ -58,6 +58,16 @@ class CurationPlan:
     store: str
     out: Path
     rules: CurationRules
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What the weights, and the hashes of the store, say of the sampled frames."""
+
+    view: Naming
+    legibility: Float[np.ndarray, "sampled"]
+    quality: Float[np.ndarray, "sampled"]
+    hashes: UInt8[np.ndarray, "sampled 32"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,15 +111,9 @@ def curate(plan: CurationPlan, eyes: FrameEyes, observer: Observer) -> CurationR
     observer.began("clustering", 0)
     hierarchy = build_hierarchy(shards.feature_blocks, len(sample), rules.clusters, rules.seed)
     observer.began("balancing", 0)
-    legibility = shards.read("legibility")
-    namings = {
-        **sample.about,
-        "view": _views(shards.read("views"), sample),
-        "quality": _grades(legibility),
-        "cluster": _numbered(hierarchy),
-    }
-    left_out = _leave_out(sample, legibility, shards.read("hashes"), rules)
-    found = _Findings(sample, hierarchy, namings, left_out)
+    seen = _read_seen(shards, sample)
+    namings = {**sample.about, "view": seen.view, "quality": _grades(seen.quality), "cluster": _numbered(hierarchy)}
+    found = _Findings(sample, hierarchy, namings, _leave_out(sample, seen, rules))
     if not found.kept.any():
         raise CurationError(f"{plan.store}: no frame is left; lower --least-quality, or look at what was ingested")
     selection = _select(_weigh(found, rules), sample, rules.seed)
@@ -122,42 +126,49 @@ def _identity(sample: FrameSample, rules: CurationRules, eyes: FrameEyes) -> dic
     return {"store_sha256": sample.store_sha256, "frames_per_clip": rules.frames_per_clip, "weights": eyes.digests}
 
 
-def _views(probabilities: Float[np.ndarray, "sampled views"], sample: FrameSample) -> Naming:
-    """The view of each frame: that of its clip, from the mean over what was seen of the clip."""
+def _read_seen(shards: GlanceShards, sample: FrameSample) -> _Seen:
+    view, certainty = _views(shards.read("views"), sample)
+    legibility = shards.read("legibility")
+    return _Seen(view, legibility, np.minimum(legibility, certainty), shards.read("hashes"))
+
+
+def _views(
+    probabilities: Float[np.ndarray, "sampled views"], sample: FrameSample
+) -> tuple[Naming, Float[np.ndarray, "sampled"]]:
+    """The view of each frame and its probability: those of its clip, from the mean over what was seen of the clip."""
     clip = sample.about["clip"].codes
     summed = np.zeros((clip.max() + 1, probabilities.shape[1]))
     np.add.at(summed, clip, probabilities)
     mean = summed / np.bincount(clip)[:, None]
     codes = np.where(mean.max(axis=1) < LEAST_VIEW, len(View), mean.argmax(axis=1))
-    return Naming(codes[clip], (*(str(view) for view in View), UNRECOGNISED))
+    return Naming(codes[clip], (*(str(view) for view in View), UNRECOGNISED)), mean.max(axis=1)[clip]
 
 
-def _grades(legibility: Float[np.ndarray, "sampled"]) -> Naming:
+def _grades(quality: Float[np.ndarray, "sampled"]) -> Naming:
     grades = len(QUALITY_GRADES)
-    return Naming(np.minimum((legibility * grades).astype(int), grades - 1), QUALITY_GRADES)
+    return Naming(np.minimum((quality * grades).astype(int), grades - 1), QUALITY_GRADES)
 
 
 def _numbered(hierarchy: Hierarchy) -> Naming:
     return Naming(hierarchy.labels, tuple(str(number) for number in range(hierarchy.counts[0])))
 
 
-def _leave_out(
-    sample: FrameSample, legibility: Float[np.ndarray, "sampled"], hashes: np.ndarray, rules: CurationRules
-) -> dict[str, Bool[np.ndarray, "sampled"]]:
-    """Which frames are left out, by the first reason that applies."""
-    content = sample.about["content"]
-    colour = np.array([word == ContentKind.COLOUR_DOPPLER for word in content.words])[content.codes]
-    dark = legibility <= 0
-    dim = ~dark & (legibility < rules.least_quality)
+def _leave_out(sample: FrameSample, seen: _Seen, rules: CurationRules) -> dict[str, Bool[np.ndarray, "sampled"]]:
+    """Which frames are left out, each by the first reason that applies."""
+    clip, content = sample.about["clip"].codes, sample.about["content"]
+    is_colour = np.array([word == ContentKind.COLOUR_DOPPLER for word in content.words])[content.codes]
     left_out = {
-        "nearly blank": dark,
-        "hardly legible": dim,
-        "colour Doppler": colour & (not rules.colour) & ~dark & ~dim,
+        "nearly blank": seen.legibility <= 0,
+        "of low quality": seen.quality < rules.least_quality,
+        "colour Doppler": is_colour & (not rules.colour),
     }
-    good = np.flatnonzero(~np.any(list(left_out.values()), axis=0))
-    copies = mark_copies(hashes[good], sample.about["clip"].codes[good], rules.near_duplicate_bits)
-    left_out["copies of another clip"] = np.isin(np.arange(len(sample)), good[copies])
-    return left_out
+    kept = np.ones(len(sample), bool)
+    for reason, out in left_out.items():
+        left_out[reason] = out & kept
+        kept &= ~out
+    good = np.flatnonzero(kept)
+    copies = good[mark_copies(seen.hashes[good], clip[good], rules.near_duplicate_bits)]
+    return {**left_out, "copies of another clip": np.isin(np.arange(len(sample)), copies)}
 
 
 def _weigh(found: _Findings, rules: CurationRules) -> Float[np.ndarray, "sampled"]:
@@ -165,7 +176,7 @@ def _weigh(found: _Findings, rules: CurationRules) -> Float[np.ndarray, "sampled
     stands_for = found.sample.stands_for * found.kept
     even = stands_for / stands_for.sum()
     shares = share_by_clusters(found.hierarchy, even, rules.most_weight)
-    shares = rake(shares, even, [found.namings[factor].codes for factor in rules.balance], rules.most_weight)
+    shares = even_out(shares, even, [found.namings[factor].codes for factor in rules.balance], rules.most_weight)
     weights: Float[np.ndarray, "sampled"] = np.divide(shares, even, out=np.zeros(len(even)), where=even > 0)
     return weights
 
