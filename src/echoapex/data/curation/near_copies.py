@@ -28,7 +28,7 @@ def mark_copies(
         bits: so many different bits or fewer make a copy; -1 finds none.
     """
     earlier: dict[int, list[int]] = {}
-    if bits >= 0:
+    if bits >= 0 and len(hashes):
         for first, second in _close_pairs(hashes, bits):
             if clip[first] != clip[second]:
                 earlier.setdefault(second, []).append(first)
