@@ -78,7 +78,8 @@ def test_the_rare_view_and_vendor_count_for_more(curated: Path) -> None:
     assert vendor["philips"][1] < vendor["philips"][0]
     for what in ("view", "vendor"):
         division = report.division(what)
-        assert division.effective_after > 1.2 * division.effective_before, what
+        gap, gap_before = 2 - division.effective_after, 2 - division.effective_before
+        assert gap < 0.5 * gap_before, what
 
 
 def test_clusters_alone_come_out_more_even(curated: Path, store: Path, eyes: FrameEyes, tmp_path: Path) -> None:

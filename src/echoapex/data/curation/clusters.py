@@ -112,7 +112,7 @@ def _some(blocks: FeatureBlocks, frames: int, seed: int) -> Float[np.ndarray, "f
 def _spread_centres(points: np.ndarray, count: int, seed: int) -> Float[np.ndarray, "clusters width"]:
     """Centres of k-means, found again and again on equally many points around each."""
     count = min(count, len(np.unique(points, axis=0)) if len(points) <= 4 * count else len(points))
-    centres = _fit(points, count, seed, "k-means++")
+    centres = _fit(points, count, seed)
     for _ in range(_RESAMPLINGS if len(points) > 2 * count else 0):
         labels, distances = pairwise_distances_argmin_min(points, centres)
         order = np.lexsort((distances, labels))
@@ -122,13 +122,13 @@ def _spread_centres(points: np.ndarray, count: int, seed: int) -> Float[np.ndarr
         nearest = np.sort(order[rank < -(-len(points) // (2 * count))])
         if len(nearest) < count:
             break
-        centres = _fit(points[nearest], count, seed, centres)
+        centres = _fit(points[nearest], count, seed)  # afresh: from where they are centres would not move
     return centres
 
 
-def _fit(points: np.ndarray, count: int, seed: int, begin: str | np.ndarray) -> Float[np.ndarray, "clusters width"]:
+def _fit(points: np.ndarray, count: int, seed: int) -> Float[np.ndarray, "clusters width"]:
     small = len(points) * count <= _PLAIN_WORK
-    options = {"n_clusters": count, "init": begin, "n_init": 1, "random_state": seed}
+    options = {"n_clusters": count, "n_init": 1, "random_state": seed}
     method = KMeans(**options) if small else MiniBatchKMeans(**options, batch_size=max(4096, 2 * count), max_iter=20)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: some stay empty
