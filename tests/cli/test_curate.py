@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from drawn_studies import write_studies
@@ -55,14 +56,36 @@ def test_everything_is_written_and_told(frames: Path, curated: Path, capsys: pyt
     assert "12 frames of 3 clips; left out: none; visited: 12" in said
 
 
-def test_an_encoder_is_pretrained_by_the_selection(frames: Path, curated: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_encoder_is_pretrained_by_the_selection(
+    as_json: bool, frames: Path, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copytree(frames, "frames")
+    copytree(curated, "curated")
     overrides = shrink("pretrain_tiny_cpu", StartingPoint(tmp_path, tmp_path))
-    overrides["task"]["archives"] = [str(frames)]
-    arguments = [*as_arguments(overrides), "--task.curation", json.dumps({str(frames): str(curated)})]
-    out = tmp_path / "runs" / "run"
-    assert run(["pretrain", "pretrain_tiny_cpu", *arguments, "--out", str(out), "--quiet"]) == ExitCode.ALL_GOOD
-    assert verify_bundle(out / "bundles" / "encoder").kind == "encoder"
-    assert read_journal(out / "journal.jsonl")
+    overrides["task"] |= {"archives": ["frames"], "curation": {"frames": "curated"}}
+    arguments = list(as_arguments(overrides))
+    if as_json:
+        place = arguments.index("--task.curation.frames")
+        arguments[place : place + 2] = ["--task.curation", json.dumps({"frames": "curated"})]
+    assert run(["pretrain", "pretrain_tiny_cpu", *arguments, "--out", "runs/own", "--quiet"]) == ExitCode.ALL_GOOD
+    assert verify_bundle(Path("runs/own/bundles/encoder")).kind == "encoder"
+    assert read_journal(Path("runs/own/journal.jsonl"))
+
+
+def test_a_selection_of_another_store_is_refused_by_pretraining(
+    frames: Path, curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_studies(tmp_path / "studies", [7], clips=1, frames=2)
+    rules = IngestRules(size=96, val_percent=0)
+    ingest(IngestPlan((tmp_path / "studies",), tmp_path / "other", tmp_path / "a.key", rules), InlineEngine())
+    overrides = shrink("pretrain_tiny_cpu", StartingPoint(tmp_path, tmp_path))
+    overrides["task"]["archives"] = [str(tmp_path / "other")]
+    arguments = [*as_arguments(overrides), "--task.curation", json.dumps({str(tmp_path / "other"): str(curated)})]
+    out = str(tmp_path / "runs" / "run")
+    assert run(["pretrain", "pretrain_tiny_cpu", *arguments, "--out", out]) == ExitCode.USAGE
+    assert "was made for other frames (12, this store has 2)" in capsys.readouterr().err
 
 
 def test_interrupted_it_says_so_and_goes_on(
