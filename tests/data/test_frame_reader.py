@@ -10,10 +10,20 @@ import pytest
 from drawn_clips import DRAWN_VIEWS, draw_store
 from drawn_studies import write_studies
 
-from echoapex.data.frame_reader import ClipStoreReader, FrameReader, FrameReaderError, JoinedReader, open_frame_store
+from echoapex.data.curation.sample import choose_sample
+from echoapex.data.curation.selection import Selection, write_selection
+from echoapex.data.frame_reader import (
+    ClipStoreReader,
+    FrameReader,
+    FrameReaderError,
+    JoinedReader,
+    RepeatedReader,
+    open_frame_store,
+)
 from echoapex.data.ingest.ingest import IngestPlan, ingest
 from echoapex.data.ingest.local_engine import LocalEngine
 from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.store import FrameStore
 from echoapex.vocabulary import View
 
 
@@ -40,6 +50,13 @@ def test_joined_readers_keep_the_order_of_the_question(reader: ClipStoreReader) 
     assert len(joined) == 36
     taken = joined.take([20, 3, 35, 3])
     for frame, expected in zip(taken, reader.take([2, 3, 17, 3]), strict=True):
+        np.testing.assert_array_equal(frame, expected)
+
+
+def test_a_repeated_reader_gives_the_same_frames_again(reader: ClipStoreReader) -> None:
+    repeated = RepeatedReader(reader, 3)
+    assert len(repeated) == 54
+    for frame, expected in zip(repeated.take([17, 18, 53, 40]), reader.take([17, 0, 17, 4]), strict=True):
         np.testing.assert_array_equal(frame, expected)
 
 
@@ -73,3 +90,16 @@ def test_an_unusable_store_is_named(ingested: Path) -> None:
         open_frame_store(str(ingested / "absent"))
     with pytest.raises(FrameReaderError, match="empty: holds no frames of training patients"):
         open_frame_store(str(ingested / "empty"))
+
+
+def test_a_curation_decides_how_often_frames_are_read(ingested: Path, tmp_path: Path) -> None:
+    store = FrameStore(ingested / "full", split="train")
+    digest = choose_sample(store, 1).store_sha256
+    write_selection(tmp_path, Selection(np.array([1, 2]), np.array([2, 5], np.uint16), len(store), digest))
+    reader = open_frame_store(str(ingested / "full"), tmp_path)
+    assert len(reader) == 7
+    first, second = store.take([1, 2])
+    for place, expected in ((1, first), (2, second), (6, second)):
+        np.testing.assert_array_equal(reader.take([place])[0], expected)
+    with pytest.raises(FrameReaderError, match="absent: holds no selection of frames"):
+        open_frame_store(str(ingested / "full"), tmp_path / "absent")

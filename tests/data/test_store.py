@@ -18,7 +18,7 @@ from echoapex.data.ingest.engine import InlineEngine
 from echoapex.data.ingest.ingest import IngestPlan, ingest
 from echoapex.data.ingest.rules import IngestRules
 from echoapex.data.lance_library import StoreError
-from echoapex.data.store import FrameStore
+from echoapex.data.store import FrameStore, Split
 from echoapex.io.frame_codec import decode_frame
 
 PATIENTS = range(1, 9)
@@ -68,6 +68,16 @@ def test_columns_are_arrays(location: Path) -> None:
     files = FrameStore(location).files()
     assert set(files["outcome"]) == {"ingested"}
     assert FrameStore(location).manifest["frames"] == 24
+
+
+@pytest.mark.parametrize("split", [None, "train", "val"])
+def test_columns_are_read_in_runs(location: Path, split: Split | None) -> None:
+    store = FrameStore(location, split)
+    runs = list(store.scan("frame", "patient", "transform", run=5))
+    assert len(runs) > 1
+    whole = store.columns("frame", "patient", "transform")
+    for name, expected in whole.items():
+        assert np.array_equal(np.concatenate([run[name] for run in runs]), expected)
 
 
 def test_mistakes_are_named(location: Path, tmp_path: Path) -> None:

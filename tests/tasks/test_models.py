@@ -10,7 +10,7 @@ from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, TinyTasks, build_tasks, m
 from echoapex.models import registry
 from echoapex.models.bundle import BundleError, load_bundle, update_card
 from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
-from echoapex.tasks.models import blocks_of, load_models
+from echoapex.tasks.models import blocks_of, load_models, load_view_model
 from echoapex.vocabulary import Application, Structure
 
 
@@ -49,6 +49,19 @@ def test_a_loaded_set_answers_as_the_trained_tasks(tasks: TinyTasks, saved_set: 
     ((_, before, _),) = tasks.multitask.segmentation.predict(encoded, [2], tuple(Structure))
     ((_, after, _),) = models.segmentation.predict(tokens, [2], tuple(Structure))
     assert abs(before - after).max() < 0.02, "halved weights differ by rounding only"
+
+
+def test_the_view_classifier_comes_alone(tasks: TinyTasks, saved_set: Path, encoded: EncodedClip) -> None:
+    view = load_view_model(registry.find_set(saved_set))
+    assert view.digests == {
+        "encoder": load_bundle(saved_set / "encoder").digest,
+        "decoder": load_bundle(saved_set / "view_classification").digest,
+    }
+    assert view.model.input_size == IMAGE_SIZE
+    assert not any(parameter.requires_grad for parameter in view.task.parameters())
+    tokens = encode_clip(view.model.encoder, view.model.blocks, encoded.pixels.numpy(), encoded.times_s.tolist())
+    expected = load_models(saved_set).view_classification.predict(tokens).probabilities
+    assert view.task.predict(tokens).probabilities == pytest.approx(expected, abs=1e-6)
 
 
 def test_calibration_of_the_card_is_used(saved_set: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tiny_pretraining import build_pretrain, pretrain_recipe
 from tiny_tasks import PROVENANCE
 
 from echoapex.config import ConfigError, build_config
-from echoapex.data.frame_reader import ClipStoreReader
+from echoapex.data.frame_reader import EVEN_VISITS, ClipStoreReader, FrameReader, RepeatedReader
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
 from echoapex.models.encoder import EncoderConfig
@@ -41,9 +41,33 @@ def test_a_workload_joins_archives_and_phantom_clips(tmp_path: Path, monkeypatch
     assert workload.task.score(workload.validation.batch(0))["effective_rank"] > 0
 
 
+def test_archives_visited_by_weights_keep_their_part_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = ClipStoreReader([draw_store(tmp_path / "archive", clips=3, frames=4)])
+    asked: list[tuple[object, ...]] = []
+
+    def opened(*arguments: object) -> FrameReader:
+        asked.append(arguments)
+        return RepeatedReader(archive, EVEN_VISITS) if len(arguments) == 2 else archive
+
+    monkeypatch.setattr(module, "open_frame_store", opened)
+    monkeypatch.setattr(module, "CropSource", lambda reader, *others: reader)
+    recipe = pretrain_recipe(
+        archives=("a", "b"),
+        curation={"b": tmp_path / "curated"},
+        stores={"drawn": PhantomStoreConfig(**STORE)},
+        validation=PhantomStoreConfig(**STORE, first_seed=190_000),
+    )
+    joined = recipe.build(Workspace(tmp_path, 1, lambda what, done, total: None)).batches
+    assert asked == [("a",), ("b", tmp_path / "curated")]
+    assert len(joined) == EVEN_VISITS * (12 + 12 + 8)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"curation": {"frames": "curated"}}, "curation names frames, which is none of the archives"),
         ({"stores": {}}, "there are no frames to learn from; name phantom clips under stores, or archives"),
         (
             {"frames": {"crops": {"global_crops": {"count": 2, "side": 100, "scale": [0.3, 1.0]}}}},

@@ -21,6 +21,7 @@ _VERBS = {
     "datasets": "List the public data sets that are read, and verify a copy of one.",
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
     "ingest": "Turn an archive of echo files into a de-identified store of frames to train on.",
+    "curate": "Weight the frames of a store, so that rare views, vendors and qualities count.",
     "evaluate": "Score an analysis against a reference data set.",
     "clicks": "Measure interactive segmentation by simulated clicks, boxes and propagation.",
     "benchmark": "Run the suite of 28 sub-tasks on the data at hand and write its card.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -11,7 +12,10 @@ from jaxtyping import Int, UInt8
 
 from echoapex.data.clip_store import ClipStore
 
+EVEN_VISITS = 16
+"""How often a frame that is neither favoured nor held back is visited while a curated store is gone through once."""
 _STORE_MODULE = "echoapex.data.store"
+_SELECTION_MODULE = "echoapex.data.curation.selection"
 
 
 class FrameReaderError(ValueError):
@@ -79,11 +83,31 @@ class JoinedReader:
         return [frames[place] for place in range(len(rows))]
 
 
-def open_frame_store(location: str) -> FrameReader:
+class RepeatedReader:
+    """A reader whose frames are numbered several times over."""
+
+    def __init__(self, reader: FrameReader, times: int) -> None:
+        self._reader = reader
+        self._times = times
+
+    def __len__(self) -> int:
+        return self._times * len(self._reader)
+
+    def take(self, rows: Sequence[int]) -> list[UInt8[np.ndarray, "size size"]]:
+        """The frames with these numbers, in this order."""
+        return self._reader.take([row % len(self._reader) for row in rows])
+
+
+def open_frame_store(location: str, curation: Path | None = None) -> FrameReader:
     """Open the training patients of a store of ingested frames; its library is imported only here.
 
+    Args:
+        location: folder or URL of the store.
+        curation: folder of ``echoapex curate``, by whose weights frames are visited; None for evenly.
+
     Raises:
-        FrameReaderError: this installation cannot read such stores, or there is none at ``location``.
+        FrameReaderError: this installation cannot read such stores, there is none at ``location``, or the curation is
+            none of this store.
     """
     try:
         module = importlib.import_module(_STORE_MODULE)
@@ -93,12 +117,18 @@ def open_frame_store(location: str) -> FrameReader:
             "the extra that ingests archives, or name phantom stores under task.stores instead"
         ) from error
     try:
-        reader = module.FrameStore(location, split="train")
-        frames = len(reader)  # the store itself is opened only now
+        store = module.FrameStore(location, split="train")
+        frames = len(store)  # the store itself is opened only now
     except (OSError, ValueError) as error:
         raise FrameReaderError(
             f"{location}: cannot be opened as a store of frames ({error}); check the path"
         ) from error
     if frames == 0:
         raise FrameReaderError(f"{location}: holds no frames of training patients; ingest an archive into it first")
-    return cast("FrameReader", reader)
+    if curation is None:
+        return cast("FrameReader", store)
+    selections = importlib.import_module(_SELECTION_MODULE)
+    try:
+        return cast("FrameReader", selections.open_curated(store, curation))
+    except (OSError, ValueError) as error:
+        raise FrameReaderError(str(error)) from error

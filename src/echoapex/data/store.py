@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,9 +97,7 @@ class FrameStore:
         Raises:
             StoreError: there is no such column or frame.
         """
-        unknown = [name for name in names if name not in FRAME_COLUMNS]
-        if unknown:
-            raise StoreError(f"{', '.join(unknown)}: no column of a frame store; known: {', '.join(FRAME_COLUMNS)}")
+        _require_known(names)
         table = self._open()
         wanted = self._table_rows(range(len(self)) if rows is None else rows)
         if rows is None and self._split is None:
@@ -107,6 +105,24 @@ class FrameStore:
         else:
             found = table.take(wanted, columns=list(names))
         return {name: _as_array(found.column(name)) for name in names}
+
+    def scan(self, *names: str, run: int = 8192) -> Iterator[dict[str, np.ndarray]]:
+        """Columns as :meth:`columns` gives them, a run of frames at a time from first to last: for large stores.
+
+        Args:
+            names: of :data:`echoapex.data.store_schema.FRAME_COLUMNS`.
+            run: about so many frames at a time.
+
+        Raises:
+            StoreError: there is no such column.
+        """
+        _require_known(names)
+        condition = None if self._split is None else f"split = '{self._split}'"
+        scanner = self._open().scanner(columns=list(names), filter=condition, batch_size=run, scan_in_order=True)
+        arrow = import_arrow()
+        for batch in scanner.to_batches():
+            found = arrow.Table.from_batches([batch])
+            yield {name: _as_array(found.column(name)) for name in names}
 
     def files(self) -> dict[str, np.ndarray]:
         """The files that were ingested, set aside or rejected: every column of ``FILE_COLUMNS`` as an array.
@@ -141,6 +157,12 @@ class FrameStore:
             return np.arange(self._table.count_rows())
         split = self._table.to_table(columns=["split"]).column("split")
         return np.flatnonzero(import_arrow("pyarrow.compute").equal(split, self._split).to_numpy())
+
+
+def _require_known(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in FRAME_COLUMNS]
+    if unknown:
+        raise StoreError(f"{', '.join(unknown)}: no column of a frame store; known: {', '.join(FRAME_COLUMNS)}")
 
 
 def _opened(place: StorePlace, name: str, version: int | None) -> Any:

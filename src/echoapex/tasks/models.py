@@ -17,7 +17,7 @@ from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecode
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
-from echoapex.models.registry import DEFAULT_SET, find_set
+from echoapex.models.registry import DEFAULT_SET, SetPaths, find_set
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.lv_wall import LvWall
@@ -64,6 +64,33 @@ class Models:
         key = self.encoders[application].pass_key
         users = [model for model in self.encoders.values() if model.pass_key == key]
         return tuple(sorted({block for model in users for block in model.blocks}))
+
+
+@dataclass(frozen=True, eq=False)
+class ViewModel:
+    """The view classifier of a set alone, with the encoder that it was trained on."""
+
+    task: ViewClassification
+    model: TaskModel
+    digests: dict[str, str]
+
+
+def load_view_model(paths: SetPaths, device: torch.device | str = "cpu") -> ViewModel:
+    """Load the view classifier of a set, or that of the default set where it has none.
+
+    Raises:
+        BundleError: a file is damaged, or parts do not belong together.
+    """
+    found = paths.find_task(Application.VIEW_CLASSIFICATION.value)
+    encoder_bundle, bundle, adapter_bundle = found.load()
+    encoder = build_encoder_from(encoder_bundle).to(device)
+    adapter = build_adapter_from(adapter_bundle, encoder).to(device) if adapter_bundle is not None else None
+    blocks, size = blocks_of(bundle), bundle.card.preprocessing.size[0]
+    task = _view_task(encoder, bundle).to(device).eval().requires_grad_(False)
+    digests = {"encoder": encoder_bundle.digest, "decoder": bundle.digest}
+    if adapter_bundle is not None:
+        digests["adapter"] = adapter_bundle.digest
+    return ViewModel(task, TaskModel(encoder, blocks, size, adapter), digests)
 
 
 def load_models(name_or_path: str | Path = DEFAULT_SET, device: torch.device | str = "cpu") -> Models:
@@ -114,12 +141,7 @@ def _assemble(
     clip_encoder, clip = loaded[Application.EJECTION_FRACTION]
     calibration = clip.card.calibration
     tasks = Models(
-        ViewClassification(
-            view_encoder,
-            _filled(LinearViewDecoder.build(_config(LinearViewConfig, view)), view),
-            blocks_of(view),
-            float(view.card.calibration.get("temperature", 1.0)),  # type: ignore[arg-type]
-        ),
+        _view_task(view_encoder, view),
         SegmentationTask(
             mask_encoder, _filled(PromptableDecoder.build(_config(PromptableConfig, mask)), mask), blocks_of(mask)
         ),
@@ -136,6 +158,12 @@ def _assemble(
     for task in (tasks.view_classification, tasks.segmentation, tasks.lv_wall, tasks.ejection_fraction):
         task.to(device).eval().requires_grad_(False)
     return tasks
+
+
+def _view_task(encoder: VisionTransformer, bundle: Bundle) -> ViewClassification:
+    decoder = _filled(LinearViewDecoder.build(_config(LinearViewConfig, bundle)), bundle)
+    temperature = float(bundle.card.calibration.get("temperature", 1.0))  # type: ignore[arg-type]
+    return ViewClassification(encoder, decoder, blocks_of(bundle), temperature)
 
 
 def _config(kind: type[C], bundle: Bundle) -> C:

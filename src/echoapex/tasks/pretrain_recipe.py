@@ -8,7 +8,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from echoapex.data.crop_source import CropSource, CropSourceConfig
-from echoapex.data.frame_reader import ClipStoreReader, FrameReader, JoinedReader, open_frame_store
+from echoapex.data.frame_reader import (
+    EVEN_VISITS,
+    ClipStoreReader,
+    FrameReader,
+    JoinedReader,
+    RepeatedReader,
+    open_frame_store,
+)
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.data.probe_source import ProbeSource
 from echoapex.models.adapters import Adapter, AdapterConfig
@@ -42,6 +49,8 @@ class PretrainRecipe(TaskRecipe):
     they are merged into it."""
     archives: tuple[str, ...] = ()
     """Stores of ingested frames to learn from."""
+    curation: dict[str, Path] = Field(default_factory=dict)
+    """For each archive that is to be visited by weights, the folder that ``echoapex curate`` wrote for it."""
     stores: dict[str, PhantomStoreConfig] = Field(default_factory=dict)
     """Phantom clips to learn from; no label of theirs is used."""
     validation: PhantomStoreConfig
@@ -57,6 +66,9 @@ class PretrainRecipe(TaskRecipe):
         """Found here, in a second, and not after hours of drawing clips."""
         if not self.stores and not self.archives:
             raise ValueError("there are no frames to learn from; name phantom clips under stores, or archives")
+        strange = [archive for archive in self.curation if archive not in self.archives]
+        if strange:
+            raise ValueError(f"curation names {strange[0]}, which is none of the archives; name it there as well")
         if self.lora is not None and (self.lora.kind != "lora" or self.start is None):
             raise ValueError("lora bends an encoder that was given: set start, and leave lora.kind at lora")
         patch, crops = self.encoder.patch_size, self.frames.crops
@@ -74,10 +86,11 @@ class PretrainRecipe(TaskRecipe):
     def build(self, workspace: Workspace) -> Workload:
         """Draw the phantom clips that are missing, open the archives and build the task."""
         task = self.build_task()  # first: starting weights that do not fit are found before clips are drawn
-        readers: list[FrameReader] = [open_frame_store(location) for location in self.archives]
+        readers = self._open_archives()
         stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
         if stores:
-            readers.append(ClipStoreReader(stores))
+            drawn = ClipStoreReader(stores)
+            readers.append(RepeatedReader(drawn, EVEN_VISITS) if self.curation else drawn)
         held_back = ClipStoreReader([open_phantom_store("validation", self.validation, workspace)])
         probes = ProbeSource(held_back, self.validation_batch, self.frames.crops.global_crops.side)
         return Workload(
@@ -86,6 +99,17 @@ class PretrainRecipe(TaskRecipe):
             validation=probes,
             validation_batches=probes.batches,
         )
+
+    def _open_archives(self) -> list[FrameReader]:
+        """The archives; where one is visited by weights, the frames of the others count as even ones."""
+        if not self.curation:
+            return [open_frame_store(location) for location in self.archives]
+        return [
+            open_frame_store(location, self.curation[location])
+            if location in self.curation
+            else RepeatedReader(open_frame_store(location), EVEN_VISITS)
+            for location in self.archives
+        ]
 
     def build_task(self) -> Pretrain:
         """Student and teacher with fresh weights, or with the encoder that they go on from.

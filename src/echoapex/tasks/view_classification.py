@@ -65,6 +65,11 @@ class ViewClassification(Task):
         }
 
     @torch.inference_mode()
+    def frame_probabilities(self, tokens: Sequence[Tokens]) -> Float[Tensor, "batch views"]:
+        """Calibrated probabilities of single frames, each by itself, in the order of ``View``."""
+        return nn.functional.softmax(self._frame_logits(tokens[-1]).double() / self.temperature, dim=1)
+
+    @torch.inference_mode()
     def predict(self, encoded: EncodedClip) -> ViewPrediction:
         """The view of a whole clip, with calibrated probabilities (temperature of the card)."""
         last = encoded.tokens[-1]
