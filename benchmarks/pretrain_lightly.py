@@ -10,7 +10,6 @@ mean, which is less work than Sinkhorn. AdamW is fused, which the example's is n
 from __future__ import annotations
 
 import argparse
-import copy
 
 import torch
 from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
@@ -49,7 +48,8 @@ class LightlySide:
     def __init__(self, size: Size, precision: str, crops: Crops) -> None:
         self._crops, self._precision = crops, precision
         self.student = Network(size)
-        self.teacher = copy.deepcopy(self.student).requires_grad_(False).eval()
+        self.teacher = Network(size).requires_grad_(False).eval()
+        self.teacher.load_state_dict(self.student.state_dict())
         update_drop_path_rate(self.student.backbone.vit, drop_path_rate=DROP_PATH, mode="uniform")
         self.student.train()
         self._dino = DINOLoss(PROTOTYPES, student_temp=STUDENT_TEMPERATURE)

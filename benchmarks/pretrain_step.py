@@ -165,7 +165,8 @@ def ingest_phantom(folder: Path) -> FrameReader:
         BenchmarkError: the ingest failed.
     """
     write_a4c(folder / "clips", frames=24)
-    if code := run(["ingest", str(folder / "clips"), "--out", str(folder / "store"), "--workers", "1", "--quiet"]):
+    options = ["--workers", "1", "--val-percent", "0", "--quiet"]
+    if code := run(["ingest", str(folder / "clips"), "--out", str(folder / "store"), *options]):
         raise BenchmarkError(f"echoapex ingest ended with exit code {code}")
     return open_frame_store(str(folder / "store"))
 
