@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 
+import pretrain_turns as turns
 import torch
-from pretrain_turns import (
-    BETAS, BOTTLENECK, CLIP_NORM, DROP_PATH, HIDDEN, KOLEO, LEARNING_RATE, MOMENTUM, PATCH, PROTOTYPES, REGISTERS,
-    STUDENT_TEMPERATURE, TEMPERATURE, WEIGHT_DECAY, Crops, Size, main,
-)  # fmt: skip
+from pretrain_turns import Crops, Size, main
 from torch import Tensor
 
 from echoapex.data.batch import CropBatch, standardise
@@ -42,18 +40,20 @@ class PlainPretrain(Pretrain):
             patch_shares = plain_sinkhorn(self.teacher.patch_head(taught.patches[hidden]))
         seen = self.student.encoder(large, hidden)
         tokens = torch.cat((seen.class_token, self.student.encoder(small).class_token))
-        scores = _log_shares(self.student.class_head(tokens)).reshape(-1, frames, PROTOTYPES)
+        scores = _log_shares(self.student.class_head(tokens)).reshape(-1, frames, turns.PROTOTYPES)
         pairs = [-(class_shares[t] * scores[s]).sum(-1).mean() for t in range(2) for s in range(len(scores)) if s != t]
         patches = _log_shares(self.student.patch_head(seen.patches[hidden]))
         weights = (1 / hidden.sum(dim=1).clamp_min(1))[:, None].expand_as(hidden)[hidden] / len(hidden)
         ibot = -((patch_shares * patches).sum(-1) * weights).sum()
         koleo = torch.stack([koleo_loss(part) for part in seen.class_token.chunk(2)]).mean()
-        return Loss.sum_of([("dino", 1.0, torch.stack(pairs).mean()), ("ibot", 1.0, ibot), ("koleo", 2 * KOLEO, koleo)])
+        return Loss.sum_of(
+            [("dino", 1.0, torch.stack(pairs).mean()), ("ibot", 1.0, ibot), ("koleo", 2 * turns.KOLEO, koleo)]
+        )
 
 
 def plain_sinkhorn(logits: Tensor) -> Tensor:
     """Columns and rows normalised in turn, three times."""
-    plan = torch.exp((logits.float() - logits.max().float()) / TEMPERATURE)
+    plan = torch.exp((logits.float() - logits.max().float()) / turns.TEMPERATURE)
     for _ in range(3):
         plan = plan / plan.sum(dim=0) / plan.shape[1]
         plan = plan / plan.sum(dim=1, keepdim=True) / plan.shape[0]
@@ -61,7 +61,7 @@ def plain_sinkhorn(logits: Tensor) -> Tensor:
 
 
 def _log_shares(logits: Tensor) -> Tensor:
-    return torch.log_softmax(logits.float() / STUDENT_TEMPERATURE, dim=-1)
+    return torch.log_softmax(logits.float() / turns.STUDENT_TEMPERATURE, dim=-1)
 
 
 class EchoApexSide:
@@ -72,7 +72,9 @@ class EchoApexSide:
         self.task = build_task(size).train()
         if plain:
             self.task.__class__ = PlainPretrain
-        optim = OptimConfig(lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, betas=BETAS, clip_norm=CLIP_NORM)
+        optim = OptimConfig(
+            lr=turns.LEARNING_RATE, weight_decay=turns.WEIGHT_DECAY, betas=turns.BETAS, clip_norm=turns.CLIP_NORM
+        )
         self._config = TrainConfig(steps=1, precision=precision, optim=optim)
         self._optimizer = build_optimizer(self.task, optim)
 
@@ -88,17 +90,17 @@ class EchoApexSide:
 
 def build_task(size: Size) -> Pretrain:
     """Student and teacher with the heads of DINOv2."""
-    head = ProjectionHeadConfig(hidden=HIDDEN, bottleneck=BOTTLENECK, prototypes=PROTOTYPES)
+    head = ProjectionHeadConfig(hidden=turns.HIDDEN, bottleneck=turns.BOTTLENECK, prototypes=turns.PROTOTYPES)
     encoder = EncoderConfig.model_validate(
-        {"size": size.encoder, "patch_size": PATCH, "registers": REGISTERS, "image_size": size.global_side,
-         "drop_path": DROP_PATH, "layer_scale": 1e-5}
+        {"size": size.encoder, "patch_size": turns.PATCH, "registers": turns.REGISTERS, "image_size": size.global_side,
+         "drop_path": turns.DROP_PATH, "layer_scale": 1e-5}
     )  # fmt: skip
     return PretrainRecipe(
         encoder=encoder,
         class_head=head,
         patch_head=head,
-        weights=PretrainWeights(koleo=2 * KOLEO),
-        schedule=PretrainSchedule(steps=1_000_000, momentum=MOMENTUM, final_temperature=TEMPERATURE),
+        weights=PretrainWeights(koleo=2 * turns.KOLEO),
+        schedule=PretrainSchedule(steps=1_000_000, momentum=turns.MOMENTUM, final_temperature=turns.TEMPERATURE),
         archives=("none",),
         validation=PhantomStoreConfig(patients=1),
     ).build_task()

@@ -2,23 +2,22 @@
 
     .venv-bench/bin/python benchmarks/pretrain_lightly.py CROPS.npz --size small-224 --precision fp32
 
-Put together as lightly's own example does (``examples/pytorch/dinov2.py``), with two heads as in DINOv2, one channel and
-four registers, so that both sides have the same numbers of parameters and tokens. lightly centres the teacher by a moving
-mean, which is less work than Sinkhorn. AdamW is fused, which the example's is not. Imports nothing of EchoApex.
+Put together as lightly's own example does (``examples/pytorch/dinov2.py``), with two heads as in DINOv2, one channel
+and four registers, so that both sides have the same numbers of parameters and tokens. lightly centres the teacher by a
+moving mean, which is less work than Sinkhorn. AdamW is fused, which the example's is not, and gradients are clipped,
+which the example's are not. Imports nothing of EchoApex.
 """
 
 from __future__ import annotations
 
 import argparse
 
+import pretrain_turns as turns
 import torch
 from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 from lightly.models.modules import DINOv2ProjectionHead, MaskedVisionTransformerTIMM
 from lightly.models.utils import update_drop_path_rate, update_momentum
-from pretrain_turns import (
-    BETAS, BOTTLENECK, CLIP_NORM, DROP_PATH, HIDDEN, KOLEO, LEARNING_RATE, MOMENTUM, PATCH, PROTOTYPES, REGISTERS,
-    STUDENT_TEMPERATURE, TEMPERATURE, WEIGHT_DECAY, Crops, Size, main,
-)  # fmt: skip
+from pretrain_turns import Crops, Size, main
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -33,13 +32,13 @@ class Network(nn.Module):
         super().__init__()
         width, heads = WIDTHS[size.encoder]
         vit = VisionTransformer(
-            img_size=size.global_side, patch_size=PATCH, in_chans=1, num_classes=0, embed_dim=width, depth=12,
-            num_heads=heads, init_values=1e-5, reg_tokens=REGISTERS, no_embed_class=True, dynamic_img_size=True,
+            img_size=size.global_side, patch_size=turns.PATCH, in_chans=1, num_classes=0, embed_dim=width, depth=12,
+            num_heads=heads, init_values=1e-5, reg_tokens=turns.REGISTERS, no_embed_class=True, dynamic_img_size=True,
             global_pool="token",
         )  # fmt: skip
         self.backbone = MaskedVisionTransformerTIMM(vit=vit, antialias=False, pos_embed_initialization="skip")
-        self.class_head = DINOv2ProjectionHead(width, HIDDEN, BOTTLENECK, PROTOTYPES)
-        self.patch_head = DINOv2ProjectionHead(width, HIDDEN, BOTTLENECK, PROTOTYPES)
+        self.class_head = DINOv2ProjectionHead(width, turns.HIDDEN, turns.BOTTLENECK, turns.PROTOTYPES)
+        self.patch_head = DINOv2ProjectionHead(width, turns.HIDDEN, turns.BOTTLENECK, turns.PROTOTYPES)
 
 
 class LightlySide:
@@ -50,13 +49,17 @@ class LightlySide:
         self.student = Network(size)
         self.teacher = Network(size).requires_grad_(False).eval()
         self.teacher.load_state_dict(self.student.state_dict())
-        update_drop_path_rate(self.student.backbone.vit, drop_path_rate=DROP_PATH, mode="uniform")
+        update_drop_path_rate(self.student.backbone.vit, drop_path_rate=turns.DROP_PATH, mode="uniform")
         self.student.train()
-        self._dino = DINOLoss(PROTOTYPES, student_temp=STUDENT_TEMPERATURE)
-        self._ibot = IBOTPatchLoss(PROTOTYPES, student_temp=STUDENT_TEMPERATURE)
+        self._dino = DINOLoss(turns.PROTOTYPES, student_temp=turns.STUDENT_TEMPERATURE)
+        self._ibot = IBOTPatchLoss(turns.PROTOTYPES, student_temp=turns.STUDENT_TEMPERATURE)
         self._koleo = KoLeoLoss()
         self._optimizer = torch.optim.AdamW(
-            self.student.parameters(), lr=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
+            self.student.parameters(),
+            lr=turns.LEARNING_RATE,
+            betas=turns.BETAS,
+            weight_decay=turns.WEIGHT_DECAY,
+            fused=True,
         )
 
     def step(self, number: int) -> float:
@@ -66,9 +69,9 @@ class LightlySide:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._precision == "bf16"):
             loss = self.loss(*self._crops.batch(number))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), CLIP_NORM)
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), turns.CLIP_NORM)
         self._optimizer.step()
-        update_momentum(self.student, self.teacher, m=MOMENTUM)
+        update_momentum(self.student, self.teacher, m=turns.MOMENTUM)
         return loss.item()
 
     def loss(self, global_crops: Tensor, local_crops: Tensor, hidden: Tensor) -> Tensor:
@@ -77,7 +80,7 @@ class LightlySide:
         side = int(hidden.shape[-1] ** 0.5)
         block_mask = hidden.flatten(0, 1).reshape(-1, side, side)
         mask = torch.zeros(len(large), self.teacher.backbone.sequence_length, dtype=torch.bool)
-        mask[:, 1 + REGISTERS :] = block_mask.flatten(1)
+        mask[:, 1 + turns.REGISTERS :] = block_mask.flatten(1)
         with torch.no_grad():
             taught = self.teacher.backbone.encode(large)
             teacher_class = self.teacher.class_head(taught[:, 0])
@@ -90,12 +93,12 @@ class LightlySide:
         dino = self._dino(
             teacher_out=list(teacher_class.chunk(2)),
             student_out=list(torch.cat([class_logits, local_logits]).chunk(crops)),
-            teacher_temp=TEMPERATURE,
+            teacher_temp=turns.TEMPERATURE,
         )
         ibot = self._ibot(
-            teacher_out=teacher_patches, student_out=patch_logits, mask=block_mask, teacher_temp=TEMPERATURE
+            teacher_out=teacher_patches, student_out=patch_logits, mask=block_mask, teacher_temp=turns.TEMPERATURE
         )
-        return dino + ibot + KOLEO * sum(self._koleo(part) for part in seen[:, 0].chunk(2))
+        return dino + ibot + turns.KOLEO * sum(self._koleo(part) for part in seen[:, 0].chunk(2))
 
 
 def _standardised(pixels: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A step of pretraining beside the same step from lightly's building blocks, on the same crops, in one run.
 
-    make .venv-bench/.installed-pretrain-peers                    the peer's environment
+    make benchsteps                                     both environments, then this
     python benchmarks/pretrain_step.py [--quick] [--sizes tiny-112 small-224] [--batches 8 16] [--rounds 3] [--out FILE]
 
 A step is forward, backward and update of the student, and the update of the teacher, with 65,536 prototypes and two
@@ -103,9 +103,7 @@ def take_turn(
     """
     python = choices.peer_venv / "bin" / "python" if script == "pretrain_lightly.py" else Path(sys.executable)
     if not python.exists():
-        raise BenchmarkError(
-            f"{choices.peer_venv}: is no environment for the peer; `make .venv-bench/.installed-pretrain-peers` builds it"
-        )
+        raise BenchmarkError(f"{choices.peer_venv}: is no environment for the peer; `make benchsteps` builds one")
     environment = {**os.environ, "OMP_NUM_THREADS": str(choices.threads), "OMP_WAIT_POLICY": "PASSIVE"}
     if preload:
         environment["LD_PRELOAD"] = preload
