@@ -192,6 +192,7 @@ def compare_steps(choices: argparse.Namespace, reader: FrameReader, folder: Path
                 "ratios": _ratios(rows),
                 "torch": {side: kept.torch for side, kept in timed.items()},
             }
+            print(json.dumps(found[f"{name}, batch {batch}"]), file=sys.stderr, flush=True)
     return found
 
 
@@ -235,15 +236,16 @@ def compare_losses(choices: argparse.Namespace, crops: Path) -> dict[str, Any]:
 
 def compare(choices: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Everything that this benchmark measures."""
-    reader = ingest_phantom(folder)
-    found: dict[str, Any] = {"conditions": _conditions(choices), "steps": compare_steps(choices, reader, folder)}
+    reader = open_frame_store(choices.store) if choices.store else ingest_phantom(folder)
+    found: dict[str, Any] = {"conditions": _conditions(choices)}
+    found["loader_images_per_cpu_s"] = {
+        name: round(measure_loader(crop_source(reader, SIZES[name], 8), 8, 4), 1) for name in choices.sizes
+    }
+    found["steps"] = compare_steps(choices, reader, folder)
     if choices.curve:
         crops = folder / "curve.npz"
         write_crops(crop_source(reader, SIZES["tiny-112"], 8), crops)
         found["losses"] = compare_losses(choices, crops)
-    found["loader_images_per_cpu_s"] = {
-        name: round(measure_loader(crop_source(reader, SIZES[name], 8), 8, 4), 1) for name in choices.sizes
-    }
     found["conditions"]["load_at_end"] = [round(load, 1) for load in os.getloadavg()]
     return found
 
@@ -262,6 +264,7 @@ def _conditions(choices: argparse.Namespace) -> dict[str, Any]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--store", default="", help="store of ingested frames; by default one of a simulated clip")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--batches", nargs="+", type=int, default=[8, 16])
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))
