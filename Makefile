@@ -5,6 +5,7 @@
 #   make check   formatting, lint, types, layers
 #   make docs    build the documentation into docs/_build/html
 #   make bench   compare speed with peers, side by side, in an environment of its own
+#   make benchsteps   the same for a step of pretraining, beside lightly
 #   make clean   remove environments and everything that was built
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 DEMO ?= demo
 SOURCES := src tests docs benchmarks
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check docs bench benchsteps clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/echoapex demo --out $(DEMO)
@@ -36,6 +37,9 @@ bench: $(VENV)/.installed-demo .venv-bench/.installed-peers
 	$(BIN)/python benchmarks/analyze_speed.py --peer-venv .venv-bench $(BENCH_ARGS)
 	$(BIN)/python benchmarks/analyze_memory.py
 
+benchsteps: $(VENV)/.installed-test .venv-bench/.installed-pretrain-peers
+	$(BIN)/python benchmarks/pretrain_step.py --peer-venv .venv-bench $(BENCH_ARGS)
+
 clean:
 	rm -rf .venv .venv-bench .venv-peers docs/_build build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -52,6 +56,8 @@ $(VENV)/.installed-demo $(VENV)/.installed-test $(VENV)/.installed-docs $(VENV)/
 	@touch $@
 
 .venv-bench/.installed-peers: benchmarks/peer-requirements.txt
+.venv-bench/.installed-pretrain-peers: benchmarks/pretrain-peer-requirements.txt
+.venv-bench/.installed-peers .venv-bench/.installed-pretrain-peers:
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from echoapex.losses.assignment_entropy import assignment_entropy
+
 
 def dino_loss(
     student_logits: Float[Tensor, "crops batch prototypes"],
@@ -33,12 +35,13 @@ def dino_loss(
             f"{crops} student crops and {global_crops} teacher crops make no pair of different crops; "
             "give the student every global crop and at least two crops in all"
         )
-    with torch.autocast(student_logits.device.type, enabled=False):
-        scores = student_logits.float() / temperature
-        shares = teacher_shares.float()
-        # the entropy is linear in the teacher's shares, so a crop meets the sum of all, less the share of itself
-        agreement = (scores * shares.sum(dim=0)).sum(dim=-1).mean(dim=-1).sum()
-        itself = (scores[:global_crops] * shares).sum(dim=-1).mean(dim=-1).sum()
-        partition = torch.logsumexp(scores, dim=-1).mean(dim=-1)
-        normaliser = (global_crops - 1) * partition[:global_crops].sum() + global_crops * partition[global_crops:].sum()
-        return (normaliser - (agreement - itself)) / pairs
+    # the entropy is linear in the teacher's shares: a crop is compared with the mean of all others of the image at once
+    together = teacher_shares.float().sum(dim=0)
+    others = (together - teacher_shares.float()) / max(1, global_crops - 1)
+    wished = torch.cat((others, together[None] / global_crops)).flatten(0, 1)
+    batch = student_logits.shape[1]
+    crop = torch.arange(crops, device=wished.device)
+    targets = (crop.clamp_max(global_crops)[:, None] * batch + torch.arange(batch, device=wished.device)).flatten()
+    met = torch.where(crop < global_crops, global_crops - 1, global_crops)
+    weights = (met / (pairs * batch)).repeat_interleave(batch)
+    return assignment_entropy(student_logits.flatten(0, 1), wished, targets, weights, temperature)

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from echoapex.losses.assignment_entropy import assignment_entropy
+
 
 def ibot_loss(
     student_logits: Float[Tensor, "masked prototypes"],
@@ -33,7 +35,5 @@ def ibot_loss(
     if int(counts.sum()) != len(student_logits):
         raise ValueError(f"the mask hides {int(counts.sum())} patches, but {len(student_logits)} rows were given")
     weights = (1 / counts.clamp_min(1)).repeat_interleave(counts) / len(patch_mask)
-    with torch.autocast(student_logits.device.type, enabled=False):
-        scores = student_logits.float() / temperature
-        agreement = (scores * teacher_shares.float()).sum(dim=-1)
-        return ((torch.logsumexp(scores, dim=-1) - agreement) * weights).sum()
+    own = torch.arange(len(teacher_shares), device=teacher_shares.device)
+    return assignment_entropy(student_logits, teacher_shares, own, weights, temperature)

@@ -25,15 +25,19 @@ def sinkhorn_assignments(
         temperature: above 0; the lower, the sharper.
         iterations: of the two normalisations.
     """
-    scores = logits.detach().float() / temperature
+    scores = logits.detach().to(torch.float32, copy=True).div_(temperature)
     peak = scores.max() if scores.numel() else scores.new_tensor(-torch.inf)
-    shares = torch.exp(scores - _over_processes(peak, distributed.ReduceOp.MAX))
+    odds = scores.sub_(_over_processes(peak, distributed.ReduceOp.MAX)).exp_()
     tiny = torch.finfo(torch.float32).tiny
-    samples = _over_processes(scores.new_tensor(float(len(scores))))
-    for _ in range(iterations):
-        shares = shares / (_over_processes(shares.sum(dim=0)) * shares.shape[1]).clamp_min(tiny)
-        shares = shares / (shares.sum(dim=1, keepdim=True) * samples).clamp_min(tiny)
-    return shares * samples
+    samples = _over_processes(odds.new_tensor(float(len(odds))))
+    # normalising rows and columns in turn multiplies each by a factor: the factors are found, the matrix stays
+    by_sample, by_prototype = odds.new_ones(odds.shape[0]), odds.new_ones(odds.shape[1])
+    with torch.autocast(odds.device.type, enabled=False):
+        for _ in range(iterations):
+            columns = _over_processes(by_sample @ odds)
+            by_prototype = 1 / (columns * odds.shape[1]).clamp_min(tiny)
+            by_sample = 1 / ((odds @ by_prototype) * samples).clamp_min(tiny)
+    return odds.mul_(by_prototype).mul_((by_sample * samples)[:, None])
 
 
 def _over_processes(value: Tensor, reduction: distributed.ReduceOp.RedOpType = distributed.ReduceOp.SUM) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from echoapex.models.position import Rotation, rotate_patches
@@ -52,14 +52,21 @@ class SelfAttention(nn.Module):
         self.projection = nn.Linear(width, width)
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], rotation: Rotation | None = None
-    ) -> Float[Tensor, "batch tokens width"]:
-        """Mix the tokens; ``rotation`` turns the queries and keys of the patches by their positions."""
+        self,
+        tokens: Float[Tensor, "batch tokens width"],
+        rotation: Rotation | None = None,
+        read: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "*tokens width"]:
+        """Mix the tokens; ``rotation`` turns the queries and keys of the patches by their positions.
+
+        Returns:
+            All tokens, or with ``read`` those alone, one after another, ``(read tokens, width)``.
+        """
         batch, count, width = tokens.shape
         heads_apart = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
         queries, keys, values = heads_apart.permute(2, 0, 3, 1, 4).unbind(0)
         if rotation is not None:
             queries, keys = rotate_patches(queries, rotation), rotate_patches(keys, rotation)
         mixed = attend(queries, keys, values).transpose(1, 2).reshape(batch, count, width)
-        projected: Tensor = self.projection(mixed)
+        projected: Tensor = self.projection(mixed if read is None else mixed[read])
         return projected

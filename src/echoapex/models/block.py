@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from echoapex.models.attention import SelfAttention
@@ -55,7 +55,7 @@ class DropPath(nn.Module):
             return tokens
         kept = 1 - self.probability
         keep = torch.rand(tokens.shape[0], 1, 1, device=tokens.device) < kept
-        return tokens * keep.to(tokens.dtype) / kept
+        return tokens * (keep.to(tokens.dtype) / kept)
 
 
 class Block(nn.Module):
@@ -82,11 +82,24 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], rotation: Rotation | None = None
+        self,
+        tokens: Float[Tensor, "batch tokens width"],
+        rotation: Rotation | None = None,
+        read: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Let the tokens look at each other, then think each for itself."""
-        seen = self.attention(self.attention_norm(tokens), rotation)
-        tokens = tokens + self.drop_path(self.attention_scale(seen))
-        thought = self.feed_forward(self.feed_forward_norm(tokens))
-        after: Tensor = tokens + self.drop_path(self.feed_forward_scale(thought))
-        return after
+        """Let the tokens look at each other, then think each for itself.
+
+        With ``read``, only these tokens do; the others are seen by them and stay as they are.
+        """
+        seen = self.attention(self.attention_norm(tokens), rotation, read)
+        tokens = tokens + self._addition(self.attention_scale(seen), read)
+        thinking = tokens if read is None else tokens[read]
+        thought = self.feed_forward(self.feed_forward_norm(thinking))
+        return tokens + self._addition(self.feed_forward_scale(thought), read)
+
+    def _addition(self, branch: Tensor, read: Tensor | None) -> Float[Tensor, "batch tokens width"]:
+        """What a branch adds to every token: nothing to those that are not read."""
+        if read is not None:
+            branch = branch.new_zeros(*read.shape, branch.shape[-1]).index_put((read,), branch)
+        added: Tensor = self.drop_path(branch)
+        return added

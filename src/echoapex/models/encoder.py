@@ -118,12 +118,15 @@ class VisionTransformer(nn.Module):
         self,
         images: Float[Tensor, "batch channels height width"],
         patch_mask: Bool[Tensor, "batch patches"] | None = None,
+        read: Bool[Tensor, "batch patches"] | None = None,
     ) -> Tokens:
         """Encode images whose height and width are whole numbers of patches.
 
         Args:
             images: normalised as the bundle's card says.
             patch_mask: patches, in row-major order, to be hidden behind the mask token (iBOT).
+            read: the only patches whose tokens are wanted besides the class token: the last block leaves out all
+                others, and registers, which are then of no use. Without it all are computed.
 
         Returns:
             The tokens after the last block and the final norm.
@@ -132,8 +135,10 @@ class VisionTransformer(nn.Module):
             ValueError: the images or the mask have a shape that this encoder cannot take.
         """
         tokens, grid, rotation = self._embed(images, patch_mask)
-        for block in self.blocks:
+        *earlier, last = self.blocks
+        for block in earlier:
             tokens = block(tokens, rotation)
+        tokens = last(tokens, rotation, None if read is None else self._tokens_read(read))
         return self._split(self.norm(tokens), grid)
 
     def forward_blocks(
@@ -199,6 +204,11 @@ class VisionTransformer(nn.Module):
             rotation = self.rotary_position(grid, images.device)
         unplaced = torch.cat((class_token, self.register_tokens), dim=1).expand(batch, -1, -1)
         return torch.cat((unplaced.to(patches.dtype), patches), dim=1), grid, rotation
+
+    def _tokens_read(self, patches: Bool[Tensor, "batch patches"]) -> Bool[Tensor, "batch tokens"]:
+        """The class token and some patches, among all tokens."""
+        class_token = patches.new_ones(len(patches), 1)
+        return torch.cat((class_token, patches.new_zeros(len(patches), self.config.registers), patches), dim=1)
 
     def _split(self, tokens: Float[Tensor, "batch tokens width"], grid: Grid) -> Tokens:
         """The sequence to its three parts."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoapex.config import Config
+from echoapex.models.unit_rows import unit_rows
 
 
 class ProjectionHeadConfig(Config):
@@ -66,4 +67,4 @@ class ProjectionHead(nn.Module):
         """
         directions = functional.normalize(self.perceptron(tokens).float(), dim=-1, eps=1e-6)
         prototypes = self.prototypes.detach() if frozen_prototypes else self.prototypes
-        return functional.linear(directions, functional.normalize(prototypes.float(), dim=-1, eps=1e-6))
+        return functional.linear(directions, unit_rows(prototypes))

@@ -1,0 +1,64 @@
+"""Loss and gradient found row by row are those of the formula over the whole matrix."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from echoapex.losses import assignment_entropy as module
+from echoapex.losses.assignment_entropy import assignment_entropy
+
+
+def example(rows: int = 7) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(rows, 9, generator=generator).requires_grad_()
+    shares = torch.randn(3, 9, generator=generator).softmax(-1)
+    return logits, shares, torch.arange(rows) % 3, torch.rand(rows, generator=generator)
+
+
+def formula(logits: torch.Tensor, shares: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    log_shares = torch.log_softmax(logits.float() / 0.1, dim=-1)
+    return -((shares[targets] * log_shares).sum(-1) * weights).sum()
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 20, 1000])
+def test_it_is_the_formula_however_many_rows_are_taken(scores_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CPU_SCORES_AT_ONCE", scores_at_once)
+    found, expected = assignment_entropy(*example(), 0.1), formula(*example())
+    torch.testing.assert_close(found, expected)
+    gradients = []
+    for loss_of in (lambda *parts: assignment_entropy(*parts, 0.1), formula):
+        parts = example()
+        (3 * loss_of(*parts)).backward()
+        gradients.append(parts[0].grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_scores_far_apart_stay_finite() -> None:
+    logits, shares, targets, weights = example()
+    far = (logits.detach() * 1000).requires_grad_()
+    loss = assignment_entropy(far, shares, targets, weights, 0.1)
+    loss.backward()
+    torch.testing.assert_close(loss, formula(far, shares, targets, weights))
+    assert far.grad is not None
+    assert far.grad.isfinite().all()
+
+
+def test_the_gradient_of_half_precision_has_half_precision() -> None:
+    logits, shares, targets, weights = example()
+    half = logits.detach().bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = assignment_entropy(half, shares, targets, weights, 0.1)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert half.grad is not None
+    assert half.grad.dtype == torch.bfloat16
+    single = half.detach().float().requires_grad_()
+    formula(single, shares, targets, weights).backward()
+    assert single.grad is not None
+    torch.testing.assert_close(half.grad.float(), single.grad, rtol=1e-2, atol=1e-3)
+
+
+def test_without_a_wish_for_gradients_nothing_is_kept() -> None:
+    logits, *rest = example()
+    assert not assignment_entropy(logits.detach(), *rest, 0.1).requires_grad
