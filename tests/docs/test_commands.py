@@ -16,7 +16,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(echoapex [^`\n]+|make [a-z]+)`")
 SHORTHAND = re.compile(
     r"[A-Z]{2,}|\.\.\.|\{"
-    r"|^echoapex (?:evaluate|clicks|analyze|phantom|ingest|finetune|pretrain|demo|models)(?: [a-z]+)?$"
+    r"|^echoapex (?:evaluate|transfer|clicks|analyze|phantom|ingest|finetune|pretrain|demo|models)(?: [a-z]+)?$"
 )
 """Inline mentions that stand for a family of commands rather than for one that can be typed."""
 

@@ -22,6 +22,7 @@ _VERBS = {
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
     "ingest": "Turn an archive of echo files into a de-identified store of frames to train on.",
     "evaluate": "Score an analysis against a reference data set.",
+    "transfer": "Score several sets of weights on several data sets, with no change, as one table.",
     "clicks": "Measure interactive segmentation by simulated clicks, boxes and propagation.",
     "finetune": "Train decoders or encoders by a recipe.",
     "pretrain": "Pretrain an encoder without labels by a recipe.",

@@ -57,6 +57,10 @@ class EvaluationError(ValueError):
     """An evaluation that cannot be done as asked; the message says what to change."""
 
 
+SCORING_ERRORS = (DatasetError, EvaluationError, PredictionError, ReadError, ReferenceSetError, TruthError)
+"""What can be wrong with data sets and results; each message is for people."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Source:
@@ -117,8 +121,8 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
     """
     method = method or Method()
     try:
-        reference = _read_reference(source, out)
-        predictions = source.predictions or _analyze(reference, method, out, quiet)
+        reference = read_reference(source, out)
+        predictions = source.predictions or analyze_studies(reference, method, out, quiet)
         written = read_predictions(predictions)
         baseline = _score_baseline(source, method, reference)
         given = method.gives_views(source.dataset)
@@ -126,7 +130,7 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
         write_cases(out / CASES_FILE, cases)
         write_bytes_atomically(out / METRICS_FILE, (metrics.model_dump_json(indent=1) + "\n").encode())
         compared = _compare(source.against, reference, metrics, cases, out) if source.against is not None else None
-    except (DatasetError, EvaluationError, PredictionError, ReadError, ReferenceSetError, TruthError) as error:
+    except SCORING_ERRORS as error:
         complain("evaluate", str(error))
         return ExitCode.USAGE
     except OSError as error:
@@ -137,7 +141,12 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
     return ExitCode.SOME_FILES_FAILED if metrics.studies_without_results else ExitCode.ALL_GOOD
 
 
-def _read_reference(source: Source, out: Path) -> ReferenceSet:
+def read_reference(source: Source, out: Path) -> ReferenceSet:
+    """Open a data set; what has to be packed first goes below ``out``.
+
+    Raises:
+        DatasetError, ReferenceSetError, TruthError: it cannot be read, or nothing in it can be scored.
+    """
     if source.dataset == "phantom":
         return read_phantom_reference(source.root, split=source.split)
     if source.dataset == "camus":
@@ -145,8 +154,12 @@ def _read_reference(source: Source, out: Path) -> ReferenceSet:
     return read_dataset_reference(source.dataset, source.root, source.split)
 
 
-def _analyze(reference: ReferenceSet, method: Method, out: Path, quiet: bool) -> Path:
-    """Analyse all studies; returns the folder of their results."""
+def analyze_studies(reference: ReferenceSet, method: Method, out: Path, quiet: bool) -> Path:
+    """Analyse all studies; returns the folder of their results.
+
+    Raises:
+        EvaluationError: the weights or the device are not there.
+    """
     # models load slowly, and nothing else here needs them
     from echoapex.cli.evaluation_runs import FOUND_VIEWS, GIVEN_VIEWS, analyze_reference
     from echoapex.infer.study import AnalysisError, Models
