@@ -12,7 +12,7 @@ from echoapex.evaluate.reference import ReferenceSet
 from echoapex.evaluate.transfer import collect_transfer, markdown_text, write_transfer
 from echoapex.vocabulary import Application, Quantity
 
-TAUGHT = {application: ("simulated | hearts",) for application in Application}
+TAUGHT = dict.fromkeys(Application, ("simulated | hearts",))
 
 
 def test_a_cell_says_value_interval_cases_and_what_is_missing(tmp_path: Path, reference: ReferenceSet) -> None:
