@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,9 @@ from tiny_tmed2 import write_tiny_tmed2
 from written_results import write_results
 
 from echoapex.cli import run
+from echoapex.cli.evaluate import DatasetName
 from echoapex.cli.exit_codes import ExitCode
+from echoapex.data.datasets import DATASETS
 from echoapex.domain import ViewPrediction
 from echoapex.evaluate.metrics_file import MetricsFile
 from echoapex.evaluate.phantom_truth import read_phantom_reference
@@ -148,6 +150,18 @@ def test_camus_is_packed_analysed_and_scored(tmp_path: Path, models: OneAnswer) 
     assert evaluate("camus", root, tmp_path / "out", "--views", "find") == ExitCode.ALL_GOOD
     found = read_metrics(tmp_path / "out").views
     assert (found.given, found.recall[View.A4C].value, found.recall[View.A2C].value) == (False, 1, 0)
+
+
+def test_every_data_set_that_is_read_can_be_named() -> None:
+    assert set(get_args(DatasetName)) == {"phantom", *DATASETS}
+
+
+def test_clips_with_given_views_are_one_study(tmp_path: Path, models: OneAnswer) -> None:
+    write_study(tmp_path / "study", FIRST_HELD_OUT_SEED, StudyPlan((View.A4C, View.A2C), 112))
+    assert evaluate("phantom", tmp_path / "study", tmp_path / "out", "--views", "given") == ExitCode.ALL_GOOD
+    metrics = read_metrics(tmp_path / "out")
+    assert metrics.views.given
+    assert (metrics.ejection_fraction.mae.n, metrics.ejection_fraction.mae.missing) == (1, 0)
 
 
 def test_videos_are_analysed_as_they_are_and_scored_on_their_traced_frames(tmp_path: Path, models: OneAnswer) -> None:

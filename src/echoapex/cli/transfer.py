@@ -26,7 +26,7 @@ from echoapex.evaluate.harness import score_predictions
 from echoapex.evaluate.metrics_file import MetricsFile
 from echoapex.evaluate.predictions import read_predictions
 from echoapex.evaluate.reference import ReferenceSet
-from echoapex.evaluate.transfer import TransferFile, collect_transfer, write_transfer
+from echoapex.evaluate.transfer import collect_transfer, write_transfer
 from echoapex.io.atomic_file import write_bytes_atomically
 from echoapex.version import __version__
 from echoapex.vocabulary import Application
@@ -67,8 +67,9 @@ def transfer(
     """
     try:
         bundles, sources = _named_bundles(bundle), [_source(text) for text in dataset]
-        table = _measure(bundles, sources, out, device, quiet)
-        _, _, as_markdown = write_transfer(out, table)
+        training_data = {each.name: _training_data(each.place) for each in bundles}
+        measured = _measure(bundles, sources, out, device, quiet)
+        _, _, as_markdown = write_transfer(out, collect_transfer(measured, training_data, __version__))
     except SCORING_ERRORS as error:
         complain("transfer", str(error))
         return ExitCode.USAGE
@@ -77,7 +78,8 @@ def transfer(
         return ExitCode.USAGE
     if not quiet:
         ERRORS.print(as_markdown.read_text(encoding="utf-8"), markup=False)
-    return ExitCode.ALL_GOOD
+    incomplete = any(metrics.studies_without_results for metrics in measured.values())
+    return ExitCode.SOME_FILES_FAILED if incomplete else ExitCode.ALL_GOOD
 
 
 def _measure(
@@ -86,9 +88,8 @@ def _measure(
     out: Path,
     device: Literal["auto", "cpu", "cuda", "mps"],
     quiet: bool,
-) -> TransferFile:
-    """Everything is opened before anything is analysed, so that a mistake shows at once."""
-    training_data = {each.name: _training_data(each.place) for each in bundles}
+) -> dict[tuple[str, str], MetricsFile]:
+    """Metrics by set and data set. All is opened before anything is analysed, so that a mistake shows at once."""
     references = {_title(source): (source, read_reference(source, out / _title(source))) for source in sources}
     if len(references) < len(sources):
         raise EvaluationError("a data set is given twice with the same split; leave one out")
@@ -98,7 +99,7 @@ def _measure(
             method = Method(bundle=each.place, device=device, baseline_patients=0)
             folder = out / title / each.name
             measured[each.name, title] = _score(source, reference, method, folder, quiet)
-    return collect_transfer(measured, training_data, __version__)
+    return measured
 
 
 def _score(source: Source, reference: ReferenceSet, method: Method, folder: Path, quiet: bool) -> MetricsFile:
