@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -121,7 +122,7 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
     """
     method = method or Method()
     try:
-        reference = read_reference(source, out)
+        reference = read_reference(source, out, quiet)
         predictions = source.predictions or analyze_studies(reference, method, out, quiet)
         written = read_predictions(predictions)
         baseline = _score_baseline(source, method, reference)
@@ -141,7 +142,7 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
     return ExitCode.SOME_FILES_FAILED if metrics.studies_without_results else ExitCode.ALL_GOOD
 
 
-def read_reference(source: Source, out: Path) -> ReferenceSet:
+def read_reference(source: Source, out: Path, quiet: bool = False) -> ReferenceSet:
     """Open a data set; what has to be packed first goes below ``out``.
 
     Raises:
@@ -151,7 +152,8 @@ def read_reference(source: Source, out: Path) -> ReferenceSet:
         return read_phantom_reference(source.root, split=source.split)
     if source.dataset == "camus":
         return pack_camus(source.root, source.split or "val", out / INPUT_FOLDER)
-    return read_dataset_reference(source.dataset, source.root, source.split)
+    with nullcontext() if quiet or not ERRORS.is_terminal else ERRORS.status("Opening the listed clips"):
+        return read_dataset_reference(source.dataset, source.root, source.split)
 
 
 def analyze_studies(reference: ReferenceSet, method: Method, out: Path, quiet: bool) -> Path:

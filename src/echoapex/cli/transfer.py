@@ -90,7 +90,7 @@ def _measure(
     quiet: bool,
 ) -> dict[tuple[str, str], MetricsFile]:
     """Metrics by set and data set. All is opened before anything is analysed, so that a mistake shows at once."""
-    references = {_title(source): (source, read_reference(source, out / _title(source))) for source in sources}
+    references = {_title(source): (source, read_reference(source, out / _title(source), quiet)) for source in sources}
     if len(references) < len(sources):
         raise EvaluationError("a data set is given twice with the same split; leave one out")
     measured: dict[tuple[str, str], MetricsFile] = {}
