@@ -23,10 +23,11 @@ CLIPS = {"patients": 1, "views": ["A4C", "PLAX"], "frames": 2, "labelled": 2, "n
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """What recipes that do not start from nothing are given: a set of bundles and a tiny CAMUS."""
+    """What recipes that do not start from nothing are given: a set of bundles, a tiny CAMUS and a folder of clips."""
 
     bundles: Path
     camus: Path
+    clips: Path = Path("no-clips")
 
 
 def shrink(name: str, start: StartingPoint) -> dict[str, Any]:
@@ -89,7 +90,23 @@ def shrink_pretrain(task: Mapping[str, Any], start: StartingPoint) -> dict[str, 
     }
 
 
+def shrink_dataset_clips(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
+    """One clip teaches, another judges."""
+    drawn = {"features": {"size": SIDE, "batch_size": 2, "frames": [2, 4]}}
+    if task["kind"] == "dataset_views":
+        drawn = {"frames": {"batch_size": 4, "sizes": [[0, SIDE]]}}
+    return {
+        "dataset": "folder",
+        "root": str(start.clips),
+        "start": str(start.bundles),
+        "store": {"frames": 4, "size": SIDE},
+        **drawn,
+    }
+
+
 SHRINK = {
+    "dataset_ejection_fraction": shrink_dataset_clips,
+    "dataset_views": shrink_dataset_clips,
     "multitask": shrink_multitask,
     "ejection_fraction": shrink_ejection_fraction,
     "camus_segmentation": shrink_camus,

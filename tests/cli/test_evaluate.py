@@ -6,15 +6,21 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from reference_studies import write_camus_archive
+from tiny_clip_folder import write_tiny_clip_folder
+from tiny_echonet_dynamic import write_tiny_echonet_dynamic
+from tiny_echonet_lvh import write_tiny_echonet_lvh
+from tiny_tmed2 import write_tiny_tmed2
 from written_results import write_results
 
 from echoapex.cli import run
+from echoapex.cli.evaluate import DatasetName
 from echoapex.cli.exit_codes import ExitCode
+from echoapex.data.datasets import DATASETS
 from echoapex.domain import ViewPrediction
 from echoapex.evaluate.metrics_file import MetricsFile
 from echoapex.evaluate.phantom_truth import read_phantom_reference
@@ -146,9 +152,61 @@ def test_camus_is_packed_analysed_and_scored(tmp_path: Path, models: OneAnswer) 
     assert (found.given, found.recall[View.A4C].value, found.recall[View.A2C].value) == (False, 1, 0)
 
 
+def test_every_data_set_that_is_read_can_be_named() -> None:
+    assert set(get_args(DatasetName)) == {"phantom", *DATASETS}
+
+
+def test_clips_with_given_views_are_one_study(tmp_path: Path, models: OneAnswer) -> None:
+    write_study(tmp_path / "study", FIRST_HELD_OUT_SEED, StudyPlan((View.A4C, View.A2C), 112))
+    assert evaluate("phantom", tmp_path / "study", tmp_path / "out", "--views", "given") == ExitCode.ALL_GOOD
+    metrics = read_metrics(tmp_path / "out")
+    assert metrics.views.given
+    assert (metrics.ejection_fraction.mae.n, metrics.ejection_fraction.mae.missing) == (1, 0)
+
+
+def test_videos_are_analysed_as_they_are_and_scored_on_their_traced_frames(tmp_path: Path, models: OneAnswer) -> None:
+    write_tiny_echonet_dynamic(tmp_path / "echonet")
+    out = tmp_path / "out"
+    assert evaluate("echonet-dynamic", tmp_path / "echonet", out, "--split", "train") == ExitCode.ALL_GOOD
+    metrics = read_metrics(out)
+    assert (metrics.dataset, metrics.split, metrics.studies) == ("echonet_dynamic", "TRAIN", 2)
+    assert metrics.views.given
+    assert metrics.ejection_fraction.mae.n == 2
+    assert (metrics.segmentation.lv_cavity.dice.n, metrics.segmentation.lv_cavity.dice.missing) == (4, 0)
+    assert "FileList.csv" in metrics.ejection_fraction.reference
+
+
+def test_walls_are_measured_with_the_recovered_spacing(tmp_path: Path, models: OneAnswer) -> None:
+    write_tiny_echonet_lvh(tmp_path / "lvh")
+    assert evaluate("echonet_lvh", tmp_path / "lvh", tmp_path / "out") == ExitCode.ALL_GOOD
+    metrics = read_metrics(tmp_path / "out")
+    for wall in (metrics.lv_wall.ivsd, metrics.lv_wall.lvidd, metrics.lv_wall.lvpwd):
+        assert (wall.mae_mm.n, wall.mae_mm.missing) == (1, 0)
+    assert any("recovered" in note for note in metrics.notes)
+
+
+def test_still_images_are_scored_by_view(tmp_path: Path, models: OneAnswer) -> None:
+    write_tiny_tmed2(tmp_path / "tmed2")
+    assert evaluate("tmed2", tmp_path / "tmed2", tmp_path / "out", "--split", "all") == ExitCode.ALL_GOOD
+    views = read_metrics(tmp_path / "out").views
+    assert {view: score.n for view, score in views.recall.items()} == {View.A4C: 1, View.A2C: 1, View.PLAX: 2}
+    assert views.balanced_accuracy.value == pytest.approx(1 / 3)
+
+
+def test_own_clips_are_scored_in_millilitres(tmp_path: Path, models: OneAnswer) -> None:
+    write_tiny_clip_folder(tmp_path / "mine")
+    assert evaluate("folder", tmp_path / "mine", tmp_path / "out") == ExitCode.ALL_GOOD
+    metrics = read_metrics(tmp_path / "out")
+    assert metrics.views.balanced_accuracy.value == 1
+    assert metrics.ejection_fraction.mae.n == 3
+    assert metrics.volumes["edv"].mae_ml.n + metrics.volumes["edv"].mae_ml.missing == 3
+
+
 @pytest.mark.parametrize(
     ("dataset", "options", "message"),
     [
+        ("echonet_dynamic", (), "holds no FileList.csv"),
+        ("folder", (), "holds no clips.csv"),
         ("phantom", (), "holds no phantom study"),
         ("phantom", ("--split", "val"), "'train' and 'held_out'"),
         ("camus", (), "neither camus224.npz"),

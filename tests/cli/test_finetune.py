@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from drawn_clips import draw_clip
 from tiny_camus import write_tiny_camus
+from tiny_clip_folder import write_tiny_clip_folder
 from tiny_recipes import RECIPE_FOLDER, RECIPES, StartingPoint, as_arguments, shrink
 
 from echoapex.cli import run
@@ -33,7 +34,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def start(workspace: Path) -> StartingPoint:
     """A complete set, made as the shipped one is: the encoder with its frame decoders, then the ejection fraction."""
-    start = StartingPoint(workspace / "shipped" / "phantom", write_tiny_camus(workspace / "camus"))
+    write_tiny_clip_folder(workspace / "clips")
+    start = StartingPoint(workspace / "shipped" / "phantom", write_tiny_camus(workspace / "camus"), workspace / "clips")
     for name in ("phantom_multitask", "phantom_ejection_fraction"):
         assert train(name, start, workspace / name) == ExitCode.ALL_GOOD
         shutil.copytree(workspace / name / "bundles", start.bundles, dirs_exist_ok=True)
@@ -64,8 +66,8 @@ def test_every_shipped_recipe_runs_to_bundles_that_answer(
         assert len(written & {"encoder", *Application}) >= 2
     for bundle in bundles.iterdir():
         card = verify_bundle(bundle)
-        assert card.licence == provenance.get("licence", "Apache-2.0")
         if card.name == provenance["name"]:
+            assert card.licence == provenance.get("licence", "Apache-2.0")
             assert {key.removeprefix("validation/") for key in card.metrics} == set(scores)
     monkeypatch.setattr(registry, "_SHIPPED", start.bundles.parent)
     all_four_tasks_answer(bundles)
@@ -197,6 +199,9 @@ def test_a_few_clips_in_several_seeds_with_an_adapter(
         ("phantom_ejection_fraction", ["--setting", "lora"], "is decoded from a frozen encoder"),
         ("phantom_multitask", ["--dataset", "camus", "--root", "x"], "takes no root"),
         ("camus_segmentation", ["--dataset", "tmed2", "--root", "x"], "reads camus; give --dataset camus and --root"),
+        ("dataset_ejection_fraction", ["--dataset", "tmed2", "--root", "x"], "reads echonet_dynamic or echonet_pedia"),
+        ("dataset_ejection_fraction", ["--dataset", "echonet-dynamic", "--root", "x"], "holds no FileList.csv"),
+        ("dataset_views", ["--dataset", "folder"], "reads folder or tmed2; give --dataset folder and --root"),
         ("camus_segmentation", ["--setting", "lorra"], "'lorra' is no setting"),
         ("camus_segmentation", ["--seeds", "0"], "give 1 or more"),
     ],

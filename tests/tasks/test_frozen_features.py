@@ -16,7 +16,7 @@ from echoapex.tasks.frozen_features import (
     FrozenFeatureConfig,
     FrozenFeatures,
     WholeClips,
-    _levelled,
+    ef_level_groups,
     write_features,
 )
 
@@ -133,6 +133,6 @@ def test_several_stores_are_one(tasks: TinyTasks, features: FrozenFeatures, tmp_
 
 def test_rare_ejection_fractions_take_their_turn() -> None:
     ef_percent = np.array([60.0] * 8 + [10.0, 35.0, np.nan])
-    assert _levelled(ef_percent, 1) == [[10], list(range(10))]
-    assert _levelled(ef_percent, 4) == [[10], [8], [9], list(range(8))]
-    assert _levelled(np.array([50.0, 50.0]), 3) == [[0, 1]]
+    assert ef_level_groups(ef_percent, 1) == [[10], list(range(10))]
+    assert ef_level_groups(ef_percent, 4) == [[10], [8], [9], list(range(8))]
+    assert ef_level_groups(np.array([50.0, 50.0]), 3) == [[0, 1]]

@@ -23,6 +23,7 @@ _VERBS = {
     "ingest": "Turn an archive of echo files into a de-identified store of frames to train on.",
     "curate": "Weight the frames of a store, so that rare views, vendors and qualities count.",
     "evaluate": "Score an analysis against a reference data set.",
+    "transfer": "Score several sets of weights on several data sets, with no change, as one table.",
     "clicks": "Measure interactive segmentation by simulated clicks, boxes and propagation.",
     "benchmark": "Run the suite of 28 sub-tasks on the data at hand and write its card.",
     "finetune": "Train decoders or encoders by a recipe.",

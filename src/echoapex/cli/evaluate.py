@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token, convert
 from cyclopts.validators import Number
 from rich.progress import track
 
 from echoapex.cli.console import ERRORS, complain
 from echoapex.cli.exit_codes import ExitCode
-from echoapex.data.datasets.camus import CamusError
+from echoapex.data.datasets.records import DatasetError
 from echoapex.evaluate.baseline_pixels import classify_phantom_studies, fit_pixel_baseline
 from echoapex.evaluate.camus_truth import pack_camus
 from echoapex.evaluate.cases import Cases, write_cases
 from echoapex.evaluate.comparison import ComparisonFile, compare_cases
+from echoapex.evaluate.dataset_truth import read_dataset_reference
 from echoapex.evaluate.harness import score_balanced_accuracy, score_predictions
 from echoapex.evaluate.metrics_file import MetricsFile, Score
 from echoapex.evaluate.phantom_truth import phantom_patient, phantom_studies, read_phantom_reference
@@ -29,12 +32,34 @@ from echoapex.phantom.truth import TruthError
 
 app = App(name="evaluate", help="Score an analysis against a reference data set.")
 
+DatasetName = Literal[
+    "phantom",
+    "camus",
+    "echonet_dynamic",
+    "echonet_pediatric",
+    "echonet_lvh",
+    "tmed2",
+    "mimic_iv_echo",
+    "unity",
+    "hmc_qu",
+    "folder",
+]
+GIVEN_VIEW_DATASETS = ("camus", "echonet_dynamic", "echonet_pediatric", "echonet_lvh")
 METRICS_FILE, CASES_FILE, INPUT_FOLDER = "metrics.json", "cases.csv", "inputs"
 COMPARISON_FILE = "comparison.json"
 
 
+def _named_dataset(kind: type, tokens: Sequence[Token]) -> object:
+    """``echonet-dynamic`` is ``echonet_dynamic``."""
+    return convert(kind, [tokens[0].value.replace("-", "_")])
+
+
 class EvaluationError(ValueError):
     """An evaluation that cannot be done as asked; the message says what to change."""
+
+
+SCORING_ERRORS = (DatasetError, EvaluationError, PredictionError, ReadError, ReferenceSetError, TruthError)
+"""What can be wrong with data sets and results; each message is for people."""
 
 
 @Parameter(name="*")
@@ -43,14 +68,15 @@ class Source:
     """What to score.
 
     Attributes:
-        dataset: studies of `echoapex phantom`, or CAMUS in its official layout or as camus224.npz.
+        dataset: studies of `echoapex phantom`, or a data set of `echoapex datasets` in its official layout.
         root: folder of the data set.
-        split: CAMUS: train, val, test or all (val when left out); phantom: train or held_out (all when left out).
+        split: one of the data set's own, or all. When left out: val of CAMUS, TEST of EchoNet-Dynamic, test of
+            EchoNet-LVH and TMED-2, all of the others. Phantom: train or held_out (all when left out).
         predictions: results written earlier, one folder per study; without it the studies are analysed first.
         against: results of another method on the same studies, for a paired comparison.
     """
 
-    dataset: Literal["phantom", "camus"]
+    dataset: Annotated[DatasetName, Parameter(converter=_named_dataset)]
     root: Path
     split: str = ""
     predictions: Path | None = None
@@ -65,7 +91,8 @@ class Method:
     Attributes:
         bundle: name or folder of the set of weights.
         device: where the models run.
-        views: whether the analysis finds the view or is given the true one; auto gives it for CAMUS only.
+        views: whether the analysis finds the view or is given the true one; auto gives it for data sets that are about
+            something else, CAMUS and those of EchoNet.
         baseline_patients: simulated patients to fit the pixel baseline on; 0 leaves it out. Phantom only.
     """
 
@@ -76,7 +103,7 @@ class Method:
 
     def gives_views(self, dataset: str) -> bool:
         """Whether the analysis is told the views of this data set."""
-        return self.views == "given" or (self.views == "auto" and dataset == "camus")
+        return self.views == "given" or (self.views == "auto" and dataset in GIVEN_VIEW_DATASETS)
 
 
 @app.default
@@ -95,8 +122,8 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
     """
     method = method or Method()
     try:
-        reference = read_reference(source, out)
-        predictions = source.predictions or _analyze(reference, method, out, quiet)
+        reference = read_reference(source, out, quiet)
+        predictions = source.predictions or analyze_studies(reference, method, out, quiet)
         written = read_predictions(predictions)
         baseline = _score_baseline(source, method, reference)
         given = method.gives_views(source.dataset)
@@ -104,7 +131,7 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
         write_cases(out / CASES_FILE, cases)
         write_bytes_atomically(out / METRICS_FILE, (metrics.model_dump_json(indent=1) + "\n").encode())
         compared = _compare(source.against, reference, metrics, cases, out) if source.against is not None else None
-    except (CamusError, EvaluationError, PredictionError, ReadError, ReferenceSetError, TruthError) as error:
+    except SCORING_ERRORS as error:
         complain("evaluate", str(error))
         return ExitCode.USAGE
     except OSError as error:
@@ -115,19 +142,26 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
     return ExitCode.SOME_FILES_FAILED if metrics.studies_without_results else ExitCode.ALL_GOOD
 
 
-def read_reference(source: Source, out: Path) -> ReferenceSet:
-    """The truth of a data set; CAMUS is packed as clips below ``out``.
+def read_reference(source: Source, out: Path, quiet: bool = False) -> ReferenceSet:
+    """Open a data set; what has to be packed first goes below ``out``.
 
     Raises:
-        CamusError, ReferenceSetError, TruthError: it cannot be read.
+        DatasetError, ReferenceSetError, TruthError: it cannot be read, or nothing in it can be scored.
     """
     if source.dataset == "phantom":
         return read_phantom_reference(source.root, split=source.split)
-    return pack_camus(source.root, source.split or "val", out / INPUT_FOLDER)
+    if source.dataset == "camus":
+        return pack_camus(source.root, source.split or "val", out / INPUT_FOLDER)
+    with nullcontext() if quiet or not ERRORS.is_terminal else ERRORS.status("Opening the listed clips"):
+        return read_dataset_reference(source.dataset, source.root, source.split)
 
 
-def _analyze(reference: ReferenceSet, method: Method, out: Path, quiet: bool) -> Path:
-    """Analyse all studies; returns the folder of their results."""
+def analyze_studies(reference: ReferenceSet, method: Method, out: Path, quiet: bool) -> Path:
+    """Analyse all studies; returns the folder of their results.
+
+    Raises:
+        EvaluationError: the weights or the device are not there.
+    """
     # models load slowly, and nothing else here needs them
     from echoapex.cli.evaluation_runs import FOUND_VIEWS, GIVEN_VIEWS, analyze_reference
     from echoapex.infer.study import AnalysisError, Models
@@ -139,11 +173,10 @@ def _analyze(reference: ReferenceSet, method: Method, out: Path, quiet: bool) ->
     try:
         interpreter = TaskInterpreter.load(method.bundle, method.device)
         models = Models(interpreter, Path(method.bundle).name, str(choose_device(method.device)))
-        runs = sum(len(study.clips) for study in reference.studies) if give_views else len(reference.studies)
         for _ in track(
             analyze_reference(reference, models, folder, give_views=give_views),
             description="Analysing",
-            total=runs,
+            total=len(reference.studies),
             console=ERRORS,
             disable=quiet or not ERRORS.is_terminal,
         ):
@@ -184,4 +217,6 @@ def _summarise(metrics: MetricsFile, out: Path, compared: ComparisonFile | None)
     ERRORS.print(summary_table(metrics))
     if compared is not None:
         ERRORS.print(comparison_table(compared))
+    for note in metrics.notes:
+        ERRORS.print(note, markup=False, style="dim")
     ERRORS.print(f"{metrics.studies} studies, {metrics.clips} clips; see {out / METRICS_FILE}", markup=False)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rich.table import Table
 
 from echoapex.evaluate.comparison import Comparison, ComparisonFile
+from echoapex.evaluate.headlines import headlines
 from echoapex.evaluate.metrics_file import MetricsFile, Score
-from echoapex.vocabulary import Structure
 
 
 def summary_table(metrics: MetricsFile) -> Table:
@@ -16,7 +14,7 @@ def summary_table(metrics: MetricsFile) -> Table:
     table = Table("score", "value", "95 % interval", "n", "missing", title=None, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, score, digits in _headlines(metrics):
+    for name, _, score, digits in headlines(metrics):
         if score.n or score.missing:
             table.add_row(
                 name, _number(score.value, digits), _interval(score, digits), str(score.n), str(score.missing)
@@ -51,24 +49,6 @@ def _better(row: Comparison) -> str:
     if low <= 0 <= high:
         return "-"
     return "this" if (row.difference > 0) is row.higher_is_better else "against"
-
-
-def _headlines(metrics: MetricsFile) -> Iterator[tuple[str, Score, int]]:
-    """Name, score and digits after the point."""
-    yield "view, balanced accuracy", metrics.views.balanced_accuracy, 3
-    yield "view, pixel baseline", metrics.views.baseline_pixels, 3
-    yield "view, calibration error", metrics.views.expected_calibration_error, 3
-    for structure in Structure:
-        yield f"Dice, {structure.display_name}", metrics.segmentation.of(structure).dice, 3
-        yield f"HD95, {structure.display_name} (mm)", metrics.segmentation.of(structure).hd95_mm, 1
-    yield "EF, MAE (points)", metrics.ejection_fraction.mae, 2
-    yield "EF, RMSE (points)", metrics.ejection_fraction.rmse, 2
-    yield "EF, R2", metrics.ejection_fraction.r2, 3
-    yield "EF, ICC", metrics.ejection_fraction.icc, 3
-    yield "EF by discs, MAE (points)", metrics.ejection_fraction_discs.mae, 2
-    yield "IVSd, MAE (mm)", metrics.lv_wall.ivsd.mae_mm, 2
-    yield "LVIDd, MAE (mm)", metrics.lv_wall.lvidd.mae_mm, 2
-    yield "LVPWd, MAE (mm)", metrics.lv_wall.lvpwd.mae_mm, 2
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -14,7 +14,7 @@ from scipy import stats
 
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.config import ConfigError, merge, parse_overrides, read_recipe
-from echoapex.data.datasets.camus import CamusError
+from echoapex.data.datasets.records import DatasetError
 from echoapex.data.frame_reader import FrameReaderError
 from echoapex.models.bundle import BundleError
 from echoapex.models.weights_file import WeightsError
@@ -51,7 +51,10 @@ class Invocation:
         task = parse_setting(self.setting) if self.setting is not None else {}
         if self.root is not None:
             task["root"] = str(self.root)
-        require_fields(self.recipe, task, self.dataset)
+        dataset = None if self.dataset is None else self.dataset.replace("-", "_")
+        require_fields(self.recipe, task, dataset)
+        if dataset is not None and dataset != ONLY_CAMUS[0]:
+            task["dataset"] = dataset
         values: dict[str, Any] = merge({"task": task} if task else {}, parse_overrides(self.overrides))
         if seed is None:
             return values
@@ -117,14 +120,20 @@ def require_fields(recipe: str, task: Mapping[str, Any], dataset: str | None) ->
         )
     if missing:
         raise ConfigError(f"{recipe}: a recipe of kind {kind} takes no {missing[0]}; leave it out")
-    if dataset is not None and (DATASETS_OF.get(kind) != dataset or "root" not in task):
-        wanted = DATASETS_OF.get(kind)
-        reads = f"reads {wanted}; give --dataset {wanted} and --root" if wanted else "reads no data set of its own"
+    wanted = DATASETS_OF.get(kind, ())
+    if dataset is not None and (dataset not in wanted or "root" not in task):
+        names = " or ".join(wanted)
+        reads = f"reads {names}; give --dataset {wanted[0]} and --root" if wanted else "reads no data set of its own"
         raise ConfigError(f"{recipe}: a recipe of kind {kind} {reads}")
 
 
-DATASETS_OF = {"camus_segmentation": "camus"}
-"""The data set that a kind of recipe reads."""
+ONLY_CAMUS = ("camus",)
+DATASETS_OF = {
+    "camus_segmentation": ONLY_CAMUS,
+    "dataset_ejection_fraction": ("echonet_dynamic", "echonet_pediatric", "folder"),
+    "dataset_views": ("folder", "tmed2"),
+}
+"""The data sets that a kind of recipe reads: those with the truth that it learns."""
 
 
 def _attempt(typed: Invocation, out: Path, seed: int | None, workers: int, quiet: bool) -> dict[str, float] | ExitCode:
@@ -137,7 +146,7 @@ def _attempt(typed: Invocation, out: Path, seed: int | None, workers: int, quiet
             _require_kind(typed.recipe, overrides, typed.kind)
         return finetune(typed.recipe, overrides, out, workers, reporting, prepared)
     except (
-        ConfigError, CheckpointError, BundleError, WeightsError, CamusError, PhantomError, FrameReaderError,
+        ConfigError, CheckpointError, BundleError, WeightsError, DatasetError, PhantomError, FrameReaderError,
         DistributedError, TrackerError,
     ) as error:  # fmt: skip
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")

@@ -89,6 +89,17 @@ class EncodedClipBatch(_Batch):
 
 
 @dataclass(frozen=True, eq=False)
+class PixelClipBatch(_Batch):
+    """Clips as frames, for an encoder that learns with its decoder; the truth as in :class:`EncodedClipBatch`."""
+
+    pixels: UInt8[Tensor, "batch frames size size"]
+    times_s: Float[Tensor, "batch frames"]
+    frame_mask: Bool[Tensor, "batch frames"]
+    ef_percent: Float[Tensor, "batch"]
+    relative_volume: Float[Tensor, "batch frames"]
+
+
+@dataclass(frozen=True, eq=False)
 class CropBatch(_Batch):
     """Crops of frames without any truth, for pretraining.
 

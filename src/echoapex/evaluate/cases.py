@@ -44,7 +44,7 @@ class MaskCase:
 
     patient: str
     clip: str
-    view: View
+    view: View | None
     frame: int
     structure: Structure
     dice: float
@@ -60,13 +60,17 @@ class MaskCase:
 
 @dataclass(frozen=True)
 class ValueCase:
-    """One study-level quantity; ``measured``, written as ``method``, is None when it was not written."""
+    """One study-level quantity; ``measured``, written as ``method``, is None when it was not written.
+
+    ``study`` tells the studies of one patient apart; it is empty where each patient has one.
+    """
 
     patient: str
     quantity: Quantity
     method: Quantity
     truth: float
     measured: float | None
+    study: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,18 @@ def collect_cases(reference: ReferenceSet, matched: Iterable[MatchedStudy]) -> C
         patient, written = study.reference.patient, []
         for clip in study.reference.clips:
             found = study.find_clip(clip.sha256)
-            view = found[1].view if found else None
-            probabilities = dict(found[1].view_probabilities) if found else {}
-            views.append(ViewCase(patient, clip.name, clip.view, view.value if view else NO_VIEW, probabilities))
+            if clip.view is not None:
+                views.append(_view_case(patient, clip, clip.view, found))
             written.append(_read_masks(clip, found))
             masks.extend(_mask_cases(patient, clip, written[-1]))
         values.extend(_value_cases(reference, study, written))
     return Cases(tuple(views), tuple(masks), tuple(values))
+
+
+def _view_case(patient: str, clip: ReferenceClip, truth: View, found: tuple[Results, ClipReport] | None) -> ViewCase:
+    view = found[1].view if found else None
+    probabilities = dict(found[1].view_probabilities) if found else {}
+    return ViewCase(patient, clip.name, truth, view.value if view else NO_VIEW, probabilities)
 
 
 def _read_masks(clip: ReferenceClip, found: tuple[Results, ClipReport] | None) -> WrittenMasks:
@@ -117,7 +126,7 @@ def _value_cases(reference: ReferenceSet, study: MatchedStudy, written: Sequence
     for quantity, truth in study.reference.values.items():
         method = reference.ejection_fraction_method if quantity is Quantity.LVEF else quantity
         measured = derived[method] if method in derived else study.find_value(method)
-        yield ValueCase(study.reference.patient, quantity, method, truth, measured)
+        yield ValueCase(study.reference.patient, quantity, method, truth, measured, study.reference.study)
 
 
 def _mask_cases(patient: str, clip: ReferenceClip, written: WrittenMasks) -> Iterator[MaskCase]:
@@ -164,6 +173,8 @@ def nearest_frame(frame: int, predicted: LabelMaps, times_s: tuple[float, ...]) 
 def write_cases(path: Path, cases: Cases) -> Path:
     """Write all rows as one CSV table: ``patient, clip, frame, subject, truth, predicted, dice, hd95_mm,
     surface_mm``.
+
+    The clip of a study-level value is its study where a patient has several, and empty elsewhere.
     """
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
@@ -177,5 +188,5 @@ def write_cases(path: Path, cases: Cases) -> Path:
         table.writerow(row)
     for value in cases.values:
         measured = "missing" if value.measured is None else f"{value.measured:.3f}"
-        table.writerow((value.patient, "", "", value.quantity, f"{value.truth:.3f}", measured, "", "", ""))
+        table.writerow((value.patient, value.study, "", value.quantity, f"{value.truth:.3f}", measured, "", "", ""))
     return write_bytes_atomically(path, buffer.getvalue().encode())

@@ -92,6 +92,8 @@ def read_click_images(chosen: Sequence[tuple[str, ReferenceClip, tuple[int, ...]
             image = _square_image(clip, frame, sector, labels[frame])
             shown = tuple(s for s in reference.structures if (image[1] == s).mean() >= MIN_VISIBLE_FRACTION)
             if shown:
+                # data sets of the protocol tell every view
+                assert reference.view is not None
                 yield ClickImage(patient, reference.name, reference.view, frame, *image, shown)
 
 

@@ -127,6 +127,8 @@ def follow_clip(
     labels = reference.read_labels()
     if not can_be_followed(labels):
         return []
+    # data sets of the protocol tell every view
+    assert reference.view is not None
     clip = open_clip(reference.path)
     frames = sorted(labels)
     followed = []

@@ -99,7 +99,7 @@ def _dice(cases: Cases, structure: Structure) -> dict[tuple[str, ...], float]:
 
 def _error(cases: Cases, quantity: Quantity) -> dict[tuple[str, ...], float]:
     return {
-        (case.patient,): abs(case.measured - case.truth)
+        (case.patient, case.study): abs(case.measured - case.truth)
         for case in cases.values
         if case.quantity is quantity and case.measured is not None
     }

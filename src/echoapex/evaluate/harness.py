@@ -75,7 +75,7 @@ def score_predictions(
         bundles={k: v for study in matched for results in study.results for k, v in results.report.bundles.items()},
         studies=len(matched),
         studies_without_results=sum(not study.results for study in matched),
-        clips=len(cases.views),
+        clips=sum(len(study.clips) for study in reference.studies),
         views=ViewScores(given=True) if views_given else score_views(cases.views, baseline_views),
         segmentation=SegmentationScores(
             **{structure.key: _score_structure(cases.masks, structure) for structure in Structure}
@@ -89,6 +89,7 @@ def score_predictions(
             lvpwd=_score_wall(cases.values, Quantity.LVPWD),
         ),
         subgroups=score_subgroups(reference.studies, cases, views_given),
+        notes=reference.notes,
     )
     return metrics, cases
 

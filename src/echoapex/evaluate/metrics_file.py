@@ -160,3 +160,4 @@ class MetricsFile(Config):
     subgroups: dict[str, dict[str, SubgroupScores]] = Field(
         default_factory=dict, description="trait (sex, age, image quality, vendor, frame rate): value: scores"
     )
+    notes: tuple[str, ...] = Field(default=(), description="what of the data set is not scored, and why")

@@ -83,7 +83,7 @@ class MatchedStudy:
         if len(values) > 1:
             folders = ", ".join(str(each.folder) for each in self.results)
             raise PredictionError(
-                f"{self.reference.patient}: {folders} each give {quantity}; analyse the clips of a study together"
+                f"{self.reference.key}: {folders} each give {quantity}; analyse the clips of a study together"
             )
         return values[0] if values else None
 
@@ -133,8 +133,8 @@ def match_studies(references: Iterable[ReferenceStudy], predictions: Iterable[Re
     for study in references:
         found = {holder[clip.sha256].folder: holder[clip.sha256] for clip in study.clips if clip.sha256 in holder}
         for folder in found:
-            if owner.setdefault(folder, study.patient) != study.patient:
-                raise PredictionError(f"{folder}: mixes {owner[folder]} and {study.patient}; analyse each study alone")
+            if owner.setdefault(folder, study.key) != study.key:
+                raise PredictionError(f"{folder}: mixes {owner[folder]} and {study.key}; analyse each study alone")
         matched.append(MatchedStudy(study, tuple(found.values())))
     if not owner:
         raise PredictionError(

@@ -74,7 +74,13 @@ class _Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def analyze_clip(source: ClipSource, name: str, interpreter: Interpreter, options: AnalysisOptions) -> ClipAnalysis:
+def analyze_clip(
+    source: ClipSource,
+    name: str,
+    interpreter: Interpreter,
+    options: AnalysisOptions,
+    outlined_frames: Sequence[int] = (),
+) -> ClipAnalysis:
     """Analyse one clip.
 
     Args:
@@ -82,6 +88,7 @@ def analyze_clip(source: ClipSource, name: str, interpreter: Interpreter, option
         name: its file name as it is to be reported.
         interpreter: the models.
         options: choices of the analysis.
+        outlined_frames: native frames that are outlined in any case; nothing is measured on them for that.
 
     Raises:
         ReadError: a frame cannot be decoded.
@@ -103,6 +110,8 @@ def analyze_clip(source: ClipSource, name: str, interpreter: Interpreter, option
     reading = ClipReading(clip, encoded, view, interpreter)
     findings = _measure(reading, options)
     overlaps = findings.outlines.mean_overlaps()
+    # after the measuring: single frames far apart are no part of a beat
+    outline_structures(reading, [reading.row_of(frame) for frame in outlined_frames], findings.outlines)
     report = _describe(
         clip.header,
         name,

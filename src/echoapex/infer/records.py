@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from echoapex.config import Config
 from echoapex.domain import ClipHeader, ClipReport
+from echoapex.infer.known_clip import KnownClip
 from echoapex.infer.options import AnalysisOptions
 from echoapex.io.atomic_file import write_bytes_atomically
 from echoapex.version import __version__
@@ -43,6 +44,13 @@ def compute_run_key(digests: Mapping[str, str], options: AnalysisOptions) -> str
     weights = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
     text = f"{__version__}\n{weights}\n{options.model_dump_json()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def extend_run_key(run_key: str, known: KnownClip) -> str:
+    """The key of a clip of which something was told; that of the run where nothing was."""
+    if known == KnownClip():
+        return run_key
+    return hashlib.sha256(f"{run_key}\n{known}".encode()).hexdigest()[:16]
 
 
 def build_record(run_key: str, header: ClipHeader, report: ClipReport) -> ClipRecord:

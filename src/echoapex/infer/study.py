@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Protocol
 from echoapex.domain import ClipReport, StudyReport
 from echoapex.domain.report import DISCLAIMER
 from echoapex.infer.interpreter import Interpreter
+from echoapex.infer.known_clip import KnownClip, tell_calibration
+from echoapex.infer.known_view import KnownViewInterpreter
 from echoapex.infer.options import AnalysisOptions
 from echoapex.infer.outputs.clip_pictures import draw_clip
 from echoapex.infer.outputs.errors_csv import write_errors
@@ -33,6 +35,7 @@ from echoapex.infer.records import (
     ClipRecord,
     build_record,
     compute_run_key,
+    extend_run_key,
     read_record,
     write_record,
 )
@@ -107,12 +110,22 @@ class StudyAnalyzer:
         options: AnalysisOptions | None = None,
         observer: Observer | None = None,
         *,
+        known: Mapping[str, KnownClip] | None = None,
         raise_unexpected: bool = False,
     ) -> None:
-        """``raise_unexpected`` lets an internal error stop the run with its traceback, for debugging."""
+        """Prepare an analysis.
+
+        Args:
+            models: what reads the clips.
+            options: choices of the analysis.
+            observer: is told of progress.
+            known: what is known of clips beside their files, by the sha256 of the file.
+            raise_unexpected: let an internal error stop the run with its traceback, for debugging.
+        """
         self._models = models
         self._options = options or AnalysisOptions()
         self._observer = observer or SilentObserver()
+        self._known = known or {}
         self._raise_unexpected = raise_unexpected
 
     def run(self, paths: Sequence[Path | str], out: Path | None = None) -> StudyReport:
@@ -174,14 +187,23 @@ class StudyAnalyzer:
 
     def _analyze_source(self, source: OpenedClip, file: ClipFile, run: _Run) -> str:
         header = source.header
-        earlier = read_record(run.out, header, run.run_key) if run.out else None
+        known = self._known.get(header.source.get("sha256", ""), KnownClip())
+        run_key = extend_run_key(run.run_key, known)
+        earlier = read_record(run.out, header, run_key) if run.out else None
         if run.out is not None and earlier is not None:
             run.reused += 1
             run.records.append(earlier)
             run.files += _files_of(run.out, earlier.report.clip_id)
             return f"{_outcome(earlier.report)} (done before)"
-        analysis = analyze_clip(source, file.display_name, self._models.interpreter, self._options)
-        record = build_record(run.run_key, header, analysis.report)
+        models = self._models.interpreter
+        analysis = analyze_clip(
+            tell_calibration(source, known),
+            file.display_name,
+            models if known.view is None else KnownViewInterpreter(models, known.view),
+            self._options,
+            known.outlined_frames,
+        )
+        record = build_record(run_key, header, analysis.report)
         if run.out is not None:
             self._write_clip(source, analysis, record, run.out)
             run.files += _files_of(run.out, record.report.clip_id)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
-from echoapex.data.batch import EncodedClipBatch
+from echoapex.data.batch import EncodedClipBatch, PixelClipBatch, standardise
 from echoapex.losses.supervised import ef_loss
+from echoapex.models.adapters import Adapter
 from echoapex.models.decoders.spatiotemporal import ClipDecoder, ClipPrediction
 from echoapex.models.encoder import VisionTransformer
 from echoapex.tasks.encoded_clip import EncodedClip
@@ -27,7 +29,7 @@ class EfPrediction:
 
 
 class EjectionFraction(Task):
-    """A temporal decoder over the patch tokens of a frozen encoder."""
+    """A temporal decoder over the patch tokens of an encoder: frozen, unless a recipe lets it or an adapter learn."""
 
     def __init__(
         self,
@@ -42,17 +44,25 @@ class EjectionFraction(Task):
         self.decoder = decoder
         self.blocks = tuple(blocks)
         self.interval_factor = interval_factor
+        self.adapter: Adapter | None = None
+        """What learns in place of the encoder, attached to it."""
 
-    def _decode(self, batch: EncodedClipBatch) -> ClipPrediction:
-        prediction: ClipPrediction = self.decoder(batch.patches, batch.times_s, batch.frame_mask)
+    def _decode(self, batch: EncodedClipBatch | PixelClipBatch) -> ClipPrediction:
+        patches = batch.patches if isinstance(batch, EncodedClipBatch) else self._encode(batch)
+        prediction: ClipPrediction = self.decoder(patches, batch.times_s, batch.frame_mask)
         return prediction
 
-    def loss(self, batch: EncodedClipBatch) -> Loss:
+    def _encode(self, batch: PixelClipBatch) -> Float[Tensor, "batch frames patches width"]:
+        images = standardise(batch.pixels.flatten(0, 1))
+        patches = self.encoder.forward_blocks(images, self.blocks)[-1].patches
+        return patches.reshape(*batch.pixels.shape[:2], *patches.shape[1:])
+
+    def loss(self, batch: EncodedClipBatch | PixelClipBatch) -> Loss:
         """Ejection fraction and volume curve together."""
         return Loss.sum_of([("ef", 1.0, ef_loss(self._decode(batch), batch.ef_percent, batch.relative_volume))])
 
     @torch.no_grad()
-    def score(self, batch: EncodedClipBatch) -> dict[str, float]:
+    def score(self, batch: EncodedClipBatch | PixelClipBatch) -> dict[str, float]:
         """Mean absolute error in points, and how large the squared error is beside the predicted variance."""
         prediction = self._decode(batch)
         known = torch.isfinite(batch.ef_percent)

@@ -73,7 +73,7 @@ class EjectionFractionRecipe(TaskRecipe):
             self.features.size,
             task=Application.EJECTION_FRACTION.value,
             architecture={"decoder": self.decoder.model_dump(mode="json"), "blocks": list(task.blocks)},
-            calibration={"interval_factor": _interval_factor(provenance)},
+            calibration={"interval_factor": interval_factor(provenance)},
             base_encoder_sha256=encoder.digest,
         )
         save_bundle(directory / Application.EJECTION_FRACTION.value, task.decoder, card, half=True)
@@ -88,7 +88,7 @@ def _digest(store: PhantomStoreConfig, features: FrozenFeatureConfig) -> str:
     return hashlib.sha256(f"{SIMULATOR_VERSION} {store.model_dump_json()} {encoded}".encode()).hexdigest()[:10]
 
 
-def _interval_factor(provenance: Provenance) -> float:
+def interval_factor(provenance: Provenance) -> float:
     """What widens the predicted deviation to the errors seen on held-back clips: the root of the mean squared ratio."""
     squared_ratio = provenance.metrics.get("validation/ef_squared_error_over_variance", 1.0)
     return round(math.sqrt(max(squared_ratio, 1e-3)), 3)

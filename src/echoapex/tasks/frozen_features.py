@@ -13,7 +13,7 @@ from pydantic import Field
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, random_warp
 from echoapex.data.batch import EncodedClipBatch
-from echoapex.data.clip_store import ClipStore
+from echoapex.data.clip_store import ClipSource
 from echoapex.data.frame_source import whole_frames
 from echoapex.data.sampler import balanced_example
 from echoapex.models.encoder import VisionTransformer
@@ -38,7 +38,7 @@ class FrozenFeatureConfig(Config):
 class FrozenFeatures:
     """Patch features of every clip of a store, ``(clips * variants, frames, patches, width)`` half precision."""
 
-    def __init__(self, store: ClipStore, path: Path, config: FrozenFeatureConfig) -> None:
+    def __init__(self, store: ClipSource, path: Path, config: FrozenFeatureConfig) -> None:
         self.store = store
         self.config = config
         self._features = np.load(path, mmap_mode="r")
@@ -80,7 +80,7 @@ class ClipBatches:
         self._config = config
         self._rows = [(part, row) for part in parts for row in range(len(part))]
         self._frames = min(part.frame_count for part in parts)
-        self._groups = _levelled(np.concatenate([part.ef_percent for part in parts]), config.ef_levels)
+        self._groups = ef_level_groups(np.concatenate([part.ef_percent for part in parts]), config.ef_levels)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -98,7 +98,7 @@ class ClipBatches:
         return _collect(picked)
 
 
-def _levelled(ef_percent: Float[np.ndarray, "rows"], levels: int) -> list[list[int]]:
+def ef_level_groups(ef_percent: Float[np.ndarray, "rows"], levels: int) -> list[list[int]]:
     """Rows in ``levels`` equal ranges of the ejection fraction; ranges without any are left out.
 
     Clips of unknown ejection fraction, which teach the volume curve only, are a group of their own.
@@ -133,7 +133,7 @@ class WholeClips:
 
 def write_features(
     encoder: VisionTransformer,
-    store: ClipStore,
+    store: ClipSource,
     path: Path,
     config: FrozenFeatureConfig,
     on_clip: Callable[[int, int], None] = lambda done, total: None,
@@ -164,7 +164,7 @@ def write_features(
     progress.unlink(missing_ok=True)
 
 
-def _variant(store: ClipStore, clip: int, variant: int, config: FrozenFeatureConfig) -> np.ndarray:
+def _variant(store: ClipSource, clip: int, variant: int, config: FrozenFeatureConfig) -> np.ndarray:
     """The frames of a clip as one scanner shows them."""
     if variant == 0:
         return whole_frames(store, clip, config.size)

@@ -1,0 +1,129 @@
+"""Clips of a public data set, or one's own, as a store of prepared clips: view and ejection fraction, no label maps."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from echoapex.config import Config
+from echoapex.data.clip_store import write_shard
+from echoapex.data.datasets.records import ClipRecord, DatasetError
+from echoapex.data.preprocess import prepare_frames
+from echoapex.io.clip_source import ReadError
+from echoapex.io.read_clip import open_only_clip
+from echoapex.vocabulary import Quantity, View
+
+_CLIPS_PER_SHARD = 60
+_MOST_FRAMES = 1024
+
+
+class DatasetStoreConfig(Config):
+    """How clips are prepared."""
+
+    frames: int = Field(default=16, ge=1)
+    """Frames of each clip; a shorter clip gives some of them more than once."""
+    span_s: float = Field(default=2.0, gt=0)
+    """Length of the part of a clip that they are spread over: at least a beat."""
+    size: int = Field(default=192, ge=16)
+    """Side of a stored frame in pixels."""
+
+
+def write_dataset_store(
+    records: Sequence[ClipRecord],
+    config: DatasetStoreConfig,
+    directory: Path,
+    on_clip: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Prepare clips as a store, unless it is there already.
+
+    Frames go through the same sector search and crop as in analysis. Where end-diastole and end-systole were traced,
+    both frames are taken, and the volume curve is known there: 1, and 1 less the ejection fraction.
+
+    Args:
+        records: the clips; they must exist.
+        config: how they are prepared.
+        directory: the store.
+        on_clip: is told how many are done, of how many.
+
+    Raises:
+        DatasetError: a clip cannot be read.
+    """
+    if directory.exists():
+        return
+    patients = {name: number for number, name in enumerate(sorted({patient_of(record) for record in records}))}
+    partial = directory.with_name(directory.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for first in range(0, len(records), _CLIPS_PER_SHARD):
+        chunk = records[first : first + _CLIPS_PER_SHARD]
+        frames = np.zeros((len(chunk), config.frames, config.size, config.size), np.uint8)
+        rows = []
+        for number, record in enumerate(chunk):
+            rng = np.random.default_rng([11, first + number])
+            rows.append(_prepare(record, config, frames[number], rng) | {"patient": patients[patient_of(record)]})
+            on_clip(first + number + 1, len(records))
+        truth = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
+        write_shard(partial / f"shard-{first // _CLIPS_PER_SHARD:05d}", frames, np.zeros_like(frames[:, :1]), truth)
+    partial.rename(directory)
+
+
+def patient_of(record: ClipRecord) -> str:
+    """The patient; where the data set hides it, each clip stands for itself."""
+    return record.patient or record.name
+
+
+def _prepare(
+    record: ClipRecord, config: DatasetStoreConfig, frames: np.ndarray, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Fill the pixels of one clip and return its truth row."""
+    try:
+        clip = prepare_frames(open_only_clip(record.path), config.size, max_frames=_MOST_FRAMES)
+    except ReadError as error:
+        raise DatasetError(f"{record.name}: {error.reason}; take it out of the list, or download it again") from error
+    traced = {outline.phase: outline.frame for outline in record.outlines if outline.frame in clip.frame_indices}
+    marks = {phase: clip.frame_indices.index(frame) for phase, frame in traced.items() if phase}
+    times_s = np.array(clip.frame_times_s)
+    rows = choose_rows(times_s, sorted(marks.values()), config, rng)
+    frames[:] = clip.pixels[rows]
+    ef_percent = record.value(Quantity.LVEF)
+    volume = np.full(len(rows), np.nan)
+    if ef_percent is not None and set(marks) == {"ED", "ES"}:
+        volume[rows == marks["ED"]], volume[rows == marks["ES"]] = 1.0, 1 - ef_percent / 100
+    return {
+        "view": -1 if record.view is None else list(View).index(record.view),
+        "times_s": times_s[rows] - times_s[rows[0]],
+        "relative_volume": volume,
+        "ef_percent": np.nan if ef_percent is None else ef_percent,
+        "label_frames": np.array([-1]),
+        "known_structures": 0,
+        "wall_frame": -1,
+        "wall_points": np.full((4, 2), np.nan),
+        "mm_per_px": np.nan,
+    }
+
+
+def choose_rows(
+    times_s: np.ndarray, marks: Sequence[int], config: DatasetStoreConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """Rows of a clip, ascending: ``frames`` of them over ``span_s``, with every marked row among them.
+
+    The part begins anywhere that leaves it whole and holds the marks, so that no phase of the beat always comes first.
+
+    >>> rows = choose_rows(np.arange(100) / 50, [40, 55], DatasetStoreConfig(frames=4), np.random.default_rng(0))
+    >>> rows.tolist()
+    [0, 40, 55, 99]
+    """
+    lowest = int(np.searchsorted(times_s, times_s[marks[-1]] - config.span_s)) if marks else 0
+    fits = int(np.searchsorted(times_s, times_s[-1] - config.span_s, side="right")) - 1
+    highest = max(lowest, min(marks[0], fits) if marks else fits)
+    first = int(rng.integers(lowest, highest + 1))
+    last = int(np.searchsorted(times_s, times_s[first] + config.span_s, side="right")) - 1
+    rows = np.linspace(first, max(last, *marks, first), config.frames).round().astype(int)
+    for mark in marks:
+        free = np.where(np.isin(rows, [other for other in marks if other != mark]), len(times_s), np.abs(rows - mark))
+        rows[int(free.argmin())] = mark
+    return np.sort(rows)

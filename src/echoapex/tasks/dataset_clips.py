@@ -1,0 +1,108 @@
+"""Clips of a named data set for recipes: who teaches and who judges, opened as stores of a workspace."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from echoapex.config import Config
+from echoapex.data.clip_store import ClipStore
+from echoapex.data.dataset_store import DatasetStoreConfig, patient_of, write_dataset_store
+from echoapex.data.datasets import DATASETS, ClipRecord, DatasetError
+from echoapex.models.bundle import Bundle, BundleError
+from echoapex.models.registry import find_set
+from echoapex.tasks.recipe import Provenance, Workspace
+from echoapex.vocabulary import Application
+
+
+class Splits(NamedTuple):
+    """Official parts that teach and judge; the rest is never looked at."""
+
+    training: tuple[str, ...]
+    judging: tuple[str, ...]
+
+
+USUAL_SPLITS = {
+    "echonet_dynamic": Splits(("TRAIN",), ("VAL",)),
+    "echonet_pediatric": Splits(tuple(map(str, range(8))), ("8",)),
+    "tmed2": Splits(("train",), ("val",)),
+    "folder": Splits(("train",), ("val",)),
+}
+"""By data set; of EchoNet-Pediatric the last fold is left for the test, as of the others the split of that name."""
+
+
+def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bundle]:
+    """Encoder and decoder of one task of the set that training goes on from.
+
+    Raises:
+        BundleError: there is no such set, it is damaged, or its encoder needs an adapter for this task.
+    """
+    paths = find_set(start).find_task(application.value)
+    encoder, decoder, adapter = paths.load()
+    if adapter is not None:
+        raise BundleError(f"{paths.decoder}: was trained with an adapter; start from a set whose encoder needs none")
+    return encoder, decoder
+
+
+class DatasetClips(Config):
+    """Where the clips of a recipe are and how they are prepared."""
+
+    dataset: str
+    root: Path
+    store: DatasetStoreConfig
+
+    def open(
+        self, has_truth: Callable[[ClipRecord], bool], wanted: str, workspace: Workspace
+    ) -> tuple[ClipStore, ClipStore]:
+        """The clips that teach, and those that judge.
+
+        Args:
+            has_truth: whether a clip has what the task learns.
+            wanted: that truth in words.
+            workspace: where the stores lie.
+
+        Raises:
+            DatasetError: a list or a clip cannot be read, a part has no clip with the truth, or a patient is in both.
+        """
+        splits, dataset = USUAL_SPLITS[self.dataset], DATASETS[self.dataset].open(self.root)
+        parts: list[list[ClipRecord]] = []
+        for names in splits:
+            records = [record for name in names for record in dataset.records(name)]
+            chosen = [record for record in records if has_truth(record) and record.path.is_file()]
+            if not chosen:
+                raise DatasetError(
+                    f"{self.root}: none of the {len(records)} clips of the split {', '.join(names)} is there and has "
+                    f"{wanted}; check it with 'echoapex datasets verify {self.dataset}'"
+                )
+            parts.append(chosen)
+        both = sorted({patient_of(record) for record in parts[0]} & {patient_of(record) for record in parts[1]})
+        if both:
+            raise DatasetError(f"{self.root}: {both[0]} both teaches and judges; put each patient in one split")
+        training, judging = (
+            self._store(name, part, workspace) for name, part in zip(Splits._fields, parts, strict=True)
+        )
+        return training, judging
+
+    def _store(self, name: str, records: Sequence[ClipRecord], workspace: Workspace) -> ClipStore:
+        listed = "\n".join(f"{record.name} {record.view} {record.references}" for record in records)
+        text = f"{self.root.resolve()} {self.store.model_dump_json()}\n{listed}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        directory = workspace.directory / "stores" / f"{self.dataset}-{name}-{digest}"
+        write_dataset_store(
+            records, self.store, directory, lambda done, total: workspace.progress(f"{name} clips", done, total)
+        )
+        return ClipStore(directory)
+
+    def taught(self, provenance: Provenance, start: str) -> Provenance:
+        """What the card says: the data set under its own licence, and the set that training went on from."""
+        description = DATASETS[self.dataset]
+        notes = (*provenance.notes, f"went on from the set {Path(start).name}")
+        if self.dataset == "folder":
+            return provenance.model_copy(update={"notes": notes})
+        data = (
+            f"{description.title}; split {', '.join(USUAL_SPLITS[self.dataset].training)} ({description.citation})",
+        )
+        terms = {"licence": description.licence, "non_commercial": True}
+        return provenance.model_copy(update={**terms, "training_data": data, "notes": notes})

@@ -1,0 +1,108 @@
+"""Recipe: the ejection fraction learnt from a public data set or one's own clips, going on from a trained set."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from echoapex.config import build_config
+from echoapex.data.clip_store import ClipSource
+from echoapex.data.dataset_store import DatasetStoreConfig
+from echoapex.data.few_shot import FewShot, choose_clips
+from echoapex.models.bundle import Bundle, build_encoder_from
+from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.registry import find_set
+from echoapex.models.weights_file import load_weights
+from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
+from echoapex.tasks.ejection_fraction import EjectionFraction
+from echoapex.tasks.ejection_fraction_recipe import interval_factor
+from echoapex.tasks.frozen_features import ClipBatches, FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
+from echoapex.tasks.pixel_clips import PixelClips, WholePixelClips
+from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.setting import EncoderExport, LearningSetting
+from echoapex.tasks.task import Task
+from echoapex.vocabulary import Application, Quantity
+
+
+class DatasetEjectionFractionRecipe(TaskRecipe):
+    """Where the clips and the starting set are, and how clips are drawn."""
+
+    kind: Literal["dataset_ejection_fraction"] = "dataset_ejection_fraction"
+    dataset: Literal["echonet_dynamic", "echonet_pediatric", "folder"]
+    root: Path
+    start: str = "phantom"
+    """Name or folder of the set whose encoder is read, and whose decoder learns on."""
+    fresh_decoder: bool = False
+    """Forget what the decoder of the starting set has learnt; its sizes stay."""
+    store: DatasetStoreConfig = DatasetStoreConfig()
+    features: FrozenFeatureConfig = FrozenFeatureConfig(size=192)
+    """How clips are drawn; where the encoder learns they are augmented anew each time, without ``variants``."""
+    setting: LearningSetting = LearningSetting(name="frozen")
+    few_shot: FewShot | None = None
+
+    def build(self, workspace: Workspace) -> Workload:
+        """Prepare the clips and build the task from the starting set; clips of a frozen encoder are encoded once."""
+        encoder_bundle, decoder_bundle = starting_bundles(self.start, Application.EJECTION_FRACTION)
+        encoder = build_encoder_from(encoder_bundle)
+        task = EjectionFraction(encoder, self._decoder(decoder_bundle), (len(encoder.blocks) - 1,))
+        clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
+        training, held_back = clips.open(
+            lambda record: record.value(Quantity.LVEF) is not None, "an ejection fraction", workspace
+        )
+        taught: list[ClipSource] = [training]
+        if self.few_shot is not None:
+            taught = choose_clips(taught, self.few_shot)
+        if self.setting.name != "frozen":
+            encoder.requires_grad_(True)
+            task.adapter = self.setting.apply(encoder)
+            seen = WholePixelClips(held_back, self.features.size)
+            return Workload(task, PixelClips(taught, self.features), seen, len(seen))
+        plain = self.features.model_copy(update={"variants": 1})
+        parts = [self._features("training", each, self.features, encoder, encoder_bundle, workspace) for each in taught]
+        whole = WholeClips(self._features("judging", held_back, plain, encoder, encoder_bundle, workspace))
+        return Workload(task, ClipBatches(parts, self.features), whole, len(whole))
+
+    def _decoder(self, bundle: Bundle) -> ClipDecoder:
+        section = bundle.card.architecture["decoder"]
+        assert isinstance(section, dict)
+        decoder = ClipDecoder.build(build_config(ClipConfig, section, str(bundle.directory)))
+        if not self.fresh_decoder:
+            load_weights(decoder, bundle.state, bundle.directory)
+        return decoder
+
+    def _features(
+        self,
+        name: str,
+        store: ClipSource,
+        features: FrozenFeatureConfig,
+        encoder: VisionTransformer,
+        bundle: Bundle,
+        workspace: Workspace,
+    ) -> FrozenFeatures:
+        chosen = "" if self.few_shot is None or name == "judging" else self.few_shot.model_dump_json()
+        encoded = features.model_dump_json(include={"size", "variants", "seed", "augment"})
+        truth = " ".join(f"{each:.4f}" for each in store.truth["ef_percent"])
+        text = f"{self.root.resolve()} {self.store.model_dump_json()} {encoded} {chosen} {truth}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        path = workspace.directory / "features" / f"{self.dataset}-{name}-{digest}-{bundle.digest[:12]}.npy"
+        write_features(
+            encoder, store, path, features, lambda done, total: workspace.progress(f"features, {name}", done, total)
+        )
+        return FrozenFeatures(store, path, features)
+
+    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+        """Write the encoder, changed or as it was, and the decoder that belongs to it."""
+        assert isinstance(task, EjectionFraction)
+        clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
+        base = find_set(self.start).find_task(Application.EJECTION_FRACTION.value).encoder
+        out = EncoderExport(directory, clips.taught(provenance, self.start), self.features.size)
+        out.write(task.encoder, task.adapter, None if self.setting.name == "full" else base)
+        out.write_decoder(
+            Application.EJECTION_FRACTION.value,
+            task.decoder,
+            architecture={"decoder": task.decoder.config.model_dump(mode="json"), "blocks": list(task.blocks)},
+            calibration={"interval_factor": interval_factor(provenance)},
+        )
+        out.finish()

@@ -1,0 +1,104 @@
+"""Recipe: views learnt from a public data set or one's own clips, going on from a trained set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from echoapex.config import build_config
+from echoapex.data.clip_store import ClipSource
+from echoapex.data.dataset_store import DatasetStoreConfig
+from echoapex.data.few_shot import FewShot, choose_clips
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.models.adapters import Adapter
+from echoapex.models.bundle import build_encoder_from
+from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.registry import find_set
+from echoapex.models.weights_file import load_weights
+from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
+from echoapex.tasks.models import blocks_of
+from echoapex.tasks.multitask_recipe import UNAUGMENTED
+from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.setting import EncoderExport, LearningSetting
+from echoapex.tasks.task import Task
+from echoapex.tasks.view_classification import ViewClassification
+from echoapex.vocabulary import Application, View
+
+
+class DatasetViewsRecipe(TaskRecipe):
+    """Where the clips and the starting set are, and how frames are drawn."""
+
+    kind: Literal["dataset_views"] = "dataset_views"
+    dataset: Literal["tmed2", "folder"]
+    root: Path
+    start: str = "phantom"
+    """Name or folder of the set to go on from."""
+    store: DatasetStoreConfig = DatasetStoreConfig(frames=4)
+    frames: FrameSourceConfig = FrameSourceConfig()
+    setting: LearningSetting = LearningSetting()
+    few_shot: FewShot | None = None
+    validation_batch: int = Field(default=40, ge=1)
+
+    def build(self, workspace: Workspace) -> Workload:
+        """Prepare the clips and build the task from the starting set."""
+        task = self.build_task()
+        clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
+        training, held_back = clips.open(lambda record: record.view is not None, "a view", workspace)
+        taught: list[ClipSource] = [training]
+        if self.few_shot is not None:
+            taught = choose_clips(taught, self.few_shot)
+        plain = FrameSourceConfig(
+            batch_size=self.validation_batch, sizes=((0, self.frames.sizes[-1][1]),), seed=1, augment=UNAUGMENTED
+        )
+        return Workload(
+            task=task,
+            batches=FrameSource(taught, self.frames),
+            validation=FrameSource([held_back], plain),
+            validation_batches=math.ceil(len(held_back) * self.store.frames / plain.batch_size),
+        )
+
+    def build_task(self) -> AdaptedViews:
+        """The task with the weights of the starting set.
+
+        Raises:
+            BundleError: there is no such set, it is damaged, or it needs an adapter.
+        """
+        encoder_bundle, decoder_bundle = starting_bundles(self.start, Application.VIEW_CLASSIFICATION)
+        section = decoder_bundle.card.architecture["decoder"]
+        assert isinstance(section, dict)
+        decoder = LinearViewDecoder.build(build_config(LinearViewConfig, section, str(decoder_bundle.directory)))
+        load_weights(decoder, decoder_bundle.state, decoder_bundle.directory)
+        encoder = build_encoder_from(encoder_bundle).requires_grad_(True)
+        task = AdaptedViews(encoder, decoder, blocks_of(decoder_bundle))
+        task.adapter = self.setting.apply(encoder)
+        return task
+
+    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+        """Write the encoder and its view decoder."""
+        assert isinstance(task, AdaptedViews)
+        clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
+        base = find_set(self.start).find_task(Application.VIEW_CLASSIFICATION.value).encoder
+        out = EncoderExport(directory, clips.taught(provenance, self.start), self.frames.sizes[-1][1])
+        out.write(task.encoder, task.adapter, None if self.setting.name == "full" else base)
+        temperature = provenance.metrics.get("validation/view_temperature", 1.0)
+        out.write_decoder(
+            Application.VIEW_CLASSIFICATION.value,
+            task.decoder,
+            architecture={"decoder": task.decoder.config.model_dump(mode="json"), "blocks": list(task.blocks)},
+            label_order=tuple(view.value for view in View),
+            calibration={"temperature": round(temperature, 3)},
+        )
+        out.finish()
+
+
+class AdaptedViews(ViewClassification):
+    """View classification with what learns in place of its encoder, if anything does."""
+
+    def __init__(self, encoder: VisionTransformer, decoder: LinearViewDecoder, blocks: Sequence[int]) -> None:
+        super().__init__(encoder, decoder, blocks)
+        self.adapter: Adapter | None = None
