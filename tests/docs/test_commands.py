@@ -16,7 +16,8 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(echoapex [^`\n]+|make [a-z]+)`")
 SHORTHAND = re.compile(
     r"[A-Z]{2,}|\.\.\.|\{"
-    r"|^echoapex (?:evaluate|clicks|benchmark|analyze|phantom|ingest|finetune|pretrain|demo|models|curate|transfer)(?: [a-z]+)?$"
+    r"|^echoapex (?:analyze|phantom|evaluate|transfer|clicks|benchmark|demo|models)(?: [a-z]+)?$"
+    r"|^echoapex (?:ingest|curate|pretrain|finetune)(?: [a-z]+)?$"
 )
 """Inline mentions that stand for a family of commands rather than for one that can be typed."""
 

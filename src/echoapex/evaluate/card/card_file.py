@@ -164,7 +164,7 @@ class Example(Config):
     dice: float
     patient: str
     clip: str
-    view: View
+    view: View | None = Field(description="null where the data set does not tell it")
     frame: int
     picture: str = Field(description="file beside the card")
     size: int = Field(description="side of the square picture in pixels")

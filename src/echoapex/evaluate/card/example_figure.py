@@ -52,7 +52,13 @@ def _picture(example: Example, folder: Path, x: float, y: float) -> list[str]:
         f'<path d="{_path(example.written_outlines)}" class="written"/>',
         f'<path d="{_path(example.true_outlines)}" class="truth"/></g>',
         text(x, y + _SIDE + 13, f"{example.rank} {example.dice:.3f}", "cell"),
-        text(x + _SIDE, y + _SIDE + 13, view_label(example.view.value), "small", "end"),
+        text(
+            x + _SIDE,
+            y + _SIDE + 13,
+            view_label(example.view.value) if example.view is not None else "",
+            "small",
+            "end",
+        ),
     ]
 
 
