@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,23 @@ def test_agreement_of_the_ejection_fraction_by_hand(tmp_path: Path, reference: R
     assert scores.auroc_below_40.value == pytest.approx(0.75)
     assert scores.auroc_below_50.value is None, "nobody is above"
     assert scores.icc.value == pytest.approx(intraclass_correlation([[30, 30], [35, 37], [40, 36], [45, 51]]))
+
+
+def test_hypertrophy_is_judged_by_the_limit_of_the_sex(tmp_path: Path, reference: ReferenceSet) -> None:
+    # limits are 95 g/m2 for women and 115 for men: the first and the last have hypertrophy
+    patients = [("F", 100.0, 98.0), ("M", 100.0, 110.0), ("F", 80.0, 85.0), ("M", 130.0, 112.0)]
+    studies = tuple(
+        replace(study, values={Quantity.LV_MASS_INDEX: truth}, traits={"sex": sex})
+        for study, (sex, truth, _) in zip(reference.studies, patients, strict=True)
+    )
+    for study, (_, _, written) in zip(studies, patients, strict=True):
+        write_results(tmp_path / study.patient, study, values={Quantity.LV_MASS_INDEX: written})
+    scores = score(tmp_path, replace(reference, studies=studies)).lvh
+    assert scores.mass_index_mae_g_per_m2.value == pytest.approx((2 + 10 + 5 + 18) / 4)
+    # written over the limit: 1.03 and 0.97 for those who have it, 0.96 and 0.89 for the others
+    assert scores.auroc.value == 1.0
+    nobody = tuple(replace(study, traits={}) for study in studies)
+    assert score(tmp_path, replace(reference, studies=nobody)).lvh.auroc == Score()
 
 
 def test_distances_between_outlines_are_in_millimetres(tmp_path: Path, reference: ReferenceSet) -> None:

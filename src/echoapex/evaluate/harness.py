@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,7 @@ from echoapex.evaluate.cases import NO_VIEW, Cases, MaskCase, ValueCase, ViewCas
 from echoapex.evaluate.metrics_file import (
     Confusion,
     EjectionFractionScores,
+    LvhScores,
     LvWallScores,
     MetricsFile,
     Reliability,
@@ -25,6 +27,7 @@ from echoapex.evaluate.predictions import Results, match_studies
 from echoapex.evaluate.reference import ReferenceSet
 from echoapex.evaluate.scores import mean_error, score_mean, score_statistic, score_values
 from echoapex.evaluate.subgroups import score_subgroups
+from echoapex.measure import read_reference_limits
 from echoapex.metrics import (
     auroc,
     balanced_accuracy,
@@ -88,6 +91,7 @@ def score_predictions(
             lvidd=_score_wall(cases.values, Quantity.LVIDD),
             lvpwd=_score_wall(cases.values, Quantity.LVPWD),
         ),
+        lvh=_score_hypertrophy(reference, cases.values),
         subgroups=score_subgroups(reference.studies, cases, views_given),
         notes=reference.notes,
     )
@@ -210,6 +214,21 @@ def _score_ejection_fraction(
         icc=score_values(_icc, cases, quantity),
         auroc_below_50=score_values(lambda t, m: _auroc_below(t, m, 50.0), cases, quantity),
         auroc_below_40=score_values(lambda t, m: _auroc_below(t, m, 40.0), cases, quantity),
+    )
+
+
+def _score_hypertrophy(reference: ReferenceSet, cases: Sequence[ValueCase]) -> LvhScores:
+    """Only patients of a known sex have a limit."""
+    limits, index = read_reference_limits(), Quantity.LV_MASS_INDEX
+    upper = {study.patient: limits.upper_mass_index(study.traits.get("sex")) for study in reference.studies}
+    over_limit = [
+        replace(case, truth=case.truth / limit, measured=None if case.measured is None else case.measured / limit)
+        for case in cases
+        if case.quantity is index and (limit := upper[case.patient]) is not None
+    ]
+    return LvhScores(
+        mass_index_mae_g_per_m2=score_values(mean_absolute_error, cases, index),
+        auroc=score_values(lambda truth, measured: auroc(np.asarray(truth, float) > 1, measured), over_limit, index),
     )
 
 

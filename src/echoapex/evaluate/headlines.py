@@ -38,3 +38,4 @@ def headlines(metrics: MetricsFile) -> Iterator[Headline]:
     yield Headline("IVSd, MAE (mm)", Application.LV_WALL, walls.ivsd.mae_mm, 2)
     yield Headline("LVIDd, MAE (mm)", Application.LV_WALL, walls.lvidd.mae_mm, 2)
     yield Headline("LVPWd, MAE (mm)", Application.LV_WALL, walls.lvpwd.mae_mm, 2)
+    yield Headline("LV hypertrophy, AUROC", Application.LV_WALL, metrics.lvh.auroc, 3)

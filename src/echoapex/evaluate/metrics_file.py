@@ -125,6 +125,15 @@ class LvWallScores(Config):
     lvpwd: WallScores = WallScores()
 
 
+class LvhScores(Config):
+    """LV hypertrophy: a mass index above the limit of the patient's sex (ASE 2015)."""
+
+    mass_index_mae_g_per_m2: Score = Score()
+    auroc: Score = Field(
+        default=Score(), description="how well the written mass index over that limit tells who has it"
+    )
+
+
 class SubgroupScores(Config):
     """Headline scores of the patients who share a trait; too few of them say little, see ``n`` and the intervals."""
 
@@ -140,7 +149,7 @@ class MetricsFile(Config):
     """The whole of ``metrics.json``."""
 
     metrics_version: Literal["1.1", "1.2"] = Field(
-        default=METRICS_VERSION, description="1.1 has no reliability of the views"
+        default=METRICS_VERSION, description="1.1 has no reliability of the views and no hypertrophy"
     )
     echoapex_version: str
     dataset: str
@@ -157,6 +166,7 @@ class MetricsFile(Config):
     ejection_fraction_discs: EjectionFractionScores
     volumes: dict[Literal["edv", "esv"], VolumeScores]
     lv_wall: LvWallScores
+    lvh: LvhScores = LvhScores()
     subgroups: dict[str, dict[str, SubgroupScores]] = Field(
         default_factory=dict, description="trait (sex, age, image quality, vendor, frame rate): value: scores"
     )

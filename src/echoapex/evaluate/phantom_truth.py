@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from echoapex.evaluate.reference import ReferenceClip, ReferenceSet, ReferenceSetError, ReferenceStudy, traits_of
+from echoapex.measure import WallThickness, lv_mass_g
 from echoapex.phantom.truth import TRUTH_FILE, ClipTruth, StudyTruth, read_label_maps, read_truth
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, View
 
@@ -67,6 +68,8 @@ def _reference_study(folder: Path, truth: StudyTruth) -> ReferenceStudy:
         values |= {
             quantity: plax.walls.value_mm(quantity) for quantity in (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
         }
+        walls = WallThickness(*(values[quantity] for quantity in (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)))
+        values[Quantity.LV_MASS_INDEX] = lv_mass_g(walls) / truth.patient.bsa_m2
     return ReferenceStudy(
         patient=phantom_patient(truth.seed),
         clips=tuple(_reference_clip(folder, clip) for clip in truth.clips),
