@@ -20,6 +20,8 @@ def unit_rows(matrix: Float[Tensor, "rows width"], epsilon: float = 1e-6) -> Flo
     matrix once and keep no copy. Computed in single precision; under autocast the result is in its lower precision.
     """
     kind = matrix.device.type
+    if not torch.amp.is_autocast_available(kind):  # shapes without numbers, by which plans are made
+        return torch.nn.functional.normalize(matrix, dim=1, eps=epsilon)
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
     with torch.autocast(kind, enabled=False):
         unit: Tensor = _UnitRows.apply(matrix, epsilon, dtype)  # type: ignore[no-untyped-call]
