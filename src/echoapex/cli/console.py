@@ -8,7 +8,15 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 ERRORS = Console(stderr=True, soft_wrap=True, highlight=False)
 """Messages for people go to standard error, so that standard output holds results only."""
@@ -19,21 +27,11 @@ def complain(verb: str, problem: str) -> None:
     sys.stderr.write(f"echoapex {verb}: {' '.join(problem.split())}\n")
 
 
-class ProgressBar:
-    """Shows how far an analysis is; silent unless standard error is a terminal."""
+class TerminalProgress:
+    """A line of columns that follows some work; silent unless standard error is a terminal."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._progress = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}", table_column=None),
-            TimeRemainingColumn(compact=True),
-            console=ERRORS,
-            transient=True,
-            disable=quiet or not ERRORS.is_terminal,
-        )
-        self._task = self._progress.add_task("looking for clips", total=None)
+    def __init__(self, *columns: ProgressColumn, quiet: bool) -> None:
+        self._progress = Progress(*columns, console=ERRORS, transient=True, disable=quiet or not ERRORS.is_terminal)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -43,6 +41,21 @@ class ProgressBar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+class ProgressBar(TerminalProgress):
+    """Shows how far an analysis is."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(
+            SpinnerColumn(),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", table_column=None),
+            TimeRemainingColumn(compact=True),
+            quiet=quiet,
+        )
+        self._task = self._progress.add_task("looking for clips", total=None)
 
     def found(self, clips: int) -> None:
         """So many clips were found."""

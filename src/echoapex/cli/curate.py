@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, complain
+from echoapex.cli.console import ERRORS, TerminalProgress, complain
 from echoapex.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -138,30 +137,19 @@ def _tell(report: CurationReport, out: Path) -> None:
     )
 
 
-class _Bar:
-    """Which part of the work is under way, and how far it is; silent unless standard error is a terminal."""
+class _Bar(TerminalProgress):
+    """Which part of the work is under way, and how far it is."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._progress = Progress(
+        super().__init__(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
-            console=ERRORS,
-            transient=True,
-            disable=quiet or not ERRORS.is_terminal,
+            quiet=quiet,
         )
         self._task = self._progress.add_task("loading", total=None)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def began(self, what: str, total: int) -> None:
         """A part of the work begins; 0 stands for one of unknown length."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from echoapex.cli.console import ERRORS, complain
+from echoapex.cli.console import ERRORS, TerminalProgress, complain
 from echoapex.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -171,31 +170,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Bar:
-    """A progress bar on a terminal, nothing elsewhere."""
+class _Bar(TerminalProgress):
+    """How many files are done, and how many frames came of them."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._progress = Progress(
+        super().__init__(
             SpinnerColumn(),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TextColumn("files, {task.fields[frames]} frames"),
             TimeElapsedColumn(),
-            console=ERRORS,
-            transient=True,
-            disable=quiet or not ERRORS.is_terminal,
+            quiet=quiet,
         )
         self._frames = 0
         self._task = self._progress.add_task("", total=None, frames=0)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def found(self, files: int) -> None:
         self._progress.update(self._task, total=files)
