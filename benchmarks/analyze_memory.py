@@ -10,7 +10,6 @@ Exit code 1 where a peak exceeds the limit of 3 GB.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+
+from figures_file import tell_figures
 
 LIMIT_MB = 3000
 LONG_CLIP_SIZE, STUDY_CLIP_SIZE, STUDY_CLIP_FRAMES = 512, 256, 20
@@ -134,11 +135,7 @@ def main() -> int:
         except ValueError as error:
             print(f"analyze_memory: {error}", file=sys.stderr)
             return 1
-    text = json.dumps(found, indent=1) + "\n"
-    if choices.out:
-        choices.out.parent.mkdir(parents=True, exist_ok=True)
-        choices.out.write_text(text, encoding="utf-8")
-    print(text, end="")
+    tell_figures(found, choices.out)
     results = [found[name] for name in ("long_clip", "large_study")]
     sound = all(result["peak_mb"] <= LIMIT_MB and not result["failed"] + result["set_aside"] for result in results)
     return 0 if sound else 1

@@ -34,6 +34,7 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 import torch
+from figures_file import tell_figures
 from jaxtyping import UInt8
 from phantom_clips import write_a4c
 from random_set import describe_set, find_bundles
@@ -222,11 +223,7 @@ def main() -> int:
         except ValueError as error:
             print(f"analyze_speed: {error}", file=sys.stderr)
             return 1
-    text = json.dumps(found, indent=1) + "\n"
-    if choices.out:
-        choices.out.parent.mkdir(parents=True, exist_ok=True)
-        choices.out.write_text(text, encoding="utf-8")
-    print(text, end="")
+    tell_figures(found, choices.out)
     return 0
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import platform
 import statistics
@@ -29,6 +28,7 @@ from typing import Any
 
 import cv2
 import pydicom
+from figures_file import tell_figures
 from phantom_clips import write_a4c
 from pydicom.pixels import get_decoder
 
@@ -142,11 +142,7 @@ def main() -> int:
         "processors": os.cpu_count(),
         "load_at_end": [round(load, 2) for load in os.getloadavg()],
     }
-    text = json.dumps(found, indent=1) + "\n"
-    if choices.out:
-        choices.out.parent.mkdir(parents=True, exist_ok=True)
-        choices.out.write_text(text, encoding="utf-8")
-    print(text, end="")
+    tell_figures(found, choices.out)
     return 0
 
 

@@ -31,6 +31,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from figures_file import tell_figures
 from phantom_clips import write_a4c
 from pretrain_turns import PATCH, SIZES, Size
 
@@ -293,11 +294,7 @@ def main() -> int:
         except ValueError as error:
             print(f"pretrain_step: {error}", file=sys.stderr)
             return 1
-    text = json.dumps(found, indent=1) + "\n"
-    if choices.out:
-        choices.out.parent.mkdir(parents=True, exist_ok=True)
-        choices.out.write_text(text, encoding="utf-8")
-    print(text, end="")
+    tell_figures(found, choices.out)
     return 0
 
 
