@@ -12,6 +12,7 @@ from echoapex.models.bundle import load_bundle
 from echoapex.models.encoder import EncoderConfig
 from echoapex.tasks.multitask_recipe import MultiTaskRecipe
 from echoapex.tasks.recipe import Workspace
+from echoapex.tasks.setting import LearningSetting
 from echoapex.vocabulary import Structure, View
 
 STORE = {"patients": 1, "views": ["A4C", "PLAX"], "frames": 2, "labelled": 2, "native_size": 96, "size": 64}
@@ -44,6 +45,7 @@ def test_a_workload_draws_its_stores_and_gives_batches(tmp_path: Path) -> None:
         ({"blocks": [3, 11]}, "segmentation.depths is 4, but blocks names 2; make them agree"),
         ({"blocks": [2, 5, 8, 12]}, "blocks [2, 5, 8, 12] must be indices from 0 to 11"),
         ({"frames": {"sizes": [[0, 96], [10, 100]]}}, "frames.sizes: [100] are not whole numbers of patches of 16"),
+        ({"start": "set", "encoder_bundle": "encoder"}, "start already holds an encoder; leave encoder_bundle out"),
         ({"weights": {"volume": 0.5}}, "weights.volume compares frames of a clip; set frames.frames_per_clip to 2"),
         ({"validation": {"patients": 20_000}}, "leave the training range"),
         (
@@ -58,6 +60,25 @@ def test_parts_that_do_not_fit_are_one_line_before_anything_is_drawn(changes: di
         build_config(MultiTaskRecipe, values, "recipe.yaml: task")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_alone_can_be_the_start(saved_set: Path) -> None:
+    recipe = multitask_recipe().model_copy(update={"encoder_bundle": saved_set / "encoder"})
+    task = recipe.build_task()
+    given = load_bundle(saved_set / "encoder").state
+    assert all(torch.equal(value, given[name].float()) for name, value in task.encoder.state_dict().items())
+    frozen = recipe.model_copy(update={"setting": LearningSetting(name="frozen")})
+    assert not any(parameter.requires_grad for parameter in frozen.build_task().encoder.parameters())
+
+
+def test_a_frozen_start_is_exported_as_it_was(saved_set: Path, tmp_path: Path) -> None:
+    recipe = multitask_recipe().model_copy(
+        update={"encoder_bundle": saved_set / "encoder", "setting": LearningSetting(name="frozen")}
+    )
+    recipe.export(recipe.build_task(), tmp_path, PROVENANCE)
+    before, after = load_bundle(saved_set / "encoder"), load_bundle(tmp_path / "encoder")
+    assert after.digest == before.digest
+    assert load_bundle(tmp_path / "segmentation").card.base_encoder_sha256 == before.digest
 
 
 def test_cards_agree_with_the_weights(tasks: TinyTasks, saved_set: Path) -> None:

@@ -60,10 +60,14 @@ class MultiTaskRecipe(TaskRecipe):
 
     Its segmentation decoder may lack the pyramid that this one has.
     """
+    encoder_bundle: Path | None = None
+    """An encoder bundle of the same architecture to start from, with fresh decoders: a pretrained one, say."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> MultiTaskRecipe:
         """Found here, in a second, and not after hours of drawing clips."""
+        if self.start is not None and self.encoder_bundle is not None:
+            raise ValueError("start already holds an encoder; leave encoder_bundle out, or start")
         patch, width, depth = self.encoder.patch_size, self.encoder.width, self.encoder.depth
         if self.weights.volume > 0 and self.frames.frames_per_clip < 2:
             raise ValueError("weights.volume compares frames of a clip; set frames.frames_per_clip to 2 or more")
@@ -108,7 +112,7 @@ class MultiTaskRecipe(TaskRecipe):
         """The task with fresh weights, or with those it goes on from.
 
         Raises:
-            BundleError: the starting set is damaged or lacks a bundle.
+            BundleError: the starting bundle is damaged, or the starting set lacks one.
             WeightsError: it has another architecture.
         """
         encoder = VisionTransformer(self.encoder)
@@ -119,6 +123,9 @@ class MultiTaskRecipe(TaskRecipe):
             self.weights,
             VolumeChange(encoder, self.blocks) if self.weights.volume > 0 else None,
         )
+        if self.encoder_bundle is not None:
+            bundle = load_bundle(self.encoder_bundle)
+            load_weights(encoder, bundle.state, bundle.directory)
         if self.start is not None:
             parts = {
                 "encoder": encoder,
@@ -139,8 +146,8 @@ class MultiTaskRecipe(TaskRecipe):
         """Write encoder, view classification, segmentation and wall bundles in half precision."""
         assert isinstance(task, MultiTask)
         out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
-        unchanged = self.start is not None and self.setting.name != "full"
-        out.write(task.encoder, task.adapter, self.start / "encoder" if self.start is not None and unchanged else None)
+        given = self.encoder_bundle if self.start is None else self.start / "encoder"
+        out.write(task.encoder, task.adapter, None if self.setting.name == "full" else given)
         labels = {
             Application.VIEW_CLASSIFICATION: tuple(view.value for view in View),
             Application.SEGMENTATION: tuple(structure.key for structure in Structure),
