@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -55,6 +55,8 @@ UNITS = {
     "camus": "Dice, LV cavity",
 }
 _ERRORS = ("lv_wall", "ejection_fraction")
+Results = dict[str, dict[str, list[dict[str, float]]]]
+"""By encoder and task: one row per share of the labels, with ``share``, ``patients``, ``score``, ``low``, ``high``."""
 PARTS = 4
 """A patch's cover is predicted in this many parts per side."""
 RESAMPLES = 200
@@ -338,12 +340,13 @@ def study(
     return {name: measure(probe, seeds) for name, probe in probes.items()}
 
 
-def write_table(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
+def write_table(results: Results, units: Mapping[str, str] = UNITS) -> str:
     """One Markdown table per task: encoders down, shares of the labels across."""
     lines = []
-    for task in next(iter(results.values())):
-        lines += [f"**{task}** ({UNITS[task]})", "", "| encoder | " + " | ".join(f"{s:.0%}" for s in SHARES) + " |"]
-        lines.append("|---" * (len(SHARES) + 1) + "|")
+    for task, rows in next(iter(results.values())).items():
+        shares = " | ".join(f"{row['share']:.0%}" for row in rows)
+        lines += [f"**{task}** ({units[task]})", "", f"| encoder | {shares} |"]
+        lines.append("|---" * (len(rows) + 1) + "|")
         for name, tasks in results.items():
             cells = [f"{row['score']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in tasks[task]]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -351,8 +354,10 @@ def write_table(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     return "\n".join(lines)
 
 
-def draw_picture(results: dict[str, dict[str, list[dict[str, float]]]], path: Path) -> None:
-    """One panel per task."""
+def draw_picture(
+    results: Results, path: Path, units: Mapping[str, str] = UNITS, errors: Sequence[str] = _ERRORS
+) -> None:
+    """One panel per task; ``errors`` are those in which less is better."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -372,12 +377,12 @@ def draw_picture(results: dict[str, dict[str, list[dict[str, float]]]], path: Pa
                 color=line.get_color(),
                 alpha=0.15,
             )
-        if task in _ERRORS:  # of one or two patients a line may miss by any amount
-            axis.set_ylim(0, 1.6 * max(of_encoder[task][1]["score"] for of_encoder in results.values()))
+        if task in errors:  # of one or two patients a line may miss by any amount
+            axis.set_ylim(0, 1.6 * max(of_encoder[task][:2][-1]["score"] for of_encoder in results.values()))
         axis.set_xscale("log")
         axis.set_title(task.replace("_", " "), fontsize=11)
         axis.set_xlabel("labelled patients")
-        axis.set_ylabel(UNITS[task])
+        axis.set_ylabel(units[task])
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(visible=True, alpha=0.25)
     axes[0][0].legend(frameon=False, fontsize=9)
