@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny_tasks import TinyTasks, frame_batch
 
+from echoapex.models.decoders.linear import pool_frame
 from echoapex.models.tokens import Tokens
 from echoapex.tasks.encoded_clip import EncodedClip
-from echoapex.tasks.view_classification import ViewClassification, fit_temperature
+from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig, fit_temperature
 from echoapex.vocabulary import View
 
 
@@ -77,3 +78,30 @@ def test_the_temperature_undoes_what_was_done_to_the_logits() -> None:
 
 def test_cases_that_are_all_right_do_not_make_it_endlessly_sure() -> None:
     assert 0.2 <= fit_temperature(10 * torch.eye(4), torch.arange(4)) < 1
+
+
+def test_mixup_asks_for_both_views_by_their_weight(tasks: TinyTasks) -> None:
+    view, batch = tasks.multitask.view, frame_batch(6)
+    torch.manual_seed(0)
+    tokens = [Tokens(5 * torch.randn(6, 192), torch.zeros(6, 4, 192), torch.randn(6, 16, 192), (4, 4))]
+    plain = ViewClassification(view.encoder, view.decoder.eval(), view.blocks, config=ViewLossConfig(smoothing=0))
+    mixed = ViewClassification(
+        view.encoder, view.decoder, view.blocks, config=ViewLossConfig(smoothing=0, mixup=1e4)
+    )  # the weight is a half, near enough
+    torch.manual_seed(1)
+    loss = mixed.loss_from_tokens(tokens, batch).total
+    torch.manual_seed(1)
+    torch.distributions.Beta(1e4, 1e4).sample()
+    partner = torch.randperm(6)
+    logits = mixed._logits(0.5 * pool_frame(tokens[-1]) + 0.5 * pool_frame(tokens[-1])[partner])
+    nll = -logits.log_softmax(dim=1)
+    expected = 0.5 * (nll.gather(1, batch.view[:, None]) + nll.gather(1, batch.view[partner][:, None])).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
+    assert loss.item() != pytest.approx(plain.loss_from_tokens(tokens, batch).total.item(), rel=1e-3)
+    assert mixed.score_from_tokens(tokens, batch) == plain.score_from_tokens(tokens, batch), "never when it is judged"
+
+
+def test_a_mixed_batch_without_any_view_teaches_nothing(tasks: TinyTasks) -> None:
+    view, batch = tasks.multitask.view, replace(frame_batch(2), view=torch.tensor([-1, -1]))
+    mixed = ViewClassification(view.encoder, view.decoder, view.blocks, config=ViewLossConfig(mixup=0.2))
+    assert mixed.loss(batch).total.item() == 0

@@ -26,7 +26,7 @@ from echoapex.tasks.multitask_recipe import UNAUGMENTED
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import Task
-from echoapex.tasks.view_classification import ViewClassification
+from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig
 from echoapex.vocabulary import Application, View
 
 
@@ -40,6 +40,7 @@ class DatasetViewsRecipe(TaskRecipe):
     """Name or folder of the set to go on from."""
     store: DatasetStoreConfig = DatasetStoreConfig(frames=4)
     frames: FrameSourceConfig = FrameSourceConfig()
+    view_loss: ViewLossConfig = ViewLossConfig()
     setting: LearningSetting = LearningSetting()
     few_shot: FewShot | None = None
     validation_batch: int = Field(default=40, ge=1)
@@ -74,7 +75,7 @@ class DatasetViewsRecipe(TaskRecipe):
         decoder = LinearViewDecoder.build(build_config(LinearViewConfig, section, str(decoder_bundle.directory)))
         load_weights(decoder, decoder_bundle.state, decoder_bundle.directory)
         encoder = build_encoder_from(encoder_bundle).requires_grad_(True)
-        task = AdaptedViews(encoder, decoder, blocks_of(decoder_bundle))
+        task = AdaptedViews(encoder, decoder, blocks_of(decoder_bundle), self.view_loss)
         task.adapter = self.setting.apply(encoder)
         return task
 
@@ -99,6 +100,8 @@ class DatasetViewsRecipe(TaskRecipe):
 class AdaptedViews(ViewClassification):
     """View classification with what learns in place of its encoder, if anything does."""
 
-    def __init__(self, encoder: VisionTransformer, decoder: LinearViewDecoder, blocks: Sequence[int]) -> None:
-        super().__init__(encoder, decoder, blocks)
+    def __init__(
+        self, encoder: VisionTransformer, decoder: LinearViewDecoder, blocks: Sequence[int], config: ViewLossConfig
+    ) -> None:
+        super().__init__(encoder, decoder, blocks, config=config)
         self.adapter: Adapter | None = None

@@ -26,7 +26,7 @@ from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import Task
-from echoapex.tasks.view_classification import ViewClassification
+from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig
 from echoapex.tasks.volume_change import VolumeChange
 from echoapex.vocabulary import Application, Structure, View
 
@@ -43,6 +43,7 @@ class MultiTaskRecipe(TaskRecipe):
     encoder: EncoderConfig = EncoderConfig()
     blocks: tuple[int, ...] = (2, 5, 8, 11)
     view: LinearViewConfig = LinearViewConfig()
+    view_loss: ViewLossConfig = ViewLossConfig()
     segmentation: PromptableConfig = PromptableConfig()
     wall: WallPointConfig = WallPointConfig()
     weights: LossWeights = LossWeights()
@@ -117,7 +118,7 @@ class MultiTaskRecipe(TaskRecipe):
         """
         encoder = VisionTransformer(self.encoder)
         task = MultiTask(
-            ViewClassification(encoder, LinearViewDecoder.build(self.view), self.blocks),
+            ViewClassification(encoder, LinearViewDecoder.build(self.view), self.blocks, config=self.view_loss),
             SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks, self.click_rounds),
             LvWall(encoder, WallPointDecoder.build(self.wall), self.blocks),
             self.weights,

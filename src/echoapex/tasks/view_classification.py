@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
+from torch.distributions import Beta
 
+from echoapex.config import Config
 from echoapex.data.batch import FrameBatch, standardise
 from echoapex.domain import ViewPrediction
 from echoapex.losses.supervised import smoothed_cross_entropy
@@ -21,30 +24,60 @@ from echoapex.tasks.task import Loss, Task
 from echoapex.vocabulary import View
 
 
+class ViewLossConfig(Config):
+    """What keeps the decoder from being too sure of the views it is taught."""
+
+    smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Share of each target that is spread over all views."""
+    mixup: float = Field(default=0.0, ge=0)
+    """Both parameters of the beta distribution from which the weight of a frame in a mixture of two is drawn; 0: none.
+
+    Mixed are pooled tokens, not pixels, so that other tasks can learn from the same frames.
+    Source: Verma et al., "Manifold mixup", 2019.
+    """
+
+
 class ViewClassification(Task):
     """A linear decoder over the pooled tokens of the frames of a clip."""
 
     def __init__(
-        self, encoder: VisionTransformer, decoder: LinearViewDecoder, blocks: Sequence[int], temperature: float = 1.0
+        self,
+        encoder: VisionTransformer,
+        decoder: LinearViewDecoder,
+        blocks: Sequence[int],
+        temperature: float = 1.0,
+        config: ViewLossConfig | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.blocks = tuple(blocks)
         self.temperature = temperature
+        self.config = config or ViewLossConfig()
 
     def loss(self, batch: FrameBatch) -> Loss:
-        """Label-smoothed cross-entropy of single frames."""
+        """Cross-entropy of single frames, label-smoothed and mixed as configured."""
         return self.loss_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
 
     def loss_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
         """The same, given the encoded frames."""
         known = batch.view >= 0
-        cross_entropy = smoothed_cross_entropy(self._frame_logits(tokens[-1])[known], batch.view[known])
-        return Loss.sum_of([("view", 1.0, cross_entropy)])
+        pooled, views, smoothing = pool_frame(tokens[-1])[known], batch.view[known], self.config.smoothing
+        if not self.config.mixup or not len(views):
+            cross_entropy = smoothed_cross_entropy(self._logits(pooled), views, smoothing)
+            return Loss.sum_of([("view", 1.0, cross_entropy)])
+        weight = Beta(self.config.mixup, self.config.mixup).sample().item()
+        partner = torch.randperm(len(views), device=views.device)
+        logits = self._logits(weight * pooled + (1 - weight) * pooled[partner])
+        own = smoothed_cross_entropy(logits, views, smoothing)
+        other = smoothed_cross_entropy(logits, views[partner], smoothing)
+        return Loss.sum_of([("view", 1.0, weight * own + (1 - weight) * other)])
 
     def _frame_logits(self, tokens: Tokens) -> Float[Tensor, "batch views"]:
-        logits: Float[Tensor, "batch views"] = self.decoder(pool_frame(tokens)[:, None], None)
+        return self._logits(pool_frame(tokens))
+
+    def _logits(self, pooled: Float[Tensor, "batch features"]) -> Float[Tensor, "batch views"]:
+        logits: Float[Tensor, "batch views"] = self.decoder(pooled[:, None], None)
         return logits
 
     @torch.no_grad()
