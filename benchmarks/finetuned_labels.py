@@ -86,13 +86,21 @@ def run_arm(recipe: str, start: Path | None, share: int, seed: int, out: Path) -
     return finetune(recipe, overrides, out, reporting=reporting, prepared=out.parents[2])
 
 
-def sum_up(clips: int, scores: Mapping[int, Sequence[Mapping[str, float]]]) -> dict[str, list[dict[str, float]]]:
-    """Mean and interval over the seeds, for every task and share (percent) of so many labelled clips."""
-    rows: dict[str, list[dict[str, float]]] = {task: [] for task in SCORES}
-    for share, of_seeds in scores.items():
-        for task, (name, _) in SCORES.items():
+def sum_up(
+    scores: Mapping[int, Sequence[Mapping[str, float]]], total: int, names: Mapping[str, str]
+) -> dict[str, list[dict[str, float]]]:
+    """Mean and interval over the seeds, for every task and number of labelled cases.
+
+    Args:
+        scores: those of every seed, by the number of labelled cases.
+        total: labelled cases that there are.
+        names: of each task the score that tells of it.
+    """
+    rows: dict[str, list[dict[str, float]]] = {task: [] for task in names}
+    for labelled, of_seeds in scores.items():
+        for task, name in names.items():
             mean, half = summarise([each[name] for each in of_seeds])
-            row = {"share": share / 100, "patients": max(1, clips * share // 100)}
+            row = {"share": labelled / total, "patients": labelled}
             rows[task].append({**row, "score": mean, "low": mean - half, "high": mean + half})
     return rows
 
@@ -113,13 +121,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clips = count_clips(chosen.recipe)
         for name, start in starts.items():
             scores = {
-                share: [
+                max(1, clips * share // 100): [
                     run_arm(chosen.recipe, start, share, seed, chosen.out / name / f"{share}-percent-seed-{seed}")
                     for seed in range(chosen.seeds)
                 ]
                 for share in chosen.shares
             }
-            results[name] = sum_up(clips, scores)
+            results[name] = sum_up(scores, clips, {task: score for task, (score, _) in SCORES.items()})
     except (BundleError, CheckpointError, ConfigError, WeightsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

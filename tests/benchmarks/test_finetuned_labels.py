@@ -31,7 +31,7 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_mean_and_interval_of_the_seeds() -> None:
     scores = [dict.fromkeys((name for name, _ in SCORES.values()), value) for value in (0.1, 0.2, 0.3)]
-    (row,) = sum_up(4500, {5: scores})["views"]
+    (row,) = sum_up({225: scores}, 4500, {task: name for task, (name, _) in SCORES.items()})["views"]
     assert (row["share"], row["patients"], row["score"]) == (0.05, 225, pytest.approx(0.2))
     assert (row["low"], row["high"]) == (pytest.approx(0.2 - 0.2484, abs=1e-4), pytest.approx(0.2 + 0.2484, abs=1e-4))
 
