@@ -17,11 +17,12 @@ from echoapex.models.bundle import load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
-from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.models.encoder import EncoderConfig
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.multitask import LossWeights, MultiTask
 from echoapex.tasks.phantom_stores import open_phantom_store
+from echoapex.tasks.pretrain_start import starting_encoder
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.setting import EncoderExport, LearningSetting
@@ -62,7 +63,8 @@ class MultiTaskRecipe(TaskRecipe):
     Its segmentation decoder may lack the pyramid that this one has.
     """
     encoder_bundle: Path | None = None
-    """An encoder bundle of the same architecture to start from, with fresh decoders: a pretrained one, say."""
+    """An encoder bundle, or a safetensors file of DINOv2, DINOv3 or timm, of the same size and patch, to start from
+    with fresh decoders; registers, positions and the rest are then those of the weights."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> MultiTaskRecipe:
@@ -114,9 +116,9 @@ class MultiTaskRecipe(TaskRecipe):
 
         Raises:
             BundleError: the starting bundle is damaged, or the starting set lacks one.
-            WeightsError: it has another architecture.
+            WeightsError: it has another architecture, or the file holds no encoder that we know.
         """
-        encoder = VisionTransformer(self.encoder)
+        encoder = starting_encoder(self.encoder, self.encoder_bundle)
         task = MultiTask(
             ViewClassification(encoder, LinearViewDecoder.build(self.view), self.blocks, config=self.view_loss),
             SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks, self.click_rounds),
@@ -124,9 +126,6 @@ class MultiTaskRecipe(TaskRecipe):
             self.weights,
             VolumeChange(encoder, self.blocks) if self.weights.volume > 0 else None,
         )
-        if self.encoder_bundle is not None:
-            bundle = load_bundle(self.encoder_bundle)
-            load_weights(encoder, bundle.state, bundle.directory)
         if self.start is not None:
             parts = {
                 "encoder": encoder,
@@ -147,8 +146,8 @@ class MultiTaskRecipe(TaskRecipe):
         """Write encoder, view classification, segmentation and wall bundles in half precision."""
         assert isinstance(task, MultiTask)
         out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
-        given = self.encoder_bundle if self.start is None else self.start / "encoder"
-        out.write(task.encoder, task.adapter, None if self.setting.name == "full" else given)
+        unchanged = self.start is not None and self.setting.name != "full"
+        out.write(task.encoder, task.adapter, self.start / "encoder" if self.start is not None and unchanged else None)
         labels = {
             Application.VIEW_CLASSIFICATION: tuple(view.value for view in View),
             Application.SEGMENTATION: tuple(structure.key for structure in Structure),
