@@ -89,3 +89,4 @@ def test_the_verb_is_reached_from_the_command_line(phantom: Path, capsys: pytest
     assert run(["models", "card", "phantom", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["encoder"]["name"] == "phantom-encoder"
     assert run(["models", "verify", "nowhere"]) == 2
+    assert run(["models", "merge", "phantom", "--out", "merged"]) == 2, "its decoders have no adapter"

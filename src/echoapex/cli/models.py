@@ -1,4 +1,4 @@
-"""``echoapex models``: which weights are there, what their cards say, whether they are sound, and offline import."""
+"""``echoapex models``: which weights are there, what their cards say, whether they are sound; import and merge."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from echoapex.cli.exit_codes import ExitCode
+from echoapex.models.adapter_merge import merge_adapter
 from echoapex.models.bundle import WEIGHTS_FILE, BundleError, Card, read_card
 from echoapex.models.registry import DEFAULT_SET, ENCODER, TASKS, SetPaths, find_set, list_sets, verify_set
 from echoapex.models.set_import import import_set
 
-app = App(name="models", help="List, show, verify and import the weights that EchoApex uses.")
+app = App(name="models", help="List, show, verify, import and merge the weights that EchoApex uses.")
 
 
 @app.default
@@ -101,6 +102,20 @@ def bring_in(path: Path, *, name: str | None = None, replace: bool = False) -> i
             f"imported {escape(paths.name)} ({', '.join(paths.bundles)}); use it with --bundle {escape(paths.name)}",
             soft_wrap=True,
         )
+    return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
+
+
+@app.command(name="merge")
+def merge(name: str, *, out: Path) -> int:
+    """Write a set trained with an adapter (lora, bitfit) as one whose encoder needs none.
+
+    Args:
+        name: a set or its directory.
+        out: directory of the new set.
+    """
+    with _one_line_errors() as failures:
+        paths = merge_adapter(find_set(name), out)
+        Console().print(f"merged {escape(name)} into {escape(str(paths.directory))}", soft_wrap=True)
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 

@@ -1,0 +1,76 @@
+"""A set with an adapter becomes one without: it answers the same, and what cannot be merged is refused in words."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_tasks import BLOCKS, PROVENANCE, frame_batch, multitask_recipe
+
+from echoapex.data.batch import standardise
+from echoapex.models.adapter_merge import merge_adapter
+from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
+from echoapex.models.registry import SetPaths, verify_set
+from echoapex.tasks.setting import LearningSetting
+
+
+@pytest.fixture(scope="module")
+def saved_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set without an adapter, with fresh weights."""
+    directory = tmp_path_factory.mktemp("set")
+    recipe = multitask_recipe()
+    torch.manual_seed(0)
+    recipe.export(recipe.build_task(), directory, PROVENANCE)
+    return directory
+
+
+def set_with_adapter(name: str, start: Path, directory: Path, seed: int = 0) -> tuple[torch.Tensor, SetPaths]:
+    """What the adapted encoder makes of two frames, and the set as it is written."""
+    recipe = multitask_recipe().model_copy(update={"start": start, "setting": LearningSetting(name=name)})
+    task = recipe.build_task().eval()
+    assert task.adapter is not None
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in task.adapter.parameters():
+        parameter.data += 0.02 * torch.randn(parameter.shape, generator=generator)
+    recipe.export(task, directory, PROVENANCE)
+    with torch.no_grad():
+        tokens = task.encoder.forward_blocks(standardise(frame_batch(2).pixels), BLOCKS)
+    return tokens[-1].patches, SetPaths(directory.name, directory)
+
+
+@pytest.mark.parametrize("name", ["lora", "bitfit"])
+def test_the_merged_encoder_answers_by_itself(name: str, saved_set: Path, tmp_path: Path) -> None:
+    expected, paths = set_with_adapter(name, saved_set, tmp_path / "adapted")
+    merged = merge_adapter(paths, tmp_path / "merged")
+    assert {check.problem for check in verify_set(merged)} == {""}
+    assert set(merged.bundles) == set(paths.bundles)
+    assert not list(merged.directory.rglob("adapter"))
+    encoder = build_encoder_from(load_bundle(merged.encoder))
+    with torch.no_grad():
+        found = encoder.forward_blocks(standardise(frame_batch(2).pixels), BLOCKS)[-1].patches
+    assert torch.allclose(found, expected, atol=0.02), "halved weights differ by rounding only"
+    card = load_bundle(merged.encoder).card
+    assert card.training_data == PROVENANCE.training_data
+    assert f"adapter of kind {name} merged" in card.notes[-1]
+    before, after = (load_bundle(each.directory / "segmentation").state for each in (paths, merged))
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_what_cannot_be_merged_is_refused(saved_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="nothing to merge"):
+        merge_adapter(SetPaths("set", saved_set), tmp_path / "merged")
+    _, bottleneck = set_with_adapter("adapter", saved_set, tmp_path / "bottleneck")
+    with pytest.raises(BundleError, match="bottleneck adapter cannot be merged"):
+        merge_adapter(bottleneck, tmp_path / "merged")
+    _, one = set_with_adapter("lora", saved_set, tmp_path / "one")
+    _, other = set_with_adapter("lora", saved_set, tmp_path / "other", seed=1)
+    shutil.rmtree(one.directory / "lv_wall")
+    shutil.copytree(other.directory / "lv_wall", one.directory / "lv_wall")
+    with pytest.raises(BundleError, match="different adapters"):
+        merge_adapter(one, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    (tmp_path / "merged").mkdir()
+    with pytest.raises(BundleError, match="is there already"):
+        merge_adapter(other, tmp_path / "merged")
