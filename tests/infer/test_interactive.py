@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 from drawn_clips import draw_clip
-from tiny_tasks import IMAGE_SIZE, build_tasks, interactive_segmenter, save_set
+from tiny_tasks import IMAGE_SIZE, PROVENANCE, build_tasks, interactive_segmenter, multitask_recipe, save_set
 
 from echoapex.domain import FrameTransform
 from echoapex.domain.prompts import Prompt
 from echoapex.infer.interactive import OUTSIDE_LOGIT, InteractiveSegmenter, prompt_batch
+from echoapex.models.adapter_merge import merge_adapter
 from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PointLabel
+from echoapex.models.registry import find_set
+from echoapex.tasks.setting import LearningSetting
 from echoapex.vocabulary import Structure
 
 TASKS = build_tasks()
@@ -121,3 +124,23 @@ def test_a_set_is_loaded_with_the_digests_of_what_is_used(tmp_path: Path) -> Non
     assert sorted(model.digests) == ["tiny/encoder", "tiny/segmentation"]
     assert model.input_size == IMAGE_SIZE
     assert model.understands_names
+
+
+def test_an_adapter_of_the_set_is_used(tmp_path: Path) -> None:
+    recipe = multitask_recipe().model_copy(
+        update={"start": save_set(TASKS, tmp_path / "plain"), "setting": LearningSetting(name="lora")}
+    )
+    task = recipe.build_task()
+    assert task.adapter is not None
+    torch.manual_seed(0)
+    for parameter in task.adapter.parameters():
+        parameter.data += 0.03 * torch.randn_like(parameter)
+    recipe.export(task, tmp_path / "adapted", PROVENANCE)
+    merged = merge_adapter(find_set(tmp_path / "adapted"), tmp_path / "merged").directory
+    models = [InteractiveSegmenter.load(tmp_path / name, "cpu") for name in ("plain", "adapted")]
+    without, adapted, by_itself = [
+        model.encode(picture()).embedding.patches for model in (*models, InteractiveSegmenter.load(merged, "cpu"))
+    ]
+    assert sorted(models[1].digests) == ["adapted/encoder", "adapted/segmentation", "adapted/segmentation/adapter"]
+    assert torch.allclose(adapted, by_itself, atol=0.02)
+    assert not torch.allclose(adapted, without, atol=0.05)

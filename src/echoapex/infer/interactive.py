@@ -23,6 +23,7 @@ from echoapex.infer.click_merge import merge_correction
 from echoapex.infer.task_interpreter import choose_device
 from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.models.decoders.promptable import ImageEmbedding
+from echoapex.models.registry import ADAPTER, ENCODER
 from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
 from echoapex.tasks.models import TaskModel, load_models
 from echoapex.tasks.segmentation import SegmentationTask, enlarged
@@ -86,8 +87,10 @@ class InteractiveSegmenter:
             DeviceError: there is no such device here.
         """
         models = load_models(name_or_path, choose_device(device))
-        names = (Application.SEGMENTATION.value, "encoder")
-        digests = {name: digest for name, digest in models.digests.items() if name.endswith(names)}
+        task = Application.SEGMENTATION.value
+        own = next(name for name in models.digests if name.endswith(f"/{task}")).removesuffix(task)
+        used = {f"{own}{ENCODER}", f"{own}{task}", f"{own}{task}/{ADAPTER}"}
+        digests = {name: digest for name, digest in models.digests.items() if name in used}
         return cls(models.segmentation, models.encoders[Application.SEGMENTATION], digests, refinement)
 
     @property
@@ -107,7 +110,8 @@ class InteractiveSegmenter:
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "frames size size"], times_s: tuple[float, ...]) -> EncodedClip:
         """Encode prepared frames of a clip, each once."""
-        return encode_clip(self._model.encoder, self._model.blocks, pixels, times_s)
+        with self._model.adapted() as encoder:
+            return encode_clip(encoder, self._model.blocks, pixels, times_s)
 
     @torch.inference_mode()
     def frame(self, clip: EncodedClip, row: int, transform: FrameTransform) -> EncodedFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,8 +116,8 @@ class TaskInterpreter:
         shared = self._models.shared_blocks(application)
         if model.pass_key not in clip.by_pass:
             pixels = _resized(clip.pixels, model.input_size)
-            with model.adapter.attached(model.encoder) if model.adapter is not None else nullcontext():
-                clip.by_pass[model.pass_key] = encode_clip(model.encoder, shared, pixels, clip.times_s)
+            with model.adapted() as encoder:
+                clip.by_pass[model.pass_key] = encode_clip(encoder, shared, pixels, clip.times_s)
         encoded = clip.by_pass[model.pass_key]
         wanted = tuple(encoded.tokens[shared.index(block)] for block in model.blocks)
         return EncodedClip(encoded.pixels, wanted, encoded.times_s)

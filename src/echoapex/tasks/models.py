@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +43,10 @@ class TaskModel:
     def pass_key(self) -> tuple[int, int, int]:
         """Tasks with the same key read the tokens of one pass through the encoder."""
         return id(self.encoder), id(self.adapter), self.input_size
+
+    def adapted(self) -> AbstractContextManager[VisionTransformer]:
+        """The encoder as the task was trained with it: within the block its adapter, if it needs one, is attached."""
+        return nullcontext(self.encoder) if self.adapter is None else self.adapter.attached(self.encoder)
 
 
 @dataclass(frozen=True, eq=False)

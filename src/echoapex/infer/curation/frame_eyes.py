@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -97,8 +96,8 @@ class FrameEyes:
     def _view_tokens(self, frames: Sequence[np.ndarray]) -> Sequence[Tokens]:
         model = self._view.model
         images = standardise(self._on_device(_resized(frames, model.input_size)))
-        with model.adapter.attached(model.encoder) if model.adapter is not None else nullcontext():
-            return model.encoder.forward_blocks(images, model.blocks)
+        with model.adapted() as encoder:
+            return encoder.forward_blocks(images, model.blocks)
 
     def _normalised(self, pixels: UInt8[np.ndarray, "frames side side"]) -> Float[Tensor, "frames channels side side"]:
         images = _normalise(self._on_device(pixels), self._preprocessing)
