@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from avi_files import write_avi
 from dataset_findings import edit_table
 from tiny_clip_folder import write_tiny_clip_folder
 from tiny_tasks import PROVENANCE
@@ -13,9 +14,10 @@ from tiny_tmed2 import write_tiny_tmed2
 from echoapex.data.dataset_store import DatasetStoreConfig
 from echoapex.data.datasets import ClipRecord, DatasetError
 from echoapex.models.bundle import BundleError
+from echoapex.phantom import simulate_clip
 from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
 from echoapex.tasks.recipe import Workspace
-from echoapex.vocabulary import Application, Quantity
+from echoapex.vocabulary import Application, Quantity, View
 
 
 def clips_of(dataset: str, root: Path) -> DatasetClips:
@@ -63,7 +65,7 @@ def test_a_truth_that_is_not_there_and_a_patient_in_both_parts_are_refused(tmp_p
     assert not (tmp_path / "stores").exists()
 
 
-def test_a_changed_table_is_prepared_anew(tmp_path: Path) -> None:
+def test_a_changed_table_or_file_is_prepared_anew(tmp_path: Path) -> None:
     write_tiny_clip_folder(tmp_path)
     clips = clips_of("folder", tmp_path)
 
@@ -78,6 +80,9 @@ def test_a_changed_table_is_prepared_anew(tmp_path: Path) -> None:
 
     edit_table(tmp_path / "clips.csv", corrected)
     assert prepared() == 3
+    longer = simulate_clip(View.A4C, 0, size=96, frames=6)
+    write_avi(tmp_path / "ward 0" / "clip0.avi", longer.frames)
+    assert prepared() == 4
 
 
 def test_the_card_carries_the_terms_of_the_data(tmp_path: Path) -> None:

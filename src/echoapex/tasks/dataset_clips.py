@@ -46,6 +46,12 @@ def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bund
     return encoder, decoder
 
 
+def _told_apart(record: ClipRecord) -> str:
+    """All of a clip that its prepared form depends on, but for the pixels: those by the size of the file."""
+    traced = [(outline.frame, outline.phase) for outline in record.outlines]
+    return f"{record.name} {record.path.stat().st_size} {patient_of(record)} {record.view} {record.references} {traced}"
+
+
 class DatasetClips(Config):
     """Where the clips of a recipe are and how they are prepared."""
 
@@ -86,7 +92,7 @@ class DatasetClips(Config):
         return training, judging
 
     def _store(self, name: str, records: Sequence[ClipRecord], workspace: Workspace) -> ClipStore:
-        listed = "\n".join(f"{record.name} {record.view} {record.references}" for record in records)
+        listed = "\n".join(map(_told_apart, records))
         text = f"{self.root.resolve()} {self.store.model_dump_json()}\n{listed}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         directory = workspace.directory / "stores" / f"{self.dataset}-{name}-{digest}"
