@@ -59,6 +59,8 @@ PARTS = 4
 """A patch's cover is predicted in this many parts per side."""
 RESAMPLES = 200
 _FRAMES_SEEDS, _EF_SEEDS, _JUDGED_FRAMES_SEEDS, _JUDGED_EF_SEEDS = 160_000, 164_000, 170_000, 172_000
+_MOST_PATIENTS = (_EF_SEEDS - _FRAMES_SEEDS) // len(View), (_JUDGED_EF_SEEDS - _JUDGED_FRAMES_SEEDS) // len(View)
+"""Labelled and judged: with more of them somebody would be both, or be labelled for two tasks."""
 _APICAL = (View.A4C, View.A2C, View.A3C)
 
 
@@ -396,6 +398,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
     chosen = parser.parse_args(arguments)
+    for option, count, most in zip(
+        ("patients", "judged"), (chosen.patients, chosen.judged), _MOST_PATIENTS, strict=True
+    ):
+        if not 2 <= count <= most:
+            parser.error(f"--{option} {count}: give 2 to {most}; beyond it the seeds of others begin")
     try:
         encoders = dict(open_encoder(text) for text in chosen.encoder)
     except BundleError as error:
