@@ -96,7 +96,8 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
         assert isinstance(task, EjectionFraction)
         clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
         base = find_set(self.start).find_task(Application.EJECTION_FRACTION.value).encoder
-        out = EncoderExport(directory, clips.taught(provenance, self.start), self.features.size)
+        provenance = clips.taught(provenance, self.start, Application.EJECTION_FRACTION)
+        out = EncoderExport(directory, provenance, self.features.size)
         out.write(task.encoder, task.adapter, None if self.setting.name == "full" else base)
         out.write_decoder(
             Application.EJECTION_FRACTION.value,
