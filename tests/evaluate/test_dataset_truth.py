@@ -220,3 +220,16 @@ def test_outlines_beyond_the_video_are_left_out(tmp_path: Path) -> None:
     assert set(clip.read_labels()) == {frames[0]} == set(clip.outlined_frames)
     assert "1 outlines lie beyond the last frame" in reference.notes
     assert np.unique(clip.read_labels()[frames[0]]).tolist() == [0, 1]
+
+
+def test_studies_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+    clips = write_tiny_clip_folder(tmp_path)
+    columns = ["file", "patient", "study", "view"]
+    names = [("1", "12"), ("12", ""), ("3", "")]
+    rows = [
+        dict(zip(columns, (file, patient, study, "A4C"), strict=True))
+        for file, (patient, study) in zip(clips, names, strict=True)
+    ]
+    write_table(tmp_path / "clips.csv", columns, rows)
+    with pytest.raises(ReferenceSetError, match="12: a study and another one"):
+        read_dataset_reference("folder", tmp_path)
