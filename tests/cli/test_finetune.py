@@ -13,8 +13,8 @@ from tiny_recipes import RECIPE_FOLDER, RECIPES, StartingPoint, as_arguments, sh
 
 from echoapex.cli import run
 from echoapex.cli.exit_codes import ExitCode
-from echoapex.data.lance_library import StoreError
 from echoapex.config import read_recipe
+from echoapex.data.lance_library import StoreError
 from echoapex.models import registry
 from echoapex.models.bundle import verify_bundle
 from echoapex.tasks.encoded_clip import EncodedClip, encode_clip

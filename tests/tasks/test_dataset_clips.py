@@ -66,6 +66,22 @@ def test_a_truth_that_is_not_there_and_a_patient_in_both_parts_are_refused(tmp_p
     assert not (tmp_path / "stores").exists()
 
 
+def test_listed_clips_that_are_not_there_are_counted(tmp_path: Path) -> None:
+    write_tiny_clip_folder(tmp_path)
+
+    def all_teach_but_one(rows: list[dict[str, str]]) -> None:
+        rows[2]["split"] = "train"
+
+    edit_table(tmp_path / "clips.csv", all_teach_but_one)
+    (tmp_path / "ward 2" / "clip2.avi").unlink()
+    told: list[tuple[str, int, int]] = []
+    workspace = Workspace(tmp_path, 1, lambda *said: told.append(said))
+    teaching, _ = clips_of("folder", tmp_path).open(has_view, "a view", workspace)
+    assert len(teaching) == 1
+    assert told[0] == ("listed training clips that are there", 1, 2)
+    assert [what for what, _, _ in told[1:]] == ["training clips", "judging clips"]
+
+
 def test_a_changed_table_or_file_is_prepared_anew(tmp_path: Path) -> None:
     write_tiny_clip_folder(tmp_path)
     clips = clips_of("folder", tmp_path)

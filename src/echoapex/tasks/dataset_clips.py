@@ -77,9 +77,12 @@ class DatasetClips(Config):
         """
         splits, dataset = USUAL_SPLITS[self.dataset], DATASETS[self.dataset].open(self.root)
         parts: list[list[ClipRecord]] = []
-        for names in splits:
+        for part, names in zip(Splits._fields, splits, strict=True):
             records = [record for name in names for record in dataset.records(name)]
-            chosen = [record for record in records if has_truth(record) and record.path.is_file()]
+            wished = [record for record in records if has_truth(record)]
+            chosen = [record for record in wished if record.path.is_file()]
+            if len(chosen) < len(wished):
+                workspace.progress(f"listed {part} clips that are there", len(chosen), len(wished))
             if not chosen:
                 raise DatasetError(
                     f"{self.root}: none of the {len(records)} clips of the split {', '.join(names)} is there and has "
