@@ -29,6 +29,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from label_efficiency_page import SHARES, Results, draw_picture, write_table
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -45,16 +46,7 @@ from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.recipe import Workspace
 from echoapex.vocabulary import Structure, View
 
-SHARES = (0.01, 0.05, 0.1, 0.5, 1.0)
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
-UNITS = {
-    "views": "balanced accuracy",
-    "segmentation": "Dice, LV cavity",
-    "lv_wall": "end point error (mm)",
-    "ejection_fraction": "EF error (points)",
-    "camus": "Dice, LV cavity",
-}
-_ERRORS = ("lv_wall", "ejection_fraction")
 PARTS = 4
 """A patch's cover is predicted in this many parts per side."""
 RESAMPLES = 200
@@ -340,53 +332,6 @@ def study(
     return {name: measure(probe, seeds) for name, probe in probes.items()}
 
 
-def write_table(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
-    """One Markdown table per task: encoders down, shares of the labels across."""
-    lines = []
-    for task in next(iter(results.values())):
-        lines += [f"**{task}** ({UNITS[task]})", "", "| encoder | " + " | ".join(f"{s:.0%}" for s in SHARES) + " |"]
-        lines.append("|---" * (len(SHARES) + 1) + "|")
-        for name, tasks in results.items():
-            cells = [f"{row['score']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in tasks[task]]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def draw_picture(results: dict[str, dict[str, list[dict[str, float]]]], path: Path) -> None:
-    """One panel per task."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    tasks = list(next(iter(results.values())))
-    figure, axes = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks), 3.4), squeeze=False, constrained_layout=True)
-    for axis, task in zip(axes[0], tasks, strict=True):
-        for name, of_encoder in results.items():
-            rows = of_encoder[task]
-            patients = [row["patients"] for row in rows]
-            (line,) = axis.plot(patients, [row["score"] for row in rows], marker="o", markersize=4, label=name)
-            axis.fill_between(
-                patients,
-                [row["low"] for row in rows],
-                [row["high"] for row in rows],
-                color=line.get_color(),
-                alpha=0.15,
-            )
-        if task in _ERRORS:  # of one or two patients a line may miss by any amount
-            axis.set_ylim(0, 1.6 * max(of_encoder[task][1]["score"] for of_encoder in results.values()))
-        axis.set_xscale("log")
-        axis.set_title(task.replace("_", " "), fontsize=11)
-        axis.set_xlabel("labelled patients")
-        axis.set_ylabel(UNITS[task])
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(visible=True, alpha=0.25)
-    axes[0][0].legend(frameon=False, fontsize=9)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", action="append", required=True, help="random, random-small or NAME=BUNDLE")
@@ -411,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.out.mkdir(parents=True, exist_ok=True)
     stores = draw_stores(chosen.out, chosen.patients, chosen.judged, chosen.size, chosen.workers)
     camus = camus_stores(chosen.camus, chosen.out, chosen.size) if chosen.camus is not None else None
-    results = {}
+    results: Results = {}
     for name, encoder in encoders.items():
         sys.stderr.write(f"{name}\n")
         results[name] = study(encoder, stores, camus, chosen.size, chosen.seeds)
