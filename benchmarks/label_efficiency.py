@@ -36,6 +36,7 @@ from sklearn.preprocessing import StandardScaler
 
 from echoapex.data.camus_store import write_camus_store
 from echoapex.data.clip_store import ClipStore
+from echoapex.data.datasets.records import DatasetError
 from echoapex.data.frame_source import whole_frames
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.domain import WallPoint
@@ -350,12 +351,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"--{option} {count}: give 2 to {most}; beyond it the seeds of others begin")
     try:
         encoders = dict(open_encoder(text) for text in chosen.encoder)
-    except BundleError as error:
+        camus = camus_stores(chosen.camus, chosen.out, chosen.size) if chosen.camus is not None else None
+    except (BundleError, DatasetError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     chosen.out.mkdir(parents=True, exist_ok=True)
     stores = draw_stores(chosen.out, chosen.patients, chosen.judged, chosen.size, chosen.workers)
-    camus = camus_stores(chosen.camus, chosen.out, chosen.size) if chosen.camus is not None else None
     results: Results = {}
     for name, encoder in encoders.items():
         sys.stderr.write(f"{name}\n")
