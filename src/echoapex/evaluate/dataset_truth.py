@@ -120,7 +120,8 @@ def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceS
             groups[scoring.study_of(record)].append(record)
     found = (_read_study(each, records, scoring, reading) for each, records in groups.items())
     studies = tuple(study for study in found if study is not None)
-    notes = (*scoring.notes, *(f"{count} {what}" for what, count in sorted((+reading.left_out).items())))
+    left_out = (f"{count} {what}" for what, count in sorted((+reading.left_out).items()))
+    notes = (*scoring.notes, *_mixed_splits(groups.values()), *left_out)
     if not studies:
         raise ReferenceSetError(
             f"{root}: nothing of the split {split!r} can be scored ({'; '.join(notes) or 'it lists no clip'}); "
@@ -136,6 +137,14 @@ def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceS
         discs_source="; ".join(sorted(sources)),
         notes=notes,
     )
+
+
+def _mixed_splits(groups: Iterable[Sequence[ClipRecord]]) -> tuple[str, ...]:
+    """Says so where clips that weights may have learnt from are scored beside others."""
+    splits = sorted({record.split for records in groups for record in records if record.split})
+    if len(splits) < 2:
+        return ()
+    return (f"clips of the splits {', '.join(splits)} are scored together: weights that learnt from one need --split",)
 
 
 def _require_own_names(studies: Sequence[ReferenceStudy]) -> None:
