@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 from finetuned_labels import sum_up
-from label_efficiency import Results, draw_picture
+from label_efficiency_page import Results, draw_picture
 
 from echoapex.config import ConfigError, build_config
 from echoapex.data.datasets.records import DatasetError

@@ -27,7 +27,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from label_efficiency import Results, draw_picture, write_table
+from label_efficiency_page import Results, draw_picture, write_table
 
 from echoapex.cli.recipe_run import summarise
 from echoapex.config import ConfigError, read_recipe

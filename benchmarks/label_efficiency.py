@@ -22,19 +22,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from label_efficiency_page import SHARES, Results, draw_picture, write_table
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from echoapex.data.camus_store import write_camus_store
 from echoapex.data.clip_store import ClipStore
+from echoapex.data.datasets.records import DatasetError
 from echoapex.data.frame_source import whole_frames
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.domain import WallPoint
@@ -45,22 +47,13 @@ from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.recipe import Workspace
 from echoapex.vocabulary import Structure, View
 
-SHARES = (0.01, 0.05, 0.1, 0.5, 1.0)
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
-UNITS = {
-    "views": "balanced accuracy",
-    "segmentation": "Dice, LV cavity",
-    "lv_wall": "end point error (mm)",
-    "ejection_fraction": "EF error (points)",
-    "camus": "Dice, LV cavity",
-}
-_ERRORS = ("lv_wall", "ejection_fraction")
-Results = dict[str, dict[str, list[dict[str, float]]]]
-"""By encoder and task: one row per share of the labels, with ``share``, ``patients``, ``score``, ``low``, ``high``."""
 PARTS = 4
 """A patch's cover is predicted in this many parts per side."""
 RESAMPLES = 200
 _FRAMES_SEEDS, _EF_SEEDS, _JUDGED_FRAMES_SEEDS, _JUDGED_EF_SEEDS = 160_000, 164_000, 170_000, 172_000
+_MOST_PATIENTS = (_EF_SEEDS - _FRAMES_SEEDS) // len(View), (_JUDGED_EF_SEEDS - _JUDGED_FRAMES_SEEDS) // len(View)
+"""Labelled and judged: with more of them somebody would be both, or be labelled for two tasks."""
 _APICAL = (View.A4C, View.A2C, View.A3C)
 
 
@@ -340,56 +333,6 @@ def study(
     return {name: measure(probe, seeds) for name, probe in probes.items()}
 
 
-def write_table(results: Results, units: Mapping[str, str] = UNITS) -> str:
-    """One Markdown table per task: encoders down, shares of the labels across."""
-    lines = []
-    for task, rows in next(iter(results.values())).items():
-        shares = " | ".join(f"{row['share']:.0%}" for row in rows)
-        lines += [f"**{task}** ({units[task]})", "", f"| encoder | {shares} |"]
-        lines.append("|---" * (len(rows) + 1) + "|")
-        for name, tasks in results.items():
-            cells = [f"{row['score']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in tasks[task]]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def draw_picture(
-    results: Results, path: Path, units: Mapping[str, str] = UNITS, errors: Sequence[str] = _ERRORS
-) -> None:
-    """One panel per task; ``errors`` are those in which less is better."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    tasks = list(next(iter(results.values())))
-    figure, axes = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks), 3.4), squeeze=False, constrained_layout=True)
-    for axis, task in zip(axes[0], tasks, strict=True):
-        for name, of_encoder in results.items():
-            rows = of_encoder[task]
-            patients = [row["patients"] for row in rows]
-            (line,) = axis.plot(patients, [row["score"] for row in rows], marker="o", markersize=4, label=name)
-            axis.fill_between(
-                patients,
-                [row["low"] for row in rows],
-                [row["high"] for row in rows],
-                color=line.get_color(),
-                alpha=0.15,
-            )
-        if task in errors:  # of one or two patients a line may miss by any amount
-            axis.set_ylim(0, 1.6 * max(of_encoder[task][:2][-1]["score"] for of_encoder in results.values()))
-        axis.set_xscale("log")
-        axis.set_title(task.replace("_", " "), fontsize=11)
-        axis.set_xlabel("labelled patients")
-        axis.set_ylabel(units[task])
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(visible=True, alpha=0.25)
-    axes[0][0].legend(frameon=False, fontsize=9)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", action="append", required=True, help="random, random-small or NAME=BUNDLE")
@@ -401,15 +344,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
     chosen = parser.parse_args(arguments)
+    for option, count, most in zip(
+        ("patients", "judged"), (chosen.patients, chosen.judged), _MOST_PATIENTS, strict=True
+    ):
+        if not 2 <= count <= most:
+            parser.error(f"--{option} {count}: give 2 to {most}; beyond it the seeds of others begin")
     try:
         encoders = dict(open_encoder(text) for text in chosen.encoder)
-    except BundleError as error:
+        camus = camus_stores(chosen.camus, chosen.out, chosen.size) if chosen.camus is not None else None
+    except (BundleError, DatasetError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     chosen.out.mkdir(parents=True, exist_ok=True)
     stores = draw_stores(chosen.out, chosen.patients, chosen.judged, chosen.size, chosen.workers)
-    camus = camus_stores(chosen.camus, chosen.out, chosen.size) if chosen.camus is not None else None
-    results = {}
+    results: Results = {}
     for name, encoder in encoders.items():
         sys.stderr.write(f"{name}\n")
         results[name] = study(encoder, stores, camus, chosen.size, chosen.seeds)

@@ -48,8 +48,21 @@ def test_a_small_study_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (tmp_path / "label_efficiency.json").is_file()
 
 
-def test_an_encoder_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_encoder_or_a_folder_that_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--encoder", "shiped", "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["--encoder", f"mine={tmp_path}", "--out", str(tmp_path / "out")]) == 2
+    assert main(["--encoder", "random", "--camus", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("many", [["--patients", "223"], ["--judged", "112"], ["--patients", "1"]])
+def test_nobody_is_both_labelled_and_judged(
+    many: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--encoder", "shiped", "--out", str(tmp_path), *many])
+    assert "the seeds of others begin" in capsys.readouterr().err

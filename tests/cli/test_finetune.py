@@ -14,6 +14,7 @@ from tiny_recipes import RECIPE_FOLDER, RECIPES, StartingPoint, as_arguments, sh
 from echoapex.cli import run
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.config import read_recipe
+from echoapex.data.lance_library import StoreError
 from echoapex.models import registry
 from echoapex.models.bundle import verify_bundle
 from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
@@ -213,3 +214,25 @@ def test_what_a_recipe_has_no_place_for_is_refused(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", [["finetune", "phantom_multitask"], ["pretrain", "pretrain_tiny_cpu"]])
+def test_an_out_that_cannot_be_made_is_one_line(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert run([*verb, "--out", str(tmp_path / "file" / "run")]) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert "Not a directory; check the paths" in error
+    assert error.count("\n") == 1
+
+
+def test_a_store_that_breaks_off_while_training_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise StoreError("frames: cannot be read to its end")
+
+    monkeypatch.setattr("echoapex.cli.recipe_run.finetune", broken)
+    assert run(["pretrain", "pretrain_tiny_cpu", "--out", str(tmp_path)]) == ExitCode.USAGE
+    assert capsys.readouterr().err == "echoapex pretrain: frames: cannot be read to its end\n"

@@ -64,3 +64,26 @@ def test_a_damaged_clip_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"ward 1/clip1\.avi: .*download it again"):
         write_dataset_store(records, DatasetStoreConfig(frames=2, size=64), tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+def test_what_an_interrupted_call_has_finished_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("echoapex.data.dataset_store._CLIPS_PER_SHARD", 1)
+    write_tiny_clip_folder(tmp_path)
+    records, config = list(DATASETS["folder"].open(tmp_path).records()), DatasetStoreConfig(frames=2, size=64)
+    write_dataset_store(records, config, tmp_path / "at_once")
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset_store(records, config, tmp_path / "store", interrupt)
+    records[0].path.unlink()  # prepared already: it is not opened again
+    told: list[tuple[int, int]] = []
+    write_dataset_store(records, config, tmp_path / "store", lambda *done: told.append(done))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    at_once, resumed = ClipStore(tmp_path / "at_once"), ClipStore(tmp_path / "store")
+    for clip in range(3):
+        np.testing.assert_array_equal(resumed.frames(clip), at_once.frames(clip))
+    for name, values in at_once.truth.items():
+        np.testing.assert_array_equal(resumed.truth[name], values)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -89,6 +91,24 @@ def test_mistakes_are_named(location: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="echoapex ingest"):
         len(FrameStore(tmp_path))
     assert FrameStore(tmp_path).manifest == {}
+
+
+def test_a_damaged_store_is_named(location: Path, tmp_path: Path) -> None:
+    shutil.copytree(location, tmp_path / "store")
+    for data in (tmp_path / "store").glob("*.lance/data/*.lance"):
+        os.truncate(data, 1000)
+    ways: tuple[Callable[[FrameStore], object], ...] = (
+        lambda store: store.take([0]),
+        lambda store: store.columns("clip"),
+        lambda store: store.columns("clip", rows=[0]),
+        lambda store: list(store.scan("clip")),
+        lambda store: store.files(),
+    )
+    for read in ways:
+        with pytest.raises(StoreError, match="cannot be read to its end"):
+            read(FrameStore(tmp_path / "store"))
+    with pytest.raises(StoreError, match="cannot be read to its end"):
+        len(FrameStore(tmp_path / "store", "train"))
 
 
 def test_a_store_travels_to_processes_that_were_not_forked(location: Path) -> None:

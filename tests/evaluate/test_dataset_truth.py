@@ -180,6 +180,7 @@ def test_what_cannot_be_taken_is_left_out_and_said(tmp_path: Path) -> None:
         "1 listed clips are not there",
         "1 clips cannot be read",
         "1 clips are there twice, and scored once",
+        "clips of the splits test, train, val are scored together: weights that learnt from one need --split",
     }
 
 
@@ -220,3 +221,23 @@ def test_outlines_beyond_the_video_are_left_out(tmp_path: Path) -> None:
     assert set(clip.read_labels()) == {frames[0]} == set(clip.outlined_frames)
     assert "1 outlines lie beyond the last frame" in reference.notes
     assert np.unique(clip.read_labels()[frames[0]]).tolist() == [0, 1]
+
+
+def test_studies_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+    clips = write_tiny_clip_folder(tmp_path)
+    columns = ["file", "patient", "study", "view"]
+    names = [("1", "12"), ("12", ""), ("3", "")]
+    rows = [
+        dict(zip(columns, (file, patient, study, "A4C"), strict=True))
+        for file, (patient, study) in zip(clips, names, strict=True)
+    ]
+    write_table(tmp_path / "clips.csv", columns, rows)
+    with pytest.raises(ReferenceSetError, match="12: a study and another one"):
+        read_dataset_reference("folder", tmp_path)
+
+
+def test_splits_that_are_scored_together_are_named(tmp_path: Path) -> None:
+    write_tiny_clip_folder(tmp_path)
+    (note,) = read_dataset_reference("folder", tmp_path).notes
+    assert note.startswith("clips of the splits test, train, val are scored together")
+    assert read_dataset_reference("folder", tmp_path, "test").notes == ()

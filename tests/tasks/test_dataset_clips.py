@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from avi_files import write_avi
 from dataset_findings import edit_table
 from tiny_clip_folder import write_tiny_clip_folder
 from tiny_tasks import PROVENANCE
@@ -12,10 +14,11 @@ from tiny_tmed2 import write_tiny_tmed2
 
 from echoapex.data.dataset_store import DatasetStoreConfig
 from echoapex.data.datasets import ClipRecord, DatasetError
-from echoapex.models.bundle import BundleError
+from echoapex.models.bundle import CARD_FILE, BundleError, read_card
+from echoapex.phantom import simulate_clip
 from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
 from echoapex.tasks.recipe import Workspace
-from echoapex.vocabulary import Application, Quantity
+from echoapex.vocabulary import Application, Quantity, View
 
 
 def clips_of(dataset: str, root: Path) -> DatasetClips:
@@ -63,7 +66,23 @@ def test_a_truth_that_is_not_there_and_a_patient_in_both_parts_are_refused(tmp_p
     assert not (tmp_path / "stores").exists()
 
 
-def test_a_changed_table_is_prepared_anew(tmp_path: Path) -> None:
+def test_listed_clips_that_are_not_there_are_counted(tmp_path: Path) -> None:
+    write_tiny_clip_folder(tmp_path)
+
+    def all_teach_but_one(rows: list[dict[str, str]]) -> None:
+        rows[2]["split"] = "train"
+
+    edit_table(tmp_path / "clips.csv", all_teach_but_one)
+    (tmp_path / "ward 2" / "clip2.avi").unlink()
+    told: list[tuple[str, int, int]] = []
+    workspace = Workspace(tmp_path, 1, lambda *said: told.append(said))
+    teaching, _ = clips_of("folder", tmp_path).open(has_view, "a view", workspace)
+    assert len(teaching) == 1
+    assert told[0] == ("listed training clips that are there", 1, 2)
+    assert [what for what, _, _ in told[1:]] == ["training clips", "judging clips"]
+
+
+def test_a_changed_table_or_file_is_prepared_anew(tmp_path: Path) -> None:
     write_tiny_clip_folder(tmp_path)
     clips = clips_of("folder", tmp_path)
 
@@ -78,16 +97,41 @@ def test_a_changed_table_is_prepared_anew(tmp_path: Path) -> None:
 
     edit_table(tmp_path / "clips.csv", corrected)
     assert prepared() == 3
+    longer = simulate_clip(View.A4C, 0, size=96, frames=6)
+    write_avi(tmp_path / "ward 0" / "clip0.avi", longer.frames)
+    assert prepared() == 4
 
 
 def test_the_card_carries_the_terms_of_the_data(tmp_path: Path) -> None:
-    own = clips_of("folder", tmp_path).taught(PROVENANCE, "phantom")
-    assert (own.licence, own.training_data) == (PROVENANCE.licence, PROVENANCE.training_data)
+    views = Application.VIEW_CLASSIFICATION
+    own = clips_of("folder", tmp_path).taught(PROVENANCE, "phantom", views)
+    assert (own.licence, own.training_data[0]) == (PROVENANCE.licence, PROVENANCE.training_data[0])
+    assert any("phantom" in line for line in own.training_data[1:]), "what had taught the starting set"
+    assert not own.non_commercial
     assert "went on from the set phantom" in own.notes
-    theirs = clips_of("tmed2", tmp_path).taught(PROVENANCE, "phantom")
+    theirs = clips_of("tmed2", tmp_path).taught(PROVENANCE, "phantom", views)
     assert theirs.non_commercial
     assert "Tufts" in theirs.licence
     assert "split train" in theirs.training_data[0]
+
+
+def test_own_clips_do_not_free_a_set_of_its_terms(saved_set: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved_set, tmp_path / "start")
+    place, terms = tmp_path / "start" / "encoder", {"licence": "CC-BY-NC-SA-4.0", "non_commercial": True}
+    card = read_card(place).model_copy(update={**terms, "training_data": ("CAMUS",)})
+    sealed = card.model_copy(update={"card_sha256": card.compute_digest()})
+    (place / CARD_FILE).write_text(sealed.model_dump_json())
+    taught = clips_of("folder", tmp_path).taught(PROVENANCE, str(tmp_path / "start"), Application.EJECTION_FRACTION)
+    assert taught.non_commercial
+    assert taught.licence == f"{PROVENANCE.licence}; CC-BY-NC-SA-4.0"
+    assert "CAMUS" in taught.training_data
+
+
+def test_a_start_without_the_task_is_refused(saved_set: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved_set, tmp_path / "start")
+    shutil.rmtree(tmp_path / "start" / "ejection_fraction")
+    with pytest.raises(BundleError, match="start: the set has no decoder for 'ejection_fraction'"):
+        starting_bundles(str(tmp_path / "start"), Application.EJECTION_FRACTION)
 
 
 def test_a_set_that_is_not_there_is_named() -> None:

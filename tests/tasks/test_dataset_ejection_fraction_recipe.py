@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from dataset_findings import edit_table
+from tiny_clip_folder import write_tiny_clip_folder
 from tiny_echonet_dynamic import write_tiny_echonet_dynamic
 from tiny_tasks import IMAGE_SIZE, PROVENANCE, TinyTasks
 
@@ -61,6 +63,23 @@ def test_a_few_patients_teach_and_all_the_same_ones_judge(root: Path, saved_set:
     everyone = recipe_on(root, saved_set).build(workspace_in(tmp_path))
     assert (len(everyone.batches), everyone.validation_batches) == (4, 1)
     assert len(list((tmp_path / "features").glob("*-judging-*.npy"))) == 1
+
+
+def test_another_clip_with_the_same_ejection_fraction_is_encoded_anew(saved_set: Path, tmp_path: Path) -> None:
+    write_tiny_clip_folder(tmp_path / "mine")
+
+    def features() -> torch.Tensor:
+        recipe = recipe_on(tmp_path / "mine", saved_set, dataset="folder")
+        patches: torch.Tensor = recipe.build(workspace_in(tmp_path)).validation.batch(0).patches
+        return patches
+
+    def exchanged(rows: list[dict[str, str]]) -> None:
+        rows[1]["file"] = rows[2]["file"]
+
+    first, again = features(), features()
+    edit_table(tmp_path / "mine" / "clips.csv", exchanged)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, features())
 
 
 @pytest.mark.parametrize("name", ["full", "lora"])

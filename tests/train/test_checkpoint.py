@@ -41,6 +41,20 @@ def written(tmp_path: Path) -> tuple[Path, Checkpoint]:
     return tmp_path / "checkpoint.safetensors", parts
 
 
+def test_writing_takes_no_memory_for_a_second_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(
+        "echoapex.train.checkpoint.save_file", lambda tensors, path, _: handed.update(tensors) or path.touch()
+    )
+    _, parts = written(tmp_path)
+    own = {parameter.data_ptr() for parameter in parts.task.parameters()}
+    own |= {value.data_ptr() for value in parts.average.state.values()}
+    own |= {value.data_ptr() for state in parts.optimizer.state_dict()["state"].values() for value in state.values()}
+    large = {name: tensor.data_ptr() for name, tensor in handed.items() if tensor.ndim}
+    assert large
+    assert set(large.values()) <= own
+
+
 def test_weights_buffers_moments_and_average_come_back(tmp_path: Path) -> None:
     path, before = written(tmp_path)
     torch.manual_seed(99)

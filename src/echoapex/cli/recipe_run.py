@@ -16,6 +16,7 @@ from echoapex.cli.exit_codes import ExitCode
 from echoapex.config import ConfigError, merge, parse_overrides, read_recipe
 from echoapex.data.datasets.records import DatasetError
 from echoapex.data.frame_reader import FrameReaderError
+from echoapex.data.lance_library import StoreError
 from echoapex.models.bundle import BundleError
 from echoapex.models.weights_file import WeightsError
 from echoapex.phantom import PhantomError
@@ -147,9 +148,13 @@ def _attempt(typed: Invocation, out: Path, seed: int | None, workers: int, quiet
         return finetune(typed.recipe, overrides, out, workers, reporting, prepared)
     except (
         ConfigError, CheckpointError, BundleError, WeightsError, DatasetError, PhantomError, FrameReaderError,
-        DistributedError, TrackerError,
+        StoreError, DistributedError, TrackerError,
     ) as error:  # fmt: skip
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")
+        return ExitCode.USAGE
+    except OSError as error:
+        what = f"{error.filename or out}: {error.strerror or error}"
+        sys.stderr.write(f"echoapex {typed.verb}: {what}; check the paths, and that there is room in --out\n")
         return ExitCode.USAGE
     except (NonFiniteLossError, DriftError) as error:
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")

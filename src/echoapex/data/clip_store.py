@@ -81,11 +81,16 @@ class ClipSource(Protocol):
 class ClipStore:
     """All shards below a directory, as one numbered list of clips.
 
+    Attributes:
+        directory: where they lie.
+        truth: see ``TRUTH_FIELDS``; one row per clip.
+
     Raises:
         ValueError: the directory holds no shard, or shards differ in frame count or size.
     """
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         paths = sorted(path.parent for path in directory.glob("shard-*/truth.npz") if path.parent.suffix == "")
         if not paths:
             raise ValueError(f"{directory}: holds no shard of prepared clips; draw or ingest them first")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def write_dataset_store(
     directory: Path,
     on_clip: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Prepare clips as a store, unless it is there already.
+    """Prepare clips as a store, unless it is there already; what an interrupted call has finished is kept.
 
     Frames go through the same sector search and crop as in analysis. Where end-diastole and end-systole were traced,
     both frames are taken, and the volume curve is known there: 1, and 1 less the ejection fraction.
@@ -47,7 +46,7 @@ def write_dataset_store(
     Args:
         records: the clips; they must exist.
         config: how they are prepared.
-        directory: the store.
+        directory: the store; its name has to tell these records and this config from others.
         on_clip: is told how many are done, of how many.
 
     Raises:
@@ -57,9 +56,12 @@ def write_dataset_store(
         return
     patients = {name: number for number, name in enumerate(sorted({patient_of(record) for record in records}))}
     partial = directory.with_name(directory.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     for first in range(0, len(records), _CLIPS_PER_SHARD):
         chunk = records[first : first + _CLIPS_PER_SHARD]
+        shard = partial / f"shard-{first // _CLIPS_PER_SHARD:05d}"
+        if shard.exists():
+            on_clip(first + len(chunk), len(records))
+            continue
         frames = np.zeros((len(chunk), config.frames, config.size, config.size), np.uint8)
         rows = []
         for number, record in enumerate(chunk):
@@ -67,7 +69,7 @@ def write_dataset_store(
             rows.append(_prepare(record, config, frames[number], rng) | {"patient": patients[patient_of(record)]})
             on_clip(first + number + 1, len(records))
         truth = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
-        write_shard(partial / f"shard-{first // _CLIPS_PER_SHARD:05d}", frames, np.zeros_like(frames[:, :1]), truth)
+        write_shard(shard, frames, np.zeros_like(frames[:, :1]), truth)
     partial.rename(directory)
 
 

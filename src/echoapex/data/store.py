@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,10 +82,12 @@ class FrameStore:
         """Frames by number, in the order asked for; one call for a batch is far cheaper than many calls.
 
         Raises:
-            StoreError: there is no such frame, or the process was forked.
+            StoreError: there is no such frame, the store is damaged, or the process was forked.
         """
         table = self._open()
-        taken = table.take(self._table_rows(rows), columns=["jpeg"])
+        wanted = self._table_rows(rows)
+        with _readable(self._place):
+            taken = table.take(wanted, columns=["jpeg"])
         return [decode_frame(data) for data in taken.column("jpeg").to_pylist()]
 
     def columns(self, *names: str, rows: Sequence[int] | None = None) -> dict[str, np.ndarray]:
@@ -95,15 +98,16 @@ class FrameStore:
             rows: only these frames; all of the store (or split) by default.
 
         Raises:
-            StoreError: there is no such column or frame.
+            StoreError: there is no such column or frame, or the store is damaged.
         """
         _require_known(names)
         table = self._open()
         wanted = self._table_rows(range(len(self)) if rows is None else rows)
-        if rows is None and self._split is None:
-            found = table.to_table(columns=list(names))
-        else:
-            found = table.take(wanted, columns=list(names))
+        with _readable(self._place):
+            if rows is None and self._split is None:
+                found = table.to_table(columns=list(names))
+            else:
+                found = table.take(wanted, columns=list(names))
         return {name: _as_array(found.column(name)) for name in names}
 
     def scan(self, *names: str, run: int = 8192) -> Iterator[dict[str, np.ndarray]]:
@@ -114,13 +118,18 @@ class FrameStore:
             run: about so many frames at a time.
 
         Raises:
-            StoreError: there is no such column.
+            StoreError: there is no such column, or the store is damaged.
         """
         _require_known(names)
         condition = None if self._split is None else f"split = '{self._split}'"
         scanner = self._open().scanner(columns=list(names), filter=condition, batch_size=run, scan_in_order=True)
         arrow = import_arrow()
-        for batch in scanner.to_batches():
+        batches = iter(scanner.to_batches())
+        while True:
+            with _readable(self._place):
+                batch = next(batches, None)
+            if batch is None:
+                return
             found = arrow.Table.from_batches([batch])
             yield {name: _as_array(found.column(name)) for name in names}
 
@@ -128,9 +137,11 @@ class FrameStore:
         """The files that were ingested, set aside or rejected: every column of ``FILE_COLUMNS`` as an array.
 
         Raises:
-            StoreError: the store cannot be opened.
+            StoreError: the store cannot be opened or is damaged.
         """
-        found = _opened(self._place, FILES_TABLE, None).to_table(columns=list(FILE_COLUMNS))
+        table = _opened(self._place, FILES_TABLE, None)
+        with _readable(self._place):
+            found = table.to_table(columns=list(FILE_COLUMNS))
         return {name: _as_array(found.column(name)) for name in FILE_COLUMNS}
 
     def _table_rows(self, rows: Sequence[int]) -> list[int]:
@@ -155,7 +166,8 @@ class FrameStore:
     def _rows_of_split(self) -> np.ndarray:
         if self._split is None:
             return np.arange(self._table.count_rows())
-        split = self._table.to_table(columns=["split"]).column("split")
+        with _readable(self._place):
+            split = self._table.to_table(columns=["split"]).column("split")
         return np.flatnonzero(import_arrow("pyarrow.compute").equal(split, self._split).to_numpy())
 
 
@@ -171,6 +183,17 @@ def _opened(place: StorePlace, name: str, version: int | None) -> Any:
         return lance.dataset(place.uri(name), version=version)
     except (ValueError, OSError) as error:
         raise StoreError(f"{place}: holds no frame store; make one with echoapex ingest --out") from error
+
+
+@contextmanager
+def _readable(place: StorePlace) -> Iterator[None]:
+    """Say in one line that what lies in the store cannot be read."""
+    try:
+        yield
+    except (ValueError, OSError) as error:  # Arrow's and Lance's errors are of these kinds
+        raise StoreError(
+            f"{place}: cannot be read to its end; see that it can be reached, or ingest the archive into another store"
+        ) from error
 
 
 def _as_array(column: Any) -> np.ndarray:

@@ -109,7 +109,8 @@ def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceS
 
     Raises:
         DatasetError: the folder or a table cannot be read, or the split is unknown.
-        ReferenceSetError: nothing in it can be scored, or clips of one study contradict each other.
+        ReferenceSetError: nothing in it can be scored, clips of one study contradict each other, or two studies have
+            one name.
     """
     scoring, dataset, reading = SCORED[name], DATASETS[name].open(root), _Reading()
     split = _official_name(dataset, split or scoring.split)
@@ -119,12 +120,14 @@ def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceS
             groups[scoring.study_of(record)].append(record)
     found = (_read_study(each, records, scoring, reading) for each, records in groups.items())
     studies = tuple(study for study in found if study is not None)
-    notes = (*scoring.notes, *(f"{count} {what}" for what, count in sorted((+reading.left_out).items())))
+    left_out = (f"{count} {what}" for what, count in sorted((+reading.left_out).items()))
+    notes = (*scoring.notes, *_mixed_splits(groups.values()), *left_out)
     if not studies:
         raise ReferenceSetError(
             f"{root}: nothing of the split {split!r} can be scored ({'; '.join(notes) or 'it lists no clip'}); "
             f"check it with 'echoapex datasets verify {name}'"
         )
+    _require_own_names(studies)
     sources = {one.source for records in groups.values() for each in records for one in each.references}
     return ReferenceSet(
         dataset=name,
@@ -134,6 +137,24 @@ def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceS
         discs_source="; ".join(sorted(sources)),
         notes=notes,
     )
+
+
+def _mixed_splits(groups: Iterable[Sequence[ClipRecord]]) -> tuple[str, ...]:
+    """Says so where clips that weights may have learnt from are scored beside others."""
+    splits = sorted({record.split for records in groups for record in records if record.split})
+    if len(splits) < 2:
+        return ()
+    return (f"clips of the splits {', '.join(splits)} are scored together: weights that learnt from one need --split",)
+
+
+def _require_own_names(studies: Sequence[ReferenceStudy]) -> None:
+    """Results of studies of one name would be taken for each other's."""
+    doubled = sorted(name for name, count in Counter(study.key for study in studies).items() if count > 1)
+    if doubled:
+        raise ReferenceSetError(
+            f"{doubled[0]}: a study and another one, or a patient, are called so; name studies so that none is called "
+            "like another in the column study"
+        )
 
 
 def _official_name(dataset: Dataset, split: str) -> str:

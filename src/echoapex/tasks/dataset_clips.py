@@ -11,7 +11,7 @@ from echoapex.config import Config
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.dataset_store import DatasetStoreConfig, patient_of, write_dataset_store
 from echoapex.data.datasets import DATASETS, ClipRecord, DatasetError
-from echoapex.models.bundle import Bundle, BundleError
+from echoapex.models.bundle import Bundle, BundleError, read_card
 from echoapex.models.registry import find_set
 from echoapex.tasks.recipe import Provenance, Workspace
 from echoapex.vocabulary import Application
@@ -37,13 +37,22 @@ def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bund
     """Encoder and decoder of one task of the set that training goes on from.
 
     Raises:
-        BundleError: there is no such set, it is damaged, or its encoder needs an adapter for this task.
+        BundleError: there is no such set, it is damaged or lacks this task, or its encoder needs an adapter for it.
     """
-    paths = find_set(start).find_task(application.value)
+    found = find_set(start)
+    paths = found.find_task(application.value)
+    if paths.set_name != found.name:
+        raise BundleError(f"{start}: the set has no decoder for {application.value!r}; start from one that has")
     encoder, decoder, adapter = paths.load()
     if adapter is not None:
         raise BundleError(f"{paths.decoder}: was trained with an adapter; start from a set whose encoder needs none")
     return encoder, decoder
+
+
+def _told_apart(record: ClipRecord) -> str:
+    """All of a clip that its prepared form depends on, but for the pixels: those by the size of the file."""
+    traced = [(outline.frame, outline.phase) for outline in record.outlines]
+    return f"{record.name} {record.path.stat().st_size} {patient_of(record)} {record.view} {record.references} {traced}"
 
 
 class DatasetClips(Config):
@@ -68,9 +77,12 @@ class DatasetClips(Config):
         """
         splits, dataset = USUAL_SPLITS[self.dataset], DATASETS[self.dataset].open(self.root)
         parts: list[list[ClipRecord]] = []
-        for names in splits:
+        for part, names in zip(Splits._fields, splits, strict=True):
             records = [record for name in names for record in dataset.records(name)]
-            chosen = [record for record in records if has_truth(record) and record.path.is_file()]
+            wished = [record for record in records if has_truth(record)]
+            chosen = [record for record in wished if record.path.is_file()]
+            if len(chosen) < len(wished):
+                workspace.progress(f"listed {part} clips that are there", len(chosen), len(wished))
             if not chosen:
                 raise DatasetError(
                     f"{self.root}: none of the {len(records)} clips of the split {', '.join(names)} is there and has "
@@ -86,7 +98,7 @@ class DatasetClips(Config):
         return training, judging
 
     def _store(self, name: str, records: Sequence[ClipRecord], workspace: Workspace) -> ClipStore:
-        listed = "\n".join(f"{record.name} {record.view} {record.references}" for record in records)
+        listed = "\n".join(map(_told_apart, records))
         text = f"{self.root.resolve()} {self.store.model_dump_json()}\n{listed}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         directory = workspace.directory / "stores" / f"{self.dataset}-{name}-{digest}"
@@ -95,14 +107,24 @@ class DatasetClips(Config):
         )
         return ClipStore(directory)
 
-    def taught(self, provenance: Provenance, start: str) -> Provenance:
-        """What the card says: the data set under its own licence, and the set that training went on from."""
-        description = DATASETS[self.dataset]
-        notes = (*provenance.notes, f"went on from the set {Path(start).name}")
-        if self.dataset == "folder":
-            return provenance.model_copy(update={"notes": notes})
-        data = (
-            f"{description.title}; split {', '.join(USUAL_SPLITS[self.dataset].training)} ({description.citation})",
+    def taught(self, provenance: Provenance, start: str, application: Application) -> Provenance:
+        """What the card says: the clips under their licence, after what had taught the set that training went on from.
+
+        A set that is not for commercial use makes none that is.
+        """
+        paths = find_set(start).find_task(application.value)
+        cards = [read_card(place) for place in (paths.encoder, paths.decoder)]
+        data, licence, description = provenance.training_data, provenance.licence, DATASETS[self.dataset]
+        if self.dataset != "folder":
+            split = ", ".join(USUAL_SPLITS[self.dataset].training)
+            data, licence = (f"{description.title}; split {split} ({description.citation})",), description.licence
+        bound = [card.licence for card in cards if card.non_commercial]
+        earlier = tuple(line for card in cards for line in card.training_data)
+        return provenance.model_copy(
+            update={
+                "training_data": tuple(dict.fromkeys((*data, *earlier))),
+                "licence": "; ".join(dict.fromkeys((licence, *bound))),
+                "non_commercial": provenance.non_commercial or self.dataset != "folder" or bool(bound),
+                "notes": (*provenance.notes, f"went on from the set {Path(start).name}"),
+            }
         )
-        terms = {"licence": description.licence, "non_commercial": True}
-        return provenance.model_copy(update={**terms, "training_data": data, "notes": notes})

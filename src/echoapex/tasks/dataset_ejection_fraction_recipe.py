@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from echoapex.config import build_config
-from echoapex.data.clip_store import ClipSource
+from echoapex.data.clip_store import ClipSource, ClipStore
 from echoapex.data.dataset_store import DatasetStoreConfig
 from echoapex.data.few_shot import FewShot, choose_clips
 from echoapex.models.bundle import Bundle, build_encoder_from
@@ -59,9 +59,8 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
             task.adapter = self.setting.apply(encoder)
             seen = WholePixelClips(held_back, self.features.size)
             return Workload(task, PixelClips(taught, self.features), seen, len(seen))
-        plain = self.features.model_copy(update={"variants": 1})
-        parts = [self._features("training", each, self.features, encoder, encoder_bundle, workspace) for each in taught]
-        whole = WholeClips(self._features("judging", held_back, plain, encoder, encoder_bundle, workspace))
+        parts = [self._features("training", training, each, encoder, encoder_bundle, workspace) for each in taught]
+        whole = WholeClips(self._features("judging", held_back, held_back, encoder, encoder_bundle, workspace))
         return Workload(task, ClipBatches(parts, self.features), whole, len(whole))
 
     def _decoder(self, bundle: Bundle) -> ClipDecoder:
@@ -74,30 +73,31 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
 
     def _features(
         self,
-        name: str,
-        store: ClipSource,
-        features: FrozenFeatureConfig,
+        part: Literal["training", "judging"],
+        store: ClipStore,
+        chosen: ClipSource,
         encoder: VisionTransformer,
         bundle: Bundle,
         workspace: Workspace,
     ) -> FrozenFeatures:
-        chosen = "" if self.few_shot is None or name == "judging" else self.few_shot.model_dump_json()
+        """The features of what was chosen of a store; those that judge are of the clips as they are."""
+        features = self.features if part == "training" else self.features.model_copy(update={"variants": 1})
+        few = "" if chosen is store or self.few_shot is None else self.few_shot.model_dump_json()
         encoded = features.model_dump_json(include={"size", "variants", "seed", "augment"})
-        truth = " ".join(f"{each:.4f}" for each in store.truth["ef_percent"])
-        text = f"{self.root.resolve()} {self.store.model_dump_json()} {encoded} {chosen} {truth}"
-        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        path = workspace.directory / "features" / f"{self.dataset}-{name}-{digest}-{bundle.digest[:12]}.npy"
+        digest = hashlib.sha256(f"{encoded} {few}".encode()).hexdigest()[:10]
+        path = workspace.directory / "features" / f"{store.directory.name}-{digest}-{bundle.digest[:12]}.npy"
         write_features(
-            encoder, store, path, features, lambda done, total: workspace.progress(f"features, {name}", done, total)
+            encoder, chosen, path, features, lambda done, total: workspace.progress(f"features, {part}", done, total)
         )
-        return FrozenFeatures(store, path, features)
+        return FrozenFeatures(chosen, path, features)
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write the encoder, changed or as it was, and the decoder that belongs to it."""
         assert isinstance(task, EjectionFraction)
         clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
         base = find_set(self.start).find_task(Application.EJECTION_FRACTION.value).encoder
-        out = EncoderExport(directory, clips.taught(provenance, self.start), self.features.size)
+        provenance = clips.taught(provenance, self.start, Application.EJECTION_FRACTION)
+        out = EncoderExport(directory, provenance, self.features.size)
         out.write(task.encoder, task.adapter, None if self.setting.name == "full" else base)
         out.write_decoder(
             Application.EJECTION_FRACTION.value,

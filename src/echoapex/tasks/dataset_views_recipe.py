@@ -84,7 +84,8 @@ class DatasetViewsRecipe(TaskRecipe):
         assert isinstance(task, AdaptedViews)
         clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
         base = find_set(self.start).find_task(Application.VIEW_CLASSIFICATION.value).encoder
-        out = EncoderExport(directory, clips.taught(provenance, self.start), self.frames.sizes[-1][1])
+        provenance = clips.taught(provenance, self.start, Application.VIEW_CLASSIFICATION)
+        out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
         out.write(task.encoder, task.adapter, None if self.setting.name == "full" else base)
         temperature = provenance.metrics.get("validation/view_temperature", 1.0)
         out.write_decoder(

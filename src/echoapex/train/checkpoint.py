@@ -56,7 +56,7 @@ def save_checkpoint(path: Path, parts: Checkpoint, at: Position, recipe_digest: 
     for name, tensor in tensors.items():
         value = whole(tensor)
         if write:
-            gathered[name] = value.contiguous().clone()
+            gathered[name] = value.contiguous()  # no copy: as much memory as all of it would be taken and kept
     if not write:
         return
     partial = path.with_suffix(".partial")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echoapex.data.curation.near_copies import mark_copies
+from echoapex.data.curation.near_copies import _close_pairs, mark_copies
 from echoapex.data.ingest.near_duplicates import hamming_distance
 
 
@@ -55,3 +55,16 @@ def test_as_if_every_pair_was_compared(bits: int) -> None:
         expected[frame] = (near & ~expected[:frame] & (clip[:frame] != clip[frame])).any()
     assert expected.any()
     assert mark_copies(hashes, clip, bits).tolist() == expected.tolist()
+
+
+def test_a_picture_that_many_clips_show_makes_no_pairs(original: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def counted(hashes: np.ndarray, bits: int) -> list[tuple[int, int]]:
+        compared.extend(_close_pairs(hashes, bits))
+        return compared
+
+    monkeypatch.setattr("echoapex.data.curation.near_copies._close_pairs", counted)
+    hashes = np.stack([original] * 200 + [flipped(original, [7])])
+    assert mark_copies(hashes, np.arange(201), 4).tolist() == [False] + [True] * 200
+    assert set(compared) == {(0, 1)}

@@ -9,12 +9,14 @@ Source: Manku et al., "Detecting near-duplicates for web crawling", 2007 (the pi
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 _COMPARED_AT_ONCE = 1_000_000
+_NOBODY = -1
 
 
 def mark_copies(
@@ -27,18 +29,25 @@ def mark_copies(
         clip: number of the clip of each frame.
         bits: so many different bits or fewer make a copy; -1 finds none.
     """
-    earlier: dict[int, list[int]] = {}
-    if bits >= 0 and len(hashes):
-        for first, second in _close_pairs(hashes, bits):
-            if clip[first] != clip[second]:
-                earlier.setdefault(second, []).append(first)
     is_copy = np.zeros(len(hashes), bool)
-    for frame in sorted(earlier):
-        is_copy[frame] = not is_copy[earlier[frame]].all()
+    if bits < 0 or not len(hashes):
+        return is_copy
+    # of frames with the very same hash the pairs alone could fill the memory
+    distinct, hash_of = np.unique(hashes, axis=0, return_inverse=True)
+    close: defaultdict[int, set[int]] = defaultdict(set)
+    for first, second in _close_pairs(distinct, bits):
+        close[first].add(second)
+        close[second].add(first)
+    # all frames of a hash that are no copies are of one clip
+    owner = np.full(len(distinct), _NOBODY)
+    for frame, (own, of) in enumerate(zip(hash_of.ravel().tolist(), clip.tolist(), strict=True)):
+        is_copy[frame] = any(owner[other] not in (_NOBODY, of) for other in (own, *close.get(own, ())))
+        if not is_copy[frame]:
+            owner[own] = of
     return is_copy
 
 
-def _close_pairs(hashes: UInt8[np.ndarray, "frames 32"], bits: int) -> Iterator[tuple[int, int]]:
+def _close_pairs(hashes: UInt8[np.ndarray, "hashes 32"], bits: int) -> Iterator[tuple[int, int]]:
     """Pairs in order that differ in few bits; a pair can come several times."""
     unpacked = np.unpackbits(hashes, axis=1)
     for part in range(bits + 1):
