@@ -13,6 +13,7 @@ from tiny_recipes import RECIPE_FOLDER, RECIPES, StartingPoint, as_arguments, sh
 
 from echoapex.cli import run
 from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.recipe_run import Invocation
 from echoapex.config import read_recipe
 from echoapex.data.lance_library import StoreError
 from echoapex.models import registry
@@ -236,3 +237,13 @@ def test_a_store_that_breaks_off_while_training_is_one_line(
     monkeypatch.setattr("echoapex.cli.recipe_run.finetune", broken)
     assert run(["pretrain", "pretrain_tiny_cpu", "--out", str(tmp_path)]) == ExitCode.USAGE
     assert capsys.readouterr().err == "echoapex pretrain: frames: cannot be read to its end\n"
+
+
+def test_a_seed_chooses_weights_clips_and_batches() -> None:
+    typed = Invocation("finetune", "camus_segmentation", (), setting="lora,few-shot:4")
+    assert typed.values(3)["task"]["frames"] == {"seed": 3}
+    assert typed.values(3)["task"]["few_shot"] == {"clips": 4, "seed": 3}
+    assert typed.values(3)["train"] == {"seed": 3}
+    assert "frames" not in typed.values()["task"], "one run alone is the recipe's"
+    features = Invocation("finetune", "phantom_ejection_fraction", ())
+    assert features.values(3) == {"train": {"seed": 3}}, "it has no frames"

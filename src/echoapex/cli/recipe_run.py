@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class Invocation:
             return values
         if values.get("task", {}).get("few_shot"):
             values = merge(values, {"task": {"few_shot": {"seed": seed}}})
+        if "frames" in fields_of(self.recipe):  # other batches, not only other weights
+            values = merge(values, {"task": {"frames": {"seed": seed}}})
         return merge(values, {"train": {"seed": seed}})
 
 
@@ -111,8 +113,7 @@ def require_fields(recipe: str, task: Mapping[str, Any], dataset: str | None) ->
     Raises:
         ConfigError: its kind of task takes no such setting, no data set, or another one.
     """
-    kind = read_recipe(find_recipe(recipe)).get("task", {}).get("kind")
-    fields = TASK_KINDS[kind].model_fields if kind in TASK_KINDS else {}
+    kind, fields = read_recipe(find_recipe(recipe)).get("task", {}).get("kind"), fields_of(recipe)
     missing = [name for name in task if name not in fields]
     if "setting" in missing:
         raise ConfigError(
@@ -126,6 +127,12 @@ def require_fields(recipe: str, task: Mapping[str, Any], dataset: str | None) ->
         names = " or ".join(wanted)
         reads = f"reads {names}; give --dataset {wanted[0]} and --root" if wanted else "reads no data set of its own"
         raise ConfigError(f"{recipe}: a recipe of kind {kind} {reads}")
+
+
+def fields_of(recipe: str) -> Collection[str]:
+    """The keys that the task section of a recipe may have; none where its kind is not known."""
+    kind = read_recipe(find_recipe(recipe)).get("task", {}).get("kind")
+    return TASK_KINDS[kind].model_fields if kind in TASK_KINDS else ()
 
 
 ONLY_CAMUS = ("camus",)
