@@ -37,16 +37,19 @@ def shrink(name: str, start: StartingPoint) -> dict[str, Any]:
 
 
 def shrink_multitask(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
-    """One patient per store, and the change of image size where the recipe has one."""
+    """One patient per store, a tiny encoder, and the change of image size where the recipe has one."""
     sizes = [[0, SIDE]] if len(task["frames"]["sizes"]) == 1 else [[0, SIDE], [2, SIDE + 16]]
-    smaller = {
-        "encoder": {"image_size": SIDE},
+    width = {"width": 192}
+    smaller: dict[str, Any] = {
+        "encoder": {"size": "tiny", "patch_size": 16, "registers": 4, "image_size": SIDE},
+        **dict.fromkeys(("view", "segmentation", "wall"), width),
         "stores": {store: {**CLIPS, "first_seed": 100 * n} for n, store in enumerate(task["stores"])},
         "validation": {**CLIPS, "first_seed": 190_000},
         "frames": {"batch_size": 4, "sizes": sizes},
         "validation_batch": 4,
     }
-    return smaller | ({"start": str(start.bundles)} if "start" in task else {})
+    given = {"start": str(start.bundles), "encoder_bundle": str(start.bundles / "encoder")}
+    return smaller | {key: place for key, place in given.items() if key in task}
 
 
 def shrink_ejection_fraction(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
