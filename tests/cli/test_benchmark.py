@@ -181,6 +181,8 @@ def test_phantoms_are_drawn_with_held_out_seeds(made: Made, tmp_path: Path, monk
             "'chestxray' is no data set that can be scored; known: camus, echonet_dynamic",
         ),
         (("--data", "mine:chestxray={here}"), "'chestxray' is no data set that can be scored"),
+        (("--data", "phantom:camus={here}"), "phantom is what the simulated patients are called"),
+        (("--data", "phantom={here}"), "simulated patients go in by --phantom"),
         (("--data", "camus={here}", "--split", "other=val"), "--split other=...: no --data has that name"),
         (("--data", "camus={here}", "--split", "val"), "write NAME=SPLIT"),
         (("--label-efficiency", "{here}/none.json"), "none.json: cannot be read"),

@@ -58,28 +58,34 @@ def named_data(given: Sequence[str], splits: Sequence[str]) -> list[NamedData]:
     Raises:
         CardError: one is not of that form, is no known data set, is given twice, or has no folder; a split is of none.
     """
-    of = dict(_split_at_equals("--split", each, "SPLIT") for each in splits)
-    dataset_of = {}
-    plain = []
+    split_of = dict(_split_at_equals("--split", each, "SPLIT") for each in splits)
+    dataset_of, plain = {}, []
     for each in given:
-        called, separator, rest = each.partition(":")
-        if not separator or "=" in called:
-            called, rest = each.partition("=")[0], each
-        dataset = rest.partition("=")[0].replace("-", "_")
-        if dataset not in REAL_DATASETS and "=" in rest:
-            raise CardError(
-                f"--data {each}: {dataset!r} is no data set that can be scored; known: {', '.join(REAL_DATASETS)} "
-                "(scores made elsewhere go in by --scores)"
-            )
-        dataset_of[called] = dataset
-        plain.append(f"{called}={rest.partition('=')[2]}" if "=" in rest else each)
+        left, equals, folder = each.partition("=")
+        name, _, dataset = left.rpartition(":")
+        name = name or dataset
+        dataset_of[name] = _known_dataset(each, dataset) if equals else None
+        plain.append(f"{name}{equals}{folder}")
     found = [
-        NamedData(name, REAL_DATASETS[dataset_of[name]], root, of.pop(name, ""))
+        NamedData(name, dataset, root, split_of.pop(name, ""))
         for name, root in named_folders("--data", plain)
+        if (dataset := dataset_of[name]) is not None
     ]
-    if of:
-        raise CardError(f"--split {next(iter(of))}=...: no --data has that name")
+    if split_of:
+        raise CardError(f"--split {next(iter(split_of))}=...: no --data has that name")
     return found
+
+
+def _known_dataset(given: str, dataset: str) -> DatasetName:
+    known = REAL_DATASETS.get(dataset.replace("-", "_"))
+    if known is None:
+        raise CardError(
+            f"--data {given}: {dataset!r} is no data set that can be scored; known: {', '.join(REAL_DATASETS)} "
+            "(simulated patients go in by --phantom, scores made elsewhere by --scores)"
+        )
+    if given.startswith("phantom:"):
+        raise CardError(f"--data {given}: phantom is what the simulated patients are called; choose another name")
+    return known
 
 
 def _named(option: str, given: Sequence[str], wanted: str) -> list[tuple[str, Path]]:

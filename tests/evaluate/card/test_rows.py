@@ -56,10 +56,10 @@ def test_a_yardstick_stands_only_beside_its_own_data_set(tmp_path: Path) -> None
     camus = rows_of(tmp_path / "camus", "camus", "val")["segmentation/lv_cavity"].measured[0]
     assert camus.goal is not None
     assert (camus.goal.value, camus.goal.met) == (0.935, False)
-    assert [(each.value, each.of) for each in camus.published][:2] == [(0.897, "A4C"), (0.891, "A2C")]
+    assert [(each.value, each.of) for each in camus.published] == [(0.897, "A4C"), (0.850, "A4C")], "no A2C here"
     assert {detail.name for detail in camus.details} >= {"HD95", "A4C"}
     other_split = rows_of(tmp_path / "train", "camus", "train")["segmentation/lv_cavity"].measured[0]
-    assert (other_split.goal, len(other_split.published)) == (None, 4)
+    assert (other_split.goal, len(other_split.published)) == (None, 2)
     lvh = rows_of(tmp_path / "lvh", "echonet_lvh")["lv_wall/lvpwd"].measured[0]
     assert [each.value for each in lvh.published] == [1.2]
     assert not rows_of(tmp_path / "test")["lv_wall/lvpwd"].measured[0].published

@@ -67,11 +67,10 @@ def _view_figures(card: BenchmarkCard) -> Iterator[Figure]:
 
 def _value_figures(card: BenchmarkCard) -> Iterator[Figure]:
     for found in card.agreements:
-        low, high = f"{found.lower:.1f}", f"{found.upper:.1f}"
+        bias, low, high = (number_cell(value, 1) for value in (found.bias, found.lower, found.upper))
         caption = (
-            f"{found.part}, {len(found.pairs)} studies: bias {found.bias:.1f} {found.unit}, limits of agreement "
-            f"{low} to {high}."
-        ).replace("-", "−")
+            f"{found.part}, {len(found.pairs)} studies: bias {bias} {found.unit}, limits of agreement {low} to {high}."
+        )
         yield Figure(f"agreement-{found.part}-{found.quantity}", "agreement", draw_agreement(found), caption)
 
 

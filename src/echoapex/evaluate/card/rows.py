@@ -113,7 +113,8 @@ def _structure(part: ScoredPart, structure: Structure) -> Measured | NotMeasured
     if part.metrics.dataset == "camus":  # the published figures are by view
         details += [Detail(name=view.value, score=score) for view, score in scores.by_view.items()]
     measured = _measure(part, structure.key, "Dice", scores.dice, details=tuple(details))
-    return measured.model_copy(update={"notes": _without_distance(scores)})
+    published = tuple(each for each in measured.published if not each.of or View(each.of) in scores.by_view)
+    return measured.model_copy(update={"notes": _without_distance(scores), "published": published})
 
 
 def _without_distance(scores: StructureScores) -> tuple[str, ...]:
