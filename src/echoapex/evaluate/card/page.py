@@ -146,8 +146,8 @@ def _described(part: Part) -> str:
 def _tiles(card: BenchmarkCard) -> str:
     measured = [row for row in card.subtasks if row.measured]
     goals = card.goals
-    missing = "the others say why not" if len(measured) < len(card.subtasks) else "on one set of data or more"
-    tiles = [("Sub-tasks measured", f"{len(measured)}<small> of 28</small>", missing)]
+    missing = "; the others say why not" if len(measured) < len(card.subtasks) else " on one set of data or more"
+    tiles = [("Sub-tasks", f"{len(measured)}<small> of 28</small>", f"measured{missing}")]
     if goals:
         met = f"{sum(goal.met for goal in goals)}<small> of {len(goals)}</small>"
         tiles.append(("Goals met", met, "this project's own"))
