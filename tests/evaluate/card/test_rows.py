@@ -99,6 +99,10 @@ def test_hypertrophy_is_a_row_of_its_own_with_its_goal(tmp_path: Path) -> None:
     assert (found.goal.value, found.goal.met) == (0.95, True)
     assert [detail.name for detail in found.details] == ["LV mass index, mean absolute error"]
     assert not build_overall([make_part(tmp_path / "without")])[Application.LV_WALL]
+    alike = make_part(tmp_path / "alike", studies=2, mass=[("M", 120.0), ("M", 130.0)])
+    (undefined,) = build_overall([alike])[Application.LV_WALL]
+    assert (undefined.score.value, undefined.goal) == (None, None)
+    assert undefined.notes == ("not measured: it takes patients with hypertrophy and without",)
 
 
 def test_a_recall_without_a_miss_has_an_exact_interval(tmp_path: Path) -> None:

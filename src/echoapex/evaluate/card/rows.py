@@ -60,7 +60,8 @@ def _hypertrophy(part: ScoredPart) -> Iterator[Measured]:
     details = (Detail(name="LV mass index, mean absolute error", unit="g/m²", score=found.mass_index_mae_g_per_m2),)
     measured = _measure(part, "lvh", "AUROC", found.auroc, details=details)
     have = f", {found.hypertrophied} of {found.auroc.n} have it" if found.hypertrophied else ""
-    yield measured.model_copy(update={"subject": f"LV hypertrophy by mass index{have}"})
+    alike = () if found.auroc.value is not None else ("not measured: it takes patients with hypertrophy and without",)
+    yield measured.model_copy(update={"subject": f"LV hypertrophy by mass index{have}", "notes": alike})
 
 
 def subject_name(subtask: SubTask) -> str:
