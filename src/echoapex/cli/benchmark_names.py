@@ -67,9 +67,9 @@ def named_data(given: Sequence[str], splits: Sequence[str]) -> list[NamedData]:
         dataset_of[name] = _known_dataset(each, dataset) if equals else None
         plain.append(f"{name}{equals}{folder}")
     found = [
-        NamedData(name, dataset, root, split_of.pop(name, ""))
+        NamedData(name, known, root, split_of.pop(name, ""))
         for name, root in named_folders("--data", plain)
-        if (dataset := dataset_of[name]) is not None
+        if (known := dataset_of[name]) is not None
     ]
     if split_of:
         raise CardError(f"--split {next(iter(split_of))}=...: no --data has that name")
