@@ -139,8 +139,9 @@ def _masthead(card: BenchmarkCard) -> str:
 
 
 def _described(part: Part) -> str:
-    split = f", split {part.split}" if part.split else ""
-    return escape(f"{part.name} ({part.studies} studies, {part.clips} clips{split})")
+    split = f", split {part.split.replace('_', ' ')}" if part.split else ""
+    studies = "1 study" if part.studies == 1 else f"{part.studies} studies"
+    return escape(f"{part.name} ({studies}, {part.clips} clips{split})")
 
 
 def _tiles(card: BenchmarkCard) -> str:
