@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from echoapex.evaluate.cases import write_cases
 from echoapex.evaluate.harness import score_predictions
 from echoapex.evaluate.predictions import read_predictions
 from echoapex.evaluate.reference import LabelMaps, ReferenceSet
+from echoapex.phantom.truth import FIRST_HELD_OUT_SEED
 from echoapex.vocabulary import Quantity, Structure, View
 
 VIEWS = (View.A4C, View.PLAX)
@@ -32,15 +34,32 @@ def write_scores(
     split: str = "",
     *,
     studies: int = 4,
+    shown: tuple[View, ...] = VIEWS,
+    mass: Sequence[tuple[str, float]] = (),
+    pixel_mm: float | None = 0.5,
+    held_out: bool = True,
     views: Mapping[View, View | None] | None = None,
     values: Mapping[Quantity, float] | None = None,
     views_given: bool = False,
 ) -> Path:
-    """What ``echoapex evaluate`` writes of results whose masks lie two pixels aside."""
-    known = tuple(make_study(number, VIEWS) for number in range(studies))
+    """What ``echoapex evaluate`` writes of results whose masks lie two pixels aside.
+
+    ``mass`` gives each study a sex and a true LV mass index; patients of phantoms are held out, if asked for.
+    """
+    known = tuple(make_study(number, shown) for number in range(studies))
+    if mass:
+        known = tuple(
+            replace(study, traits={"sex": sex}, values={**study.values, Quantity.LV_MASS_INDEX: g_per_m2})
+            for study, (sex, g_per_m2) in zip(known, mass, strict=True)
+        )
+    if dataset == "phantom" and held_out:
+        known = tuple(
+            replace(study, patient=f"phantom-{FIRST_HELD_OUT_SEED + number}") for number, study in enumerate(known)
+        )
     reference = ReferenceSet(dataset, split, known, "made up", "made up")
     for study in reference.studies:
-        write_results(folder / "predictions" / study.patient, study, views=views, change_labels=shift, values=values)
+        where = folder / "predictions" / study.patient
+        write_results(where, study, views=views, change_labels=shift, values=values, pixel_mm=pixel_mm)
     written = read_predictions(folder / "predictions")
     metrics, cases = score_predictions(reference, written, views_given=views_given)
     (folder / METRICS_FILE).write_text(metrics.model_dump_json())

@@ -27,9 +27,10 @@ def write_results(
     views: Mapping[View, View | None] | None = None,
     change_labels: Callable[[LabelMaps], LabelMaps] = lambda labels: labels,
     values: Mapping[Quantity, float] | None = None,
+    pixel_mm: float | None = 0.5,
 ) -> Path:
     """Perfect results, unless a view is mapped to another, labels are changed, or values are given."""
-    reports = [_write_clip(folder, clip, views or {}, change_labels) for clip in study.clips]
+    reports = [_write_clip(folder, clip, views or {}, change_labels, pixel_mm) for clip in study.clips]
     measured = study.values if values is None else values
     report = StudyReport(
         echoapex_version="0",
@@ -46,6 +47,7 @@ def _write_clip(
     clip: ReferenceClip,
     views: Mapping[View, View | None],
     change_labels: Callable[[LabelMaps], LabelMaps],
+    pixel_mm: float | None,
 ) -> ClipReport:
     clip_id = clip.sha256[:12]
     labels = change_labels(clip.read_labels())
@@ -61,8 +63,8 @@ def _write_clip(
         content="b_mode",
         view=views.get(clip.view, clip.view),
         view_probabilities=probabilities_of(views.get(clip.view, clip.view)),
-        row_mm=0.5,
-        column_mm=0.5,
+        row_mm=pixel_mm,
+        column_mm=pixel_mm,
         input_sha256=clip.sha256,
     )
 

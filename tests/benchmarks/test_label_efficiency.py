@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_efficiency import PARTS, SHARES, bootstrap, choose_patients, covered_parts, dice, main, mean_by_patient
+from label_efficiency import PARTS, bootstrap, choose_patients, covered_parts, dice, main, mean_by_patient
+from label_efficiency_page import SHARES, UNITS
 
+from echoapex.evaluate.card.label_metrics import PROBES, higher_is_better
+from echoapex.evaluate.card.label_probes import PROBE_PREFIX, read_probe_curves
 from echoapex.vocabulary import Structure
 
 
@@ -45,7 +48,8 @@ def test_a_small_study_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main([*arguments, "--size", "48", "--seeds", "1"]) == 0
     table = capsys.readouterr().out
     assert all(f"**{task}**" in table for task in ("views", "segmentation", "lv_wall", "ejection_fraction"))
-    assert (tmp_path / "label_efficiency.json").is_file()
+    curves = read_probe_curves(tmp_path / "label_efficiency.json")
+    assert {metric for curve in curves for point in curve.points for metric in point.scores} <= set(PROBES)
 
 
 def test_an_encoder_or_a_folder_that_is_not_there_is_one_line(
@@ -66,3 +70,9 @@ def test_nobody_is_both_labelled_and_judged(
     with pytest.raises(SystemExit):
         main(["--encoder", "shiped", "--out", str(tmp_path), *many])
     assert "the seeds of others begin" in capsys.readouterr().err
+
+
+def test_the_benchmark_card_knows_every_task_and_which_way_it_is_better() -> None:
+    assert {f"{PROBE_PREFIX}{task}" for task in UNITS} == set(PROBES)
+    errors = {task for task in UNITS if not higher_is_better(f"{PROBE_PREFIX}{task}")}
+    assert errors == {"lv_wall", "ejection_fraction"}

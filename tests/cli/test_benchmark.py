@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from reference_studies import write_camus_archive
+from tiny_camus_folder import write_tiny_camus_folder
+from tiny_clip_folder import write_tiny_clip_folder
 from tiny_tasks import build_tasks, save_set
 
 from echoapex.cli import benchmark_parts, run
@@ -109,13 +111,18 @@ def test_written_scores_are_taken_over(made: Made, tmp_path: Path, monkeypatch: 
     (few / "recipe.json").write_text(json.dumps({"task": {"few_shot": {"clips": 5}}}))
     (few / "journal.jsonl").write_text(json.dumps({"step": 1, "scores": {"dice_lv_cavity": 0.5}}) + "\n")
     part = made.out / "parts" / "phantom"
+    rows = [{"share": 1.0, "patients": 7, "score": 0.9, "low": 0.8, "high": 1.0}]
+    (tmp_path / "probes.json").write_text(json.dumps({"random": {"views": rows}}))
     given = ("--scores", f"mine={part}", "--clicks", f"mine={part / 'clicks'}", "--few-shot", f"tiny={few.parent}")
-    assert benchmark(tmp_path / "out", *given) == ExitCode.ALL_GOOD
+    probes = ("--label-efficiency", str(tmp_path / "probes.json"))
+    assert benchmark(tmp_path / "out", *given, *probes) == ExitCode.ALL_GOOD
     card = read(tmp_path / "out")
     assert [part.name for part in card.parts] == ["mine"]
     assert card.subtasks[0].measured[0].score == made.card.subtasks[0].measured[0].score
     assert card.label_curves[0].points[0].amount == 5
-    assert (tmp_path / "out" / "plots" / "labels-dice_lv_cavity.svg").is_file()
+    assert [curve.kind for curve in card.label_curves] == ["finetune", "probe"]
+    plots = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
+    assert plots >= {"labels-dice_lv_cavity.svg", "labels-probe-views.svg"}
     why = {each.what: each.reason for each in card.absent if each.part == "mine"}
     assert why["examples"] == "the files of the data set were not given"
 
@@ -134,6 +141,29 @@ def test_real_data_stand_beside_the_phantoms(made: Made, tmp_path: Path) -> None
     assert [bool(each.published) for each in cavity.measured] == [False, True]
 
 
+def test_one_data_set_in_two_forms_and_any_that_can_be_scored(made: Made, tmp_path: Path) -> None:
+    write_tiny_camus_folder(tmp_path / "native")
+    write_camus_archive(tmp_path)
+    write_tiny_clip_folder(tmp_path / "clips")
+    part = made.out / "parts" / "phantom"
+    data = ("--data", f"camus={tmp_path}", "--data", f"native:camus={tmp_path / 'native'}")
+    own = ("--data", f"folder={tmp_path / 'clips'}", "--split", "native=all", "--split", "folder=test")
+    method = ("--bundle", str(made.bundle), "--device", "cpu", "--click-images", "0")
+    assert benchmark(tmp_path / "out", "--scores", f"phantom={part}", *data, *own, *method) == ExitCode.ALL_GOOD
+    card = read(tmp_path / "out")
+    assert [(part.name, part.dataset, part.split, part.studies) for part in card.parts] == [
+        ("phantom", "phantom", "held_out", 2),
+        ("camus", "camus", "val", 1),
+        ("native", "camus", "all", 3),
+        ("folder", "folder", "test", 1),
+    ]
+    assert [bool(part.licence) for part in card.parts] == [False, True, True, False]
+    cavity = next(row for row in card.subtasks if row.key == "segmentation/lv_cavity")
+    notes = {each.part: each.notes for each in cavity.measured}
+    assert notes["camus"] == ("distances in mm not measured: the pixel size is not known",)
+    assert all("not known" not in note for note in notes["native"])
+
+
 def test_phantoms_are_drawn_with_held_out_seeds(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr("echoapex.cli.phantom.phantom", lambda **what: asked.append(what) or ExitCode.ALL_GOOD)
@@ -146,7 +176,16 @@ def test_phantoms_are_drawn_with_held_out_seeds(made: Made, tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--data", "chestxray={here}"), "--data chestxray=...: this data set cannot be scored; known: camus"),
+        (
+            ("--data", "chestxray={here}"),
+            "'chestxray' is no data set that can be scored; known: camus, echonet_dynamic",
+        ),
+        (("--data", "mine:chestxray={here}"), "'chestxray' is no data set that can be scored"),
+        (("--data", "phantom:camus={here}"), "phantom is what the simulated patients are called"),
+        (("--data", "phantom={here}"), "simulated patients go in by --phantom"),
+        (("--data", "camus={here}", "--split", "other=val"), "--split other=...: no --data has that name"),
+        (("--data", "camus={here}", "--split", "val"), "write NAME=SPLIT"),
+        (("--label-efficiency", "{here}/none.json"), "none.json: cannot be read"),
         (("--data", "camus"), "write NAME=DIR"),
         (("--data", "camus={here}/none"), "is no folder"),
         (("--scores", "a={here}", "--scores", "a={here}"), "is given twice"),

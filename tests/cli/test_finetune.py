@@ -180,6 +180,7 @@ def test_a_few_clips_in_several_seeds_with_an_adapter(
     printed = dict(line.split("\t")[:2] for line in capsys.readouterr().out.splitlines())
     seeds = json.loads((out / "seeds.json").read_text())
     assert set(printed) == set(seeds["summary"]) == set(seeds["seeds"][0])
+    assert seeds["labels"] == {"few_shot": {"clips": 2, "percent": None}, "patients": None}
     for name, (mean, half_width) in seeds["summary"].items():
         assert mean == pytest.approx(np.mean([each[name] for each in seeds["seeds"]]), abs=1e-5)
         assert half_width >= 0

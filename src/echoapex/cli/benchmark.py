@@ -11,11 +11,13 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from echoapex.cli.benchmark_card import CARD_FILE, PAGE_FILE, write_card
-from echoapex.cli.benchmark_parts import DONE, Method, PhantomPlan, RunParts, named_folders, plan_parts, read_clicks
+from echoapex.cli.benchmark_names import named_data, named_folders, named_paths
+from echoapex.cli.benchmark_parts import DONE, Method, PhantomPlan, RunParts, plan_parts, read_clicks
 from echoapex.cli.console import ERRORS, complain
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.evaluate.card.card_file import BenchmarkCard
 from echoapex.evaluate.card.errors import CardError
+from echoapex.evaluate.card.label_probes import read_probe_curves
 from echoapex.evaluate.card.label_runs import read_label_curve
 from echoapex.evaluate.card.scored_part import ScoredPart, read_scored_part
 from echoapex.phantom.truth import FIRST_HELD_OUT_SEED
@@ -47,18 +49,23 @@ class Given:
     """What is there already; each option can be given several times.
 
     Attributes:
-        data: a real data set and its folder, as camus=DIR.
-        split: of CAMUS.
+        data: a real data set and its folder, as camus=DIR; NAME:camus=DIR where another name is wanted, as to score one
+            data set in two forms.
+        split: which part of one of them, as NAME=SPLIT; that of `echoapex evaluate` when left out (val of CAMUS).
         scores: an output folder of `echoapex evaluate`, as NAME=DIR; nothing of it is computed again.
         clicks: an output folder of `echoapex clicks`, as NAME=DIR.
-        few_shot: a folder with runs of `echoapex finetune` on few labels, as NAME=DIR, for the curve by labels.
+        few_shot: a folder with runs of `echoapex finetune` on few labels, or their seeds.json, as NAME=PATH, for the
+            curve by labels.
+        label_efficiency: label_efficiency.json of benchmarks/label_efficiency.py; its first encoder is what the others
+            are held against.
     """
 
     data: tuple[str, ...] = ()
-    split: Literal["train", "val", "test", "all"] = "val"
+    split: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
     clicks: tuple[str, ...] = ()
     few_shot: tuple[str, ...] = ()
+    label_efficiency: tuple[Path, ...] = ()
 
 
 @app.default
@@ -87,9 +94,10 @@ def benchmark(
     try:
         written = [read_scored_part(name, folder) for name, folder in named_folders("--scores", given.scores)]
         clicked = [read_clicks(name, folder) for name, folder in named_folders("--clicks", given.clicks)]
-        curves = [read_label_curve(name, folder) for name, folder in named_folders("--few-shot", given.few_shot)]
+        curves = [read_label_curve(name, path) for name, path in named_paths("--few-shot", given.few_shot)]
+        curves += [curve for path in given.label_efficiency for curve in read_probe_curves(path)]
         drawn = PhantomPlan(phantoms.phantom, phantoms.studies, phantoms.seed, phantoms.size)
-        plans = plan_parts(out, drawn, named_folders("--data", given.data), given.split, written)
+        plans = plan_parts(out, drawn, named_data(given.data, given.split), written)
         run = RunParts(out, method, quiet)
         code = run.all_of(plans, drawn, {each.part for each in clicked})
         if code not in DONE:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from echoapex.cli.evaluate import METRICS_FILE, Source, evaluate
+from echoapex.cli.benchmark_names import NamedData
+from echoapex.cli.evaluate import METRICS_FILE, DatasetName, Source, evaluate
 from echoapex.cli.evaluate import Method as EvaluationMethod
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.evaluate.card.card_file import PartClicks
@@ -32,12 +32,12 @@ from echoapex.version import __version__
 
 PART_FOLDER, PHANTOM_FOLDER, CLICK_FOLDER, ASKED_FILE = "parts", "phantom", "clicks", "asked.json"
 CLICKS_FILE = "clicks.json"
-PHANTOM, HELD_OUT = "phantom", "held_out"
-SCORED_DATASETS: tuple[Literal["camus"], ...] = ("camus",)
-"""Real data sets that ``echoapex evaluate`` can score."""
+PHANTOM: Literal["phantom"] = "phantom"
+HELD_OUT = "held_out"
 DONE = (ExitCode.ALL_GOOD, ExitCode.SOME_FILES_FAILED)
 """Exit codes after which there is something to show."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+CLICKED_DATASETS = ("phantom", "camus")
+"""Those that ``echoapex clicks`` can ask about."""
 
 
 @Parameter(name="*")
@@ -48,7 +48,8 @@ class Method:
     Attributes:
         bundle: name or folder of the set of weights.
         device: where the models run.
-        views: whether the analysis finds the view or is given the true one; auto gives it for CAMUS only.
+        views: whether the analysis finds the view or is given the true one; auto gives it for data sets that are about
+            something else, CAMUS and those of EchoNet.
         baseline_patients: simulated patients to fit the pixel baseline of the views on; 0 leaves it out.
         click_images: labelled frames of each part to click on; 0 leaves clicks out.
     """
@@ -83,7 +84,7 @@ class PartPlan:
     """One data set of the benchmark; ``scored`` where its scores were given."""
 
     name: str
-    dataset: Literal["phantom", "camus"]
+    dataset: DatasetName
     root: Path
     split: str
     scored: bool = False
@@ -99,50 +100,16 @@ def read_clicks(name: str, folder: Path) -> PartClicks:
     return PartClicks(part=name, scores=scores, goals=click_goals(scores))
 
 
-def named_folders(option: str, given: Sequence[str]) -> list[tuple[str, Path]]:
-    """Pairs from ``NAME=DIR``.
-
-    Raises:
-        CardError: one is not of that form, a name is given twice, or there is no such folder.
-    """
-    found: dict[str, Path] = {}
-    for each in given:
-        name, separator, folder = each.partition("=")
-        if not separator or not folder or not _NAME.fullmatch(name):
-            raise CardError(f"{option} {each}: write NAME=DIR, the name of letters, digits, dot, dash and underscore")
-        if name in found:
-            raise CardError(f"{option} {name}=...: is given twice; call the second differently")
-        if not Path(folder).is_dir():
-            raise CardError(f"{option} {each}: {folder} is no folder; check the path")
-        found[name] = Path(folder)
-    return list(found.items())
-
-
 def plan_parts(
-    out: Path,
-    phantoms: PhantomPlan,
-    data: Sequence[tuple[str, Path]],
-    split: str,
-    written: Sequence[ScoredPart],
+    out: Path, phantoms: PhantomPlan, data: Sequence[NamedData], written: Sequence[ScoredPart]
 ) -> list[PartPlan]:
-    """What is to be scored; phantoms are not drawn where some were scored already.
-
-    Raises:
-        CardError: a data set cannot be scored.
-    """
+    """What is to be scored; phantoms are not drawn where some were scored already."""
     scored = {part.name for part in written}
     plans = []
     if phantoms.root is not None or not any(part.metrics.dataset == PHANTOM for part in written):
         root = phantoms.root or out / PHANTOM_FOLDER
-        plans.append(PartPlan(PHANTOM, "phantom", root, HELD_OUT, PHANTOM in scored))
-    for name, root in data:
-        known = next((dataset for dataset in SCORED_DATASETS if dataset == name), None)
-        if known is None:
-            raise CardError(
-                f"--data {name}=...: this data set cannot be scored; known: {', '.join(SCORED_DATASETS)} (scores made "
-                "elsewhere go in by --scores)"
-            )
-        plans.append(PartPlan(name, known, root, split, name in scored))
+        plans.append(PartPlan(PHANTOM, PHANTOM, root, HELD_OUT, PHANTOM in scored))
+    plans += [PartPlan(each.name, each.dataset, each.root, each.split, each.name in scored) for each in data]
     return plans
 
 
@@ -175,7 +142,8 @@ class RunParts:
                     return drawn
             folder = self.out / PART_FOLDER / plan.name
             code = self._once(folder, METRICS_FILE, self._asked(plan), lambda p=plan, f=folder: self._evaluate(p, f))  # type: ignore[misc]
-            if code in DONE and self.method.click_images and plan.name not in clicked:
+            clickable = plan.dataset in CLICKED_DATASETS and plan.name not in clicked
+            if code in DONE and self.method.click_images and clickable:
                 clicks = self._click(plan, folder / CLICK_FOLDER)
                 code = code if clicks is ExitCode.ALL_GOOD else clicks
             if code not in DONE:
@@ -194,9 +162,11 @@ class RunParts:
     def _click(self, plan: PartPlan, folder: Path) -> ExitCode:
         from echoapex.cli.clicks import ClickMethod, ClickSource, clicks
 
+        images = self.method.click_images
+
         def run() -> int:
             return clicks(
-                source=ClickSource(plan.dataset, plan.root, plan.split, self.method.click_images),
+                source=ClickSource("camus" if plan.dataset == "camus" else "phantom", plan.root, plan.split, images),
                 out=folder,
                 method=ClickMethod(self.method.bundle, self.method.device, follow=False),
                 quiet=self.quiet,

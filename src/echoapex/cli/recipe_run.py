@@ -91,10 +91,18 @@ def run_seeds(typed: Invocation, out: Path, seeds: int, workers: int, quiet: boo
             return scores
         each.append(scores)
     summary = {name: summarise([scores[name] for scores in each]) for name in sorted(each[0])}
-    (out / "seeds.json").write_text(json.dumps({"seeds": each, "summary": summary}, indent=2) + "\n", encoding="utf-8")
+    content = {"labels": _labels_of(out / "seed-0" / "recipe.json"), "seeds": each, "summary": summary}
+    (out / "seeds.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for name, (mean, half_width) in summary.items():
         sys.stdout.write(f"{name}\t{mean:.4f}\t+-{half_width:.4f}\n")
     return ExitCode.ALL_GOOD
+
+
+def _labels_of(recipe: Path) -> dict[str, Any]:
+    """What the recipe of a finished run says about how many labels it learned from."""
+    task = json.loads(recipe.read_text(encoding="utf-8"))["task"]
+    few = {name: value for name, value in (task.get("few_shot") or {}).items() if name != "seed"}
+    return {"few_shot": few or None, "patients": task.get("patients")}
 
 
 def summarise(values: Sequence[float]) -> tuple[float, float]:

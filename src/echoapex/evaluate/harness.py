@@ -29,6 +29,7 @@ from echoapex.evaluate.scores import mean_error, score_mean, score_statistic, sc
 from echoapex.evaluate.subgroups import score_subgroups
 from echoapex.measure import read_reference_limits
 from echoapex.metrics import (
+    accuracy,
     auroc,
     balanced_accuracy,
     confusion_matrix,
@@ -107,6 +108,9 @@ def score_views(cases: Sequence[ViewCase], baseline: Score | None = None) -> Vie
     counts = confusion_matrix([case.truth.value for case in cases], [case.predicted for case in cases], columns)
     kept = [columns.index(view.value) for view in rows]
     return ViewScores(
+        accuracy=score_statistic(
+            accuracy, *_true_and_called(cases), patients=[case.patient for case in cases], missing=_without_view(cases)
+        ),
         balanced_accuracy=score_balanced_accuracy(cases),
         balanced_accuracy_transthoracic=score_balanced_accuracy(
             [case for case in cases if case.truth.probe is Probe.TTE]
@@ -124,11 +128,18 @@ def score_balanced_accuracy(cases: Sequence[ViewCase]) -> Score:
     """Mean recall over the views that occur in ``cases``."""
     return score_statistic(
         balanced_accuracy,
-        [case.truth.value for case in cases],
-        [case.predicted for case in cases],
+        *_true_and_called(cases),
         patients=[case.patient for case in cases],
-        missing=sum(case.predicted == NO_VIEW for case in cases),
+        missing=_without_view(cases),
     )
+
+
+def _true_and_called(cases: Sequence[ViewCase]) -> tuple[list[str], list[str]]:
+    return [case.truth.value for case in cases], [case.predicted for case in cases]
+
+
+def _without_view(cases: Sequence[ViewCase]) -> int:
+    return sum(case.predicted == NO_VIEW for case in cases)
 
 
 def _score_structure(cases: Sequence[MaskCase], structure: Structure) -> StructureScores:
@@ -227,6 +238,7 @@ def _score_hypertrophy(reference: ReferenceSet, cases: Sequence[ValueCase]) -> L
         if case.quantity is index and (limit := upper[case.patient]) is not None
     ]
     return LvhScores(
+        hypertrophied=sum(case.truth > 1 for case in over_limit if case.measured is not None),
         mass_index_mae_g_per_m2=score_values(mean_absolute_error, cases, index),
         auroc=score_values(lambda truth, measured: auroc(np.asarray(truth, float) > 1, measured), over_limit, index),
     )

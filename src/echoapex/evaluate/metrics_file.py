@@ -9,7 +9,7 @@ from pydantic import Field
 from echoapex.config import Config
 from echoapex.vocabulary import Quantity, Structure, View
 
-METRICS_VERSION: Literal["1.2"] = "1.2"
+METRICS_VERSION: Literal["1.3"] = "1.3"
 
 
 class Score(Config):
@@ -46,6 +46,7 @@ class ViewScores(Config):
     """
 
     given: bool = False
+    accuracy: Score = Field(default=Score(), description="share of clips with the right view")
     balanced_accuracy: Score = Score()
     balanced_accuracy_transthoracic: Score = Field(default=Score(), description="only clips of the surface probe")
     recall: dict[View, Score] = Field(default_factory=dict)
@@ -128,6 +129,7 @@ class LvWallScores(Config):
 class LvhScores(Config):
     """LV hypertrophy: a mass index above the limit of the patient's sex (ASE 2015)."""
 
+    hypertrophied: int = Field(default=0, description="studies behind the AUROC that truly have it")
     mass_index_mae_g_per_m2: Score = Score()
     auroc: Score = Field(
         default=Score(), description="how well the written mass index over that limit tells who has it"
@@ -148,8 +150,10 @@ class SubgroupScores(Config):
 class MetricsFile(Config):
     """The whole of ``metrics.json``."""
 
-    metrics_version: Literal["1.1", "1.2"] = Field(
-        default=METRICS_VERSION, description="1.1 has no reliability of the views and no hypertrophy"
+    metrics_version: Literal["1.1", "1.2", "1.3"] = Field(
+        default=METRICS_VERSION,
+        description="1.1 has no reliability of the views and no hypertrophy; 1.2 has no accuracy of the views and does "
+        "not count who has hypertrophy",
     )
     echoapex_version: str
     dataset: str

@@ -23,7 +23,12 @@ from echoapex.metrics.classification import (
 )
 from echoapex.metrics.pairs import MetricError
 from echoapex.metrics.segmentation import dice, hd95_mm, iou, mean_surface_distance_mm
-from echoapex.metrics.uncertainty import PairedDifference, bootstrap_interval, paired_bootstrap
+from echoapex.metrics.uncertainty import (
+    PairedDifference,
+    bootstrap_interval,
+    exact_share_interval,
+    paired_bootstrap,
+)
 
 __all__ = [
     "LimitsOfAgreement",
@@ -36,6 +41,7 @@ __all__ = [
     "bootstrap_interval",
     "confusion_matrix",
     "dice",
+    "exact_share_interval",
     "expected_calibration_error",
     "hd95_mm",
     "intraclass_correlation",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from echoapex.metrics.pairs import MetricError
 
@@ -102,6 +103,29 @@ def paired_bootstrap(
     tail = min(float((finite <= 0).mean()), float((finite >= 0).mean()))
     p_value = min(1.0, max(2 * tail, 1 / samples))
     return PairedDifference(difference(np.arange(len(columns[0]))), low, high, p_value)
+
+
+def exact_share_interval(right: int, cases: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share of independent cases, for shares near 0 and 1, where a bootstrap has no width.
+
+    Args:
+        right: cases that count.
+        cases: all of them.
+        level: confidence.
+
+    Raises:
+        MetricError: no cases, or more right ones than there are.
+
+    Source: Clopper & Pearson, Biometrika 1934, doi 10.1093/biomet/26.4.404.
+
+    >>> low, high = exact_share_interval(10, 10)
+    >>> round(low, 3), high
+    (0.692, 1.0)
+    """
+    if not 0 <= right <= cases or not cases:
+        raise MetricError(f"{right} of {cases} is no share; give counts of at least one case")
+    found = stats.binomtest(right, cases).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
 
 
 def _aligned(arrays: Sequence[ArrayLike]) -> list[NDArray[Any]]:

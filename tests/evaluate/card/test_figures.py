@@ -55,7 +55,8 @@ def test_confusion_shows_every_count_and_leaves_empty_columns_out() -> None:
         confusion=Confusion(rows=(View.A4C, View.PSAX_AV), columns=columns, counts=tuple(map(tuple, counts))),
     )
     drawn = draw_confusion(found)
-    assert [cell.get("fill-opacity") for cell in marks(drawn, "rect", "cellfill")] == ["1.00", "1.00"]
+    assert [cell.get("fill-opacity") for cell in marks(drawn, "rect", "rightfill")] == ["1.00"], "A4C is right"
+    assert [cell.get("fill-opacity") for cell in marks(drawn, "rect", "wrongfill")] == ["1.00"], "no view is wrong"
     assert {"7", "3", "A4C", "PSAX AV", "no view"} <= set(words(drawn))
     assert "A2C" not in words(drawn)
 
@@ -104,15 +105,55 @@ def test_a_scale_of_shares_ends_at_one_and_nothing_measured_has_one_too() -> Non
 
 def test_label_curves_draw_all_labels_at_the_right_end() -> None:
     points = tuple(
-        LabelPoint(amount=amount, unit=unit, runs=2, scores={"m": SeedMean(mean=mean, half_width=0.1)})
+        LabelPoint(amount=amount, unit=unit, runs=2, scores={"dice_lv_cavity": SeedMean(mean=mean, half_width=0.1)})
         for amount, unit, mean in ((5, "clips", 0.5), (50, "clips", 0.7), (None, "all", 0.9))
     )
-    drawn = draw_label_curves([LabelCurve(name="ours", points=points)], "m")
+    drawn = draw_label_curves([LabelCurve(name="ours", points=points)], "dice_lv_cavity")
     (line,) = marks(drawn, "polyline", "s1")
     xs = [float(pair.split(",")[0]) for pair in (line.get("points") or "").split()]
     assert xs == sorted(xs)
     assert {"5", "50", "all", "ours"} <= set(words(drawn))
-    assert len(marks(drawn, "path", "s1")) == 3, "one bar for the interval of each point"
+    assert len(marks(drawn, "path", "s1 bar")) == 3, "one bar for the interval of each point"
+
+
+def test_errors_of_very_few_labels_do_not_flatten_the_rest() -> None:
+    points = tuple(
+        LabelPoint(
+            amount=amount, unit="patients", runs=1, scores={"ef_mae": SeedMean(mean=mean, interval=(0.9 * mean, top))}
+        )
+        for amount, mean, top in ((2, 40.0, 90.0), (20, 12.0, 14.0), (200, 10.0, 11.0))
+    )
+    drawn = draw_label_curves([LabelCurve(name="ours", points=points)], "ef_mae")
+    assert "80" not in words(drawn), "the axis ends where most of the curve lies"
+    assert "0" in words(drawn), "and errors begin at none"
+
+
+def test_probes_are_parted_and_no_line_parts_one_of_them() -> None:
+    columns = (*(view.value for view in View), "none")
+    rows = (View.A4C, View.PLAX, View.TEE_4C, View.ICE_LA)
+    counts = tuple(tuple(int(column == row.value) for column in columns) for row in rows)
+    drawn = draw_confusion(PartConfusion(part="mine", confusion=Confusion(rows=rows, columns=columns, counts=counts)))
+    assert len(marks(drawn, "path", "axis")) == 2 + 2, "TTE, TEE and ICE, down and across"
+    surface = PartConfusion(part="mine", confusion=Confusion(rows=rows[:2], columns=columns, counts=counts[:2]))
+    assert not marks(draw_confusion(surface), "path", "axis")
+
+
+def test_published_figures_lie_on_the_scale() -> None:
+    row = Measured(
+        part="p", metric="Dice", higher_is_better=True, score=Score(value=0.92, n=5, interval=(0.9, 0.94)),
+        published=(Published(value=0.752, source="somebody"),),
+    )  # fmt: skip
+    assert shared_axis([row]).low == 0.7, "0.752 is drawn where it is, not at the edge"
+
+
+def test_an_exact_interval_is_drawn_where_the_other_has_no_width() -> None:
+    row = Measured(
+        part="p", metric="recall", higher_is_better=True, score=Score(value=1.0, n=5, interval=(1.0, 1.0)),
+        exact_interval=(0.5, 1.0),
+    )  # fmt: skip
+    axis = shared_axis([row])
+    line, *_ = marks(draw_interval(row, axis), "path", "whisker")
+    assert f"M{axis.place(0.5):.1f}" in (line.get("d") or "")
 
 
 def test_a_figure_as_a_file_brings_its_colours() -> None:
@@ -120,4 +161,4 @@ def test_a_figure_as_a_file_brings_its_colours() -> None:
     style = parse(text).find(SVG + "style")
     assert style is not None
     assert "--accent" in (style.text or "")
-    assert "prefers-color-scheme: dark" in (style.text or "")
+    assert "prefers-color-scheme" not in (style.text or ""), "dark on white, on any screen"

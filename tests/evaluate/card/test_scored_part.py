@@ -47,6 +47,6 @@ def test_damage_is_named(tmp_path: Path, name: str, content: str | None, message
 
 
 def test_phantoms_for_training_are_refused(tmp_path: Path) -> None:
-    write_scores(tmp_path, "phantom")  # the patients are called patient-0 and so on
+    write_scores(tmp_path, "phantom", held_out=False)  # the patients are called patient-0 and so on
     with pytest.raises(CardError, match=r"phantom patients for training \(seed 0\)"):
         read_scored_part("phantom", tmp_path)

@@ -1,4 +1,4 @@
-"""The picture grows with what it shows, shows the frames that it is given, and is the same for the same input."""
+"""The picture grows with what it shows, shows what it is given, dark on white, and is the same for the same input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from echoapex.data.curation.report import CurationReport, Division, Group
 from echoapex.data.curation.rules import CurationRules
-from echoapex.infer.curation.picture import ClusterExample, draw_curation
+from echoapex.infer.curation.picture import AFTER, BEFORE, SCALE, ClusterExample, draw_curation
 
 
 def report_of(views: int) -> CurationReport:
@@ -54,3 +54,27 @@ def test_it_grows_with_views_and_clusters(tmp_path: Path) -> None:
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     paths = [draw_curation(tmp_path / name, report_of(3), examples(2)) for name in ("a.png", "b.png")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_it_is_dark_on_white_in_twice_its_size(tmp_path: Path) -> None:
+    picture = drawn(tmp_path / "a.png", 3, 1)
+    assert (picture[:8] == 255).all() and (picture[-8:] == 255).all() and (picture[:, :8] == 255).all()
+    assert (picture.min(axis=-1) > 250).mean() > 0.7, "ink is little"
+    assert picture.shape[1] == SCALE * (picture.shape[1] // SCALE) > 2000
+    tile = np.argwhere((picture == 200).all(axis=-1))
+    assert (tile.max(axis=0) - tile.min(axis=0) + 1 >= SCALE * 130).all(), "frames are shown at full sharpness"
+
+
+def test_both_bars_of_a_group_are_as_long_as_its_shares(tmp_path: Path) -> None:
+    groups = (
+        Group(name="A4C", frames=30, before=0.75, after=0.5),
+        Group(name="ICE_HOME", frames=10, before=0.25, after=0.5),
+    )
+    report = report_of(1)
+    view = report.divisions[0].model_copy(update={"groups": groups})
+    draw_curation(tmp_path / "a.png", report.model_copy(update={"divisions": (view, *report.divisions[1:])}), [])
+    with Image.open(tmp_path / "a.png") as picture:
+        chart = np.asarray(picture.convert("RGB"))[:, SCALE * 152 : SCALE * 442]  # bars, without the numbers beside
+    before, after = (set((chart == colour).all(axis=-1).sum(axis=1).tolist()) - {0} for colour in (BEFORE, AFTER))
+    assert before == {SCALE * 290, SCALE * round(290 / 3)}, "the longest bar fills its place"
+    assert round(290 * 2 / 3) * SCALE in after

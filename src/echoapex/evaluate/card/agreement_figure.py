@@ -31,7 +31,7 @@ def draw_agreement(found: Agreement) -> str:
     for (truth, measured), mean, difference in zip(found.pairs, means, differences, strict=True):
         said = f"true {truth:.1f}, measured {measured:.1f}"
         parts.append(dot(across.place(mean), up.place(difference), 3.6, "dots", said))
-    parts.append(text(_LEFT - 42, 14, f"{found.part}: {found.quantity.display_name}", "title"))
+    parts.append(text(_LEFT - 42, 14, found.quantity.display_name, "title"))
     return svg(_WIDTH, _HEIGHT, parts, f"Bland-Altman plot of {found.quantity.display_name}, {found.part}")
 
 

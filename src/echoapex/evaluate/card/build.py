@@ -117,4 +117,4 @@ def _absent(content: CardContent) -> Iterator[Absent]:
             reason = content.why_not.get(("examples", part.name), "no structure was outlined")
             yield Absent(what="examples", part=part.name, reason=reason)
     if not content.label_curves:
-        yield Absent(what="label efficiency", reason="no runs were given; --few-shot NAME=DIR adds them")
+        yield Absent(what="label efficiency", reason="no runs were given; --few-shot or --label-efficiency adds them")

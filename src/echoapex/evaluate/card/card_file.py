@@ -47,20 +47,33 @@ class Detail(Config):
     unit: str = ""
     score: Score
     goal: Goal | None = None
+    published: tuple[Published, ...] = ()
 
 
 class Measured(Config):
     """One metric of one part."""
 
     part: str
+    subject: str = Field(default="", description="what was scored, where it is none of the 28")
     metric: str
     route: str = Field(default="", description="how it was found, where there is more than one way")
     unit: str = Field(default="", description="mm or points; empty for shares")
     higher_is_better: bool
     score: Score
+    exact_interval: tuple[float, float] | None = Field(
+        default=None,
+        description="95 % interval of Clopper and Pearson, a patient counting once, where no patient differs from "
+        "another and the bootstrap interval has no width",
+    )
     details: tuple[Detail, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="what could not be measured beside it, and why")
     goal: Goal | None = None
     published: tuple[Published, ...] = ()
+
+    @property
+    def shown_interval(self) -> tuple[float, float] | None:
+        """The exact interval where the other has no width."""
+        return self.exact_interval or self.score.interval
 
 
 class NotMeasured(Config):
@@ -95,6 +108,9 @@ class Part(Config):
     ejection_fraction_reference: str
     echoapex_version: str = Field(description="that scored it")
     bundles: dict[str, str] = Field(default_factory=dict, description="bundle: sha256 of its weights")
+    licence: str = Field(default="", description="of the data, in words; empty for simulated patients and one's own")
+    citation: str = Field(default="", description="what to cite for the data")
+    notes: tuple[str, ...] = Field(default=(), description="what of the data was not scored, and why")
 
 
 class PartConfusion(Config):
@@ -133,10 +149,20 @@ class PartClicks(Config):
 
 
 class SeedMean(Config):
-    """A figure over repeated runs."""
+    """A figure over repeated runs, or of a probe."""
 
     mean: float
     half_width: float | None = Field(default=None, description="of the 95 % interval over seeds; None for one run")
+    interval: tuple[float, float] | None = Field(
+        default=None, description="95 % interval of a probe, over draws of labelled and of judged patients"
+    )
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Both ends of whatever interval is known."""
+        if self.half_width is not None:
+            return self.mean - self.half_width, self.mean + self.half_width
+        return self.interval
 
 
 class LabelPoint(Config):
@@ -149,9 +175,10 @@ class LabelPoint(Config):
 
 
 class LabelCurve(Config):
-    """Validation figures of training runs by the amount of labels."""
+    """Figures by the amount of labels: the validation of training runs, or probes of an encoder that stays as it is."""
 
     name: str
+    kind: Literal["finetune", "probe"] = "finetune"
     points: tuple[LabelPoint, ...]
 
 

@@ -8,21 +8,25 @@ from dataclasses import dataclass
 
 from echoapex.evaluate.card.card_file import LabelCurve, LabelPoint, PartClicks
 from echoapex.evaluate.card.drawing import Axis, axes, curve, dot, line, svg, text
+from echoapex.evaluate.card.label_metrics import higher_is_better, metric_label
 from echoapex.vocabulary import Structure
 
 _PANEL_WIDTH, _PANEL_HEIGHT, _NAMES = 270, 210, 150
 _LEFT, _TOP = 58, 34
 _STARTS = (("from_name", "from the name"), ("from_nothing", "from nothing"), ("without_mask", "earlier mask withheld"))
 COLOURS = 6
+Interval = tuple[float, float]
+_MOST_SPREAD = 1.6
+"""An axis of errors ends at this many times the largest mean: of one or two patients an interval may reach anywhere."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: its name, its colour (1 to 6), and its points as value pairs with half an interval, or None."""
+    """One curve: its name, its colour (1 to 6), and its points as value pairs with an interval, or None."""
 
     name: str
     colour: int
-    points: Sequence[tuple[float, float, float | None]]
+    points: Sequence[tuple[float, float, Interval | None]]
 
 
 def draw_clicks(found: PartClicks) -> str:
@@ -62,19 +66,16 @@ def draw_label_curves(curves: Sequence[LabelCurve], metric: str) -> str:
     points = [point for each in curves for point in each.points if metric in point.scores]
     known = sorted({point.amount for point in points if point.amount is not None})
     low, high = (math.log10(known[0]), math.log10(known[-1])) if known else (0.0, 0.0)
-    beyond = high + max(0.3, 0.15 * (high - low))
-    values = [point.scores[metric] for point in points]
-    bottom = min(value.mean - (value.half_width or 0) for value in values)
-    top = max(value.mean + (value.half_width or 0) for value in values)
-    margin = 0.08 * (top - bottom) or 0.05
-    across, up = _panel(0, (low - 0.1, beyond + 0.05), (bottom - margin, top + margin))
+    has_all = any(point.amount is None for point in points)
+    beyond = high + max(0.3, 0.15 * (high - low)) * has_all
+    across, up = _panel(0, (low - 0.1, beyond + 0.1), _value_range(points, metric))
     unit = next((point.unit for point in points if point.unit != "all"), "clips")
     parts = axes(across, up, (f"labelled {unit}", ""), ((), up.ticks(5)))
     parts.append(text(across.start, _TOP - 16, metric_label(metric), "title"))
     for amount in known:
         x = across.place(math.log10(amount))
         parts += [line(x, up.start, x, up.start + 4, "axis"), text(x, up.start + 16, f"{amount:g}", "tick", "middle")]
-    if any(point.amount is None for point in points):
+    if has_all:
         parts.append(text(across.place(beyond), up.start + 16, "all", "tick", "middle"))
     series = [
         Series(each.name, number % COLOURS + 1, [_over_labels(point, metric, beyond) for point in each.points])
@@ -86,25 +87,27 @@ def draw_label_curves(curves: Sequence[LabelCurve], metric: str) -> str:
     return svg(width, _TOP + _PANEL_HEIGHT + 46, parts, f"{metric_label(metric)} by the amount of labels")
 
 
-def metric_label(metric: str) -> str:
-    """A figure of a training run in words.
+def _value_range(points: Sequence[LabelPoint], metric: str) -> tuple[float, float]:
+    """From a little below the lowest to a little above the highest end of an interval."""
+    values = [point.scores[metric] for point in points]
+    ends = [end for value in values for end in (value.ends or (value.mean, value.mean))]
+    bottom, top = min(ends), max(ends)
+    if not higher_is_better(metric):
+        bottom, top = (
+            min(bottom, 0.0),
+            min(top, _MOST_SPREAD * sorted(value.mean for value in values)[len(values) // 2]),
+        )
+    margin = 0.06 * (top - bottom) or 0.05
+    return (bottom if bottom == 0 else bottom - margin), top + margin
 
-    >>> metric_label("dice_lv_cavity")
-    'Dice, LV cavity'
-    """
-    for structure in Structure:
-        if metric == f"dice_{structure.key}":
-            return f"Dice, {structure.display_name}"
-    return metric.replace("_", " ").replace("/", ", ")
 
-
-def _counted(values: Sequence[float]) -> list[tuple[float, float, float | None]]:
+def _counted(values: Sequence[float]) -> list[tuple[float, float, Interval | None]]:
     return [(float(count), value, None) for count, value in enumerate(values)]
 
 
-def _over_labels(point: LabelPoint, metric: str, beyond: float) -> tuple[float, float, float | None]:
+def _over_labels(point: LabelPoint, metric: str, beyond: float) -> tuple[float, float, Interval | None]:
     score = point.scores[metric]
-    return (beyond if point.amount is None else math.log10(point.amount)), score.mean, score.half_width
+    return (beyond if point.amount is None else math.log10(point.amount)), score.mean, score.ends
 
 
 def _panel(left: float, across: tuple[float, float], up: tuple[float, float]) -> tuple[Axis, Axis]:
@@ -117,9 +120,9 @@ def _draw_series(series: Sequence[Series], across: Axis, up: Axis) -> list[str]:
     parts: list[str] = []
     for each in series:
         places = [(across.place(x), up.place(y)) for x, y, _ in each.points]
-        for (x, _), (_, value, half) in zip(places, each.points, strict=True):
-            if half is not None:
-                parts.append(line(x, up.place(value - half), x, up.place(value + half), f"s{each.colour}"))
+        for (x, _), (_, _, interval) in zip(places, each.points, strict=True):
+            if interval is not None:
+                parts.append(line(x, up.place(interval[0]), x, up.place(interval[1]), f"s{each.colour} bar"))
         parts.append(curve(places, f"s{each.colour}"))
         parts += [dot(x, y, 2.6, f"f{each.colour}") for x, y in places]
     y = -math.inf

@@ -1,4 +1,4 @@
-"""Small pieces of SVG: axes, texts, lines. Colours are classes of ``figure.css``: figures follow light and dark.
+"""Small pieces of SVG: axes, texts, lines. Colours are classes of ``figure.css``.
 
 Coordinates are in pixels of the figure, x to the right and y down; values are placed by an :class:`Axis`.
 """

@@ -52,6 +52,7 @@ def _picture(example: Example, folder: Path, x: float, y: float) -> list[str]:
         f'<path d="{_path(example.written_outlines)}" class="written"/>',
         f'<path d="{_path(example.true_outlines)}" class="truth"/></g>',
         text(x, y + _SIDE + 13, f"{example.rank} {example.dice:.3f}", "cell"),
+        text(x + 6, y + 15, "" if example.written_outlines else "nothing written", "onpicture"),
         text(
             x + _SIDE,
             y + _SIDE + 13,

@@ -17,9 +17,10 @@ def shared_axis(rows: Sequence[Measured]) -> Axis:
     known = [
         end
         for row in rows
-        for end in (row.score.value, *(row.score.interval or ()), row.goal.value if row.goal else None)
+        for end in (row.score.value, *(row.shown_interval or ()), row.goal.value if row.goal else None)
         if end is not None
     ]
+    known += [each.value for row in rows for each in row.published]
     if not known:
         return Axis(0, 1, _MARGIN, WIDTH - _MARGIN)
     if rows[0].unit:
@@ -47,8 +48,8 @@ def draw_interval(row: Measured, axis: Axis) -> str:
     parts += [dot(axis.place(each.value), y, 3.4, "published", each.source) for each in row.published]
     if row.goal is not None:
         parts.append(line(axis.place(row.goal.value), 3, axis.place(row.goal.value), _HEIGHT - 3, "goal"))
-    if row.score.interval is not None:
-        low, high = map(axis.place, row.score.interval)
+    if row.shown_interval is not None:
+        low, high = map(axis.place, row.shown_interval)
         parts.append(line(low, y, high, y, "whisker"))
         parts += [line(end, y - 3.5, end, y + 3.5, "whisker") for end in (low, high)]
     if row.score.value is not None:

@@ -1,24 +1,29 @@
 """How a figure grows with the labels that were learned from: runs of ``echoapex finetune`` read back.
 
 A folder may hold many runs: each is recognised by its ``recipe.json``, which says from how many clips, percent or
-patients it learned; runs that differ in nothing but the seed (``--seeds``) are taken together. The figures are those of
-the run's own validation.
+patients it learned; runs that differ in nothing but the seed (``--seeds``) are taken together, and runs of different
+recipes are refused. Where only ``seeds.json`` of such runs was kept, it says the same. The figures are those of the
+runs' own validation, after their last step.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, Field
 from scipy import stats
 
 from echoapex.evaluate.card.card_file import LabelCurve, LabelPoint, SeedMean
 from echoapex.evaluate.card.errors import CardError
+from echoapex.evaluate.card.scored_part import read_json_file
 
-RECIPE_FILE, JOURNAL_FILE = "recipe.json", "journal.jsonl"
+RECIPE_FILE, JOURNAL_FILE, SEEDS_FILE = "recipe.json", "journal.jsonl", "seeds.json"
+_NOT_THE_METHOD = {"few_shot", "patients", "device", "parallel", "recompute", "compile"}
 LabelUnit = Literal["clips", "patients", "percent", "all"]
 
 
@@ -29,30 +34,64 @@ class LabelAmount(NamedTuple):
     amount: float | None
 
 
-def read_label_curve(name: str, folder: Path) -> LabelCurve:
-    """All finished runs in and below a folder as one curve, fewest labels first, all labels last.
+class SeedsFile(BaseModel):
+    """What the card reads of ``seeds.json``."""
+
+    seeds: Annotated[list[dict[str, float]], Field(min_length=1)]
+    labels: dict[str, Any] | None = None
+
+
+def read_label_curve(name: str, place: Path) -> LabelCurve:
+    """All finished runs below a folder, or those of a ``seeds.json``, as one curve: fewest labels first, all last.
 
     Raises:
-        CardError: there is none, a file is damaged, or the amounts are counted in several units.
+        CardError: there is none, a file is damaged, the recipes differ in more than seed and amount, or the amounts are
+            counted in several units.
     """
     found: dict[LabelAmount, list[dict[str, float]]] = defaultdict(list)
-    for recipe in sorted(folder.rglob(RECIPE_FILE)):
-        scores = _last_scores(recipe.with_name(JOURNAL_FILE))
-        if scores:
-            found[_amount_of(recipe)].append(scores)
+    single = place.is_file()
+    runs = [] if single else sorted(place.rglob(RECIPE_FILE))
+    first: tuple[Path, str] | None = None
+    for recipe in runs:
+        content = _read(recipe)
+        scores = _final_scores(recipe.with_name(JOURNAL_FILE), content)
+        if not scores:
+            continue
+        first = first or (recipe, _method(content))
+        if _method(content) != first[1]:
+            raise CardError(f"{recipe}: is of another recipe than {first[0]}; give one folder for each")
+        found[_amount_of(content.get("task", {}))].append(scores)
+    for path in [place] if single else sorted(place.rglob(SEEDS_FILE)):
+        if not any(path.parent in run.parents for run in runs):  # else its runs were read one by one
+            amount, scores_of_seeds = _read_seeds(path)
+            found[amount] += scores_of_seeds
     if not found:
         raise CardError(
-            f"{folder}: holds no finished run of echoapex finetune ({RECIPE_FILE} and {JOURNAL_FILE} with scores)"
+            f"{place}: holds no finished run of echoapex finetune ({RECIPE_FILE} and {JOURNAL_FILE} with scores, or "
+            f"{SEEDS_FILE})"
         )
     units = sorted({amount.unit for amount in found} - {"all"})
     if len(units) > 1:
-        raise CardError(f"{folder}: counts labels in {' and in '.join(units)}; give one folder for each")
+        raise CardError(f"{place}: counts labels in {' and in '.join(units)}; give one folder for each")
     ordered = sorted(found, key=lambda each: np.inf if each.amount is None else each.amount)
     return LabelCurve(name=name, points=tuple(_point(amount, found[amount]) for amount in ordered))
 
 
-def _amount_of(path: Path) -> LabelAmount:
-    task = _read(path).get("task", {})
+def _read_seeds(path: Path) -> tuple[LabelAmount, list[dict[str, float]]]:
+    """How many labels the runs of a ``seeds.json`` learned from, and the figures of each.
+
+    Raises:
+        CardError: it is damaged, or nothing says how many labels.
+    """
+    content = read_json_file(path, SeedsFile, "echoapex finetune --seeds")
+    recipe = path.parent / "seed-0" / RECIPE_FILE
+    task = content.labels if content.labels is not None else _read(recipe).get("task", {}) if recipe.is_file() else None
+    if task is None:
+        raise CardError(f"{path}: does not say how many labels were learned from; keep seed-0/{RECIPE_FILE} beside it")
+    return _amount_of(task), content.seeds
+
+
+def _amount_of(task: Mapping[str, Any]) -> LabelAmount:
     few = task.get("few_shot") or {}
     units: tuple[LabelUnit, ...] = ("clips", "percent")
     for unit in units:
@@ -73,8 +112,24 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _last_scores(path: Path) -> dict[str, float]:
-    """The figures of the last validation; empty for a run that has not come to one."""
+def _method(recipe: Mapping[str, Any]) -> str:
+    """A recipe without its seeds, its number of labels and what does not change what is learned."""
+
+    def seedless(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: seedless(each) for key, each in value.items() if key != "seed"}
+        return value
+
+    sections = {
+        name: {key: value for key, value in (recipe.get(name) or {}).items() if key not in _NOT_THE_METHOD}
+        for name in ("task", "train")
+    }
+    return json.dumps(seedless(sections), sort_keys=True)
+
+
+def _final_scores(path: Path, recipe: Mapping[str, Any]) -> dict[str, float]:
+    """The figures after the last step of a run; empty for one that has not come to it."""
+    last = recipe.get("train", {}).get("steps")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -85,6 +140,8 @@ def _last_scores(path: Path) -> dict[str, float]:
         except ValueError:  # an interrupted run may leave half a line
             continue
         if isinstance(entry, dict) and "scores" in entry:
+            if last is not None and entry.get("step") != last - 1:
+                return {}
             return {str(name): float(value) for name, value in entry["scores"].items()}
     return {}
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import count
 from pathlib import Path
 
 from echoapex.evaluate.card.agreement_figure import draw_agreement
-from echoapex.evaluate.card.card_file import BenchmarkCard, Measured, Part
+from echoapex.evaluate.card.card_file import BenchmarkCard, Part
+from echoapex.evaluate.card.cells import interval_cell, number_cell
 from echoapex.evaluate.card.curve_figures import draw_clicks, draw_label_curves
 from echoapex.evaluate.card.drawing import style_sheet
 from echoapex.evaluate.card.example_figure import draw_examples_figure
-from echoapex.evaluate.card.tables import (
-    agreement_table,
-    clicks_table,
-    part_table,
-    subgroup_table,
-    subtask_table,
-    unmeasured_table,
-)
+from echoapex.evaluate.card.label_metrics import higher_is_better
+from echoapex.evaluate.card.label_table import LabelFigure, label_figures, label_table
+from echoapex.evaluate.card.subtask_table import subtask_table
+from echoapex.evaluate.card.tables import agreement_table, clicks_table, part_table, subgroup_table, unmeasured_table
 from echoapex.evaluate.card.views_figures import draw_confusion, draw_reliability
+from echoapex.vocabulary import Application, Structure
 
 _STYLES = ("colours.css", "figure.css", "page.css")
 
@@ -51,7 +50,9 @@ def draw_figures(card: BenchmarkCard, folder: Path) -> list[Figure]:
 def _view_figures(card: BenchmarkCard) -> Iterator[Figure]:
     for found in card.confusions:
         caption = (
-            f"Views of {found.part}: clips by true view (row) and called view (column), shaded by share of the row."
+            f"Views of {found.part}: clips by true view (row) and called view (column), shaded by "
+            "share of the row. Blue: right. Red: wrong. Heavier lines part transthoracic, transoesophageal and "
+            "intracardiac views."
         )
         yield Figure(f"confusion-{found.part}", "views", draw_confusion(found), caption)
     for each in card.reliabilities:
@@ -66,11 +67,10 @@ def _view_figures(card: BenchmarkCard) -> Iterator[Figure]:
 
 def _value_figures(card: BenchmarkCard) -> Iterator[Figure]:
     for found in card.agreements:
-        low, high = f"{found.lower:.1f}", f"{found.upper:.1f}"
+        bias, low, high = (number_cell(value, 1) for value in (found.bias, found.lower, found.upper))
         caption = (
-            f"{found.part}, {len(found.pairs)} studies: bias {found.bias:.1f} {found.unit}, limits of agreement "
-            f"{low} to {high}."
-        ).replace("-", "−")
+            f"{found.part}, {len(found.pairs)} studies: bias {bias} {found.unit}, limits of agreement {low} to {high}."
+        )
         yield Figure(f"agreement-{found.part}-{found.quantity}", "agreement", draw_agreement(found), caption)
 
 
@@ -82,15 +82,25 @@ def _curve_figures(card: BenchmarkCard) -> Iterator[Figure]:
             f"of {scores.patients} patients; dashed: the target."
         )
         yield Figure(f"clicks-{found.part}", "clicks", draw_clicks(found), caption)
-    metrics = dict.fromkeys(name for each in card.label_curves for point in each.points for name in point.scores)
-    for metric in metrics:
-        curves = [each for each in card.label_curves if any(metric in point.scores for point in each.points)]
-        counts = [point.runs for each in curves for point in each.points]
+    drawn: set[str] = set()
+    for figure in label_figures(card.label_curves):
+        name = f"labels-{figure.metric.replace('/', '-')}"
+        name = f"{name}-{figure.unit}" if name in drawn else name
+        drawn.add(name)
+        yield Figure(name, "labels", draw_label_curves(figure.curves, figure.metric), _label_caption(figure))
+
+
+def _label_caption(figure: LabelFigure) -> str:
+    if any(curve.kind == "probe" for curve in figure.curves):
+        said = (
+            "Linear probes of encoders that are never changed. Bars: 95 %, of draws of labelled and of judged patients."
+        )
+    else:
+        counts = [point.runs for each in figure.curves for point in each.points]
         runs = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-        caption = f"Validation of the training runs, {runs} at each point."
-        caption += " Bars: 95 % over seeds." if max(counts) > 1 else ""
-        safe = metric.replace("/", "-")
-        yield Figure(f"labels-{safe}", "labels", draw_label_curves(curves, metric), caption)
+        said = f"Validation of the training runs, {runs} at each point."
+        said += " Bars: 95 % over seeds." if max(counts) > 1 else ""
+    return said if higher_is_better(figure.metric) else f"{said} Lower is better; what lies above is drawn at the edge."
 
 
 def _example_figures(card: BenchmarkCard, folder: Path) -> Iterator[Figure]:
@@ -112,27 +122,36 @@ def write_page(card: BenchmarkCard, figures: Sequence[Figure]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{style}</style></head><body><main>"
-        f"{_masthead(card)}{_tiles(card)}{_sections(card, figures)}{_notes(card)}"
+        f"{_masthead(card)}{_tiles(card)}{_goals_not_met(card)}{_sections(card, figures)}{_notes(card)}"
         "</main></body></html>\n"
     )
 
 
 def _masthead(card: BenchmarkCard) -> str:
-    data = ", ".join(escape(part.name) for part in card.parts)
+    data = "; ".join(_described(part) for part in card.parts)
     return (
         f'<header><p class="kicker">EchoApex {escape(card.echoapex_version)} · suite {card.suite}</p>'
         f"<h1>{escape(card.title)}: 28 sub-tasks of echocardiography</h1>"
-        f'<p class="subtitle">18 views, 6 structures, 3 wall dimensions, ejection fraction; measured on {data}.</p>'
+        '<p class="subtitle">18 views, 6 structures, 3 wall dimensions and the ejection fraction, measured on '
+        f"{data}.</p>"
         f'<p class="notice">{escape(card.notice)}</p></header>'
     )
+
+
+def _described(part: Part) -> str:
+    split = f", split {part.split.replace('_', ' ')}" if part.split else ""
+    studies = "1 study" if part.studies == 1 else f"{part.studies} studies"
+    return escape(f"{part.name} ({studies}, {part.clips} clips{split})")
 
 
 def _tiles(card: BenchmarkCard) -> str:
     measured = [row for row in card.subtasks if row.measured]
     goals = card.goals
-    tiles = [("sub-tasks measured", f"{len(measured)}<small> of 28</small>", "")]
+    missing = "; the others say why not" if len(measured) < len(card.subtasks) else " on one set of data or more"
+    tiles = [("Sub-tasks", f"{len(measured)}<small> of 28</small>", f"measured{missing}")]
     if goals:
-        tiles.append(("goals met", f"{sum(goal.met for goal in goals)}<small> of {len(goals)}</small>", ""))
+        met = f"{sum(goal.met for goal in goals)}<small> of {len(goals)}</small>"
+        tiles.append(("Goals met", met, "this project's own"))
     for part in card.parts[:1]:
         tiles += _headlines(card, part)
     cells = "".join(
@@ -142,36 +161,73 @@ def _tiles(card: BenchmarkCard) -> str:
 
 
 def _headlines(card: BenchmarkCard, part: Part) -> Iterator[tuple[str, str, str]]:
-    """Up to three figures of a part."""
-    chosen: list[tuple[str, Measured | None]] = [
-        ("views, balanced accuracy", next((e for o in card.overall.values() for e in o if e.part == part.name), None))
+    """Figures of a part: its views, its LV cavity, who has hypertrophy, and the ejection fraction."""
+    rows = {row.key: row.measured for row in card.subtasks}
+    views = [each for each in card.overall.get(Application.VIEW_CLASSIFICATION, ()) if each.part == part.name]
+    alone = f"; transthoracic alone {number_cell(views[1].score.value, 3)}" if len(views) > 1 else ""
+    chosen = [
+        ("Views", "balanced accuracy", views[:1]),
+        ("LV cavity", "Dice", rows["segmentation/lv_cavity"]),
+        ("LV hypertrophy", "AUROC", card.overall.get(Application.LV_WALL, ())),
+        ("Ejection fraction", "mean error in points", rows["ejection_fraction/lvef"]),
     ]
-    for name, key in (("LV cavity, Dice", "segmentation/lv_cavity"), ("EF, MAE in points", "ejection_fraction/lvef")):
-        row = next(row for row in card.subtasks if row.key == key)
-        chosen.append((name, next((each for each in row.measured if each.part == part.name), None)))
-    for name, each in chosen:
+    for name, metric, measured in chosen:
+        each = next((each for each in measured if each.part == part.name), None)
         if each is not None and each.score.value is not None:
             digits = 1 if each.unit else 3
             interval = each.score.interval
-            below = f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}, {part.name}" if interval else part.name
-            yield name, f"{each.score.value:.{digits}f}", escape(below)
+            known = f", {interval_cell(interval, digits)}" if interval and interval[0] < interval[1] else ""
+            beside = alone if name == "Views" else ""
+            yield name, f"{each.score.value:.{digits}f}", escape(f"{metric}{known}{beside}; {part.name}")
+
+
+def _goals_not_met(card: BenchmarkCard) -> str:
+    """What fell short, first thing on the page."""
+    rows = [(row.name, each) for row in card.subtasks for each in row.measured]
+    rows += [(each.subject, each) for found in card.overall.values() for each in found]
+    short = [
+        f"{name} on {each.part}, {each.metric}{f' by {each.route}' if each.route else ''} "
+        f"{number_cell(each.score.value, 2 if each.unit else 3)} "
+        f"({'≥' if each.higher_is_better else '≤'} {each.goal.value:g})"
+        for name, each in rows
+        if each.goal is not None and not each.goal.met
+    ]
+    short += [
+        f"{name} on {each.part}, {detail.name} {number_cell(detail.score.value, 3)} (≥ {detail.goal.value:g})"
+        for name, each in rows
+        for detail in each.details
+        if detail.goal is not None and not detail.goal.met
+    ]
+    short += [
+        f"{Structure.from_key(key.partition('/')[0]).display_name} on {each.part}, {_ASKED[key.partition('/')[2]]}"
+        for each in card.clicks
+        for key, goal in each.goals.items()
+        if not goal.met
+    ]
+    return f'<p class="short"><strong>Goals not met:</strong> {escape("; ".join(short))}.</p>' if short else ""
+
+
+_ASKED = {"box": "Dice from one box", "clicks": "clicks to 90 %"}
 
 
 def _sections(card: BenchmarkCard, figures: Sequence[Figure]) -> str:
     numbered = {figure.name: number for number, figure in enumerate(_in_order(figures), start=1)}
+    tables = count(1)
     parts = [
-        _section("What was scored", part_table(card.parts)),
-        _section("The 28 sub-tasks", f'<div class="wide">{subtask_table(card)}</div>{_legend()}'),
+        _section("What was scored", _captioned(tables, _PART_CAPTION, part_table(card.parts))),
+        _section("The 28 sub-tasks", _captioned(tables, _SUBTASK_CAPTION, subtask_table(card)) + _legend()),
     ]
     for kind, title in _KINDS.items():
-        chosen = [figure for figure in figures if figure.kind == kind]
-        if chosen:
-            drawn = "".join(_figure(figure, numbered[figure.name]) for figure in chosen)
-            tables = "".join(_click_tables(card)) if kind == "clicks" else ""
-            tables += agreement_table(card) if kind == "agreement" else ""
-            parts.append(_section(title, f'<div class="figures {kind}">{drawn}</div>{tables}'))
-    for found in card.subgroups:
-        parts.append(_section(f"Subgroups, {escape(found.part)}", subgroup_table(found)))
+        drawn = "".join(_figure(figure, numbered[figure.name]) for figure in figures if figure.kind == kind)
+        if drawn:
+            below = "".join(_captioned(tables, caption, content) for caption, content in _tables_below(card, kind))
+            parts.append(_section(title, f'<div class="figures {kind}">{drawn}</div>{below}'))
+    grouped = [
+        _captioned(tables, f"{found.part}: patients who share a trait, with 95 % intervals.", subgroup_table(found))
+        for found in card.subgroups
+    ]
+    if grouped:
+        parts.append(_section("Subgroups", "".join(grouped)))
     parts.append(_section("Not measured", unmeasured_table(card) or "<p>Nothing is missing.</p>"))
     return "".join(parts)
 
@@ -183,15 +239,34 @@ _KINDS = {
     "labels": "How many labels it takes",
     "examples": "Examples",
 }
+_PART_CAPTION = "Data and weights. A page that shows frames of a data set falls under the terms of that data set."
+_SUBTASK_CAPTION = "Each sub-task with what was measured of it, on every set of data that can tell."
+_AGREEMENT_CAPTION = "Ejection fraction in percentage points, with 95 % intervals."
+_LABEL_CAPTION = (
+    "Figures by the number of labels. One start is ahead of another where their 95 % intervals do not touch."
+)
+
+
+def _tables_below(card: BenchmarkCard, kind: str) -> Iterator[tuple[str, str]]:
+    """Captions and tables that belong to the figures of a kind."""
+    if kind == "agreement":
+        yield _AGREEMENT_CAPTION, agreement_table(card)
+    if kind == "labels":
+        yield _LABEL_CAPTION, label_table(card.label_curves)
+    if kind == "clicks":
+        for found in card.clicks:
+            yield f"{found.part}: Dice by kind of prompt, with 95 % intervals.", clicks_table(found)
 
 
 def _in_order(figures: Sequence[Figure]) -> list[Figure]:
     return [figure for kind in _KINDS for figure in figures if figure.kind == kind]
 
 
-def _click_tables(card: BenchmarkCard) -> Iterator[str]:
-    for found in card.clicks:
-        yield f"<h3>{escape(found.part)}</h3>{clicks_table(found)}"
+def _captioned(numbers: Iterator[int], caption: str, content: str) -> str:
+    """A table with its number and caption above; nothing where there is no table."""
+    if not content:
+        return ""
+    return f'<p class="caption"><strong>Table {next(numbers)}.</strong> {escape(caption)}</p>{content}'
 
 
 def _section(title: str, content: str) -> str:
@@ -222,16 +297,19 @@ def _notes(card: BenchmarkCard) -> str:
 
 
 _NOTES = (
-    "Intervals are 95 % bootstrap intervals; patients are resampled, not clips or frames. One marked * has no width, "
-    "because no patient differs from another: of <i>n</i> independent clips that are all right, the true share may "
-    "still be as low as about 1 − 3/<i>n</i>.",
+    "Intervals are 95 % bootstrap intervals; patients are resampled, not clips or frames. One marked † is the exact "
+    "interval of Clopper and Pearson, a patient counting once: no patient differs from another, so that resampling "
+    "has no width. One marked * has no width either, and is to be read as <i>not known</i>.",
     "A clip without a view counts as wrong and a labelled frame without a mask has Dice 0. A value that was not "
-    "written cannot be averaged; it is counted as missing beside <i>n</i> (+).",
+    "written cannot be averaged; it is counted as missing beside <i>n</i> (+). Distances between outlines are measured "
+    "in mm on native pixels, and only where their spacing is known.",
     "A published figure stands only beside a figure on the same data set; its split and protocol may be others. "
     "Goals are this project's own; those on CAMUS are for weights trained on its training split.",
     "The paper that gave EchoApex its name (arXiv 2410.11092) reports balanced accuracy 0.976 over 18 views on "
     "clips that nobody else has, so it is no yardstick here. It counts 28 sub-tasks without naming them in what "
     "could be read of it; which 28 they are is this project's choice.",
+    "Transthoracic views alone: the clips of the surface probe, as most archives hold no other; a call of a view of "
+    "another probe is wrong there, too.",
     "Phantoms are simulated patients that no weight was trained on. They show that the whole chain works, not "
     "that it works in a patient.",
 )

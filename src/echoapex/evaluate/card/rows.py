@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from echoapex.evaluate.card.card_file import Detail, Measured, NotMeasured, SubTaskRow
 from echoapex.evaluate.card.scored_part import ScoredPart
 from echoapex.evaluate.card.yardsticks import Asked, goal_of, published_of
-from echoapex.evaluate.metrics_file import EjectionFractionScores, MetricsFile, Score
-from echoapex.vocabulary import SUBTASKS, Application, Quantity, Structure, SubTask, View
+from echoapex.evaluate.metrics_file import EjectionFractionScores, MetricsFile, Score, StructureScores
+from echoapex.metrics import exact_share_interval
+from echoapex.vocabulary import SUBTASKS, Application, Probe, Quantity, Structure, SubTask, View
 
 _WRITTEN_NOTHING = "no answer was written for any of the {} cases with a truth"
 
@@ -19,18 +20,48 @@ def build_rows(parts: Sequence[ScoredPart]) -> tuple[SubTaskRow, ...]:
 
 
 def build_overall(parts: Sequence[ScoredPart]) -> dict[Application, tuple[Measured, ...]]:
-    """Scores of an application as a whole: the views together."""
-    found = []
-    for part in parts:
-        views = part.metrics.views
-        details = (
-            Detail(name="transthoracic only", score=views.balanced_accuracy_transthoracic),
-            Detail(name="macro AUROC", score=views.macro_auroc),
-            Detail(name="pixel baseline", score=views.baseline_pixels),
-        )
-        if views.balanced_accuracy.n:
-            found.append(_measure(part, "views", "balanced accuracy", views.balanced_accuracy, details=details))
-    return {Application.VIEW_CLASSIFICATION: tuple(found)}
+    """Scores of an application as a whole: all views, those of the surface probe alone, and who has hypertrophy."""
+    views = [measured for part in parts for measured in _views_together(part)]
+    transthoracic = [measured for part in parts for measured in _transthoracic_views(part)]
+    return {
+        Application.VIEW_CLASSIFICATION: (*views, *transthoracic),
+        Application.LV_WALL: tuple(measured for part in parts for measured in _hypertrophy(part)),
+    }
+
+
+def _views_together(part: ScoredPart) -> Iterator[Measured]:
+    views = part.metrics.views
+    if not views.balanced_accuracy.n:
+        return
+    details = (
+        Detail(name="macro AUROC", score=views.macro_auroc),
+        Detail(name="accuracy", score=views.accuracy, published=published_of(_asked(part, "views", "accuracy"))),
+        Detail(name="calibration error", score=views.expected_calibration_error),
+        Detail(name="pixel baseline", score=views.baseline_pixels),
+    )
+    measured = _measure(part, "views", "balanced accuracy", views.balanced_accuracy, details=details)
+    yield measured.model_copy(update={"subject": f"All {len(views.recall)} views of the data"})
+
+
+def _transthoracic_views(part: ScoredPart) -> Iterator[Measured]:
+    """Only where the data hold views of other probes, too: elsewhere it would say the same twice."""
+    views, score = part.metrics.views, part.metrics.views.balanced_accuracy_transthoracic
+    surface = [view for view in views.recall if view.probe is Probe.TTE]
+    if score.n and len(surface) < len(views.recall):
+        measured = _measure(part, "transthoracic_views", "balanced accuracy", score)
+        yield measured.model_copy(update={"subject": f"The {len(surface)} transthoracic views alone"})
+
+
+def _hypertrophy(part: ScoredPart) -> Iterator[Measured]:
+    """How well the LV mass of the measured walls tells who has hypertrophy."""
+    found = part.metrics.lvh
+    if not found.auroc.n:
+        return
+    details = (Detail(name="LV mass index, mean absolute error", unit="g/m²", score=found.mass_index_mae_g_per_m2),)
+    measured = _measure(part, "lvh", "AUROC", found.auroc, details=details)
+    have = f", {found.hypertrophied} of {found.auroc.n} have it" if found.hypertrophied else ""
+    alike = () if found.auroc.value is not None else ("not measured: it takes patients with hypertrophy and without",)
+    yield measured.model_copy(update={"subject": f"LV hypertrophy by mass index{have}", "notes": alike})
 
 
 def subject_name(subtask: SubTask) -> str:
@@ -67,17 +98,36 @@ def _view(part: ScoredPart, view: View) -> Measured | NotMeasured:
         return NotMeasured(part=part.name, reason="the analysis was told the views; --views find lets it find them")
     if view not in part.metrics.views.recall:
         return NotMeasured(part=part.name, reason="no clip of this view in the data")
-    return _measure(part, view.value, "recall", part.metrics.views.recall[view])
+    measured = _measure(part, view.value, "recall", part.metrics.views.recall[view])
+    return measured.model_copy(update={"exact_interval": _exact_interval(measured.score, part.patients_of(view))})
 
 
 def _structure(part: ScoredPart, structure: Structure) -> Measured | NotMeasured:
     scores = part.metrics.segmentation.of(structure)
     if not scores.dice.n:
         return NotMeasured(part=part.name, reason="the data outline no such structure")
-    details = [Detail(name="HD95", unit="mm", score=scores.hd95_mm)] if scores.hd95_mm.n else []
+    details = [
+        Detail(name="IoU", score=scores.iou),
+        Detail(name="HD95", unit="mm", score=scores.hd95_mm),
+        Detail(name="surface distance", unit="mm", score=scores.surface_mm),
+    ]
     if part.metrics.dataset == "camus":  # the published figures are by view
         details += [Detail(name=view.value, score=score) for view, score in scores.by_view.items()]
-    return _measure(part, structure.key, "Dice", scores.dice, details=tuple(details))
+    measured = _measure(part, structure.key, "Dice", scores.dice, details=tuple(details))
+    published = tuple(each for each in measured.published if not each.of or View(each.of) in scores.by_view)
+    return measured.model_copy(update={"notes": _without_distance(scores), "published": published})
+
+
+def _without_distance(scores: StructureScores) -> tuple[str, ...]:
+    """Which frames have no distance in mm."""
+    without, frames = scores.hd95_mm.missing, scores.dice.n
+    if not without:
+        return ()
+    if scores.dice.missing == frames:
+        return ("distances in mm not measured: no outline was written",)
+    if without == frames:
+        return ("distances in mm not measured: the pixel size is not known",)
+    return (f"no distance in {without} of {frames} frames",)
 
 
 def _wall(part: ScoredPart, wall: Quantity) -> Measured | NotMeasured:
@@ -105,9 +155,10 @@ def _ejection_fraction(part: ScoredPart) -> Sequence[Measured | NotMeasured]:
 
 
 def _agreement(part: ScoredPart, quantity: Quantity, scores: EjectionFractionScores) -> Measured:
-    r2_goal = goal_of(_asked(part, quantity.value, "R2"), scores.r2, higher_is_better=True)
+    r2_asked = _asked(part, quantity.value, "R2")
+    r2_goal = goal_of(r2_asked, scores.r2, higher_is_better=True)
     details = (
-        Detail(name="R2", score=scores.r2, goal=r2_goal),
+        Detail(name="R2", score=scores.r2, goal=r2_goal, published=published_of(r2_asked)),
         Detail(name="bias", unit="points", score=scores.bias),
         Detail(name="RMSE", unit="points", score=scores.rmse),
         Detail(name="ICC", score=scores.icc),
@@ -142,6 +193,13 @@ def _measure(
         goal=goal_of(asked, score, higher_is_better=higher_is_better),
         published=published_of(asked),
     )
+
+
+def _exact_interval(score: Score, patients: int) -> tuple[float, float] | None:
+    """The interval of a share that is the same in every patient; None where patients differ."""
+    if score.value not in (0.0, 1.0) or not patients or (score.interval and score.interval[0] != score.interval[1]):
+        return None
+    return exact_share_interval(round(score.value * patients), patients)
 
 
 def _asked(part: ScoredPart, subject: str, metric: str) -> Asked:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from echoapex.data.datasets import DATASETS
 from echoapex.evaluate.card.card_file import Part
 from echoapex.evaluate.card.errors import CardError
 from echoapex.evaluate.metrics_file import MetricsFile
 from echoapex.phantom.truth import is_held_out
-from echoapex.vocabulary import Quantity, Structure
+from echoapex.vocabulary import Quantity, Structure, View
 
 METRICS_FILE, CASES_FILE = "metrics.json", "cases.csv"
+OWN_CLIPS = "folder"
 Content = TypeVar("Content", bound=BaseModel)
 
 
@@ -49,6 +52,7 @@ class ScoredPart:
         metrics: content of ``metrics.json``.
         masks: the outlined structures of ``cases.csv``.
         values: the values of ``cases.csv`` that were written.
+        viewed: the true views of ``cases.csv``, each with its patients.
     """
 
     name: str
@@ -56,11 +60,17 @@ class ScoredPart:
     metrics: MetricsFile
     masks: tuple[MaskRow, ...]
     values: tuple[ValuePair, ...]
+    viewed: Mapping[View, frozenset[str]] = field(default_factory=dict)
+
+    def patients_of(self, view: View) -> int:
+        """How many patients have clips of a view."""
+        return len(self.viewed.get(view, ()))
 
     @property
     def described(self) -> Part:
         """The part as the card lists it."""
         metrics = self.metrics
+        public = DATASETS.get(metrics.dataset) if metrics.dataset != OWN_CLIPS else None
         return Part(
             name=self.name,
             dataset=metrics.dataset,
@@ -73,6 +83,9 @@ class ScoredPart:
             ejection_fraction_reference=metrics.ejection_fraction.reference,
             echoapex_version=metrics.echoapex_version,
             bundles=metrics.bundles,
+            licence=public.licence if public else "",
+            citation=public.citation if public else "",
+            notes=metrics.notes,
         )
 
 
@@ -92,13 +105,14 @@ def read_scored_part(name: str, folder: Path) -> ScoredPart:
     try:
         masks = tuple(_mask_row(row) for row in rows if row["truth"] == "mask")
         values = tuple(_value_pair(row) for row in rows if row["subject"] in list(Quantity) and _is_written(row))
+        viewed = _patients_by_view(row for row in rows if row["subject"] == "view")
         patients = {row["patient"] for row in rows}
         _require_held_out(path, metrics.dataset, patients)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CardError):
             raise
         raise CardError(f"{path}: is not a table of cases ({error}); run echoapex evaluate again") from error
-    return ScoredPart(name, folder, metrics, masks, values)
+    return ScoredPart(name, folder, metrics, masks, values, viewed)
 
 
 def read_json_file(path: Path, kind: type[Content], written_by: str) -> Content:
@@ -130,6 +144,13 @@ def _mask_row(row: dict[str, str]) -> MaskRow:
 
 def _value_pair(row: dict[str, str]) -> ValuePair:
     return ValuePair(row["patient"], Quantity(row["subject"]), float(row["truth"]), float(row["predicted"]))
+
+
+def _patients_by_view(rows: Iterable[dict[str, str]]) -> dict[View, frozenset[str]]:
+    found: dict[View, set[str]] = {}
+    for row in rows:
+        found.setdefault(View(row["truth"]), set()).add(row["patient"])
+    return {view: frozenset(patients) for view, patients in found.items()}
 
 
 def _is_written(row: dict[str, str]) -> bool:

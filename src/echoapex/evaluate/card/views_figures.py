@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 from echoapex.evaluate.card.card_file import PartConfusion, PartReliability
 from echoapex.evaluate.card.drawing import Axis, axes, curve, dot, line, svg, text, turned_text
+from echoapex.vocabulary import View
 
 _CELL, _LEFT, _TOP = 30, 108, 92
 _RELIABILITY_SIDE = 300
 
 
 def draw_confusion(found: PartConfusion) -> str:
-    """The confusion matrix: a row for every true view, shaded by its share of the row; empty columns are left out."""
+    """The confusion matrix: a row for every true view, shaded by its share of the row, right calls in another colour.
+
+    Empty columns are left out; heavier lines part the probes.
+    """
     confusion = found.confusion
     shown = [
         column
@@ -23,6 +27,7 @@ def draw_confusion(found: PartConfusion) -> str:
     parts = [
         text(_LEFT - 10, _TOP - 8, "true ↓   called →", "small", "end"),
         *_lattice(len(shown), len(confusion.rows)),
+        *_between_probes(confusion.rows, [confusion.columns[column] for column in shown]),
     ]
     for place, column in enumerate(shown):
         x = _LEFT + _CELL * (place + 0.5)
@@ -30,7 +35,7 @@ def draw_confusion(found: PartConfusion) -> str:
     for number, (view, counts) in enumerate(zip(confusion.rows, confusion.counts, strict=True)):
         y = _TOP + _CELL * number
         parts.append(text(_LEFT - 10, y + _CELL / 2 + 4, view_label(view.value), "", "end"))
-        parts += _row(y, [counts[column] for column in shown])
+        parts += _row(y, [(counts[column], confusion.columns[column] == view.value) for column in shown])
     return svg(width, height, parts, f"Confusion matrix of the views, {found.part}")
 
 
@@ -41,16 +46,27 @@ def _lattice(columns: int, rows: int) -> list[str]:
     return across + down
 
 
-def _row(y: float, counts: Sequence[int]) -> list[str]:
-    total = max(sum(counts), 1)
+def _between_probes(rows: Sequence[View], columns: Sequence[str]) -> list[str]:
+    """Lines where one probe ends and the next begins; calls of no view stand by themselves."""
+    right, bottom = _LEFT + _CELL * len(columns), _TOP + _CELL * len(rows)
+    probes = [View(name).probe if name in list(View) else None for name in columns]
+    down = [_LEFT + _CELL * place for place in range(1, len(probes)) if probes[place] is not probes[place - 1]]
+    across = [_TOP + _CELL * place for place in range(1, len(rows)) if rows[place].probe is not rows[place - 1].probe]
+    return [line(x, _TOP, x, bottom, "axis") for x in down] + [line(_LEFT, y, right, y, "axis") for y in across]
+
+
+def _row(y: float, calls: Sequence[tuple[int, bool]]) -> list[str]:
+    """Counts of one true view, each with whether the call is right."""
+    total = max(sum(count for count, _ in calls), 1)
     parts = []
-    for place, count in enumerate(counts):
+    for place, (count, right) in enumerate(calls):
         if not count:
             continue
         x, share = _LEFT + _CELL * place, count / total
         shade = 0.12 + 0.88 * share
+        style = "rightfill" if right else "wrongfill"
         parts.append(
-            f'<rect x="{x + 1}" y="{y + 1}" width="{_CELL - 2}" height="{_CELL - 2}" rx="2" class="cellfill" '
+            f'<rect x="{x + 1}" y="{y + 1}" width="{_CELL - 2}" height="{_CELL - 2}" rx="2" class="{style}" '
             f'fill-opacity="{shade:.2f}"/>'
         )
         parts.append(
