@@ -10,7 +10,8 @@ import torch
 from tiny_tasks import BLOCKS, PROVENANCE, frame_batch, multitask_recipe
 
 from echoapex.data.batch import standardise
-from echoapex.models.adapter_merge import merge_adapter
+from echoapex.models.adapter_merge import merge_adapter, stack_adapters
+from echoapex.models.adapters import build_adapter_from
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
 from echoapex.models.registry import SetPaths, verify_set
 from echoapex.tasks.setting import LearningSetting
@@ -74,3 +75,32 @@ def test_what_cannot_be_merged_is_refused(saved_set: Path, tmp_path: Path) -> No
     (tmp_path / "merged").mkdir()
     with pytest.raises(BundleError, match="is there already"):
         merge_adapter(other, tmp_path / "merged")
+
+
+def test_two_adapters_in_a_row_are_one(saved_set: Path, tmp_path: Path) -> None:
+    _, first = set_with_adapter("lora", saved_set, tmp_path / "first")
+    merged = merge_adapter(first, tmp_path / "merged")
+    expected, second = set_with_adapter("lora", merged.directory, tmp_path / "second", seed=1)
+    stacked = stack_adapters(first, second, tmp_path / "stacked")
+    assert {check.problem for check in verify_set(stacked)} == {""}
+    assert load_bundle(stacked.encoder).digest == load_bundle(first.encoder).digest
+    encoder, decoder, adapter = stacked.find_task("segmentation").load()
+    assert adapter is not None
+    assert adapter.card.architecture["rank"] == 8
+    built = build_encoder_from(encoder)
+    with torch.no_grad(), build_adapter_from(adapter, built).attached(built):
+        found = built.forward_blocks(standardise(frame_batch(2).pixels), BLOCKS)[-1].patches
+    assert torch.allclose(found, expected, atol=0.02), "halved weights differ by rounding only"
+    late = load_bundle(second.directory / "segmentation").state
+    assert all(torch.equal(value, decoder.state[key]) for key, value in late.items())
+
+
+def test_adapters_that_do_not_follow_each_other_are_not_stacked(saved_set: Path, tmp_path: Path) -> None:
+    _, first = set_with_adapter("lora", saved_set, tmp_path / "first")
+    _, stranger = set_with_adapter("lora", saved_set, tmp_path / "stranger", seed=1)
+    with pytest.raises(BundleError, match=r"was not trained on .*first merged"):
+        stack_adapters(first, stranger, tmp_path / "stacked")
+    _, bitfit = set_with_adapter("bitfit", saved_set, tmp_path / "bitfit")
+    with pytest.raises(BundleError, match="only adapters of kind lora"):
+        stack_adapters(first, bitfit, tmp_path / "stacked")
+    assert not (tmp_path / "stacked").exists()

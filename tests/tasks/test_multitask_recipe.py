@@ -82,7 +82,7 @@ def test_a_frozen_start_is_exported_as_it_was(saved_set: Path, tmp_path: Path) -
     )
     recipe.export(recipe.build_task(), tmp_path, PROVENANCE)
     before, after = load_bundle(saved_set / "encoder"), load_bundle(tmp_path / "encoder")
-    assert all(torch.equal(value, after.state[name]) for name, value in before.state.items() if name != "mask_token")
+    assert after.digest == before.digest
     assert load_bundle(tmp_path / "segmentation").card.base_encoder_sha256 == after.digest
 
 

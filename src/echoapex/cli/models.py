@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from echoapex.cli.exit_codes import ExitCode
-from echoapex.models.adapter_merge import merge_adapter
+from echoapex.models.adapter_merge import merge_adapter, stack_adapters
 from echoapex.models.bundle import WEIGHTS_FILE, BundleError, Card, read_card
 from echoapex.models.registry import DEFAULT_SET, ENCODER, TASKS, SetPaths, find_set, list_sets, verify_set
 from echoapex.models.set_import import import_set
@@ -116,6 +116,21 @@ def merge(name: str, *, out: Path) -> int:
     with _one_line_errors() as failures:
         paths = merge_adapter(find_set(name), out)
         Console().print(f"merged {escape(name)} into {escape(str(paths.directory))}", soft_wrap=True)
+    return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
+
+
+@app.command(name="stack")
+def stack(first: str, second: str, *, out: Path) -> int:
+    """Write two adapters (lora) that learnt one after the other as one, beside the encoder of the first.
+
+    Args:
+        first: a set or its directory.
+        second: a set that was trained on what ``echoapex models merge`` made of the first.
+        out: directory of the new set.
+    """
+    with _one_line_errors() as failures:
+        paths = stack_adapters(find_set(first), find_set(second), out)
+        Console().print(f"stacked into {escape(str(paths.directory))}", soft_wrap=True)
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 

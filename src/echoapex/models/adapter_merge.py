@@ -1,12 +1,15 @@
-"""A set that was trained with an adapter as one without: what the adapter adds goes into the encoder's own weights."""
+"""A set that was trained with an adapter as one without, and two adapters in a row as one."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import torch
+
 from echoapex.models.adapters import build_adapter_from
-from echoapex.models.bundle import WEIGHTS_FILE, BundleError, build_encoder_from, load_bundle, save_bundle
-from echoapex.models.registry import ENCODER, SetPaths, find_set
+from echoapex.models.bundle import WEIGHTS_FILE, Bundle, BundleError, build_encoder_from, load_bundle, save_bundle
+from echoapex.models.registry import ADAPTER, ENCODER, SetPaths, find_set
 
 
 def merge_adapter(paths: SetPaths, directory: Path) -> SetPaths:
@@ -24,14 +27,7 @@ def merge_adapter(paths: SetPaths, directory: Path) -> SetPaths:
     """
     if directory.exists():
         raise BundleError(f"{directory}: is there already; choose another directory")
-    decoders = {name: paths.find_task(name).load() for name in paths.bundles if name != ENCODER}
-    digests = {decoder.card.adapter_sha256 for _, decoder, _ in decoders.values()}
-    adapters = [adapter for _, _, adapter in decoders.values() if adapter is not None]
-    if not adapters:
-        raise BundleError(f"{paths.directory}: no decoder of the set has an adapter; there is nothing to merge")
-    if len(digests) > 1:
-        raise BundleError(f"{paths.directory}: its decoders have different adapters; merge sets with one adapter only")
-    base, adapter = load_bundle(paths.encoder), adapters[0]
+    base, adapter = _adapter_of(paths)
     encoder = build_encoder_from(base)
     try:
         build_adapter_from(adapter, encoder).merge_into(encoder)
@@ -45,7 +41,74 @@ def merge_adapter(paths: SetPaths, directory: Path) -> SetPaths:
         }
     )  # fmt: skip
     digest = save_bundle(directory / ENCODER, encoder, card, half=True).files[WEIGHTS_FILE]
-    for name, (_, decoder, _) in decoders.items():
+    for name in (each for each in paths.bundles if each != ENCODER):
+        _, decoder, _ = paths.find_task(name).load()
         merged = decoder.card.model_copy(update={"base_encoder_sha256": digest, "adapter_sha256": None})
         save_bundle(directory / name, decoder.state, merged, half=True)
     return find_set(directory)
+
+
+def stack_adapters(first: SetPaths, second: SetPaths, directory: Path) -> SetPaths:
+    """Write a set with the encoder of ``first`` and the decoders of ``second``, which was trained on ``first`` merged.
+
+    What both adapters add is added by one of their joint rank, so that the encoder stays the one that other sets may
+    share.
+
+    Args:
+        first: a set with one adapter of kind lora.
+        second: a set with one adapter of kind lora, whose encoder is that of :func:`merge_adapter` of ``first``.
+        directory: of the new set; must not exist.
+
+    Raises:
+        BundleError: an adapter is missing or of another kind or scale, ``second`` was trained on another encoder, a
+            bundle is damaged, or ``directory`` exists.
+    """
+    if directory.exists():
+        raise BundleError(f"{directory}: is there already; choose another directory")
+    (base, early), (between, late) = _adapter_of(first), _adapter_of(second)
+    sections = [each.card.architecture for each in (early, late)]
+    alike = [{**section, "rank": None} for section in sections]
+    if sections[0].get("kind") != "lora" or alike[0] != alike[1]:
+        raise BundleError(f"{late.directory}: only adapters of kind lora that differ in rank at most can be stacked")
+    merged = build_encoder_from(base)
+    build_adapter_from(early, merged).merge_into(merged)
+    for name, value in merged.state_dict().items():
+        if not torch.equal(value.half().float(), between.state[name]):
+            raise BundleError(f"{second.directory}: was not trained on {first.directory} merged; give the set that was")
+    ranks = [int(str(section["rank"])) for section in sections]
+    state = {
+        name: torch.cat([value, late.state[name]], dim=0 if name.endswith(".down") else 1)
+        for name, value in early.state.items()
+    }
+    note = f"two adapters learnt one after the other (ranks {ranks[0]} and {ranks[1]}), as one"
+    stacked = late.card.model_copy(
+        update={
+            "architecture": {**sections[1], "rank": sum(ranks)}, "base_encoder_sha256": base.digest,
+            "notes": (*late.card.notes, note),
+        }
+    )  # fmt: skip
+    shutil.copytree(base.directory, directory / ENCODER)
+    for name in second.bundles:
+        if name == ENCODER:
+            continue
+        _, decoder, _ = second.find_task(name).load()
+        digest = save_bundle(directory / f".{ADAPTER}", state, stacked).files[WEIGHTS_FILE]
+        card = decoder.card.model_copy(update={"base_encoder_sha256": base.digest, "adapter_sha256": digest})
+        save_bundle(directory / name, decoder.state, card, half=True)
+        (directory / f".{ADAPTER}").rename(directory / name / ADAPTER)
+    return find_set(directory)
+
+
+def _adapter_of(paths: SetPaths) -> tuple[Bundle, Bundle]:
+    """The encoder of a set, and the one adapter that all its decoders have.
+
+    Raises:
+        BundleError: there is no adapter, or there are several.
+    """
+    loaded = [paths.find_task(name).load() for name in paths.bundles if name != ENCODER]
+    adapters = [adapter for _, _, adapter in loaded if adapter is not None]
+    if not adapters:
+        raise BundleError(f"{paths.directory}: no decoder of the set has an adapter; there is nothing to merge")
+    if len({decoder.card.adapter_sha256 for _, decoder, _ in loaded}) > 1:
+        raise BundleError(f"{paths.directory}: its decoders have different adapters; merge sets with one adapter only")
+    return load_bundle(paths.encoder), adapters[0]

@@ -17,7 +17,7 @@ NOMINAL_FRAME = Normalisation((0.17,), (0.2,))
 constants go on with frames that are standardised one by one."""
 
 
-def starting_encoder(wanted: EncoderConfig, start: Path | None) -> VisionTransformer:
+def starting_encoder(wanted: EncoderConfig, start: Path | None, hides_patches: bool = True) -> VisionTransformer:
     """The encoder to train, in training mode, all of it trainable.
 
     With ``start`` the architecture is that of the weights; ``wanted`` must have the same size and patch, and gives
@@ -26,6 +26,7 @@ def starting_encoder(wanted: EncoderConfig, start: Path | None) -> VisionTransfo
     Args:
         wanted: the architecture of the recipe.
         start: directory of an encoder bundle, or a safetensors file; None for fresh weights.
+        hides_patches: whether training will hide patches, and so needs a mask token that is told from black.
 
     Raises:
         BundleError: the bundle is damaged or holds no encoder.
@@ -49,7 +50,8 @@ def starting_encoder(wanted: EncoderConfig, start: Path | None) -> VisionTransfo
             state = fold_to_grey(state, Normalisation((card.mean,), (card.std,)), NOMINAL_FRAME)
     encoder = VisionTransformer(config.model_copy(update={"in_channels": 1, "drop_path": wanted.drop_path}))
     load_weights(encoder, state, start)
-    _wake_mask_token(encoder.mask_token)
+    if hides_patches:
+        _wake_mask_token(encoder.mask_token)
     return encoder.requires_grad_(True).train()
 
 
