@@ -79,6 +79,7 @@ def shrink_pretrain(task: Mapping[str, Any], start: StartingPoint) -> dict[str, 
     """One patient of the phantom, also instead of an archive, a tiny encoder, two small crops of each kind, and a
     handful of prototypes.
     """
+    stores = task.get("stores") or ("pretrain",)
     head = {"hidden": 32, "bottleneck": 16, "prototypes": 24}
     return {
         "archives": [],
@@ -86,7 +87,7 @@ def shrink_pretrain(task: Mapping[str, Any], start: StartingPoint) -> dict[str, 
         "class_head": head,
         "patch_head": head,
         "schedule": {"temperature_steps": 2, "frozen_prototype_steps": 1},
-        "stores": {"pretrain": {**CLIPS, "first_seed": 300}},
+        "stores": {store: {**CLIPS, "first_seed": 300 + 100 * n} for n, store in enumerate(stores)},
         "validation": {**CLIPS, "first_seed": 190_000},
         "validation_batch": 4,
         "frames": {"batch_size": 4, "crops": {"global_crops": {"side": SIDE}, "local_crops": {"count": 2, "side": 32}}},
