@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from finetuned_labels import sum_up
-from label_efficiency_page import Results, draw_picture
+from finetuned_labels import parse_start, sum_up
+from label_efficiency_page import Results, draw_picture, write_table
 
 from echoapex.config import ConfigError, build_config
 from echoapex.data.datasets.records import DatasetError
@@ -51,12 +51,9 @@ def open_start(text: str, out: Path) -> tuple[str, Path]:
     Raises:
         BundleError: the bundle is missing or damaged, or the text is neither.
     """
-    name, _, directory = text.partition("=")
-    if directory:
-        read_card(Path(directory))
-        return name, Path(directory)
-    if name not in _RANDOM:
-        raise BundleError(f"--start {text}: give random, random-small or NAME=DIRECTORY")
+    name, given = parse_start(text, tuple(_RANDOM))
+    if given is not None:
+        return name, given
     bundle, config = out / name / "start", _RANDOM[name]
     torch.manual_seed(0)
     provenance = Provenance(name=name, training_data=("none: random weights",))
@@ -94,20 +91,6 @@ class Study:
         return finetune("camus_segmentation", overrides, out, reporting=reporting, prepared=out.parents[2])
 
 
-def write_table(results: Results) -> str:
-    """One Markdown table per structure: starts down, labelled patients across."""
-    lines = []
-    for structure in SCORES:
-        rows = next(iter(results.values()))[structure]
-        lines += [f"**{structure}** (Dice)", "", f"| start | {' | '.join(str(row['patients']) for row in rows)} |"]
-        lines.append("|---" * (len(rows) + 1) + "|")
-        for name, tasks in results.items():
-            cells = [f"{row['score']:.3f} ({row['low']:.3f} to {row['high']:.3f})" for row in tasks[structure]]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="the folder of CAMUS")
@@ -140,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     (chosen.out / "few_shot_camus.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    table = write_table(results)
+    table = write_table(results, UNITS, by_share=False)
     (chosen.out / "few_shot_camus.md").write_text(table, encoding="utf-8")
     sys.stdout.write(table)
     try:

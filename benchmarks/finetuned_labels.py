@@ -47,8 +47,12 @@ SCORES = {
 _ERRORS = ("lv_wall", "volume_change")
 
 
-def parse_start(text: str) -> tuple[str, Path | None]:
-    """``random``, or ``NAME=BUNDLE`` with an encoder bundle.
+def parse_start(text: str, random: Sequence[str] = ("random",)) -> tuple[str, Path | None]:
+    """The name of a random start, or ``NAME=BUNDLE`` with an encoder bundle.
+
+    Args:
+        text: as it was typed.
+        random: names that stand for fresh weights.
 
     Raises:
         BundleError: the bundle is missing or damaged, or the text is neither.
@@ -57,8 +61,8 @@ def parse_start(text: str) -> tuple[str, Path | None]:
     if directory:
         read_card(Path(directory))
         return name, Path(directory)
-    if name != "random":
-        raise BundleError(f"--start {text}: give random or NAME=DIRECTORY")
+    if name not in random:
+        raise BundleError(f"--start {text}: give {', '.join(random)} or NAME=DIRECTORY")
     return name, None
 
 

@@ -19,12 +19,12 @@ ERRORS = ("lv_wall", "ejection_fraction")
 """Tasks of which less is better."""
 
 
-def write_table(results: Results, units: Mapping[str, str] = UNITS) -> str:
-    """One Markdown table per task: encoders down, shares of the labels across."""
+def write_table(results: Results, units: Mapping[str, str] = UNITS, by_share: bool = True) -> str:
+    """One Markdown table per task: encoders down, shares of the labels (or labelled patients) across."""
     lines = []
     for task, rows in next(iter(results.values())).items():
-        shares = " | ".join(f"{row['share']:.0%}" for row in rows)
-        lines += [f"**{task}** ({units[task]})", "", f"| encoder | {shares} |"]
+        amounts = [f"{row['share']:.0%}" if by_share else f"{row['patients']}" for row in rows]
+        lines += [f"**{task}** ({units[task]})", "", f"| encoder | {' | '.join(amounts)} |"]
         lines.append("|---" * (len(rows) + 1) + "|")
         for name, tasks in results.items():
             cells = [f"{row['score']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in tasks[task]]

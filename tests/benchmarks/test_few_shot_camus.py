@@ -19,7 +19,7 @@ def test_a_small_study_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[
     for rows in results["random"].values():
         assert [row["patients"] for row in rows] == [1, 2]
         assert all(row["low"] <= row["score"] <= row["high"] for row in rows)
-    assert "| start | 1 | 2 |" in capsys.readouterr().out
+    assert "| encoder | 1 | 2 |" in capsys.readouterr().out
 
 
 def test_a_random_start_is_the_same_every_time(tmp_path: Path) -> None:
