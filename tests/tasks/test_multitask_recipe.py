@@ -1,5 +1,6 @@
 """The recipe of the shared encoder: built on drawn stores, exported as a set, refused when its parts do not fit."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, TinyTasks, multitask_reci
 
 from echoapex.config import ConfigError, build_config
 from echoapex.data.phantom_store import PhantomStoreConfig
-from echoapex.models.bundle import load_bundle
+from echoapex.models.bundle import load_bundle, update_card
 from echoapex.models.encoder import EncoderConfig
 from echoapex.models.weights_file import WeightsError
 from echoapex.tasks.multitask_recipe import MultiTaskRecipe
@@ -84,6 +85,22 @@ def test_a_frozen_start_is_exported_as_it_was(saved_set: Path, tmp_path: Path) -
     before, after = load_bundle(saved_set / "encoder"), load_bundle(tmp_path / "encoder")
     assert after.digest == before.digest
     assert load_bundle(tmp_path / "segmentation").card.base_encoder_sha256 == after.digest
+
+
+@pytest.mark.parametrize("start", ["start", "encoder_bundle"])
+def test_the_terms_of_a_start_are_carried_over(start: str, saved_set: Path, tmp_path: Path) -> None:
+    bound = tmp_path / "bound"
+    shutil.copytree(saved_set, bound)
+    terms = {"licence": "CC-BY-NC-SA-4.0", "non_commercial": True, "training_data": ["CAMUS"]}
+    update_card(bound / "encoder", **terms)
+    given = {"start": bound, "encoder_bundle": bound / "encoder"}[start]
+    recipe = multitask_recipe().model_copy(update={start: given})
+    recipe.export(recipe.build_task(), tmp_path / "out", PROVENANCE)
+    for name in ("encoder", "segmentation"):
+        card = load_bundle(tmp_path / "out" / name).card
+        assert card.non_commercial
+        assert card.licence == f"{PROVENANCE.licence}; CC-BY-NC-SA-4.0"
+        assert set(card.training_data) == {*PROVENANCE.training_data, "CAMUS"}
 
 
 def test_the_architecture_is_that_of_the_weights(saved_set: Path) -> None:

@@ -114,17 +114,12 @@ class DatasetClips(Config):
         """
         paths = find_set(start).find_task(application.value)
         cards = [read_card(place) for place in (paths.encoder, paths.decoder)]
-        data, licence, description = provenance.training_data, provenance.licence, DATASETS[self.dataset]
+        notes = (*provenance.notes, f"went on from the set {Path(start).name}")
+        told = provenance.model_copy(update={"notes": notes})
         if self.dataset != "folder":
+            description = DATASETS[self.dataset]
             split = ", ".join(USUAL_SPLITS[self.dataset].training)
-            data, licence = (f"{description.title}; split {split} ({description.citation})",), description.licence
-        bound = [card.licence for card in cards if card.non_commercial]
-        earlier = tuple(line for card in cards for line in card.training_data)
-        return provenance.model_copy(
-            update={
-                "training_data": tuple(dict.fromkeys((*data, *earlier))),
-                "licence": "; ".join(dict.fromkeys((licence, *bound))),
-                "non_commercial": provenance.non_commercial or self.dataset != "folder" or bool(bound),
-                "notes": (*provenance.notes, f"went on from the set {Path(start).name}"),
-            }
-        )
+            data = (f"{description.title}; split {split} ({description.citation})",)
+            terms = {"licence": description.licence, "non_commercial": True}
+            told = told.model_copy(update={**terms, "training_data": data})
+        return told.going_on_from(cards)

@@ -13,11 +13,12 @@ from echoapex.data.clip_store import ClipSource
 from echoapex.data.few_shot import FewShot, choose_clips
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.data.phantom_store import PhantomStoreConfig
-from echoapex.models.bundle import load_bundle
+from echoapex.models.bundle import load_bundle, read_card
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import EncoderConfig
+from echoapex.models.registry import ENCODER
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.multitask import LossWeights, MultiTask
@@ -35,6 +36,9 @@ UNAUGMENTED = AugmentConfig(
     scale=0, shift=0, rotation_degrees=0, aspect=0, gamma=0, gain=0, contrast=0, depth_gain=0, lateral_gain=0,
     blur_px=0, noise=0, haze=0, shadow_probability=0, sector_probability=0, resample_probability=0,
 )  # fmt: skip
+
+
+_DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
 
 
 class MultiTaskRecipe(TaskRecipe):
@@ -142,9 +146,16 @@ class MultiTaskRecipe(TaskRecipe):
         task.adapter = self.setting.apply(encoder)
         return task
 
+    def _starting_bundles(self) -> list[Path]:
+        """The bundles that the weights went on from; a public backbone in a file of its own has no card."""
+        if self.start is not None:
+            return [self.start / name for name in (ENCODER, *_DECODERS)]
+        return [self.encoder_bundle] if self.encoder_bundle is not None and self.encoder_bundle.is_dir() else []
+
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write encoder, view classification, segmentation and wall bundles in half precision."""
         assert isinstance(task, MultiTask)
+        provenance = provenance.going_on_from([read_card(place) for place in self._starting_bundles()])
         out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
         unchanged = self.start is not None and self.setting.name != "full"
         out.write(task.encoder, task.adapter, self.start / "encoder" if self.start is not None and unchanged else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -49,6 +49,21 @@ class Provenance(Config):
     seed: int = 0
     cost: str = ""
     metrics: dict[str, float] = Field(default_factory=dict)
+
+    def going_on_from(self, cards: Sequence[Card]) -> Provenance:
+        """The same, after what had taught the weights that training went on from.
+
+        Weights that are not for commercial use make none that are.
+        """
+        bound = [card.licence for card in cards if card.non_commercial]
+        earlier = tuple(line for card in cards for line in card.training_data)
+        return self.model_copy(
+            update={
+                "training_data": tuple(dict.fromkeys((*self.training_data, *earlier))),
+                "licence": "; ".join(dict.fromkeys((self.licence, *bound))),
+                "non_commercial": self.non_commercial or bool(bound),
+            }
+        )
 
     def card(self, kind: str, size: int, **details: object) -> Card:
         """The card of one bundle of the run."""
