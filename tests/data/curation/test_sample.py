@@ -69,6 +69,7 @@ def test_the_digest_is_that_of_the_pixels_in_their_order() -> None:
 def test_a_store_is_sampled(tmp_path: Path) -> None:
     write_studies(tmp_path / "archive", range(1, 7), clips=1, frames=4)
     rules = IngestRules(size=48, val_percent=40)
+    (tmp_path / "a.key").write_text("ab" * 32)  # a key of chance may put every patient into one split
     ingest(IngestPlan((tmp_path / "archive",), tmp_path / "store", tmp_path / "a.key", rules), InlineEngine())
     store = FrameStore(tmp_path / "store", "train")
     sample = choose_sample(store, 2)
