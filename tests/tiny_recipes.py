@@ -108,7 +108,20 @@ def shrink_dataset_clips(task: Mapping[str, Any], start: StartingPoint) -> dict[
     }
 
 
+def shrink_outline_views(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
+    """A few frames of one patient per store, the maps small."""
+    return {
+        "start": str(start.bundles),
+        "decoder": {"side": 8, "width": 4},
+        "stores": {store: {**CLIPS, "first_seed": 100 * n} for n, store in enumerate(task["stores"])},
+        "validation": {**CLIPS, "first_seed": 190_000},
+        "drawn": 6,
+        "batch_size": 4,
+    }
+
+
 SHRINK = {
+    "outline_views": shrink_outline_views,
     "dataset_ejection_fraction": shrink_dataset_clips,
     "dataset_views": shrink_dataset_clips,
     "multitask": shrink_multitask,

@@ -70,6 +70,23 @@ class FrameBatch(_Batch):
 
 
 @dataclass(frozen=True, eq=False)
+class OutlineBatch(_Batch):
+    """Outlines of single frames, as the automatic segmentation drew them.
+
+    Attributes:
+        maps: probability of each structure in every cell.
+        overlap: of each mask with the truth, as predicted (IoU).
+        appearance: logits of the views by the pooled tokens of the same frames.
+        view: index into ``View``.
+    """
+
+    maps: Float[Tensor, "batch structures side side"]
+    overlap: Float[Tensor, "batch structures"]
+    appearance: Float[Tensor, "batch views"]
+    view: Int[Tensor, "batch"]
+
+
+@dataclass(frozen=True, eq=False)
 class EncodedClipBatch(_Batch):
     """Clips as patch features of a frozen encoder, with the truth of the ejection fraction.
 

@@ -182,6 +182,25 @@ def default_set(*, may_be_absent: bool = False) -> SetPaths:
     return default
 
 
+def find_outlining_segmentation(directory: Path, card: Card) -> Path | None:
+    """The segmentation bundle of the same set whose outlines a bundle of view classification reads, if it reads any.
+
+    Raises:
+        BundleError: it is missing, or not the one that the outlines were learnt from.
+    """
+    taught_with = card.architecture.get("segmentation_sha256")
+    if taught_with is None:
+        return None
+    place = directory.parent / Application.SEGMENTATION.value
+    beside = read_card(place)
+    if (beside.files.get(WEIGHTS_FILE), beside.adapter_sha256) != (taught_with, card.adapter_sha256):
+        raise BundleError(
+            f"{directory}: reads the outlines of another segmentation ({str(taught_with)[:12]}) than {place} holds; "
+            "import the whole set again"
+        )
+    return place
+
+
 def _check_bundles(paths: SetPaths) -> Iterator[BundleCheck]:
     for name, directory in paths.bundles.items():
         try:
@@ -191,6 +210,7 @@ def _check_bundles(paths: SetPaths) -> Iterator[BundleCheck]:
             if card.kind == "task":
                 require_base_encoder(directory, card, paths.encoder, read_card(paths.encoder))
                 _check_adapter(paths, directory, card)
+                find_outlining_segmentation(directory, card)
         except BundleError as error:
             yield BundleCheck(name, directory, None, str(error))
         else:

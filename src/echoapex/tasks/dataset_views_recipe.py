@@ -9,19 +9,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from echoapex.config import build_config
 from echoapex.data.clip_store import ClipSource
 from echoapex.data.dataset_store import DatasetStoreConfig
 from echoapex.data.few_shot import FewShot, choose_clips
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.models.adapters import Adapter
 from echoapex.models.bundle import build_encoder_from
-from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
+from echoapex.models.decoders.linear import LinearViewDecoder
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.registry import find_set
-from echoapex.models.weights_file import load_weights
 from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
-from echoapex.tasks.models import blocks_of
+from echoapex.tasks.models import blocks_of, build_view_decoder
 from echoapex.tasks.multitask_recipe import UNAUGMENTED
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.setting import EncoderExport, LearningSetting
@@ -70,10 +68,7 @@ class DatasetViewsRecipe(TaskRecipe):
             BundleError: there is no such set, it is damaged, or it needs an adapter.
         """
         encoder_bundle, decoder_bundle = starting_bundles(self.start, Application.VIEW_CLASSIFICATION)
-        section = decoder_bundle.card.architecture["decoder"]
-        assert isinstance(section, dict)
-        decoder = LinearViewDecoder.build(build_config(LinearViewConfig, section, str(decoder_bundle.directory)))
-        load_weights(decoder, decoder_bundle.state, decoder_bundle.directory)
+        decoder = build_view_decoder(decoder_bundle)
         encoder = build_encoder_from(encoder_bundle).requires_grad_(True)
         task = AdaptedViews(encoder, decoder, blocks_of(decoder_bundle), self.view_loss)
         task.adapter = self.setting.apply(encoder)

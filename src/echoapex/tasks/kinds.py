@@ -7,6 +7,7 @@ from echoapex.tasks.dataset_ejection_fraction_recipe import DatasetEjectionFract
 from echoapex.tasks.dataset_views_recipe import DatasetViewsRecipe
 from echoapex.tasks.ejection_fraction_recipe import EjectionFractionRecipe
 from echoapex.tasks.multitask_recipe import MultiTaskRecipe
+from echoapex.tasks.outline_views_recipe import OutlineViewsRecipe
 from echoapex.tasks.pretrain_recipe import PretrainRecipe
 from echoapex.tasks.recipe import TaskRecipe
 
@@ -16,5 +17,6 @@ TASK_KINDS: dict[str, type[TaskRecipe]] = {
     "dataset_views": DatasetViewsRecipe,
     "dataset_ejection_fraction": DatasetEjectionFractionRecipe,
     "ejection_fraction": EjectionFractionRecipe,
+    "outline_views": OutlineViewsRecipe,
     "pretrain": PretrainRecipe,
 }

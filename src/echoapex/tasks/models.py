@@ -12,16 +12,18 @@ from torch import nn
 
 from echoapex.config import Config, build_config
 from echoapex.models.adapters import Adapter, build_adapter_from
-from echoapex.models.bundle import Bundle, build_encoder_from
+from echoapex.models.bundle import Bundle, build_encoder_from, load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
+from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineViewDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
-from echoapex.models.registry import DEFAULT_SET, SetPaths, find_set
+from echoapex.models.registry import DEFAULT_SET, SetPaths, find_outlining_segmentation, find_set
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.lv_wall import LvWall
+from echoapex.tasks.outline_reader import OUTLINES, OutlineReader
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.view_classification import ViewClassification
 from echoapex.vocabulary import Application
@@ -81,7 +83,9 @@ class ViewModel:
 
 
 def load_view_model(paths: SetPaths, device: torch.device | str = "cpu") -> ViewModel:
-    """Load the view classifier of a set, or that of the default set where it has none.
+    """Load the view classifier of a set for single frames, or that of the default set where it has none.
+
+    Outlines, which speak of whole clips, stay out.
 
     Raises:
         BundleError: a file is damaged, or parts do not belong together.
@@ -91,7 +95,7 @@ def load_view_model(paths: SetPaths, device: torch.device | str = "cpu") -> View
     encoder = build_encoder_from(encoder_bundle).to(device)
     adapter = build_adapter_from(adapter_bundle, encoder).to(device) if adapter_bundle is not None else None
     blocks, size = blocks_of(bundle), bundle.card.preprocessing.size[0]
-    task = _view_task(encoder, bundle).to(device).eval().requires_grad_(False)
+    task = _view_task(encoder, bundle, None).to(device).eval().requires_grad_(False)
     digests = {"encoder": encoder_bundle.digest, "decoder": bundle.digest}
     if adapter_bundle is not None:
         digests["adapter"] = adapter_bundle.digest
@@ -146,10 +150,8 @@ def _assemble(
     clip_encoder, clip = loaded[Application.EJECTION_FRACTION]
     calibration = clip.card.calibration
     tasks = Models(
-        _view_task(view_encoder, view),
-        SegmentationTask(
-            mask_encoder, _filled(PromptableDecoder.build(_config(PromptableConfig, mask)), mask), blocks_of(mask)
-        ),
+        _view_task(view_encoder, view, _outline_reader(view)),
+        SegmentationTask(mask_encoder, build_segmenter(mask), blocks_of(mask)),
         LvWall(wall_encoder, _filled(WallPointDecoder.build(_config(WallPointConfig, wall)), wall), blocks_of(wall)),
         EjectionFraction(
             clip_encoder,
@@ -165,16 +167,43 @@ def _assemble(
     return tasks
 
 
-def _view_task(encoder: VisionTransformer, bundle: Bundle) -> ViewClassification:
-    decoder = _filled(LinearViewDecoder.build(_config(LinearViewConfig, bundle)), bundle)
+def _view_task(encoder: VisionTransformer, bundle: Bundle, outlines: OutlineReader | None) -> ViewClassification:
     temperature = float(bundle.card.calibration.get("temperature", 1.0))  # type: ignore[arg-type]
-    return ViewClassification(encoder, decoder, blocks_of(bundle), temperature)
+    return ViewClassification(encoder, build_view_decoder(bundle), blocks_of(bundle), temperature, outlines=outlines)
 
 
-def _config(kind: type[C], bundle: Bundle) -> C:
-    section = bundle.card.architecture["decoder"]
+def build_view_decoder(bundle: Bundle) -> LinearViewDecoder:
+    """The decoder of pooled tokens in a bundle of view classification, without the outlines that may be beside it."""
+    decoder = LinearViewDecoder.build(_config(LinearViewConfig, bundle))
+    own = {name: value for name, value in bundle.state.items() if not name.startswith(OUTLINES)}
+    load_weights(decoder, own, bundle.directory)
+    return decoder
+
+
+def build_segmenter(bundle: Bundle) -> PromptableDecoder:
+    """The decoder of a segmentation bundle."""
+    return _filled(PromptableDecoder.build(_config(PromptableConfig, bundle)), bundle)
+
+
+def _outline_reader(view: Bundle) -> OutlineReader | None:
+    """What reads outlines beside the pooled tokens, if the bundle has it: with the segmentation of the same set.
+
+    Raises:
+        BundleError: that segmentation is missing, damaged, or not the one it was taught with.
+    """
+    place = find_outlining_segmentation(view.directory, view.card)
+    if place is None:
+        return None
+    decoder = OutlineViewDecoder.build(_config(OutlineViewConfig, view, "outlines"))
+    beside = {name.removeprefix(OUTLINES): value for name, value in view.state.items() if name.startswith(OUTLINES)}
+    load_weights(decoder, beside, view.directory)
+    return OutlineReader(build_segmenter(load_bundle(place)), decoder)
+
+
+def _config(kind: type[C], bundle: Bundle, part: str = "decoder") -> C:
+    section = bundle.card.architecture[part]
     assert isinstance(section, dict)
-    return build_config(kind, section, f"{bundle.directory}: architecture.decoder")
+    return build_config(kind, section, f"{bundle.directory}: architecture.{part}")
 
 
 def _filled(decoder: M, bundle: Bundle) -> M:

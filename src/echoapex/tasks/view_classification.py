@@ -20,6 +20,7 @@ from echoapex.models.decoders.linear import LinearViewDecoder, pool_frame
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.tokens import Tokens
 from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.tasks.outline_reader import OUTLINED_FRAMES, OutlineReader, agree, spread
 from echoapex.tasks.task import Loss, Task
 from echoapex.vocabulary import View
 
@@ -38,7 +39,16 @@ class ViewLossConfig(Config):
 
 
 class ViewClassification(Task):
-    """A linear decoder over the pooled tokens of the frames of a clip."""
+    """A linear decoder over the pooled tokens of the frames of a clip.
+
+    Args:
+        encoder: makes the tokens.
+        decoder: pooled tokens to views.
+        blocks: the depths that are read, the last for the pooled tokens.
+        temperature: divides the logits, so that probabilities are honest.
+        config: of the loss.
+        outlines: a second witness of whole clips, taught separately; both then count alike.
+    """
 
     def __init__(
         self,
@@ -47,6 +57,7 @@ class ViewClassification(Task):
         blocks: Sequence[int],
         temperature: float = 1.0,
         config: ViewLossConfig | None = None,
+        outlines: OutlineReader | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -54,6 +65,7 @@ class ViewClassification(Task):
         self.blocks = tuple(blocks)
         self.temperature = temperature
         self.config = config or ViewLossConfig()
+        self.outlines = outlines
 
     def loss(self, batch: FrameBatch) -> Loss:
         """Cross-entropy of single frames, label-smoothed and mixed as configured."""
@@ -99,7 +111,7 @@ class ViewClassification(Task):
 
     @torch.inference_mode()
     def frame_probabilities(self, tokens: Sequence[Tokens]) -> Float[Tensor, "batch views"]:
-        """Calibrated probabilities of single frames, each by itself, in the order of ``View``."""
+        """Calibrated probabilities of single frames, by their pooled tokens alone, in the order of ``View``."""
         return nn.functional.softmax(self._frame_logits(tokens[-1]).double() / self.temperature, dim=1)
 
     @torch.inference_mode()
@@ -107,8 +119,11 @@ class ViewClassification(Task):
         """The view of a whole clip, with calibrated probabilities (temperature of the card)."""
         last = encoded.tokens[-1]
         pooled = pool_frame(Tokens(last.class_token.float(), last.registers.float(), last.patches.float(), last.grid))
-        logits = self.decoder(pooled[None], None)[0]
-        probabilities = nn.functional.softmax(logits.double() / self.temperature, dim=0).tolist()
+        logits = self.decoder(pooled[None], None)[0].double()
+        if self.outlines is not None:
+            images, tokens = encoded.select(spread(encoded.frame_count, OUTLINED_FRAMES))
+            logits = agree(logits, self.outlines(tokens, images).double().log_softmax(dim=1).mean(dim=0))
+        probabilities = nn.functional.softmax(logits / self.temperature, dim=0).tolist()
         return ViewPrediction(dict(zip(View, probabilities, strict=True)))
 
 

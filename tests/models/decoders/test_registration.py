@@ -25,6 +25,10 @@ def ask(decoder: nn.Module, name: str, make_tokens: object) -> list[Tensor]:
     images = torch.randn(2, 1, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(2))
     if name == "linear":
         return [decoder(pool_frame(tokens[-1])[None], None)]
+    if name == "outline_view":
+        side = decoder.config.side  # type: ignore[union-attr]
+        generator = torch.Generator().manual_seed(3)
+        return [decoder(torch.rand(2, 6, side, side, generator=generator), torch.rand(2, 6, generator=generator))]
     if name == "multiscale":
         return [decoder(tokens, images)]
     if name == "spatiotemporal":

@@ -1,6 +1,7 @@
 """The four decoders: each turns the tokens of the one encoder into one application's answers.
 
-Each is built from a frozen configuration, ``DECODERS[name].build(config)``; the names are those of their files.
+A fifth, ``outline_view``, reads no tokens but what the promptable one found. Each is built from a frozen configuration,
+``DECODERS[name].build(config)``; the names are those of their files.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import nn
 from echoapex.config import Config, build_config
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
+from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineViewDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 
@@ -23,6 +25,8 @@ __all__ = [
     "DecoderKind",
     "LinearViewConfig",
     "LinearViewDecoder",
+    "OutlineViewConfig",
+    "OutlineViewDecoder",
     "PromptableConfig",
     "PromptableDecoder",
     "WallPointConfig",
@@ -42,6 +46,7 @@ DECODERS: dict[str, DecoderKind] = {
     "linear": DecoderKind(LinearViewConfig, LinearViewDecoder.build),
     "promptable": DecoderKind(PromptableConfig, PromptableDecoder.build),
     "multiscale": DecoderKind(WallPointConfig, WallPointDecoder.build),
+    "outline_view": DecoderKind(OutlineViewConfig, OutlineViewDecoder.build),
     "spatiotemporal": DecoderKind(ClipConfig, ClipDecoder.build),
 }
 
