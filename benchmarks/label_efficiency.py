@@ -12,6 +12,7 @@ task is fitted by ridge regression, its penalty chosen by leave-one-out on the l
 - ``lv_wall``: all patch tokens to the four wall end points of PLAX; mean distance in mm.
 - ``ejection_fraction``: mean and spread of the frame tokens over a beat (A4C) to the ejection fraction; points.
 - ``camus`` (with ``--camus``): as segmentation, fitted on patients of the official training split, judged on ``val``.
+- ``real_views`` (with ``--real``): as views, judged on real clips in folders named after their view.
 
 ``random`` is a fresh ViT-Ti/16, ``random-small`` a fresh ViT-S/16. Writes ``label_efficiency.json``, ``.md`` and, where
 matplotlib is installed, ``.png``. Intervals are 95 %: of draws of labelled patients and of judged patients together.
@@ -30,6 +31,7 @@ from typing import Literal
 import numpy as np
 import torch
 from label_efficiency_page import SHARES, Results, draw_picture, write_table
+from real_clips import RealClipsError, find_real_clips
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -39,7 +41,9 @@ from echoapex.data.clip_store import ClipStore
 from echoapex.data.datasets.records import DatasetError
 from echoapex.data.frame_source import whole_frames
 from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.data.preprocess import prepare_frames
 from echoapex.domain import WallPoint
+from echoapex.io.read_clip import open_only_clip
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
 from echoapex.tasks.encoded_clip import encode_clip
@@ -51,6 +55,7 @@ PENALTIES = tuple(10.0**power for power in range(-1, 6))
 PARTS = 4
 """A patch's cover is predicted in this many parts per side."""
 RESAMPLES = 200
+_REAL_FRAMES = 16
 _FRAMES_SEEDS, _EF_SEEDS, _JUDGED_FRAMES_SEEDS, _JUDGED_EF_SEEDS = 160_000, 164_000, 170_000, 172_000
 _MOST_PATIENTS = (_EF_SEEDS - _FRAMES_SEEDS) // len(View), (_JUDGED_EF_SEEDS - _JUDGED_FRAMES_SEEDS) // len(View)
 """Labelled and judged: with more of them somebody would be both, or be labelled for two tasks."""
@@ -93,15 +98,19 @@ class Encoded:
 
 def encode(encoder: VisionTransformer, store: ClipStore, clips: np.ndarray, size: int) -> Encoded:
     """Frames of some clips of a store, encoded."""
-    tokens, patches = [], []
+    parts = [encode_frames(encoder, whole_frames(store, int(clip), size)) for clip in clips]
+    return Encoded(
+        np.stack([part.frame_tokens for part in parts]), np.stack([part.patches for part in parts]), parts[0].grid
+    )
+
+
+def encode_frames(encoder: VisionTransformer, pixels: np.ndarray) -> Encoded:
+    """Frames of one clip, encoded, without an axis of clips."""
     last = (encoder.config.depth - 1,)
-    for clip in clips:
-        pixels = whole_frames(store, int(clip), size)
-        encoded = encode_clip(encoder, last, pixels, [0.0] * len(pixels)).tokens[0]
-        patch = encoded.patches.float().numpy()
-        tokens.append(np.concatenate([encoded.class_token.float().numpy(), patch.mean(axis=1)], axis=1))
-        patches.append(patch.astype(np.float16))
-    return Encoded(np.stack(tokens), np.stack(patches), size // encoder.config.patch_size)
+    encoded = encode_clip(encoder, last, pixels, [0.0] * len(pixels)).tokens[0]
+    patch = encoded.patches.float().numpy()
+    tokens = np.concatenate([encoded.class_token.float().numpy(), patch.mean(axis=1)], axis=1)
+    return Encoded(tokens, patch.astype(np.float16), pixels.shape[-1] // encoder.config.patch_size)
 
 
 def covered_parts(labels: np.ndarray, grid: int, structure: Structure) -> np.ndarray:
@@ -144,6 +153,31 @@ def views_probe(known: Encoded, truth: ClipStore, judged: Encoded, judged_truth:
 
     return Probe(
         _rows(known.frame_tokens), view, np.repeat(patients_of(truth), count), _rows(judged.frame_tokens), fit_and_score
+    )
+
+
+def real_views_probe(known: Encoded, truth: ClipStore, clips: Sequence[tuple[np.ndarray, View]]) -> Probe:
+    """Views taught by simulated frames, judged on real clips: the frames of a clip decide together.
+
+    Args:
+        known: encoded frames of simulated clips.
+        truth: of these clips.
+        clips: tokens of some frames of each real clip, and the view that it shows.
+    """
+    count = known.frame_tokens.shape[1]
+    owner = np.repeat(np.arange(len(clips)), [len(tokens) for tokens, _ in clips])
+    views = list(View)
+    asked = [views.index(view) for _, view in clips]
+
+    def fit_and_score(features: np.ndarray, targets: np.ndarray, judged_features: np.ndarray) -> np.ndarray:
+        model = make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES)).fit(features, targets)
+        scores = model.decision_function(judged_features)
+        called = [model.classes_[scores[owner == clip].mean(axis=0).argmax()] for clip in range(len(clips))]
+        return (np.array(called) == asked).astype(float)
+
+    patient, view = np.repeat(patients_of(truth), count), np.repeat(truth.truth["view"], count)
+    return Probe(
+        _rows(known.frame_tokens), view, patient, np.concatenate([tokens for tokens, _ in clips]), fit_and_score
     )
 
 
@@ -302,12 +336,28 @@ def camus_stores(root: Path, work: Path, size: int) -> tuple[ClipStore, ClipStor
     return stores[0], stores[1]
 
 
+@dataclass(frozen=True, eq=False)
+class Real:
+    """What real images there are: CAMUS, training and ``val``, and frames of clips with their views."""
+
+    camus: tuple[ClipStore, ClipStore] | None
+    clips: Sequence[tuple[np.ndarray, View]]
+
+
+def open_real_clips(folder: Path, size: int) -> list[tuple[np.ndarray, View]]:
+    """Some frames of every clip in a folder, as models see them, and its view.
+
+    Raises:
+        RealClipsError: no folder bears the name of a view.
+    """
+    return [
+        (prepare_frames(open_only_clip(path), size, max_frames=_REAL_FRAMES).pixels, view)
+        for path, view in find_real_clips(folder)
+    ]
+
+
 def study(
-    encoder: VisionTransformer,
-    stores: dict[str, ClipStore],
-    camus: tuple[ClipStore, ClipStore] | None,
-    size: int,
-    seeds: int,
+    encoder: VisionTransformer, stores: dict[str, ClipStore], real: Real, size: int, seeds: int
 ) -> dict[str, list[dict[str, float]]]:
     """All tasks of one encoder."""
     encoded = {name: encode(encoder, store, np.arange(len(store)), size) for name, store in stores.items()}
@@ -325,11 +375,14 @@ def study(
             encoded["beats"], stores["beats"], encoded["judged_beats"], stores["judged_beats"]
         ),
     }
-    if camus is not None:
-        (train, val), every = camus, [np.arange(len(store)) for store in camus]
+    if real.camus is not None:
+        (train, val), every = real.camus, [np.arange(len(store)) for store in real.camus]
         probes["camus"] = segmentation_probe(
             encode(encoder, train, every[0], size), train, every[0], encode(encoder, val, every[1], size), val, every[1]
         )
+    if real.clips:
+        tokens = [(encode_frames(encoder, pixels).frame_tokens, view) for pixels, view in real.clips]
+        probes["real_views"] = real_views_probe(known, truth, tokens)
     return {name: measure(probe, seeds) for name, probe in probes.items()}
 
 
@@ -338,6 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--encoder", action="append", required=True, help="random, random-small or NAME=BUNDLE")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--camus", type=Path, default=None, help="the folder of CAMUS")
+    parser.add_argument("--real", type=Path, default=None, help="a folder of real clips named after their views")
     parser.add_argument("--patients", type=int, default=200)
     parser.add_argument("--judged", type=int, default=60)
     parser.add_argument("--size", type=int, default=112, help="side of the images in pixels")
@@ -352,7 +406,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         encoders = dict(open_encoder(text) for text in chosen.encoder)
         camus = camus_stores(chosen.camus, chosen.out, chosen.size) if chosen.camus is not None else None
-    except (BundleError, DatasetError) as error:
+        real = Real(camus, open_real_clips(chosen.real, chosen.size) if chosen.real is not None else ())
+    except (BundleError, DatasetError, RealClipsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -360,7 +415,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: Results = {}
     for name, encoder in encoders.items():
         sys.stderr.write(f"{name}\n")
-        results[name] = study(encoder, stores, camus, chosen.size, chosen.seeds)
+        results[name] = study(encoder, stores, real, chosen.size, chosen.seeds)
         (chosen.out / "label_efficiency.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     table = write_table(results)
     (chosen.out / "label_efficiency.md").write_text(table, encoding="utf-8")

@@ -3,8 +3,10 @@
 import itertools
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from drawn_studies import draw_fan_clip
 from label_efficiency import PARTS, bootstrap, choose_patients, covered_parts, dice, main, mean_by_patient
 from label_efficiency_page import SHARES, UNITS
 
@@ -50,6 +52,20 @@ def test_a_small_study_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert all(f"**{task}**" in table for task in ("views", "segmentation", "lv_wall", "ejection_fraction"))
     curves = read_probe_curves(tmp_path / "label_efficiency.json")
     assert {metric for curve in curves for point in curve.points for metric in point.scores} <= set(PROBES)
+
+
+def test_real_clips_are_judged_as_whole_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("A4C", "PLAX"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for number in range(3):
+            frame = draw_fan_clip(number + len(name), 1)[0]
+            cv2.imwrite(str(tmp_path / "clips" / name / f"{number}.png"), frame)
+    arguments = ["--encoder", "random", "--out", str(tmp_path), "--patients", "2", "--judged", "2"]
+    real = ["--real", str(tmp_path / "clips"), "--size", "48", "--seeds", "1"]
+    assert main([*arguments, *real]) == 0
+    assert "**real_views** (share of clips called right)" in capsys.readouterr().out
+    assert main([*arguments, "--real", str(tmp_path / "stores")]) == 2
+    assert "holds no folder named after a view" in capsys.readouterr().err
 
 
 def test_an_encoder_or_a_folder_that_is_not_there_is_one_line(

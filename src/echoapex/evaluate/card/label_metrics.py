@@ -8,6 +8,7 @@ PROBES = {
     "probe/views": "Probe of views: balanced accuracy",
     "probe/segmentation": "Probe of the LV cavity, phantom: Dice of parts of patches",
     "probe/camus": "Probe of the LV cavity, CAMUS: Dice of parts of patches",
+    "probe/real_views": "Probe of views, real clips: share called right",
     "probe/lv_wall": "Probe of LV walls: distance of end points in mm",
     "probe/ejection_fraction": "Probe of ejection fraction: mean absolute error in points",
 }
