@@ -19,7 +19,10 @@ def test_both_witnesses_count_alike_whatever_their_scale() -> None:
     assert torch.allclose(agree(sure, unsure), agree(unsure, sure))
     assert torch.allclose(agree(sure + 7, unsure - 3), agree(sure, unsure), atol=1e-6)
     assert agree(sure, unsure).argmax() == 0
-    assert torch.allclose(agree(sure, sure), sure.log_softmax(dim=-1))
+    assert torch.allclose(agree(sure, sure), 2 * sure.log_softmax(dim=-1))
+    assert torch.allclose(agree(sure, torch.zeros(1, 3)).log_softmax(dim=-1), sure.log_softmax(dim=-1)), (
+        "silence changes nothing"
+    )
 
 
 def test_frames_are_spread_over_the_whole_clip() -> None:

@@ -76,11 +76,11 @@ class OutlineReader(nn.Module):
 
 
 def agree(appearance: Logits, outlines: Logits) -> Logits:
-    """Logits of both witnesses together: the mean of their log probabilities.
+    """Logits of both witnesses together: the sum of their log probabilities, as if neither knew of the other.
 
     Source: the product of experts of Hinton, "Training products of experts by minimizing contrastive divergence", 2002.
     """
-    return (appearance.log_softmax(dim=-1) + outlines.log_softmax(dim=-1)) / 2
+    return appearance.log_softmax(dim=-1) + outlines.log_softmax(dim=-1)
 
 
 def spread(count: int, most: int) -> list[int]:
