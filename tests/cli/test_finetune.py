@@ -68,7 +68,8 @@ def test_every_shipped_recipe_runs_to_bundles_that_answer(
         assert len(written & {"encoder", *Application}) >= 2
     for bundle in bundles.iterdir():
         card = verify_bundle(bundle)
-        if card.name == provenance["name"]:
+        # a recipe that writes one bundle anew copies the others, which have an earlier version
+        if (card.name, card.version) == (provenance["name"], provenance.get("version", "0.1.0")):
             assert card.licence == provenance.get("licence", "Apache-2.0")
             assert {key.removeprefix("validation/") for key in card.metrics} == set(scores)
     monkeypatch.setattr(registry, "_SHIPPED", start.bundles.parent)
