@@ -41,3 +41,8 @@ def refuse(unit: Unit) -> UnitReport:
     from echoapex.data.store_writer import cannot_write
 
     raise cannot_write(OSError(28, "No space left on device"))
+
+
+def read_environment(name: str, unit: Unit) -> str:
+    """What a variable is where the work is done."""
+    return os.environ[name]

@@ -10,7 +10,15 @@ from tiny_tasks import TinyTasks
 
 from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineViewDecoder
 from echoapex.tasks.encoded_clip import EncodedClip
-from echoapex.tasks.outline_reader import OUTLINED_FRAMES, OutlineReader, agree, draw_outlines, spread
+from echoapex.tasks.outline_reader import (
+    OUTLINED_FRAMES,
+    OutlineReader,
+    agree,
+    draw_outlines,
+    join_outlines,
+    split_outlines,
+    spread,
+)
 from echoapex.tasks.view_classification import ViewClassification
 
 
@@ -41,6 +49,12 @@ def test_maps_are_shares_of_cells_and_hold_the_same_area(tasks: TinyTasks, encod
     assert coarse.maps.shape == (2, 6, 8, 8)
     assert torch.allclose(coarse.maps.mean(dim=(2, 3)), fine.maps.mean(dim=(2, 3)), atol=1e-4)
     assert coarse.overlap.shape == (2, 6)
+
+
+def test_weights_of_both_witnesses_come_apart_as_they_were_joined() -> None:
+    appearance, outlines = {"norm.weight": torch.ones(2)}, {"classifier.bias": torch.zeros(3)}
+    assert split_outlines(join_outlines(appearance, outlines)) == (appearance, outlines)
+    assert split_outlines(appearance) == (appearance, {})
 
 
 def test_outlines_change_the_view_of_a_clip_and_not_of_single_frames(tasks: TinyTasks, encoded: EncodedClip) -> None:

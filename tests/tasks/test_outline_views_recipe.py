@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE
+from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, build_tasks, multitask_recipe
 
 from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.models import registry
+from echoapex.models.adapter_merge import merge_adapter
 from echoapex.models.bundle import BundleError, load_bundle, read_card, update_card
 from echoapex.models.decoders.outline_view import OutlineViewConfig
 from echoapex.models.registry import SetPaths, verify_set
@@ -20,6 +22,7 @@ from echoapex.tasks.models import load_models, load_view_model
 from echoapex.tasks.multitask_recipe import MultiTaskRecipe
 from echoapex.tasks.outline_views_recipe import OutlineViewsRecipe, moved
 from echoapex.tasks.recipe import Workspace
+from echoapex.tasks.setting import LearningSetting
 from echoapex.vocabulary import View
 
 
@@ -104,6 +107,35 @@ def test_the_written_set_is_the_old_one_with_a_second_witness(
     tokens = encode_clip(models.view_classification.encoder, BLOCKS, encoded.pixels.numpy(), encoded.times_s.tolist())
     plain = load_models(saved_set).view_classification.predict(tokens).probabilities
     assert models.view_classification.predict(tokens).probabilities != pytest.approx(plain, abs=1e-4)
+
+
+def test_views_of_another_set_keep_the_segmentation_they_were_taught_with(
+    saved_set: Path, outlined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = load_models(outlined)
+    assert own.view_classification.outlines is not None
+    assert own.view_classification.outlines.segmenter is own.segmentation.decoder, "not read twice"
+    shutil.copytree(outlined, tmp_path / "shipped" / "phantom")
+    monkeypatch.setattr(registry, "_SHIPPED", tmp_path / "shipped")
+    multitask_recipe().export(build_tasks(seed=7).multitask, part := tmp_path / "part", PROVENANCE)
+    for name in ("view_classification", "lv_wall"):
+        shutil.rmtree(part / name)
+    mixed = load_models(part)
+    assert mixed.view_classification.outlines is not None
+    assert mixed.view_classification.outlines.segmenter is not mixed.segmentation.decoder
+    taught, other = (load_bundle(place / "segmentation").digest for place in (saved_set, part))
+    assert mixed.digests["phantom/segmentation"] == taught != other == mixed.digests["part/segmentation"]
+
+
+def test_a_merged_adapter_leaves_the_outlines_in_force(saved_set: Path, workspace: Workspace, tmp_path: Path) -> None:
+    recipe = multitask_recipe().model_copy(update={"start": saved_set, "setting": LearningSetting(name="lora")})
+    recipe.export(recipe.build_task(), tmp_path / "adapted", PROVENANCE)
+    outlining = recipe_on(tmp_path / "adapted")
+    outlining.export(outlining.build(workspace).task, tmp_path / "both", PROVENANCE)
+    assert load_models(tmp_path / "both").view_classification.outlines is not None
+    merged = merge_adapter(SetPaths("both", tmp_path / "both"), tmp_path / "merged")
+    assert {check.problem for check in verify_set(merged)} == {""}
+    assert load_models(tmp_path / "merged").view_classification.outlines is not None
 
 
 def test_outlines_of_another_segmentation_are_refused(outlined: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from echoapex.models.registry import DEFAULT_SET, SetPaths, find_outlining_segme
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.lv_wall import LvWall
-from echoapex.tasks.outline_reader import OUTLINES, OutlineReader
+from echoapex.tasks.outline_reader import OutlineReader, split_outlines
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.view_classification import ViewClassification
 from echoapex.vocabulary import Application
@@ -130,6 +130,8 @@ def load_models(name_or_path: str | Path = DEFAULT_SET, device: torch.device | s
             digests[f"{task_paths.set_name}/{application.value}/adapter"] = adapter_bundle.digest
         digests[f"{task_paths.set_name}/{application.value}"] = decoder_bundle.digest
         digests[f"{task_paths.set_name}/encoder"] = encoder_bundle.digest
+        if outlining := decoder_bundle.card.architecture.get("segmentation_sha256"):
+            digests[f"{task_paths.set_name}/{Application.SEGMENTATION.value}"] = str(outlining)
         sizes[application] = decoder_bundle.card.preprocessing.size[0]
     passes = {
         application: TaskModel(encoder, blocks_of(bundle), sizes[application], adapters[application])
@@ -149,9 +151,10 @@ def _assemble(
     wall_encoder, wall = loaded[Application.LV_WALL]
     clip_encoder, clip = loaded[Application.EJECTION_FRACTION]
     calibration = clip.card.calibration
+    segmenter = build_segmenter(mask)
     tasks = Models(
-        _view_task(view_encoder, view, _outline_reader(view)),
-        SegmentationTask(mask_encoder, build_segmenter(mask), blocks_of(mask)),
+        _view_task(view_encoder, view, _outline_reader(view, mask.directory, segmenter)),
+        SegmentationTask(mask_encoder, segmenter, blocks_of(mask)),
         LvWall(wall_encoder, _filled(WallPointDecoder.build(_config(WallPointConfig, wall)), wall), blocks_of(wall)),
         EjectionFraction(
             clip_encoder,
@@ -175,8 +178,7 @@ def _view_task(encoder: VisionTransformer, bundle: Bundle, outlines: OutlineRead
 def build_view_decoder(bundle: Bundle) -> LinearViewDecoder:
     """The decoder of pooled tokens in a bundle of view classification, without the outlines that may be beside it."""
     decoder = LinearViewDecoder.build(_config(LinearViewConfig, bundle))
-    own = {name: value for name, value in bundle.state.items() if not name.startswith(OUTLINES)}
-    load_weights(decoder, own, bundle.directory)
+    load_weights(decoder, split_outlines(bundle.state)[0], bundle.directory)
     return decoder
 
 
@@ -185,8 +187,13 @@ def build_segmenter(bundle: Bundle) -> PromptableDecoder:
     return _filled(PromptableDecoder.build(_config(PromptableConfig, bundle)), bundle)
 
 
-def _outline_reader(view: Bundle) -> OutlineReader | None:
+def _outline_reader(view: Bundle, loaded: Path, segmenter: PromptableDecoder) -> OutlineReader | None:
     """What reads outlines beside the pooled tokens, if the bundle has it: with the segmentation of the same set.
+
+    Args:
+        view: the bundle of view classification.
+        loaded: a segmentation bundle that is in memory already, of this set or of another.
+        segmenter: its decoder.
 
     Raises:
         BundleError: that segmentation is missing, damaged, or not the one it was taught with.
@@ -195,9 +202,8 @@ def _outline_reader(view: Bundle) -> OutlineReader | None:
     if place is None:
         return None
     decoder = OutlineViewDecoder.build(_config(OutlineViewConfig, view, "outlines"))
-    beside = {name.removeprefix(OUTLINES): value for name, value in view.state.items() if name.startswith(OUTLINES)}
-    load_weights(decoder, beside, view.directory)
-    return OutlineReader(build_segmenter(load_bundle(place)), decoder)
+    load_weights(decoder, split_outlines(view.state)[1], view.directory)
+    return OutlineReader(segmenter if place == loaded else build_segmenter(load_bundle(place)), decoder)
 
 
 def _config(kind: type[C], bundle: Bundle, part: str = "decoder") -> C:

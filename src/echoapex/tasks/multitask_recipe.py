@@ -22,7 +22,7 @@ from echoapex.models.registry import ENCODER
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.multitask import LossWeights, MultiTask
-from echoapex.tasks.outline_reader import OUTLINES
+from echoapex.tasks.outline_reader import split_outlines
 from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.pretrain_start import starting_encoder
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
@@ -141,7 +141,7 @@ class MultiTaskRecipe(TaskRecipe):
             for name, module in parts.items():
                 bundle = load_bundle(self.start / name)
                 # outlines are those of another segmentation as soon as this one learns
-                state = {key: value for key, value in bundle.state.items() if not key.startswith(OUTLINES)}
+                state, _ = split_outlines(bundle.state)
                 if isinstance(module, PromptableDecoder):
                     state = module.with_fresh_pyramid(state)
                 load_weights(module, state, bundle.directory)

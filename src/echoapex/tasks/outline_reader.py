@@ -6,7 +6,7 @@ nothing of grey values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from echoapex.vocabulary import Structure
 OUTLINED_FRAMES = 8
 """Most frames of a clip whose outlines are drawn to find its view."""
 
-OUTLINES = "outlines."
+_PREFIX = "outlines."
 """How the weights of the outline decoder begin in a bundle of view classification."""
 
 Logits = Float[Tensor, "batch views"]
@@ -91,3 +91,15 @@ def spread(count: int, most: int) -> list[int]:
     """
     taken = min(count, most)
     return [(2 * number + 1) * count // (2 * taken) for number in range(taken)]
+
+
+def join_outlines(appearance: Mapping[str, Tensor], outlines: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of both witnesses as one bundle of view classification holds them."""
+    return {**appearance, **{f"{_PREFIX}{name}": value for name, value in outlines.items()}}
+
+
+def split_outlines(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of the decoder of pooled tokens, and those of the outline decoder, if there are any."""
+    appearance = {name: value for name, value in state.items() if not name.startswith(_PREFIX)}
+    outlines = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+    return appearance, outlines

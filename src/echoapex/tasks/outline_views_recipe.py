@@ -28,7 +28,7 @@ from echoapex.models.registry import ADAPTER, SetPaths, find_set
 from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.tasks.models import TaskModel, blocks_of, build_segmenter, build_view_decoder
 from echoapex.tasks.multitask_recipe import UNAUGMENTED
-from echoapex.tasks.outline_reader import OUTLINES, draw_outlines
+from echoapex.tasks.outline_reader import draw_outlines, join_outlines, split_outlines
 from echoapex.tasks.outline_views import OutlineViews
 from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
@@ -87,8 +87,7 @@ class OutlineViewsRecipe(TaskRecipe):
         paths = find_set(self.start)
         bundles = _Bundles.load(paths)
         provenance = provenance.going_on_from([bundles.views.card, bundles.masks.card])
-        kept = {name: value for name, value in bundles.views.state.items() if not name.startswith(OUTLINES)}
-        beside = {f"{OUTLINES}{name}": value for name, value in task.decoder.state_dict().items()}
+        both = join_outlines(split_outlines(bundles.views.state)[0], task.decoder.state_dict())
         # simulated validation may make probabilities less sure, but never surer: patients are another population
         temperature = max(1.0, provenance.metrics.get("validation/view_temperature", 1.0))
         card = provenance.card(
@@ -108,7 +107,7 @@ class OutlineViewsRecipe(TaskRecipe):
         for name, place in paths.bundles.items():
             if place.resolve() != (directory / name).resolve():
                 shutil.copytree(place, directory / name, dirs_exist_ok=True)
-        save_bundle(directory / _VIEWS, {**kept, **beside}, card, half=True)
+        save_bundle(directory / _VIEWS, both, card, half=True)
         if bundles.adapter is not None:
             shutil.copytree(bundles.adapter.directory, directory / _VIEWS / ADAPTER)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from drawn_studies import write_studies
-from dying_workers import die_on, die_once, refuse
+from dying_workers import die_on, die_once, read_environment, refuse
 
 from echoapex.data.ingest.archive_key import ArchiveKey
 from echoapex.data.ingest.engine import InlineEngine, LostUnit
@@ -47,6 +47,14 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
     assert marker.exists()
     assert [unit.number for unit, _ in found] == [0, 1, 2, 3]
     assert [report.records for _, report in found if isinstance(report, UnitReport)] == expected
+
+
+def test_workers_see_the_environment_as_it_is_now(units: list[Unit], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server that forks them keeps the one it was started in, perhaps before credentials of a storage were set."""
+    for value in ("before", "after"):
+        monkeypatch.setenv("ECHOAPEX_TEST_ADDRESS", value)
+        found = list(LocalEngine(1).run(partial(read_environment, "ECHOAPEX_TEST_ADDRESS"), units[:1]))
+        assert [outcome for _, outcome in found] == [value]
 
 
 def test_only_the_unit_that_kills_is_lost(job: partial[UnitReport], units: list[Unit]) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -95,11 +95,13 @@ def _end_workers(pool: ProcessPoolExecutor) -> None:
 def _new_pool(workers: int) -> ProcessPoolExecutor:
     # Lance and the numerical libraries keep threads, which do not survive a fork
     context = multiprocessing.get_context("forkserver")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    # the server that forks was perhaps started before credentials or an address of storage were set
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(dict(os.environ),))
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, end with it, and use one core."""
+def _begin_worker(environment: Mapping[str, str]) -> None:
+    """See the environment that the parent has now, leave Ctrl-C to it, end with it, and use one core."""
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("LANCE_CPU_THREADS", "1")
     threading.Thread(target=_end_with_parent, daemon=True).start()
