@@ -100,6 +100,50 @@ def test_a_set_with_adapters_is_imported_whole(saved_set: Path, tmp_path: Path) 
         assert find_set(name).find_task("segmentation").adapter is not None
 
 
+def test_an_adapter_goes_on_from_where_it_was(saved_set: Path, tmp_path: Path) -> None:
+    _, written = exported("lora", saved_set, tmp_path / "set")
+    adapter = written / "segmentation" / "adapter"
+    setting = LearningSetting(name="lora", start=adapter)
+    recipe = multitask_recipe().model_copy(update={"start": saved_set, "setting": setting})
+    task = recipe.build_task()
+    assert task.adapter is not None
+    state = load_bundle(adapter).state
+    assert all(torch.equal(value, state[key]) for key, value in task.adapter.state_dict().items())
+    assert all(parameter.requires_grad for parameter in task.adapter.parameters())
+    fresh = recipe.model_copy(update={"setting": LearningSetting(name="lora")}).build_task()
+    pixels = standardise(frame_batch(2).pixels)
+    with torch.no_grad():
+        went_on, began = (each.encoder.forward_blocks(pixels, BLOCKS)[-1].patches for each in (task, fresh))
+    assert not torch.allclose(went_on, began, atol=0.05), "it is attached"
+
+
+@pytest.mark.parametrize(
+    ("name", "fresh", "message"),
+    [("bitfit", False, "of the kind lora; give its setting"), ("lora", True, "and this one is fresh")],
+)
+def test_an_adapter_that_cannot_go_on_is_refused(
+    name: str, fresh: bool, message: str, saved_set: Path, tmp_path: Path
+) -> None:
+    _, written = exported("lora", saved_set, tmp_path / "set")
+    setting = LearningSetting(name=name, start=written / "segmentation" / "adapter")
+    recipe = multitask_recipe().model_copy(update={"start": None if fresh else saved_set, "setting": setting})
+    with pytest.raises(BundleError, match=message):
+        recipe.build_task()
+
+
+def test_an_adapter_of_another_encoder_does_not_go_on(saved_set: Path, tmp_path: Path) -> None:
+    _, written = exported("lora", saved_set, tmp_path / "set")
+    _, other = exported("full", saved_set, tmp_path / "other")
+    setting = LearningSetting(name="lora", start=written / "segmentation" / "adapter")
+    with pytest.raises(BundleError, match="encoder"):
+        multitask_recipe().model_copy(update={"start": other, "setting": setting}).build_task()
+
+
+def test_only_an_adapter_can_be_started_from() -> None:
+    with pytest.raises(ValueError, match="the setting full has none"):
+        LearningSetting(start=Path("adapter"))
+
+
 def test_a_missing_or_foreign_adapter_is_refused(saved_set: Path, tmp_path: Path) -> None:
     _, written = exported("lora", saved_set, tmp_path / "set")
     shutil.rmtree(written / "segmentation" / "adapter")

@@ -184,6 +184,18 @@ def adapt(encoder: VisionTransformer, config: AdapterConfig) -> Adapter:
     return adapter
 
 
+def adapt_further(encoder: VisionTransformer, bundle: Bundle) -> Adapter:
+    """Freeze an encoder and attach an adapter that has learnt before, to learn on.
+
+    Raises:
+        BundleError: the bundle holds no adapter, or its card and its weights disagree.
+    """
+    freeze(encoder)
+    adapter = build_adapter_from(bundle, encoder).train().requires_grad_(True)
+    adapter.attach(encoder)
+    return adapter
+
+
 def freeze(encoder: VisionTransformer) -> None:
     """Let an encoder stay as it is: no gradient, no stochastic depth."""
     encoder.requires_grad_(False)

@@ -88,9 +88,10 @@ class CamusRecipe(TaskRecipe):
 
     def build_task(self) -> CamusSegmentation:
         """The task with the starting weights."""
-        encoder = build_encoder_from(load_bundle(self.encoder_bundle)).requires_grad_(True)
+        base = load_bundle(self.encoder_bundle)
+        encoder = build_encoder_from(base).requires_grad_(True)
         task = CamusSegmentation(encoder, self._starting_decoder(), self)
-        task.adapter = self.setting.apply(encoder)
+        task.adapter = self.setting.apply(encoder, base)
         return task
 
     def _starting_decoder(self) -> PromptableDecoder:

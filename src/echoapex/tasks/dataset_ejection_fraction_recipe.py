@@ -56,7 +56,7 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
             taught = choose_clips(taught, self.few_shot)
         if self.setting.name != "frozen":
             encoder.requires_grad_(True)
-            task.adapter = self.setting.apply(encoder)
+            task.adapter = self.setting.apply(encoder, encoder_bundle)
             seen = WholePixelClips(held_back, self.features.size)
             return Workload(task, PixelClips(taught, self.features), seen, len(seen))
         parts = [self._features("training", training, each, encoder, encoder_bundle, workspace) for each in taught]

@@ -71,7 +71,7 @@ class DatasetViewsRecipe(TaskRecipe):
         decoder = build_view_decoder(decoder_bundle)
         encoder = build_encoder_from(encoder_bundle).requires_grad_(True)
         task = AdaptedViews(encoder, decoder, blocks_of(decoder_bundle), self.view_loss)
-        task.adapter = self.setting.apply(encoder)
+        task.adapter = self.setting.apply(encoder, encoder_bundle)
         return task
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:

@@ -145,7 +145,8 @@ class MultiTaskRecipe(TaskRecipe):
                 if isinstance(module, PromptableDecoder):
                     state = module.with_fresh_pyramid(state)
                 load_weights(module, state, bundle.directory)
-        task.adapter = self.setting.apply(encoder)
+        base = None if self.start is None else load_bundle(self.start / ENCODER)
+        task.adapter = self.setting.apply(encoder, base)
         return task
 
     def _starting_bundles(self) -> list[Path]:

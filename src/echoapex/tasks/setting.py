@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from pydantic import model_validator
 from torch import nn
 
 from echoapex.config import Config, ConfigError
-from echoapex.models.adapters import Adapter, AdapterConfig, AdapterKind, adapt, freeze
-from echoapex.models.bundle import WEIGHTS_FILE, read_card, save_bundle
+from echoapex.models.adapters import Adapter, AdapterConfig, AdapterKind, adapt, adapt_further, freeze
+from echoapex.models.bundle import WEIGHTS_FILE, Bundle, BundleError, load_bundle, read_card, save_bundle
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.registry import ADAPTER, ENCODER
 from echoapex.tasks.recipe import Provenance
@@ -25,15 +26,45 @@ class LearningSetting(Config):
     name: SettingName = "full"
     adapter: AdapterConfig = AdapterConfig()
     """Sizes of the adapter; its kind follows the setting."""
+    start: Path | None = None
+    """An adapter bundle of the same encoder to go on from, of the setting's kind; its sizes are its own."""
 
-    def apply(self, encoder: VisionTransformer) -> Adapter | None:
-        """Set an encoder up; returns the adapter that learns in its place, if there is one."""
+    @model_validator(mode="after")
+    def _starts_from_its_kind(self) -> LearningSetting:
+        if self.start is not None and self.name not in _ADAPTERS:
+            raise ValueError(
+                f"start names an adapter, and the setting {self.name} has none; give lora, adapter or bitfit"
+            )
+        return self
+
+    def apply(self, encoder: VisionTransformer, base: Bundle | None) -> Adapter | None:
+        """Set an encoder up; returns the adapter that learns in its place, if there is one.
+
+        Args:
+            encoder: to be set up.
+            base: bundle of its weights, which an adapter to go on from must belong to; None for fresh weights.
+
+        Raises:
+            BundleError: the adapter to go on from is damaged, of another kind or of another encoder.
+        """
         if self.name == "full":
             return None
         if self.name == "frozen":
             freeze(encoder)
             return None
+        if self.start is not None:
+            return self._go_on(encoder, base, self.start)
         return adapt(encoder, self.adapter.model_copy(update={"kind": _ADAPTERS[self.name]}))
+
+    def _go_on(self, encoder: VisionTransformer, base: Bundle | None, start: Path) -> Adapter:
+        found = load_bundle(start)
+        if base is None:
+            raise BundleError(f"{start}: belongs to an encoder with weights, and this one is fresh; name that encoder")
+        found.require_encoder(base)
+        adapter = adapt_further(encoder, found)
+        if adapter.config.kind != _ADAPTERS[self.name]:
+            raise BundleError(f"{start}: is of the kind {adapter.config.kind}; give its setting")
+        return adapter
 
 
 def parse_setting(text: str) -> dict[str, object]:
