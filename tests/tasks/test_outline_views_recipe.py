@@ -12,6 +12,7 @@ import torch
 from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, build_tasks, multitask_recipe
 
 from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.infer.interactive import InteractiveSegmenter
 from echoapex.models import registry
 from echoapex.models.adapter_merge import merge_adapter
 from echoapex.models.bundle import BundleError, load_bundle, read_card, update_card
@@ -125,6 +126,9 @@ def test_views_of_another_set_keep_the_segmentation_they_were_taught_with(
     assert mixed.view_classification.outlines.segmenter is not mixed.segmentation.decoder
     taught, other = (load_bundle(place / "segmentation").digest for place in (saved_set, part))
     assert mixed.digests["phantom/segmentation"] == taught != other == mixed.digests["part/segmentation"]
+    clicked = InteractiveSegmenter.load(part, "cpu").digests
+    assert sorted(clicked) == ["part/encoder", "part/segmentation"], "what answers clicks, not what reads views"
+    assert clicked["part/segmentation"] == other
 
 
 def test_a_merged_adapter_leaves_the_outlines_in_force(saved_set: Path, workspace: Workspace, tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from echoapex.infer.click_merge import merge_correction
 from echoapex.infer.task_interpreter import choose_device
 from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.models.decoders.promptable import ImageEmbedding
-from echoapex.models.registry import ADAPTER, ENCODER
 from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
 from echoapex.tasks.models import TaskModel, load_models
 from echoapex.tasks.segmentation import SegmentationTask, enlarged
@@ -87,11 +86,8 @@ class InteractiveSegmenter:
             DeviceError: there is no such device here.
         """
         models = load_models(name_or_path, choose_device(device))
-        task = Application.SEGMENTATION.value
-        own = next(name for name in models.digests if name.endswith(f"/{task}")).removesuffix(task)
-        used = {f"{own}{ENCODER}", f"{own}{task}", f"{own}{task}/{ADAPTER}"}
-        digests = {name: digest for name, digest in models.digests.items() if name in used}
-        return cls(models.segmentation, models.encoders[Application.SEGMENTATION], digests, refinement)
+        model = models.encoders[Application.SEGMENTATION]
+        return cls(models.segmentation, model, model.digests, refinement)
 
     @property
     def input_size(self) -> int:

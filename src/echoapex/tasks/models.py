@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineView
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
-from echoapex.models.registry import DEFAULT_SET, SetPaths, find_outlining_segmentation, find_set
+from echoapex.models.registry import ADAPTER, DEFAULT_SET, ENCODER, SetPaths, find_outlining_segmentation, find_set
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.lv_wall import LvWall
@@ -34,12 +34,16 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, eq=False)
 class TaskModel:
-    """An encoder with the depths that one task reads, the side of its input in pixels, and the adapter it needs."""
+    """An encoder with the depths that one task reads, the side of its input in pixels, and the adapter it needs.
+
+    ``digests``: sha256 of the weights of encoder, decoder and adapter, by bundle.
+    """
 
     encoder: VisionTransformer
     blocks: tuple[int, ...]
     input_size: int
     adapter: Adapter | None = None
+    digests: dict[str, str] = field(default_factory=dict)
 
     @property
     def pass_key(self) -> tuple[int, int, int]:
@@ -112,31 +116,28 @@ def load_models(name_or_path: str | Path = DEFAULT_SET, device: torch.device | s
     encoders: dict[str, VisionTransformer] = {}
     loaded: dict[Application, tuple[VisionTransformer, Bundle]] = {}
     digests: dict[str, str] = {}
-    sizes: dict[Application, int] = {}
-    adapters: dict[Application, Adapter | None] = {}
+    passes: dict[Application, TaskModel] = {}
     by_digest: dict[str, Adapter] = {}
     for application in Application:
         task_paths = paths.find_task(application.value)
         encoder_bundle, decoder_bundle, adapter_bundle = task_paths.load()
         if encoder_bundle.digest not in encoders:
             encoders[encoder_bundle.digest] = build_encoder_from(encoder_bundle).to(device)
-        loaded[application] = (encoders[encoder_bundle.digest], decoder_bundle)
-        adapters[application] = None
+        encoder = encoders[encoder_bundle.digest]
+        loaded[application] = (encoder, decoder_bundle)
+        place = f"{task_paths.set_name}/{application.value}"
+        used = {place: decoder_bundle.digest, f"{task_paths.set_name}/{ENCODER}": encoder_bundle.digest}
+        adapter = None
         if adapter_bundle is not None:
             if adapter_bundle.digest not in by_digest:
-                built = build_adapter_from(adapter_bundle, encoders[encoder_bundle.digest])
-                by_digest[adapter_bundle.digest] = built.to(device)
-            adapters[application] = by_digest[adapter_bundle.digest]
-            digests[f"{task_paths.set_name}/{application.value}/adapter"] = adapter_bundle.digest
-        digests[f"{task_paths.set_name}/{application.value}"] = decoder_bundle.digest
-        digests[f"{task_paths.set_name}/encoder"] = encoder_bundle.digest
+                by_digest[adapter_bundle.digest] = build_adapter_from(adapter_bundle, encoder).to(device)
+            adapter = by_digest[adapter_bundle.digest]
+            used[f"{place}/{ADAPTER}"] = adapter_bundle.digest
+        size = decoder_bundle.card.preprocessing.size[0]
+        passes[application] = TaskModel(encoder, blocks_of(decoder_bundle), size, adapter, used)
+        digests |= used
         if outlining := decoder_bundle.card.architecture.get("segmentation_sha256"):
             digests[f"{task_paths.set_name}/{Application.SEGMENTATION.value}"] = str(outlining)
-        sizes[application] = decoder_bundle.card.preprocessing.size[0]
-    passes = {
-        application: TaskModel(encoder, blocks_of(bundle), sizes[application], adapters[application])
-        for application, (encoder, bundle) in loaded.items()
-    }
     return _assemble(loaded, passes, digests, device)
 
 
