@@ -64,8 +64,10 @@ def shrink_ejection_fraction(task: Mapping[str, Any], start: StartingPoint) -> d
 
 
 def shrink_camus(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
-    """Four drawn patients, one of them held back."""
+    """Four drawn patients, one of them held back; an adapter, which would have to be of the tiny encoder, is fresh."""
+    fresh = {"setting": {"start": None}} if "start" in task.get("setting", {}) else {}
     return {
+        **fresh,
         "root": str(start.camus),
         "encoder_bundle": str(start.bundles / "encoder"),
         "decoder_bundle": str(start.bundles / "segmentation"),
