@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (chosen.out / "finetuned_labels.md").write_text(table, encoding="utf-8")
     sys.stdout.write(table)
     try:
-        draw_picture(results, chosen.out / "finetuned_labels.png", units, _ERRORS)
+        draw_picture(results, chosen.out / "finetuned_labels.png", units, _ERRORS, "labelled clips")
     except ModuleNotFoundError:
         sys.stderr.write("matplotlib is not installed; no picture\n")
     return 0

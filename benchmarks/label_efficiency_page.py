@@ -35,9 +35,13 @@ def write_table(results: Results, units: Mapping[str, str] = UNITS, by_share: bo
 
 
 def draw_picture(
-    results: Results, path: Path, units: Mapping[str, str] = UNITS, errors: Sequence[str] = ERRORS
+    results: Results,
+    path: Path,
+    units: Mapping[str, str] = UNITS,
+    errors: Sequence[str] = ERRORS,
+    labelled: str = "labelled patients",
 ) -> None:
-    """One panel per task; ``errors`` are those of which less is better."""
+    """One panel per task over what is labelled; ``errors`` are those of which less is better."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -66,7 +70,7 @@ def draw_picture(
         axis.set_xticks(patients, [f"{count:g}" for count in patients])
         axis.minorticks_off()
         axis.set_title(task.replace("_", " "), fontsize=11)
-        axis.set_xlabel("labelled patients")
+        axis.set_xlabel(labelled)
         axis.set_ylabel(units[task])
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(visible=True, alpha=0.25)
