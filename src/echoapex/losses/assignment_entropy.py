@@ -20,7 +20,7 @@ _GPU_SCORES_AT_ONCE = 1 << 27
 def assignment_entropy(
     logits: Float[Tensor, "rows prototypes"],
     shares: Float[Tensor, "targets prototypes"],
-    targets: Int[Tensor, "rows"],
+    targets: Int[Tensor, "rows"] | None,
     weights: Float[Tensor, "rows"],
     temperature: float,
 ) -> Float[Tensor, ""]:
@@ -31,7 +31,7 @@ def assignment_entropy(
     Args:
         logits: scores of the student.
         shares: assignments; rows sum to one.
-        targets: row of ``shares`` that each row of ``logits`` is to come to.
+        targets: row of ``shares`` that each row of ``logits`` is to come to; None: the one of the same number.
         weights: of the rows.
         temperature: of the student.
     """
@@ -43,7 +43,7 @@ def assignment_entropy(
 class _AssignmentEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        context: Any, logits: Tensor, shares: Tensor, targets: Tensor, weights: Tensor, temperature: float
+        context: Any, logits: Tensor, shares: Tensor, targets: Tensor | None, weights: Tensor, temperature: float
     ) -> Tensor:
         wanted = context.needs_input_grad[0]
         gradient = torch.empty_like(logits) if wanted else None
@@ -52,16 +52,17 @@ class _AssignmentEntropy(torch.autograd.Function):
         rows = max(1, scores_at_once // logits.shape[1])
         for first in range(0, len(logits), rows):
             part = slice(first, first + rows)
-            scores = logits[part].float() / temperature
-            wished, weight = shares[targets[part]].float(), weights[part].float()
+            scores = logits[part].to(torch.float32, copy=True)
+            wished = shares[part if targets is None else targets[part]].float()
+            weight = weights[part].float()
             agreement = torch.linalg.vecdot(scores, wished)
-            peak = scores.amax(dim=1, keepdim=True)
-            odds = scores.sub_(peak).exp_()
+            peak = scores.amax(dim=1)
+            odds = scores.sub_(peak[:, None]).mul_(1 / temperature).exp_()
             total = odds.sum(dim=1)
-            loss += torch.dot(peak.squeeze(1) + total.log() - agreement, weight)
+            loss += torch.dot((peak - agreement) / temperature + total.log(), weight)
             if gradient is not None:
-                odds.mul_((1 / total)[:, None]).sub_(wished).mul_((weight / temperature)[:, None])
-                gradient[part] = odds
+                pull = (weight / temperature)[:, None]
+                gradient[part] = odds.mul_(pull / total[:, None]).addcmul_(wished, pull, value=-1)
         if gradient is not None:
             context.save_for_backward(gradient)
         return loss

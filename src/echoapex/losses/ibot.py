@@ -35,5 +35,4 @@ def ibot_loss(
     if int(counts.sum()) != len(student_logits):
         raise ValueError(f"the mask hides {int(counts.sum())} patches, but {len(student_logits)} rows were given")
     weights = (1 / counts.clamp_min(1)).repeat_interleave(counts) / len(patch_mask)
-    own = torch.arange(len(teacher_shares), device=teacher_shares.device)
-    return assignment_entropy(student_logits, teacher_shares, own, weights, temperature)
+    return assignment_entropy(student_logits, teacher_shares, None, weights, temperature)

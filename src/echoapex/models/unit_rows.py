@@ -31,25 +31,25 @@ def unit_rows(matrix: Float[Tensor, "rows width"], epsilon: float = 1e-6) -> Flo
 class _UnitRows(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, matrix: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
-        context.save_for_backward(matrix)
-        context.epsilon = epsilon
         unit = torch.empty_like(matrix, dtype=dtype)
+        lengths = matrix.new_empty(len(matrix), 1, dtype=torch.float32)
         for part in _parts(matrix):
             rows = matrix[part].float()
-            unit[part] = rows / rows.norm(dim=1, keepdim=True).clamp_min(epsilon)
+            torch.linalg.vector_norm(rows, dim=1, keepdim=True, out=lengths[part])
+            unit[part] = rows / lengths[part].clamp_min_(epsilon)
+        context.save_for_backward(unit, lengths)
+        context.epsilon, context.dtype = epsilon, matrix.dtype
         return unit
 
     @staticmethod
     def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        (matrix,), epsilon = context.saved_tensors, context.epsilon
-        gradient = torch.empty_like(matrix)
-        for part in _parts(matrix):
-            rows, above = matrix[part].float(), upstream[0][part].float()
-            length = rows.norm(dim=1, keepdim=True)
-            inverse = 1 / length.clamp_min(epsilon)
+        unit, lengths = context.saved_tensors
+        gradient = torch.empty_like(unit, dtype=context.dtype)
+        for part in _parts(unit):
+            directions, above, length = unit[part].float(), upstream[0][part].float(), lengths[part]
             # a change along the row changes its length only; a row shorter than epsilon is scaled and nothing else
-            along = torch.linalg.vecdot(above, rows)[:, None] * inverse.square() * (length >= epsilon)
-            gradient[part] = above.addcmul(rows, along, value=-1).mul_(inverse)
+            along = (above * directions).sum(dim=1, keepdim=True).mul_(length > context.epsilon)
+            gradient[part] = torch.addcmul(above, directions, along, value=-1).div_(length)
         return gradient, None, None
 
 
