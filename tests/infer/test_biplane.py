@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from infer.conftest import AnalysedStudy
 
-from echoapex.domain import StudyReport
-from echoapex.infer.biplane import measure_biplane, shape_from_evidence
+from echoapex.domain import Flag, StudyReport
+from echoapex.infer.biplane import measure_biplane, shape_from_evidence, uncertain_planes
 from echoapex.measure import single_plane_volume
 from echoapex.vocabulary import Quantity, View
 
@@ -33,3 +33,24 @@ def test_biplane_volumes_follow_from_the_written_file(analysed: AnalysedStudy) -
 
 def test_one_plane_is_not_biplane(analysed: AnalysedStudy) -> None:
     assert measure_biplane([clip for clip in analysed.report.clips if clip.view is not View.A2C]) == {}
+
+
+def test_planes_of_an_uncertain_view_are_not_taken_together(analysed: AnalysedStudy) -> None:
+    clips = analysed.report.clips
+    assert measure_biplane(clips)
+    assert uncertain_planes(clips) == ()
+    doubted = [
+        clip.model_copy(
+            update={
+                "measurements": tuple(
+                    item.model_copy(update={"flags": (*item.flags, Flag.VIEW_UNCERTAIN)}) for item in clip.measurements
+                )
+            }
+        )
+        if clip.view is View.A2C
+        else clip
+        for clip in clips
+    ]
+    assert measure_biplane(doubted) == {}
+    assert uncertain_planes(doubted) == (View.A2C,)
+    assert uncertain_planes([clip for clip in doubted if clip.view is not View.A4C]) == ()

@@ -173,7 +173,7 @@ def test_an_assumed_frame_rate_is_flagged(labelled_study: LabelledStudy) -> None
     assert all(Flag.ASSUMED_FRAME_RATE in item.flags for item in report.measurements)
 
 
-def test_under_colour_nothing_is_labelled_and_walls_are_flagged(labelled_study: LabelledStudy) -> None:
+def test_under_colour_nothing_is_labelled_and_no_wall_is_measured(labelled_study: LabelledStudy) -> None:
     source = open_view(labelled_study, View.PLAX)
     height, width = source.header.size
     box = (0.25 * width, 0.2 * height, 0.75 * width, 0.7 * height)
@@ -182,9 +182,23 @@ def test_under_colour_nothing_is_labelled_and_walls_are_flagged(labelled_study: 
     x0, y0, x1, y1 = (round(edge) for edge in box)
     for frame in analysis.labels:
         assert not analysis.labels[frame][y0:y1, x0:x1].any()
-    walls = [item for item in analysis.report.measurements if item.quantity is Quantity.IVSD]
-    assert walls
-    assert all(Flag.UNDER_COLOUR in item.flags for item in walls)
+    assert not any(item.quantity is Quantity.IVSD for item in analysis.report.measurements)
+    assert any(note.startswith("not measured: ivsd") for note in analysis.report.notes)
+
+
+def test_a_wall_beside_the_colour_is_measured_and_flagged(labelled_study: LabelledStudy) -> None:
+    source = open_view(labelled_study, View.PLAX)
+    points = [item.points_xy for item in analyse(labelled_study, source).landmarks]
+    septum = np.array([list(item.values())[:2] for item in points]).reshape(-1, 2)
+    (x0, y0), (x1, y1) = septum.min(axis=0) - 2, septum.max(axis=0) + 2
+    header = replace(
+        source.header, content=ContentKind.COLOUR_DOPPLER, colour_box_xyxy=(float(x0), float(y0), float(x1), float(y1))
+    )
+    report = analyse(labelled_study, Altered(source, header)).report
+    walls = {item.quantity: item.flags for item in report.measurements}
+    assert Quantity.IVSD not in walls
+    assert Quantity.LVIDD not in walls
+    assert Flag.UNDER_COLOUR in walls[Quantity.LVPWD]
 
 
 def test_a_colour_clip_of_the_apex_has_a_view_and_no_volumes(labelled_study: LabelledStudy) -> None:

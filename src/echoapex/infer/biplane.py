@@ -28,10 +28,13 @@ METHOD = "biplane discs"
 
 
 def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
-    """EDV, ESV and EF by biplane discs; empty where a plane is missing, not calibrated, or cannot be measured."""
-    planes = [_best_plane(clips, view) for view in (View.A4C, View.A2C)]
-    four, two = planes
-    if four is None or two is None:
+    """EDV, ESV and EF by biplane discs.
+
+    Empty where a plane is missing, not calibrated, of an uncertain view, or cannot be measured: two loops of one plane
+    are no biplane.
+    """
+    four, two = _best_planes(clips)
+    if four is None or two is None or uncertain_planes(clips):
         return {}
     try:
         diastole = _volumes(four, two, "ed_frames")
@@ -46,6 +49,14 @@ def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
     except (MeasureError, KeyError):
         return {}
     return {quantity: _measurement(quantity, value, (four, two), diastole) for quantity, value in values.items()}
+
+
+def uncertain_planes(clips: Sequence[ClipReport]) -> tuple[View, ...]:
+    """Of the two planes that would be taken together, those of which nobody can be sure; empty where one is missing."""
+    four, two = _best_planes(clips)
+    if four is None or two is None:
+        return ()
+    return tuple(view for view, plane in ((View.A4C, four), (View.A2C, two)) if Flag.VIEW_UNCERTAIN in plane.flags)
 
 
 def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
@@ -70,6 +81,10 @@ def _densely(contour: np.ndarray) -> np.ndarray:
         for start, end in zip(contour, following, strict=True)
     ]
     return np.concatenate(pieces)
+
+
+def _best_planes(clips: Sequence[ClipReport]) -> tuple[Measurement | None, Measurement | None]:
+    return _best_plane(clips, View.A4C), _best_plane(clips, View.A2C)
 
 
 def _best_plane(clips: Sequence[ClipReport], view: View) -> Measurement | None:

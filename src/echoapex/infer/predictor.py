@@ -33,7 +33,7 @@ from echoapex.infer.quality import (
 )
 from echoapex.infer.reading import ClipReading
 from echoapex.infer.volumes import measure_discs, measure_heart_rate, measure_regression_ef
-from echoapex.infer.walls import find_landmarks, measure_wall_thickness
+from echoapex.infer.walls import find_landmarks, hidden_by_colour, measure_wall_thickness
 from echoapex.io.clip_source import ClipSource
 from echoapex.measure import MeasureError
 from echoapex.measure.combine import flag_implausible
@@ -145,6 +145,8 @@ def _measure(reading: ClipReading, options: AnalysisOptions) -> _Findings:
         findings.measurements += measure_wall_thickness(reading, cycle, findings.landmarks)
         if reading.header.spacing is None:
             findings.notes.append(f"no wall thickness in mm: {reading.header.spacing_reason}")
+        elif hidden := hidden_by_colour(reading, findings.landmarks):
+            findings.notes.append(f"not measured: {', '.join(hidden)}; an end point lies under colour Doppler")
     return findings
 
 

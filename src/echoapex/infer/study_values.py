@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from echoapex.domain import Evidence, Flag, Measurement
 from echoapex.domain.report import LvhAssessment
-from echoapex.infer.biplane import measure_biplane
+from echoapex.infer.biplane import measure_biplane, uncertain_planes
 from echoapex.infer.records import ClipRecord, Patient
 from echoapex.measure import MeasureError
 from echoapex.measure.body_size import body_surface_area_mosteller, index_to_body
@@ -50,8 +50,9 @@ def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
     groups = group_by_study(records)
     values = [(study, *_measure_study(group)) for study, group in groups.items()]
     values.sort(key=lambda item: -len(item[1]))
+    notes = tuple(dict.fromkeys(note for group in groups.values() if (note := _note_on_planes(group))))
     if len(values) == 1:
-        return StudyValues(tuple(values[0][1]), values[0][2])
+        return StudyValues(tuple(values[0][1]), values[0][2], notes)
     if not values:
         return StudyValues((), NO_CLIP)
     named = [
@@ -61,7 +62,7 @@ def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
     ]
     lvh = next((assessment for _, _, assessment in values if assessment.category), values[0][2])
     note = f"the input holds {len(values)} studies; values were combined within each study only (details.study)"
-    return StudyValues(tuple(named), lvh, (note,))
+    return StudyValues(tuple(named), lvh, (note, *notes))
 
 
 def group_by_study(records: Sequence[ClipRecord]) -> dict[str, list[ClipRecord]]:
@@ -94,6 +95,14 @@ def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], Lv
     index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
     lvh = assess_lvh(index.value if index else None, rwt.value if rwt else None, patient.sex)
     return [flag_implausible(found[quantity]) for quantity in Quantity if quantity in found], lvh
+
+
+def _note_on_planes(records: Sequence[ClipRecord]) -> str:
+    """Why two apical planes are not taken together; empty where they are, or where there are not two."""
+    uncertain = uncertain_planes([record.report for record in records])
+    if not uncertain:
+        return ""
+    return f"no biplane discs: the view of the best {' and '.join(uncertain)} clip is uncertain"
 
 
 def _patient(records: Sequence[ClipRecord]) -> Patient:

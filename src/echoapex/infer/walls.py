@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +18,7 @@ METHOD = "wall end points at end-diastole"
 CERTAIN_POINT = 0.5
 """Mean confidence of the points below which a value is flagged."""
 
+_ENDS = dict(zip((Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD), pairwise(WallPoint), strict=True))
 _NEIGHBOURS = 1  # prepared frames at either side of ED that are measured too; the median is taken
 
 
@@ -51,7 +53,8 @@ def measure_wall_thickness(
 ) -> tuple[Measurement, ...]:
     """IVSd, LVIDd and LVPWd in mm; nothing where the clip is not calibrated or no points were found.
 
-    Each value is the median over the frames measured; the evidence holds the points of all of them.
+    Each value is the median over the frames measured; the evidence holds the points of all of them. A length that
+    begins or ends under colour Doppler is not measured: ``hidden_by_colour`` names it.
     """
     walls = _thicknesses(reading, landmarks)
     if not walls:
@@ -61,6 +64,7 @@ def measure_wall_thickness(
         Quantity.LVIDD: [wall.lvidd_mm for wall in walls],
         Quantity.LVPWD: [wall.lvpwd_mm for wall in walls],
     }
+    hidden = hidden_by_colour(reading, landmarks)
     points = {f"{point}@{item.frame}": xy for item in landmarks for point, xy in item.points_xy.items()}
     confidence = float(np.mean([value for item in landmarks for value in item.confidence.values()]))
     evidence = reading.evidence([item.frame for item in landmarks], points_xy=points)
@@ -70,11 +74,21 @@ def measure_wall_thickness(
             value=float(np.median(lengths)),
             method=METHOD,
             confidence=confidence,
-            flags=_flags(reading, cycle, landmarks, confidence),
+            flags=_flags(reading, cycle, confidence),
             evidence=(evidence,),
             details={"view": reading.view.value, "per_frame_mm": [round(length, 3) for length in lengths]},
         )
         for quantity, lengths in values.items()
+        if quantity not in hidden
+    )
+
+
+def hidden_by_colour(reading: ClipReading, landmarks: Sequence[Landmarks]) -> tuple[Quantity, ...]:
+    """The lengths of which an end point lies in the colour Doppler box on a measured frame: nobody sees that border."""
+    return tuple(
+        quantity
+        for quantity, ends in _ENDS.items()
+        if any(reading.in_colour([item.points_xy[end] for end in ends]) for item in landmarks)
     )
 
 
@@ -95,9 +109,9 @@ def _named(points: np.ndarray) -> Mapping[WallPoint, tuple[float, float]]:
     return {name: (round(float(x), 2), round(float(y), 2)) for name, (x, y) in zip(WallPoint, points, strict=True)}
 
 
-def _flags(reading: ClipReading, cycle: LvCycle, landmarks: Sequence[Landmarks], confidence: float) -> tuple[Flag, ...]:
+def _flags(reading: ClipReading, cycle: LvCycle, confidence: float) -> tuple[Flag, ...]:
     flags = list(reading.flags)
-    if any(reading.in_colour(list(item.points_xy.values())) for item in landmarks):
+    if reading.clip.colour is not None:
         flags.append(Flag.UNDER_COLOUR)
     if reading.header.frame_count == 1:
         flags.append(Flag.SINGLE_FRAME)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_CPU_NUMBERS_AT_ONCE = 1 << 18
+_CPU_NUMBERS_AT_ONCE = 1 << 19
 _GPU_NUMBERS_AT_ONCE = 1 << 27
 
 
@@ -44,13 +44,14 @@ class _UnitRows(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         unit, lengths = context.saved_tensors
-        gradient = torch.empty_like(unit, dtype=context.dtype)
+        gradient = torch.empty_like(unit, dtype=torch.float32)
         for part in _parts(unit):
-            directions, above, length = unit[part].float(), upstream[0][part].float(), lengths[part]
+            directions, length = unit[part].float(), lengths[part]
+            change = gradient[part].copy_(upstream[0][part]).div_(length)
             # a change along the row changes its length only; a row shorter than epsilon is scaled and nothing else
-            along = (above * directions).sum(dim=1, keepdim=True).mul_(length > context.epsilon)
-            gradient[part] = torch.addcmul(above, directions, along, value=-1).div_(length)
-        return gradient, None, None
+            along = (change * directions).sum(dim=1, keepdim=True).mul_(length > context.epsilon)
+            change.addcmul_(directions, along, value=-1)
+        return gradient.to(context.dtype), None, None
 
 
 def _parts(matrix: Tensor) -> Iterator[slice]:
