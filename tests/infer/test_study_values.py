@@ -11,11 +11,16 @@ from echoapex.vocabulary import Quantity, View
 
 
 def record(
-    name: str, study: str, values: dict[Quantity, float], patient: Patient | None = None, view: View = View.PLAX
+    name: str,
+    study: str,
+    values: dict[Quantity, float],
+    patient: Patient | None = None,
+    view: View = View.PLAX,
+    flags: tuple[Flag, ...] = (),
 ) -> ClipRecord:
     evidence = (Evidence(clip_id=name, row_mm=0.3, column_mm=0.3, input_sha256="0" * 64),)
     measurements = tuple(
-        Measurement(quantity=quantity, value=value, method="test", confidence=0.9, evidence=evidence)
+        Measurement(quantity=quantity, value=value, method="test", confidence=0.9, evidence=evidence, flags=flags)
         for quantity, value in values.items()
     )
     report = ClipReport(
@@ -60,6 +65,13 @@ def test_two_patients_are_never_averaged() -> None:
     assert sorted(item.value for item in found.measurements) == [40.0, 60.0]
     assert {item.details["study"] for item in found.measurements} == {"one", "two"}
     assert "2 studies" in found.notes[0]
+
+
+def test_the_study_says_why_two_planes_are_not_taken_together() -> None:
+    four = record("a", "s", {Quantity.EDV: 120.0}, view=View.A4C)
+    two = record("b", "s", {Quantity.EDV: 110.0}, view=View.A2C, flags=(Flag.VIEW_UNCERTAIN,))
+    assert measure_studies([four]).notes == ()
+    assert measure_studies([four, two]).notes == ("no biplane discs: the view of the best A2C clip is uncertain",)
 
 
 def test_clips_that_name_no_study_join_the_only_one() -> None:
