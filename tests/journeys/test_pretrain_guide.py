@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def guide_commands() -> list[str]:
 def in_miniature(words: list[str]) -> list[str]:
     """The words of a command, what it asks for much of replaced, and the rest of a small recipe added."""
     verb = words[0]
-    given = dict(zip(words, words[1:], strict=False))
+    given = dict(pairwise(words))
     added: dict[str, str] = {}
     if verb in ("pretrain", "finetune"):
         small = list(as_arguments(shrink(words[1], StartingPoint(Path("no-bundles"), Path("no-camus")))))
