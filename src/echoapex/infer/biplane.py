@@ -33,9 +33,10 @@ def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
     Empty where a plane is missing, not calibrated, of an uncertain view, or cannot be measured: two loops of one plane
     are no biplane.
     """
-    four, two = _best_planes(clips)
-    if four is None or two is None or uncertain_planes(clips):
+    planes = _best_planes(clips)
+    if not planes or uncertain_planes(clips):
         return {}
+    four, two = planes[View.A4C], planes[View.A2C]
     try:
         diastole = _volumes(four, two, "ed_frames")
         systole = _volumes(four, two, "es_frames")
@@ -53,10 +54,7 @@ def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
 
 def uncertain_planes(clips: Sequence[ClipReport]) -> tuple[View, ...]:
     """Of the two planes that would be taken together, those of which nobody can be sure; empty where one is missing."""
-    four, two = _best_planes(clips)
-    if four is None or two is None:
-        return ()
-    return tuple(view for view, plane in ((View.A4C, four), (View.A2C, two)) if Flag.VIEW_UNCERTAIN in plane.flags)
+    return tuple(view for view, plane in _best_planes(clips).items() if Flag.VIEW_UNCERTAIN in plane.flags)
 
 
 def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
@@ -83,8 +81,11 @@ def _densely(contour: np.ndarray) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def _best_planes(clips: Sequence[ClipReport]) -> tuple[Measurement | None, Measurement | None]:
-    return _best_plane(clips, View.A4C), _best_plane(clips, View.A2C)
+def _best_planes(clips: Sequence[ClipReport]) -> dict[View, Measurement]:
+    """What ``_best_plane`` finds of both views; empty where one is missing."""
+    found = {view: _best_plane(clips, view) for view in (View.A4C, View.A2C)}
+    planes = {view: plane for view, plane in found.items() if plane is not None}
+    return planes if len(planes) == len(found) else {}
 
 
 def _best_plane(clips: Sequence[ClipReport], view: View) -> Measurement | None:
