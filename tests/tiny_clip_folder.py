@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
+import cv2
+import numpy as np
 from avi_files import write_avi
 from dataset_findings import write_table
 
@@ -31,7 +34,7 @@ def write_tiny_clip_folder(root: Path) -> dict[str, PhantomClip]:
     clips: dict[str, PhantomClip] = {}
     rows = []
     for seed, split in enumerate(SPLITS):
-        clip = simulate_clip(View.A4C, seed, size=96, frames=4)
+        clip = simulate_clip(View.A4C, seed, size=96, frames=4, label_frames=range(4))
         name = f"ward {seed}/clip{seed}.avi"
         clips[name] = clip
         write_avi(root / name, clip.frames)
@@ -52,3 +55,17 @@ def write_tiny_clip_folder(root: Path) -> dict[str, PhantomClip]:
         )
     write_table(root / "clips.csv", COLUMNS, rows)
     return clips
+
+
+def outline_tiny_clip_folder(root: Path, clips: dict[str, PhantomClip], frames: tuple[int, ...] = (0, 2)) -> None:
+    """Add label maps of some frames of every clip; the LV cavity and the left atrium were looked for."""
+    with (root / "clips.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        place = root / "outlines" / Path(row["file"]).stem
+        place.mkdir(parents=True)
+        for frame in frames:
+            labels = np.asarray(clips[row["file"]].labels[frame], np.uint8)
+            cv2.imwrite(str(place / f"{frame}.png"), labels)
+        row |= {"outlines": str(place.relative_to(root)), "outlined": "lv_cavity left_atrium"}
+    write_table(root / "clips.csv", [*COLUMNS, "outlines", "outlined"], rows)

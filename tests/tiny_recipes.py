@@ -122,7 +122,20 @@ def shrink_outline_views(task: Mapping[str, Any], start: StartingPoint) -> dict[
     }
 
 
+def shrink_joint(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
+    """As a multitask recipe, with a drawn CAMUS and a small folder in place of the real sources."""
+    roots = {"camus": str(start.camus), "folder": str(start.clips)}
+    small = {"store": {"frames": 4, "labelled": 2, "size": SIDE}, "frames": {"batch_size": 2, "sizes": [[0, SIDE]]}}
+    real = {name: {"root": roots[source["dataset"]], **small} for name, source in task["real"].items()}
+    for name, source in task["real"].items():
+        if source["dataset"] == "camus":
+            real[name]["held_back"] = 1
+    given = {"decoders": str(start.bundles)} if "decoders" in task else {}
+    return shrink_multitask(task, start) | given | {"real": real}
+
+
 SHRINK = {
+    "joint": shrink_joint,
     "outline_views": shrink_outline_views,
     "dataset_ejection_fraction": shrink_dataset_clips,
     "dataset_views": shrink_dataset_clips,

@@ -115,6 +115,7 @@ def frame_batch(count: int = 4, first: int = 0, with_walls: bool = True) -> Fram
         has_walls=torch.tensor([with_walls and truth["wall_frame"] == 0 for truth in truths]),
         clip=torch.arange(count),
         relative_volume=torch.ones(count),
+        origin=torch.zeros(count, dtype=torch.int64),
     )
 
 

@@ -51,6 +51,7 @@ def test_a_batch_moves_to_a_device_as_one() -> None:
         has_walls=torch.tensor([True, False]),
         clip=torch.tensor([0, 0]),
         relative_volume=torch.tensor([1.0, float("nan")]),
+        origin=torch.tensor([0, 0]),
     )
     clips = EncodedClipBatch(
         patches=torch.zeros(1, 3, 4, 8),

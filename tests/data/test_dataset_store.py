@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_clip_folder import write_tiny_clip_folder
+from tiny_clip_folder import outline_tiny_clip_folder, write_tiny_clip_folder
 from tiny_echonet_dynamic import write_tiny_echonet_dynamic
 
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.dataset_store import DatasetStoreConfig, choose_rows, write_dataset_store
 from echoapex.data.datasets import DATASETS, DatasetError
-from echoapex.vocabulary import View
+from echoapex.vocabulary import Structure, View
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -87,3 +87,25 @@ def test_what_an_interrupted_call_has_finished_is_kept(tmp_path: Path, monkeypat
         np.testing.assert_array_equal(resumed.frames(clip), at_once.frames(clip))
     for name, values in at_once.truth.items():
         np.testing.assert_array_equal(resumed.truth[name], values)
+
+
+def test_label_maps_are_kept_beside_their_frames(tmp_path: Path) -> None:
+    clips = write_tiny_clip_folder(tmp_path)
+    outline_tiny_clip_folder(tmp_path, clips, frames=(0, 1, 3))
+    records = list(DATASETS["folder"].open(tmp_path).records())
+    write_dataset_store(records, DatasetStoreConfig(frames=4, labelled=2, size=96), tmp_path / "store")
+    store = ClipStore(tmp_path / "store")
+    assert store.truth["label_frames"].tolist() == [[0, 3]] * 3, "the first and the last of three outlined frames"
+    assert set(store.truth["known_structures"]) == {1 << Structure.LV_CAVITY | 1 << Structure.LEFT_ATRIUM}
+    for number, record in enumerate(records):
+        cavity = clips[record.name].labels[3] == Structure.LV_CAVITY
+        kept = store.labels(number)[1] == Structure.LV_CAVITY
+        assert kept.sum() == pytest.approx(cavity.sum(), rel=0.25)
+        assert (
+            store.frames(number)[3][kept].mean() < store.frames(number)[3][~kept & (store.frames(number)[3] > 0)].mean()
+        )
+
+
+def test_more_label_maps_than_frames_are_refused() -> None:
+    with pytest.raises(ValueError, match="labelled is 3, but only 2 frames are kept"):
+        DatasetStoreConfig(frames=2, labelled=3)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from echoapex.config import Config
+from echoapex.data.furniture import draw_furniture
 
 
 class AugmentConfig(Config):
@@ -49,6 +50,8 @@ class AugmentConfig(Config):
     """How often the image is made coarser and enlarged again."""
     texture_probability: float = 0.0
     """How often a small random filter changes the texture and leaves the shapes."""
+    furniture_probability: float = 0.0
+    """How often each piece of a screen's furniture (words, ruler, grey bar, ECG) is drawn on a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +141,8 @@ class Appearance:
         if self._keep is not None:
             inside &= self._keep
         result: UInt8[np.ndarray, "s s"] = (np.clip(grey, 0, 255) * inside).astype(np.uint8)
+        if self._config.furniture_probability > 0:
+            result = draw_furniture(result, rng, self._config.furniture_probability)
         return result
 
 

@@ -57,6 +57,7 @@ class FrameBatch(_Batch):
         has_walls: whether the wall points are given.
         clip: number of the clip that a frame belongs to, counted within the batch.
         relative_volume: LV volume over EDV; NaN unknown.
+        origin: number of the source that a frame comes from, in a batch of several.
     """
 
     pixels: UInt8[Tensor, "batch size size"]
@@ -67,6 +68,7 @@ class FrameBatch(_Batch):
     has_walls: Bool[Tensor, "batch"]
     clip: Int[Tensor, "batch"]
     relative_volume: Float[Tensor, "batch"]
+    origin: Int[Tensor, "batch"]
 
 
 @dataclass(frozen=True, eq=False)

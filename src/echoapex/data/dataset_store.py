@@ -1,4 +1,4 @@
-"""Clips of a public data set, or one's own, as a store of prepared clips: view and ejection fraction, no label maps."""
+"""Clips of a public data set, or one's own, as a store of prepared clips: view, ejection fraction, and label maps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from echoapex.config import Config
 from echoapex.data.clip_store import write_shard
 from echoapex.data.datasets.records import ClipRecord, DatasetError
-from echoapex.data.preprocess import prepare_frames
+from echoapex.data.preprocess import prepare_frames, prepare_labels
 from echoapex.io.clip_source import ReadError
 from echoapex.io.read_clip import open_only_clip
 from echoapex.vocabulary import Quantity, View
@@ -30,6 +30,14 @@ class DatasetStoreConfig(Config):
     """Length of the part of a clip that they are spread over: at least a beat."""
     size: int = Field(default=192, ge=16)
     """Side of a stored frame in pixels."""
+    labelled: int = Field(default=1, ge=1)
+    """Label maps of each clip, at most; of a clip with more outlined frames, some spread over them."""
+
+    @model_validator(mode="after")
+    def _frames_hold_labels(self) -> DatasetStoreConfig:
+        if self.labelled > self.frames:
+            raise ValueError(f"labelled is {self.labelled}, but only {self.frames} frames are kept; raise frames")
+        return self
 
 
 def write_dataset_store(
@@ -63,13 +71,15 @@ def write_dataset_store(
             on_clip(first + len(chunk), len(records))
             continue
         frames = np.zeros((len(chunk), config.frames, config.size, config.size), np.uint8)
+        labels = np.zeros((len(chunk), config.labelled, config.size, config.size), np.uint8)
         rows = []
         for number, record in enumerate(chunk):
             rng = np.random.default_rng([11, first + number])
-            rows.append(_prepare(record, config, frames[number], rng) | {"patient": patients[patient_of(record)]})
+            row = _prepare(record, config, (frames[number], labels[number]), rng)
+            rows.append(row | {"patient": patients[patient_of(record)]})
             on_clip(first + number + 1, len(records))
         truth = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
-        write_shard(shard, frames, np.zeros_like(frames[:, :1]), truth)
+        write_shard(shard, frames, labels, truth)
     partial.rename(directory)
 
 
@@ -79,18 +89,24 @@ def patient_of(record: ClipRecord) -> str:
 
 
 def _prepare(
-    record: ClipRecord, config: DatasetStoreConfig, frames: np.ndarray, rng: np.random.Generator
+    record: ClipRecord, config: DatasetStoreConfig, stored: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Fill the pixels of one clip and return its truth row."""
+    """Fill the pixels and label maps of one clip and return its truth row."""
+    frames, labels = stored
     try:
         clip = prepare_frames(open_only_clip(record.path), config.size, max_frames=_MOST_FRAMES)
     except ReadError as error:
         raise DatasetError(f"{record.name}: {error.reason}; take it out of the list, or download it again") from error
     traced = {outline.phase: outline.frame for outline in record.outlines if outline.frame in clip.frame_indices}
     marks = {phase: clip.frame_indices.index(frame) for phase, frame in traced.items() if phase}
+    maps = _chosen_maps(record, config.labelled, clip.frame_indices)
     times_s = np.array(clip.frame_times_s)
-    rows = choose_rows(times_s, sorted(marks.values()), config, rng)
+    rows = choose_rows(times_s, sorted({*marks.values(), *maps}), config, rng)
     frames[:] = clip.pixels[rows]
+    label_frames = np.full(config.labelled, -1)
+    for number, (mark, labelled) in enumerate(maps.items()):
+        labels[number] = prepare_labels(labelled, clip.transform)
+        label_frames[number] = int(np.flatnonzero(rows == mark)[0])
     ef_percent = record.value(Quantity.LVEF)
     volume = np.full(len(rows), np.nan)
     if ef_percent is not None and set(marks) == {"ED", "ES"}:
@@ -100,12 +116,24 @@ def _prepare(
         "times_s": times_s[rows] - times_s[rows[0]],
         "relative_volume": volume,
         "ef_percent": np.nan if ef_percent is None else ef_percent,
-        "label_frames": np.array([-1]),
-        "known_structures": 0,
+        "label_frames": label_frames,
+        "known_structures": sum(1 << int(structure) for structure in record.outlined) if maps else 0,
         "wall_frame": -1,
         "wall_points": np.full((4, 2), np.nan),
         "mm_per_px": np.nan,
     }
+
+
+def _chosen_maps(record: ClipRecord, most: int, frames: Sequence[int]) -> dict[int, np.ndarray]:
+    """Label maps by row of the prepared clip, at most so many, spread over the outlined frames."""
+    if not record.outlined:
+        return {}
+    maps = {frames.index(frame): labels for frame, labels in record.read_labels().items() if frame in frames}
+    if not maps:
+        return {}
+    places = sorted(maps)
+    kept = np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int))
+    return {places[place]: maps[places[place]] for place in kept}
 
 
 def choose_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, r
 from echoapex.data.batch import FrameBatch
 from echoapex.data.clip_store import ClipSource, ClipStore
 from echoapex.data.sampler import balanced_example
+from echoapex.data.style import StyleBank
 from echoapex.vocabulary import Structure, View
 
 
@@ -53,10 +55,17 @@ class FrameSourceConfig(Config):
 
 
 class FrameSource:
-    """``batch(step)`` gives the frames of a step; the same step gives the same batch, whatever came before."""
+    """``batch(step)`` gives the frames of a step; the same step gives the same batch, whatever came before.
 
-    def __init__(self, stores: Sequence[ClipSource], config: FrameSourceConfig) -> None:
+    Args:
+        stores: the clips.
+        config: how frames are drawn.
+        style: gives frames the style of others before anything else; None leaves theirs.
+    """
+
+    def __init__(self, stores: Sequence[ClipSource], config: FrameSourceConfig, style: StyleBank | None = None) -> None:
         self._config = config
+        self._style = style
         self._examples = [(store, clip) for store in stores for clip in range(len(store))]
         views = np.concatenate([store.truth["view"] for store in stores])
         self._groups = _balanced_groups(views, config.emphasis)
@@ -93,12 +102,14 @@ class FrameSource:
             return [*first, int(rng.choice(others))]
         return first + [int(frame) for frame in rng.choice(others, wanted, replace=len(others) < wanted)]
 
-    @staticmethod
     def _frame(
-        store: ClipSource, clip: int, frame: int, warp: Warp, scanner: Appearance, rng: np.random.Generator
+        self, store: ClipSource, clip: int, frame: int, warp: Warp, scanner: Appearance, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         truth = store.truth
-        pixels = scanner(warp.image(np.ascontiguousarray(store.frames(clip)[frame])), rng)
+        image = warp.image(np.ascontiguousarray(store.frames(clip)[frame]))
+        if self._style is not None:
+            image = self._style(image, rng)
+        pixels = scanner(image, rng)
         labels, known = _labels_of(store, clip, frame, warp)
         return {
             "pixels": pixels,
@@ -108,7 +119,49 @@ class FrameSource:
             "wall_points": np.nan_to_num(warp.points(truth["wall_points"][clip])).astype(np.float32),
             "has_walls": np.bool_(frame == int(truth["wall_frame"][clip])),
             "relative_volume": np.float32(truth["relative_volume"][clip][frame]),
+            "origin": np.int64(0),
         }
+
+
+class JoinedFrameSource:
+    """Batches of several sources one after the other, so that each has its fixed part of every batch."""
+
+    def __init__(self, sources: Sequence[FrameSource]) -> None:
+        self._sources = list(sources)
+
+    def batch(self, step: int) -> FrameBatch:
+        """The batch of a step; clips keep numbers of their own, ``origin`` counts the sources."""
+        parts = [_from(source.batch(step), number) for number, source in enumerate(self._sources)]
+        joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(FrameBatch)}
+        counts = torch.tensor([0, *(int(part.clip.max()) + 1 for part in parts[:-1])]).cumsum(0)
+        joined["clip"] = torch.cat([part.clip + first for part, first in zip(parts, counts, strict=True)])
+        return FrameBatch(**joined)
+
+
+class FrameSequence:
+    """Some batches of each of several sources, one source after the other.
+
+    Args:
+        parts: the sources, and how many batches of each.
+    """
+
+    def __init__(self, parts: Sequence[tuple[FrameSource, int]]) -> None:
+        self._places = [(number, within) for number, (_, count) in enumerate(parts) for within in range(count)]
+        self._sources = [source for source, _ in parts]
+
+    @property
+    def batches(self) -> int:
+        """How many batches there are in all."""
+        return len(self._places)
+
+    def batch(self, step: int) -> FrameBatch:
+        """The batch with this number; ``origin`` is the number of its source."""
+        number, within = self._places[step]
+        return _from(self._sources[number].batch(within), number)
+
+
+def _from(batch: FrameBatch, origin: int) -> FrameBatch:
+    return replace(batch, origin=torch.full_like(batch.origin, origin))
 
 
 def _balanced_groups(views: np.ndarray, emphasis: Mapping[View, int]) -> list[list[int]]:

@@ -180,7 +180,7 @@ def _read_study(
 
 def _open(record: ClipRecord, reading: _Reading) -> ClipHeader | None:
     """The header of the clip; None where it must be left out."""
-    if not record.path.is_file():
+    if not record.path.exists():
         reading.left_out["listed clips are not there"] += 1
         return None
     try:
@@ -201,7 +201,7 @@ def _open(record: ClipRecord, reading: _Reading) -> ClipHeader | None:
 
 def _structures(record: ClipRecord, scoring: Scoring) -> tuple[Structure, ...]:
     if record.label_source is not None:
-        return scoring.label_structures
+        return record.outlined or scoring.label_structures
     return tuple(dict.fromkeys(outline.structure for outline in record.outlines))
 
 

@@ -49,10 +49,11 @@ def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bund
     return encoder, decoder
 
 
-def _told_apart(record: ClipRecord) -> str:
+def record_key(record: ClipRecord) -> str:
     """All of a clip that its prepared form depends on, but for the pixels: those by the size of the file."""
     traced = [(outline.frame, outline.phase) for outline in record.outlines]
-    return f"{record.name} {record.path.stat().st_size} {patient_of(record)} {record.view} {record.references} {traced}"
+    known = f"{record.view} {record.references} {traced} {[structure.key for structure in record.outlined]}"
+    return f"{record.name} {record.path.stat().st_size} {patient_of(record)} {known}"
 
 
 class DatasetClips(Config):
@@ -80,7 +81,7 @@ class DatasetClips(Config):
         for part, names in zip(Splits._fields, splits, strict=True):
             records = [record for name in names for record in dataset.records(name)]
             wished = [record for record in records if has_truth(record)]
-            chosen = [record for record in wished if record.path.is_file()]
+            chosen = [record for record in wished if record.path.exists()]
             if len(chosen) < len(wished):
                 workspace.progress(f"listed {part} clips that are there", len(chosen), len(wished))
             if not chosen:
@@ -98,7 +99,7 @@ class DatasetClips(Config):
         return training, judging
 
     def _store(self, name: str, records: Sequence[ClipRecord], workspace: Workspace) -> ClipStore:
-        listed = "\n".join(map(_told_apart, records))
+        listed = "\n".join(map(record_key, records))
         text = f"{self.root.resolve()} {self.store.model_dump_json()}\n{listed}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         directory = workspace.directory / "stores" / f"{self.dataset}-{name}-{digest}"

@@ -160,7 +160,7 @@ class MultiTaskRecipe(TaskRecipe):
         assert isinstance(task, MultiTask)
         provenance = provenance.going_on_from([read_card(place) for place in self._starting_bundles()])
         out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
-        unchanged = self.start is not None and self.setting.name != "full"
+        unchanged = self.start is not None and (task.adapter is not None or self.setting.name == "frozen")
         out.write(task.encoder, task.adapter, self.start / "encoder" if self.start is not None and unchanged else None)
         labels = {
             Application.VIEW_CLASSIFICATION: tuple(view.value for view in View),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from dataset_findings import checks, edit_table, inspected, write_table
-from tiny_clip_folder import SPLITS, write_tiny_clip_folder
+from tiny_clip_folder import SPLITS, outline_tiny_clip_folder, write_tiny_clip_folder
 
 from echoapex.data.datasets import DatasetError, folder
 from echoapex.data.datasets.folder import COLUMNS, ClipFolder, inspect_folder
 from echoapex.phantom import PhantomClip
-from echoapex.vocabulary import Quantity, View
+from echoapex.vocabulary import Quantity, Structure, View
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,50 @@ def test_missing_and_damaged_clips_are_found(copy: Path) -> None:
 def test_a_folder_without_a_table_says_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no clips\.csv; write one with the columns file, patient, view"):
         ClipFolder(tmp_path)
+
+
+def test_outlines_are_read_by_frame(copy: Path, written: tuple[Path, dict[str, PhantomClip]]) -> None:
+    outline_tiny_clip_folder(copy, written[1])
+    record = next(iter(ClipFolder(copy).records()))
+    maps = record.read_labels()
+    assert sorted(maps) == [0, 2]
+    np.testing.assert_array_equal(maps[2], written[1][record.name].labels[2])
+    assert record.outlined == (Structure.LV_CAVITY, Structure.LEFT_ATRIUM)
+    assert inspected(inspect_folder, copy).is_sound
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [
+        (np.zeros((5, 5), np.uint8), "is 5 x 5, its clip 96 x 96; make them the same"),
+        (np.full((96, 96), 9, np.uint8), "has the value 9, but structures go from 1 to 6"),
+        (np.zeros((96, 96, 3), np.uint8), "is no PNG of 8-bit labels"),
+    ],
+)
+def test_a_bad_label_map_is_named(
+    copy: Path, written: tuple[Path, dict[str, PhantomClip]], spoilt: np.ndarray, words: str
+) -> None:
+    outline_tiny_clip_folder(copy, written[1])
+    cv2.imwrite(str(copy / "outlines" / "clip0" / "2.png"), spoilt)
+    with pytest.raises(DatasetError) as caught:
+        next(iter(ClipFolder(copy).records())).read_labels()
+    assert str(caught.value).startswith("outlines/clip0/2.png: ") and words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"outlined": ""}, "outlines and outlined belong together"),
+        ({"outlined": "lv_cavity liver"}, "outlined names 'liver', which is none of aortic_root, "),
+        ({"outlines": "../elsewhere"}, "outlines '../elsewhere' lie outside the folder"),
+        ({"outlines": "gone"}, "outlines 'gone' are not there"),
+    ],
+)
+def test_bad_columns_of_outlines_are_refused(
+    copy: Path, written: tuple[Path, dict[str, PhantomClip]], change: dict[str, str], words: str
+) -> None:
+    outline_tiny_clip_folder(copy, written[1])
+    edit_table(copy / "clips.csv", lambda rows: rows[0].update(change))
+    with pytest.raises(DatasetError) as caught:
+        list(ClipFolder(copy).records())
+    assert words in str(caught.value)

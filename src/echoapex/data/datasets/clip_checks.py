@@ -39,7 +39,7 @@ def check_presence(inspection: Inspection, listed: Iterable[ListedClip], extra: 
     known: set[Path] = set()
     for clip in listed:
         known.add(clip.path)
-        if clip.path.is_file():
+        if clip.path.exists():
             there.append(clip)
         else:
             inspection.error("missing file", clip.path, "is listed but not there", "download or unpack it again")

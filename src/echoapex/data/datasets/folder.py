@@ -15,6 +15,10 @@ Columns of ``clips.csv``; only ``file`` is needed, an empty cell means unknown, 
 ``lvpwd_mm``    posterior wall at end-diastole in mm
 ``row_mm``      height of a pixel in mm, where the file itself carries no calibration
 ``column_mm``   width of a pixel in mm
+``outlines``    label map of a still as a PNG below the folder, or a folder with one PNG per outlined frame, named by
+                the frame's number from 0 (``12.png``); values of ``Structure``, 0 elsewhere, size of the frame
+``outlined``    the structures that were looked for, as in ``lv_cavity left_atrium``: of these alone an empty map means
+                absent; the others stay unknown
 ``source``      where the values come from, in words
 =============== ==================================================================================================
 """
@@ -23,15 +27,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+
+import cv2
+import numpy as np
 
 from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
 from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, ReferenceValue, require_split
+from echoapex.data.datasets.records import (
+    ALL,
+    ClipRecord,
+    DatasetError,
+    LabelMaps,
+    ReferenceValue,
+    read_frame_size,
+    require_split,
+)
 from echoapex.data.datasets.splits import SplitTally
 from echoapex.data.datasets.tables import Row, number, read_rows
 from echoapex.domain import Spacing
-from echoapex.vocabulary import Quantity, View
+from echoapex.vocabulary import Quantity, Structure, View
 
 LIST_FILE = "clips.csv"
 SPLITS = ("train", "val", "test")
@@ -43,7 +59,7 @@ VALUES = {
     "lvidd_mm": Quantity.LVIDD,
     "lvpwd_mm": Quantity.LVPWD,
 }
-COLUMNS = ("file", "patient", "view", "split", *VALUES, "row_mm", "column_mm", "source")
+COLUMNS = ("file", "patient", "view", "split", *VALUES, "row_mm", "column_mm", "source", "outlines", "outlined")
 NO_SPACING = f"{LIST_FILE} gives none; the file itself may"
 
 
@@ -91,7 +107,37 @@ class ClipFolder:
             spacing=spacing,
             spacing_reason="" if spacing else NO_SPACING,
             labels={column: text for column, text in row.items() if column not in COLUMNS and text},
+            label_source=partial(read_outlines, self.root, row["outlines"], row["file"])
+            if row.get("outlines")
+            else None,
+            outlined=tuple(Structure.from_key(name) for name in row.get("outlined", "").split()),
         )
+
+
+def read_outlines(root: Path, outlines: str, file: str) -> LabelMaps:
+    """The label maps of one row by frame, in native pixels.
+
+    Raises:
+        DatasetError: a map cannot be read, has a value that is no structure, or has another size than its clip.
+    """
+    place, size = root / outlines, read_frame_size(root / file)
+    paths = {int(path.stem): path for path in place.glob("*.png") if path.stem.isdecimal()}
+    maps: LabelMaps = {}
+    for frame, path in sorted((paths if place.is_dir() else {0: place}).items()):
+        name = path.relative_to(root)
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+            raise DatasetError(f"{name}: is no PNG of 8-bit labels; write one grey value per structure")
+        if labels.shape != size:
+            raise DatasetError(
+                f"{name}: is {labels.shape[1]} x {labels.shape[0]}, its clip {size[1]} x {size[0]}; make them the same"
+            )
+        if labels.max(initial=0) > max(Structure):
+            raise DatasetError(f"{name}: has the value {labels.max()}, but structures go from 1 to {max(Structure)}")
+        maps[frame] = np.asarray(labels, np.uint8)
+    if not maps:
+        raise DatasetError(f"{outlines}: holds no PNG named by a frame's number; name them 0.png, 12.png and so on")
+    return maps
 
 
 def row_spacing(row: Row) -> Spacing | None:
@@ -120,6 +166,16 @@ def row_problems(row: Row, root: Path) -> list[str]:
             problems.append(f"{column} {text!r} is no number")
         elif value is not None and not low <= value <= high:
             problems.append(f"{column} {value:g} is not between {low:g} and {high:g} {quantity.unit}")
+    known = {structure.key for structure in Structure}
+    strange = [name for name in row.get("outlined", "").split() if name not in known]
+    if strange:
+        problems.append(f"outlined names {strange[0]!r}, which is none of {', '.join(sorted(known))}")
+    if bool(row.get("outlines")) != bool(row.get("outlined", "").split()):
+        problems.append("outlines and outlined belong together")
+    elif row.get("outlines") and not (root / row["outlines"]).resolve().is_relative_to(root.resolve()):
+        problems.append(f"outlines {row['outlines']!r} lie outside the folder")
+    elif row.get("outlines") and not (root / row["outlines"]).exists():
+        problems.append(f"outlines {row['outlines']!r} are not there")
     if bool(row.get("row_mm")) != bool(row.get("column_mm")):
         problems.append("row_mm and column_mm belong together")
     elif row.get("row_mm") and row_spacing(row) is None:

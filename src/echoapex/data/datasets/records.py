@@ -90,6 +90,7 @@ class ClipRecord:
         walls: wall end points by frame.
         labels: any further labels, as the data set writes them.
         label_source: reads label maps that are files of their own; then ``outlines`` is empty.
+        outlined: the structures that were looked for in these maps; of others nothing is known.
 
     Raises:
         DatasetError: no spacing and no reason for it.
@@ -108,6 +109,7 @@ class ClipRecord:
     walls: tuple[WallTracing, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     label_source: Callable[[], LabelMaps] | None = None
+    outlined: tuple[Structure, ...] = ()
 
     def __post_init__(self) -> None:
         if self.spacing is None and not self.spacing_reason:

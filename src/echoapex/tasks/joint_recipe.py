@@ -1,0 +1,179 @@
+"""Recipe: one encoder taught views, structures and wall points by real and simulated frames in every batch.
+
+Each source teaches what it labels and nothing else: a structure that nobody looked for is unknown, not absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from echoapex.config import Config
+from echoapex.data.absent_by_view import AbsentByView
+from echoapex.data.batch import FrameBatch
+from echoapex.data.camus_store import write_camus_store
+from echoapex.data.clip_store import ClipSource, ClipStore
+from echoapex.data.dataset_store import DatasetStoreConfig, write_dataset_store
+from echoapex.data.datasets import DATASETS, DatasetError
+from echoapex.data.frame_source import FrameSequence, FrameSource, FrameSourceConfig, JoinedFrameSource
+from echoapex.data.style import StyleBank, StyleConfig
+from echoapex.models.bundle import load_bundle
+from echoapex.models.decoders.promptable import PromptableDecoder
+from echoapex.models.weights_file import load_weights
+from echoapex.tasks.dataset_clips import record_key
+from echoapex.tasks.multitask import MultiTask
+from echoapex.tasks.multitask_recipe import UNAUGMENTED, MultiTaskRecipe
+from echoapex.tasks.outline_reader import split_outlines
+from echoapex.tasks.phantom_stores import open_phantom_store
+from echoapex.tasks.recipe import Provenance, Workload, Workspace
+from echoapex.tasks.task import Task
+from echoapex.vocabulary import Application
+
+_DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
+
+
+_SEEDS_APART = 1009
+"""Between the seeds of sources, so that no two of them draw the same scanners."""
+
+
+class RealFrames(Config):
+    """Frames of patients, and their part of every batch."""
+
+    dataset: Literal["camus", "folder"]
+    root: Path
+    train: frozenset[str] = frozenset({"train"})
+    """Splits that teach."""
+    held_back: int = Field(default=40, ge=0)
+    """CAMUS: so many of its training patients, the last ones, judge the run and never teach."""
+    store: DatasetStoreConfig = DatasetStoreConfig(frames=8, labelled=4, size=192)
+    frames: FrameSourceConfig
+    """How they are drawn; the size of the images is that of the simulated frames."""
+
+    def open(self, name: str, workspace: Workspace) -> tuple[ClipSource, ClipSource | None]:
+        """The clips that teach, and those that judge, if there are any."""
+        return self._open_camus(name, workspace) if self.dataset == "camus" else self._open_folder(name, workspace)
+
+    def _open_camus(self, name: str, workspace: Workspace) -> tuple[ClipSource, ClipSource | None]:
+        parts = {"train": slice(0, -self.held_back or None)}
+        if self.held_back:
+            parts["held-back"] = slice(-self.held_back, None)
+        opened = []
+        for part, patients in parts.items():
+            key = f"{name}-{part}-{patients.start}-{patients.stop}-{self.store.size}"
+            directory = workspace.directory / "stores" / key
+            write_camus_store(self.root, "train", patients, self.store.size, directory)
+            opened.append(AbsentByView(ClipStore(directory)))
+        return opened[0], opened[1] if len(opened) > 1 else None
+
+    def _open_folder(self, name: str, workspace: Workspace) -> tuple[ClipSource, ClipSource | None]:
+        dataset = DATASETS["folder"].open(self.root)
+        opened: dict[str, ClipSource] = {}
+        for part, splits in (("train", sorted(self.train)), ("val", ["val"])):
+            records = [record for split in splits for record in dataset.records(split)]
+            if not records:
+                continue
+            listed = "\n".join(map(record_key, records))
+            digest = hashlib.sha256(f"{self.root.resolve()} {self.store.model_dump_json()}\n{listed}".encode())
+            directory = workspace.directory / "stores" / f"{name}-{part}-{digest.hexdigest()[:10]}"
+            write_dataset_store(records, self.store, directory, partial(workspace.progress, f"{name}, {part}"))
+            opened[part] = AbsentByView(ClipStore(directory))
+        if "train" not in opened:
+            raise DatasetError(f"{self.root}: no clip of the split {', '.join(sorted(self.train))}; fill in the column")
+        return opened["train"], opened.get("val")
+
+
+class JointRecipe(MultiTaskRecipe):
+    """As a multitask recipe, with frames of patients beside those of the phantom."""
+
+    kind: Literal["joint"] = "joint"  # type: ignore[assignment]
+    real: dict[str, RealFrames] = Field(min_length=1)
+    style: StyleConfig | None = StyleConfig()
+    """Simulated frames take on the style of real ones of these sources; None leaves them as they are."""
+    decoders: Path | None = None
+    """A set of the same architecture whose decoders to go on from, on the encoder of ``encoder_bundle``."""
+    merged: bool = True
+    """Whether what an adapter learned is merged into the encoder at the end, so that one encoder serves all tasks."""
+
+    @model_validator(mode="after")
+    def _decoders_need_an_encoder(self) -> JointRecipe:
+        if self.decoders is not None and self.encoder_bundle is None:
+            raise ValueError("decoders go on with another encoder: set encoder_bundle, or use start instead")
+        return self
+
+    def build(self, workspace: Workspace) -> Workload:
+        """Prepare the stores that are missing and build the task."""
+        task = self.build_task()
+        opened = {name: source.open(name, workspace) for name, source in self.real.items()}
+        style = StyleBank([teaching for teaching, _ in opened.values()], self.style) if self.style else None
+        drawn = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
+        sources = [FrameSource(drawn, self.frames, style)]
+        for number, (name, source) in enumerate(self.real.items(), start=1):
+            seed = source.frames.seed + _SEEDS_APART * number
+            own = source.frames.model_copy(update={"seed": seed, "sizes": self.frames.sizes})
+            sources.append(FrameSource([opened[name][0]], own))
+        judging: dict[str, ClipSource] = {"phantom": open_phantom_store("validation", self.validation, workspace)}
+        judging |= {name: held_back for name, (_, held_back) in opened.items() if held_back is not None}
+        validation = FrameSequence([self._plain(store) for store in judging.values()])
+        task.origins = tuple(judging)
+        return Workload(task, JoinedFrameSource(sources), validation, validation.batches)
+
+    def _plain(self, store: ClipSource) -> tuple[FrameSource, int]:
+        """Unaugmented frames of a store, and how many batches they are."""
+        config = FrameSourceConfig(
+            batch_size=self.validation_batch, sizes=((0, self.frames.sizes[-1][1]),), seed=1, augment=UNAUGMENTED,
+            wall_probability=1,
+        )  # fmt: skip
+        per_clip = min(2, len(store.frames(0)))
+        return FrameSource([store], config), math.ceil(len(store) * per_clip / self.validation_batch)
+
+    def build_task(self) -> JointTask:
+        """The task with fresh weights, or with those it goes on from."""
+        task = super().build_task()
+        if self.decoders is not None:
+            modules = (task.view.decoder, task.segmentation.decoder, task.wall.decoder)
+            for application, module in zip(_DECODERS, modules, strict=True):
+                bundle = load_bundle(self.decoders / application.value)
+                state, _ = split_outlines(bundle.state)
+                if isinstance(module, PromptableDecoder):
+                    state = module.with_fresh_pyramid(state)
+                load_weights(module, state, bundle.directory)
+        joint = JointTask(task.view, task.segmentation, task.wall, task.weights, task.volume)
+        joint.adapter = task.adapter
+        return joint
+
+    def _starting_bundles(self) -> list[Path]:
+        earlier = super()._starting_bundles()
+        return earlier if self.decoders is None else [*earlier, *(self.decoders / one.value for one in _DECODERS)]
+
+    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+        """As a multitask recipe; what an adapter learned is merged into the encoder where the recipe says so."""
+        assert isinstance(task, MultiTask)
+        if self.merged and task.adapter is not None:
+            task.adapter.merge_into(task.encoder)
+            task.adapter = None
+        fitted = [value for name, value in provenance.metrics.items() if name.endswith("/view_temperature")]
+        metrics = {**provenance.metrics, "validation/view_temperature": max(fitted, default=1.0)}
+        super().export(task, directory, provenance.model_copy(update={"metrics": metrics}))
+
+
+class JointTask(MultiTask):
+    """Several tasks whose figures are told apart by the source of the frames.
+
+    Attributes:
+        origins: names of the sources that judge, in the order of their numbers in a batch.
+    """
+
+    origins: Sequence[str] = ()
+
+    @torch.no_grad()
+    def score(self, batch: FrameBatch) -> dict[str, float]:
+        """The figures of all tasks, each under the name of the source."""
+        name = self.origins[int(batch.origin[0])]
+        return {f"{name}/{figure}": value for figure, value in super().score(batch).items()}
