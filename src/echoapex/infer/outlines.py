@@ -13,6 +13,7 @@ from echoapex.domain import Segmentation
 from echoapex.infer.islands import remove_islands
 from echoapex.infer.label_maps import LabelMaps
 from echoapex.infer.reading import ClipReading
+from echoapex.infer.steady_masks import steady_masks
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
 
 
@@ -45,18 +46,26 @@ class Outlines:
 def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: Outlines | None = None) -> Outlines:
     """Outline what the view shows on some rows of the clip; frames that ``outlines`` has already are not done again.
 
-    Nothing under a colour Doppler box is labelled: colour hides the tissue.
+    Neighbours in time hold each other steady. A structure that the view must show and that is not found has no
+    predicted overlap: nobody may be sure of its absence. Nothing under a colour Doppler box is labelled: colour hides
+    the tissue.
     """
     outlines = outlines or Outlines(LabelMaps(reading.header.size))
     structures = VISIBLE_STRUCTURES[reading.view]
     pending = [row for row in rows if reading.clip.frame_indices[row] not in outlines.labels]
-    for row, probabilities, overlap in reading.interpreter.segment(reading.encoded, pending, structures):
+    found = list(reading.interpreter.segment(reading.encoded, pending, structures))
+    if not found:
+        return outlines
+    times_s = [reading.clip.frame_times_s[row] for row, _, _ in found]
+    steadied = steady_masks(np.stack([probabilities for _, probabilities, _ in found]), times_s)
+    for (row, _, overlap), probabilities in zip(found, steadied, strict=True):
         cleaned = remove_islands(probabilities)
         labels = probabilities_to_native(cleaned, reading.clip.transform, [int(item) for item in structures])
+        shown = (cleaned > 0.5).any(axis=(1, 2))
         segmentation = Segmentation(
             frame=reading.clip.frame_indices[row],
             labels=_without_colour(labels, reading),
-            confidence=dict(zip(structures, np.clip(overlap, 0, 1).tolist(), strict=True)),
+            confidence=dict(zip(structures, (np.clip(overlap, 0, 1) * shown).tolist(), strict=True)),
         )
         outlines.add(segmentation)
     return outlines
