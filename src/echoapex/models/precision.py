@@ -74,7 +74,7 @@ def can_multiply_bf16(kind: str) -> bool | None:
         kind: of device, as PyTorch names it: ``cpu``, ``cuda``, ``mps``.
     """
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind != "cpu":
         return None if kind == "mps" and torch.amp.is_autocast_available(kind) else False
     able = torch.cpu.get_capabilities()

@@ -21,7 +21,7 @@ from echoapex.models.registry import find_set
 from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
 from echoapex.tasks.models import blocks_of, build_view_decoder
 from echoapex.tasks.multitask_recipe import UNAUGMENTED
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.recipe import Lineage, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import Task
 from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig
@@ -74,15 +74,22 @@ class DatasetViewsRecipe(TaskRecipe):
         task.adapter = self.setting.apply(encoder, encoder_bundle)
         return task
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def starts(self) -> Sequence[Path]:
+        """Encoder and decoder of the starting set, and the adapter to go on from."""
+        found = find_set(self.start).find_task(Application.VIEW_CLASSIFICATION.value)
+        return [found.encoder, found.decoder, *self.setting.starts]
+
+    def learned_from(self, provenance: Provenance) -> Provenance:
+        """What the card says of the clips."""
+        return DatasetClips(dataset=self.dataset, root=self.root, store=self.store).taught(provenance)
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the encoder and its view decoder."""
         assert isinstance(task, AdaptedViews)
-        clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
         base = find_set(self.start).find_task(Application.VIEW_CLASSIFICATION.value).encoder
-        provenance = clips.taught(provenance, self.start, Application.VIEW_CLASSIFICATION)
-        out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
+        out = EncoderExport(directory, lineage, self.frames.sizes[-1][1])
         out.write(task.encoder, task.adapter, None if self.setting.name == "full" else base)
-        temperature = provenance.metrics.get("validation/view_temperature", 1.0)
+        temperature = lineage.metrics.get("validation/view_temperature", 1.0)
         out.write_decoder(
             Application.VIEW_CLASSIFICATION.value,
             task.decoder,

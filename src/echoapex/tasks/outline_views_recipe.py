@@ -31,7 +31,7 @@ from echoapex.tasks.multitask_recipe import UNAUGMENTED
 from echoapex.tasks.outline_reader import draw_outlines, join_outlines, split_outlines
 from echoapex.tasks.outline_views import OutlineViews
 from echoapex.tasks.phantom_stores import open_phantom_store
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.recipe import Lineage, TaskRecipe, Workload, Workspace
 from echoapex.tasks.task import Task
 from echoapex.vocabulary import Application, View
 
@@ -81,16 +81,20 @@ class OutlineViewsRecipe(TaskRecipe):
         whole = WholeOutlines(judged, self.batch_size)
         return Workload(OutlineViews(OutlineViewDecoder.build(self.decoder)), source, whole, len(whole))
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def starts(self) -> Sequence[Path]:
+        """All that a frame passes through: encoder, adapter, views and segmentation of the starting set."""
+        bundles = _Bundles.load(find_set(self.start))
+        return [each.directory for each in (bundles.encoder, bundles.views, bundles.masks, bundles.adapter) if each]
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the starting set again, with the outline decoder in its view classification."""
         assert isinstance(task, OutlineViews)
         paths = find_set(self.start)
         bundles = _Bundles.load(paths)
-        provenance = provenance.going_on_from([bundles.views.card, bundles.masks.card])
         both = join_outlines(split_outlines(bundles.views.state)[0], task.decoder.state_dict())
         # simulated validation may make probabilities less sure, but never surer: patients are another population
-        temperature = max(1.0, provenance.metrics.get("validation/view_temperature", 1.0))
-        card = provenance.card(
+        temperature = max(1.0, lineage.metrics.get("validation/view_temperature", 1.0))
+        card = lineage.card(
             "task",
             bundles.size,
             task=_VIEWS,
