@@ -108,7 +108,10 @@ def test_shares_are_the_batch_and_uneven_ones_are_refused(tmp_path: Path) -> Non
     parts = [Processes(rank, 2).share_of(source).batch(3) for rank in (0, 1)]
     for name in ("global_crops", "local_crops", "hidden"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts], dim=1), getattr(whole, name))
-    with pytest.raises(DistributedError, match=r"4 frames cannot be divided evenly among 3 processes; .* to 6"):
+    with pytest.raises(
+        DistributedError,
+        match=r"batch of 4 .* cannot be divided evenly among 3 processes; make task.frames.batch_size a mult",
+    ):
         Processes(0, 3).share_of(source)
     with pytest.raises(DistributedError, match="batches of PointSource cannot be shared among 2 processes"):
         Processes(1, 2).share_of(PointSource())

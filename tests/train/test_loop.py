@@ -304,3 +304,22 @@ def test_a_run_that_goes_on_elsewhere_keeps_the_precision_it_began_with(
     monkeypatch.setattr(precision_of_machine, "can_multiply_bf16", lambda kind: True)
     train(line_run(tmp_path), config(3, precision="auto"))
     assert machine_of(tmp_path) | {"precision": "fp32", "because": "the run began with it"} == machine_of(tmp_path)
+
+
+def test_loader_processes_change_nothing_of_a_run_and_of_its_resume(tmp_path: Path) -> None:
+    def run_in(name: str) -> Run:
+        (tmp_path / name).mkdir(exist_ok=True)
+        task, batches = multitask(tmp_path)
+        return Run(task, batches, None, 0, tmp_path / name, {"name": "same"})
+
+    def interrupted(step: int, loss: object) -> None:
+        if step == 1:
+            raise KeyboardInterrupt
+
+    train(run_in("thread"), config(3, average_decay=0.0))
+    with pytest.raises(KeyboardInterrupt):
+        train(run_in("workers"), config(3, average_decay=0.0, checkpoint_every=1, loader_workers=2), interrupted)
+    train(run_in("workers"), config(3, average_decay=0.0, loader_workers=1))
+    first, second = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("thread", "workers"))
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []

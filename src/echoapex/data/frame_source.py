@@ -13,7 +13,7 @@ from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
 from echoapex.data.batch import FrameBatch
 from echoapex.data.clip_store import ClipSource, ClipStore
-from echoapex.data.sampler import balanced_example
+from echoapex.data.sampler import balanced_example, own_places
 from echoapex.vocabulary import Structure, View
 
 
@@ -53,21 +53,40 @@ class FrameSourceConfig(Config):
 
 
 class FrameSource:
-    """``batch(step)`` gives the frames of a step; the same step gives the same batch, whatever came before."""
+    """``batch(step)`` gives the frames of a step; the same step gives the same batch, whatever came before.
 
-    def __init__(self, stores: Sequence[ClipSource], config: FrameSourceConfig) -> None:
+    Args:
+        stores: of prepared clips.
+        config: how frames are drawn.
+        places: which clips of every batch are given; by default all.
+    """
+
+    def __init__(self, stores: Sequence[ClipSource], config: FrameSourceConfig, places: range | None = None) -> None:
         self._config = config
+        self._places = range(config.batch_size // config.frames_per_clip) if places is None else places
+        self._stores = stores
         self._examples = [(store, clip) for store in stores for clip in range(len(store))]
         views = np.concatenate([store.truth["view"] for store in stores])
         self._groups = _balanced_groups(views, config.emphasis)
+
+    def share(self, rank: int, count: int) -> FrameSource:
+        """The clips of every batch that belong to process ``rank`` of ``count``.
+
+        Raises:
+            ValueError: the clips of a batch cannot be divided evenly.
+        """
+        clips = self._config.batch_size // self._config.frames_per_clip
+        places = own_places(clips, rank, count, "task.frames.batch_size over frames_per_clip")
+        return FrameSource(self._stores, self._config, places)
 
     def batch(self, step: int) -> FrameBatch:
         """The batch of a step."""
         config = self._config
         size, augment = config.size_at(step), config.augment_at(step)
         clips = config.batch_size // config.frames_per_clip
-        rows = [row for number in range(clips) for row in self._clip(step * clips + number, number, size, augment)]
-        return FrameBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
+        return _collect(
+            [row for number in self._places for row in self._clip(step * clips + number, number, size, augment)]
+        )
 
     def _clip(self, position: int, number: int, size: int, augment: AugmentConfig) -> list[dict[str, np.ndarray]]:
         """The frames of the clip at a position of the endless sequence; it is clip ``number`` of its batch."""
@@ -77,7 +96,8 @@ class FrameSource:
         chosen = self._frames(store, clip, rng)
         warp = random_warp(rng, store.frames(clip).shape[-1], size, augment)
         scanner = Appearance(rng, size, augment)
-        return [self._frame(store, clip, frame, warp, scanner, rng) | {"clip": np.asarray(number)} for frame in chosen]
+        shown = [_frame(store, clip, frame, warp) | {"clip": np.asarray(number)} for frame in chosen]
+        return [each | {"pixels": scanner(each["pixels"], rng)} for each in shown]
 
     def _frames(self, store: ClipSource, clip: int, rng: np.random.Generator) -> list[int]:
         """Which frames of a clip to show: labelled ones, and often the one with wall points."""
@@ -93,22 +113,73 @@ class FrameSource:
             return [*first, int(rng.choice(others))]
         return first + [int(frame) for frame in rng.choice(others, wanted, replace=len(others) < wanted)]
 
-    @staticmethod
-    def _frame(
-        store: ClipSource, clip: int, frame: int, warp: Warp, scanner: Appearance, rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        truth = store.truth
-        pixels = scanner(warp.image(np.ascontiguousarray(store.frames(clip)[frame])), rng)
-        labels, known = _labels_of(store, clip, frame, warp)
-        return {
-            "pixels": pixels,
-            "view": np.int64(truth["view"][clip]),
-            "labels": labels,
-            "structure_known": known,
-            "wall_points": np.nan_to_num(warp.points(truth["wall_points"][clip])).astype(np.float32),
-            "has_walls": np.bool_(frame == int(truth["wall_frame"][clip])),
-            "relative_volume": np.float32(truth["relative_volume"][clip][frame]),
-        }
+
+class HeldBackFrames:
+    """Validation batches: each frame that carries truth exactly once, at model size and as it is.
+
+    Of a clip these are the frames with label maps and the one with wall points; of a clip without any, whose view alone
+    is known, all frames. The frames of a clip stay in one batch.
+
+    Args:
+        store: of the held-back clips.
+        size: side of the frames as the encoder sees them, in pixels.
+        batch_size: most frames of a batch, but for a clip that has more.
+    """
+
+    def __init__(self, store: ClipSource, size: int, batch_size: int) -> None:
+        self._store = store
+        self._size = size
+        self._batches: list[list[tuple[int, list[int]]]] = []
+        room = 0
+        for clip in range(len(store)):
+            frames = _frames_with_truth(store, clip)
+            if len(frames) > room or not self._batches:
+                self._batches.append([])
+                room = batch_size
+            self._batches[-1].append((clip, frames))
+            room -= len(frames)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @property
+    def frames(self) -> int:
+        """Frames of all batches together."""
+        return sum(len(frames) for batch in self._batches for _, frames in batch)
+
+    def batch(self, step: int) -> FrameBatch:
+        """The batch of a number from 0 to the number of batches less one."""
+        rows = []
+        for number, (clip, frames) in enumerate(self._batches[step]):
+            warp = plain_warp(self._store.frames(clip).shape[-1], self._size)
+            rows += [_frame(self._store, clip, frame, warp) | {"clip": np.asarray(number)} for frame in frames]
+        return _collect(rows)
+
+
+def _collect(rows: Sequence[dict[str, np.ndarray]]) -> FrameBatch:
+    return FrameBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
+
+
+def _frame(store: ClipSource, clip: int, frame: int, warp: Warp) -> dict[str, np.ndarray]:
+    """A frame with its truth, moved to model size."""
+    truth = store.truth
+    labels, known = _labels_of(store, clip, frame, warp)
+    return {
+        "pixels": warp.image(np.ascontiguousarray(store.frames(clip)[frame])),
+        "view": np.int64(truth["view"][clip]),
+        "labels": labels,
+        "structure_known": known,
+        "wall_points": np.nan_to_num(warp.points(truth["wall_points"][clip])).astype(np.float32),
+        "has_walls": np.bool_(frame == int(truth["wall_frame"][clip])),
+        "relative_volume": np.float32(truth["relative_volume"][clip][frame]),
+    }
+
+
+def _frames_with_truth(store: ClipSource, clip: int) -> list[int]:
+    """The frames of a clip that a task can be judged by, in order."""
+    labelled = set(_labelled_frames(store.truth["label_frames"][clip], len(store.frames(clip))).tolist())
+    wall_frame = int(store.truth["wall_frame"][clip])
+    return sorted(labelled | ({wall_frame} if wall_frame >= 0 else set()))
 
 
 def _balanced_groups(views: np.ndarray, emphasis: Mapping[View, int]) -> list[list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,13 +13,12 @@ from echoapex.data.camus_store import write_camus_store
 from echoapex.data.clip_store import ClipSource, ClipStore
 from echoapex.data.datasets.camus import CamusError, open_camus, select_patients
 from echoapex.data.few_shot import FewShot, choose_clips
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.models.adapters import Adapter
 from echoapex.models.bundle import Origin, build_encoder_from, load_bundle
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.weights_file import load_weights
-from echoapex.tasks.multitask_recipe import UNAUGMENTED
 from echoapex.tasks.recipe import Lineage, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.setting import EncoderExport, LearningSetting
@@ -28,6 +26,7 @@ from echoapex.tasks.task import ParameterGroup, Task
 from echoapex.vocabulary import Application, Structure
 
 _CAMUS_LICENCE = "CC-BY-NC-SA-4.0"
+_JUDGED_AT_ONCE = 40
 
 
 class CamusRecipe(TaskRecipe):
@@ -64,14 +63,8 @@ class CamusRecipe(TaskRecipe):
         if self.few_shot is not None:
             training = choose_clips(training, self.few_shot)
         held_back = self._store("held-back", slice(-self.held_back, None), workspace)
-        size = self.frames.sizes[-1][1]
-        plain = FrameSourceConfig(batch_size=40, sizes=((0, size),), seed=1, augment=UNAUGMENTED)
-        return Workload(
-            task=self.build_task(),
-            batches=FrameSource(training, self.frames),
-            validation=FrameSource([held_back], plain),
-            validation_batches=math.ceil(len(held_back) * 2 / plain.batch_size),
-        )
+        judging = HeldBackFrames(held_back, self.frames.sizes[-1][1], _JUDGED_AT_ONCE)
+        return Workload(self.build_task(), FrameSource(training, self.frames), judging, len(judging))
 
     def _require_patients(self) -> None:
         """Nobody both teaches and judges."""

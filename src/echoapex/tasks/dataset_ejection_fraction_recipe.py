@@ -14,6 +14,7 @@ from echoapex.data.few_shot import FewShot, choose_clips
 from echoapex.models.bundle import Bundle, build_encoder_from
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
+from echoapex.models.precision import choose_precision
 from echoapex.models.registry import find_set
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
@@ -86,10 +87,13 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
         few = "" if chosen is store or self.few_shot is None else self.few_shot.model_dump_json()
         encoded = features.model_dump_json(include={"size", "variants", "seed", "augment"})
         digest = hashlib.sha256(f"{encoded} {few}".encode()).hexdigest()[:10]
-        path = workspace.directory / "features" / f"{store.directory.name}-{digest}-{bundle.digest[:12]}.npy"
+        digits = choose_precision(features.precision).name
+        told = f"{store.directory.name}-{digest}-{bundle.digest[:12]}-{digits}"
+        path = workspace.directory / "features" / f"{told}.npy"
         write_features(
-            encoder, chosen, path, features, lambda done, total: workspace.progress(f"features, {part}", done, total)
-        )
+            encoder, chosen, path, features,
+            lambda done, total: workspace.progress(f"features in {digits}, {part}", done, total),
+        )  # fmt: skip
         return FrozenFeatures(chosen, path, features)
 
     def starts(self) -> Sequence[Path]:

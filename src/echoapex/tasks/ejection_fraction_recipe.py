@@ -16,6 +16,7 @@ from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import Bundle, build_encoder_from, load_bundle, save_bundle
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
+from echoapex.models.precision import choose_precision
 from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.frozen_features import ClipBatches, FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
@@ -59,10 +60,13 @@ class EjectionFractionRecipe(TaskRecipe):
         workspace: Workspace,
     ) -> FrozenFeatures:
         store: ClipStore = open_phantom_store(name, config, workspace)
-        path = workspace.directory / "features" / f"{name}-{_digest(config, features)}-{bundle.digest[:12]}.npy"
+        digits = choose_precision(features.precision).name
+        told = f"{name}-{_digest(config, features)}-{bundle.digest[:12]}-{digits}"
+        path = workspace.directory / "features" / f"{told}.npy"
         write_features(
-            encoder, store, path, features, lambda done, total: workspace.progress(f"features, {name}", done, total)
-        )
+            encoder, store, path, features,
+            lambda done, total: workspace.progress(f"features in {digits}, {name}", done, total),
+        )  # fmt: skip
         return FrozenFeatures(store, path, features)
 
     def starts(self) -> Sequence[Path]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from echoapex.data.augment import AugmentConfig
 from echoapex.data.clip_store import ClipSource
 from echoapex.data.few_shot import FewShot, choose_clips
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
@@ -33,12 +31,6 @@ from echoapex.tasks.task import Task
 from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig
 from echoapex.tasks.volume_change import VolumeChange
 from echoapex.vocabulary import Application, Structure, View
-
-UNAUGMENTED = AugmentConfig(
-    scale=0, shift=0, rotation_degrees=0, aspect=0, gamma=0, gain=0, contrast=0, depth_gain=0, lateral_gain=0,
-    blur_px=0, noise=0, haze=0, shadow_probability=0, sector_probability=0, resample_probability=0,
-)  # fmt: skip
-
 
 _DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
 
@@ -104,18 +96,8 @@ class MultiTaskRecipe(TaskRecipe):
         if self.few_shot is not None:
             stores = choose_clips(stores, self.few_shot)
         held_back = open_phantom_store("validation", self.validation, workspace)
-        final_size = self.frames.sizes[-1][1]
-        plain = FrameSourceConfig(
-            batch_size=self.validation_batch, frames_per_clip=self.frames.frames_per_clip, sizes=((0, final_size),),
-            seed=1, augment=UNAUGMENTED, wall_probability=1,
-        )  # fmt: skip
-        frames = len(held_back) * self.frames.frames_per_clip
-        return Workload(
-            task=task,
-            batches=FrameSource(stores, self.frames),
-            validation=FrameSource([held_back], plain),
-            validation_batches=math.ceil(frames / self.validation_batch),
-        )
+        judging = HeldBackFrames(held_back, self.frames.sizes[-1][1], self.validation_batch)
+        return Workload(task, FrameSource(stores, self.frames), judging, len(judging))
 
     def build_task(self) -> MultiTask:
         """The task with fresh weights, or with those it goes on from.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from echoapex.config import Config
+from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import Card, Origin, Preprocessing, compute_sha256, read_card
 from echoapex.tasks.task import BatchSource, Task
 
@@ -116,7 +117,25 @@ def _file_origin(path: Path, stated: Origin | None) -> Origin:
 
 
 class TaskRecipe(Config):
-    """The ``task`` section of a recipe; each kind of task has its own."""
+    """The ``task`` section of a recipe; each kind of task has its own.
+
+    Whoever has ``stores`` to learn from and a ``validation`` store is refused where they share a simulated patient.
+    """
+
+    @model_validator(mode="after")
+    def _nobody_both_teaches_and_judges(self) -> Self:
+        judging = getattr(self, "validation", None)
+        stores = getattr(self, "stores", {})
+        if not isinstance(judging, PhantomStoreConfig):
+            return self
+        for name, taught in stores.items():
+            both = set(judging.seeds) & set(taught.seeds)
+            if both:
+                raise ValueError(
+                    f"{len(both)} patients of validation (seeds from {min(both)}) are also in stores.{name}; move "
+                    "validation.first_seed beyond the training seeds"
+                )
+        return self
 
     def for_updates(self, count: int) -> Self:
         """The same for a run of ``count`` updates: schedules that are as long as the run learn its length here."""

@@ -6,6 +6,7 @@ A batch depends on its step alone, so this changes when and where it is made and
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -69,7 +70,10 @@ def _by_processes(batches: BatchSource, first: int, steps: int, workers: int) ->
         multiprocessing_context="forkserver",  # a forked process could not read a store, nor use a GPU
         worker_init_fn=_use_one_thread,
     )
-    for batch in loader:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # the number was chosen
+        made = iter(loader)
+    for batch in made:
         if isinstance(batch, _Failed):
             raise batch.error
         yield batch
