@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py [--batch 4] [--rounds 3] [--threads 1] [--out FILE]
 
-A ViT-Ti/16 with the crops and heads of ``pretrain_tiny_cpu``, on random frames: loss, gradients, update. Both take turns,
-so that a busy machine is unfair to none; given are seconds, medians over the rounds. A processor without AVX512-BF16 and
-AMX can be imitated on one that has them: set ONEDNN_MAX_CPU_ISA=AVX2 in the environment.
+A ViT-Ti/16 with the crops and heads of ``pretrain_tiny_cpu``, on random frames: loss, gradients, update. Both take
+turns, so that a busy machine is unfair to none; given are seconds, medians over the rounds. A processor without
+AVX512-BF16 and AMX can be imitated on one that has them: set ONEDNN_MAX_CPU_ISA=AVX2 in the environment.
 """
 
 from __future__ import annotations
