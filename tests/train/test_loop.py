@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from echoapex.data.batch import CropBatch, EncodedClipBatch
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.models import precision as precision_of_machine
-from echoapex.tasks.task import BatchSource, Loss, Task
+from echoapex.tasks.task import BatchSource, Cases, Loss, Task
+from echoapex.tasks.view_classification import ViewClassification
 from echoapex.train.average import WeightAverage
 from echoapex.train.drift_guard import DriftError, DriftGuardConfig
 from echoapex.train.evidence import save_evidence
@@ -218,6 +219,45 @@ def test_figures_are_those_of_all_cases_however_they_are_dealt_out(tmp_path: Pat
     assert dealt == whole
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Ten frames with logits that are as sure as they may be: labels are drawn from them."""
+
+    step: int
+
+    def to(self, device: torch.device) -> "Answers":
+        return self
+
+    def cases(self) -> Cases:
+        random = torch.Generator().manual_seed(self.step)
+        logits = 2 * torch.randn(10, 18, generator=random)
+        return {"view_logits": logits, "view_truth": torch.multinomial(logits.softmax(1), 1, generator=random)[:, 0]}
+
+
+class Judged(StraightLine):
+    """Gives these answers, which are scored as those of view classification."""
+
+    def cases(self, batch: Answers) -> Cases:
+        return batch.cases()
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        return ViewClassification.summarise(self, cases)
+
+
+class AnswerSource:
+    def batch(self, step: int) -> Answers:
+        return Answers(step)
+
+
+def test_the_temperature_of_honest_views_is_one_though_batches_are_small(tmp_path: Path) -> None:
+    """The mean of the fits of batches is none of the whole: of honest logits it was 0.51 once, not 1.02."""
+    run = Run(Judged(), AnswerSource(), AnswerSource(), 60, tmp_path, {})
+    found = score(run, WeightAverage(run.task, 0), torch.device("cpu"))["view_temperature"]
+    assert found == pytest.approx(1.0, abs=0.1)
+    each = [Judged().summarise(Answers(step).cases())["view_temperature"] for step in range(60)]
+    assert abs(sum(each) / len(each) - 1) > 2 * abs(found - 1)
+
+
 def test_without_decay_the_weights_of_the_last_update_are_handed_over(tmp_path: Path) -> None:
     run = line_run(tmp_path)
     train(run, config(4, average_decay=0.0))
@@ -318,8 +358,8 @@ def test_loader_processes_change_nothing_of_a_run_and_of_its_resume(tmp_path: Pa
 
     train(run_in("thread"), config(3, average_decay=0.0))
     with pytest.raises(KeyboardInterrupt):
-        train(run_in("workers"), config(3, average_decay=0.0, checkpoint_every=1, loader_workers=2), interrupted)
-    train(run_in("workers"), config(3, average_decay=0.0, loader_workers=1))
+        train(run_in("workers"), config(3, average_decay=0.0, checkpoint_every=1, loader_workers=1), interrupted)
+    train(run_in("workers"), config(3, average_decay=0.0))
     first, second = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("thread", "workers"))
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []

@@ -62,7 +62,6 @@ class OutlineViewsRecipe(TaskRecipe):
         """Draw clips, outline their frames once, build the task."""
         bundles = _Bundles.load(find_set(self.start))
         stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
-        held_back = open_phantom_store("validation", self.validation, workspace)
         shown = FrameSourceConfig(
             batch_size=_FRAMES_AT_ONCE, sizes=((0, bundles.size),), emphasis=self.emphasis, seed=self.seed,
             augment=self.augment,
@@ -70,14 +69,19 @@ class OutlineViewsRecipe(TaskRecipe):
         eyes = _Eyes(bundles, self.decoder.side)
         taught_by = " ".join(config.model_dump_json() for config in (*self.stores.values(), shown))
         known = _Drawing(taught_by, FrameSource(stores, shown), math.ceil(self.drawn / _FRAMES_AT_ONCE), self.drawn)
-        whole_clips = HeldBackFrames(held_back, bundles.size, _FRAMES_AT_ONCE)
-        judged_by = f"{self.validation.model_dump_json()} every frame once {bundles.size}"
-        unknown = _Drawing(judged_by, whole_clips, len(whole_clips), whole_clips.frames)
         taught = known.outline(eyes, "outlines", workspace)
-        judged = unknown.outline(eyes, "outline-validation", workspace)
-        source = OutlineSource(taught, self)
-        whole = WholeOutlines(judged, self.batch_size)
+        source, whole = OutlineSource(taught, self), self.judging(workspace)
         return Workload(OutlineViews(OutlineViewDecoder.build(self.decoder)), source, whole, len(whole))
+
+    def judging(self, workspace: Workspace) -> WholeOutlines:
+        """Outlines and appearance of every frame with truth of the held-back clips, by the starting set."""
+        bundles = _Bundles.load(find_set(self.start))
+        held_back = open_phantom_store("validation", self.validation, workspace)
+        frames = HeldBackFrames(held_back, bundles.size, _FRAMES_AT_ONCE)
+        told_apart = f"{self.validation.model_dump_json()} every frame once {bundles.size}"
+        drawing = _Drawing(told_apart, frames, len(frames), frames.frames)
+        eyes = _Eyes(bundles, self.decoder.side)
+        return WholeOutlines(drawing.outline(eyes, "outline-validation", workspace), self.batch_size)
 
     def starts(self) -> Sequence[Path]:
         """All that a frame passes through: encoder, adapter, views and segmentation of the starting set."""

@@ -60,18 +60,18 @@ def _by_thread(batches: BatchSource, first: int, steps: int) -> Iterator[Any]:
 
 
 def _by_processes(batches: BatchSource, first: int, steps: int, workers: int) -> Iterator[Any]:
-    loader = DataLoader(
-        _Steps(batches),
-        batch_size=None,
-        sampler=range(first, steps),
-        num_workers=workers,
-        prefetch_factor=_AHEAD,
-        collate_fn=_as_it_is,
-        multiprocessing_context="forkserver",  # a forked process could not read a store, nor use a GPU
-        worker_init_fn=_use_one_thread,
-    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")  # the number was chosen
+        loader = DataLoader(
+            _Steps(batches),
+            batch_size=None,
+            sampler=range(first, steps),
+            num_workers=workers,
+            prefetch_factor=_AHEAD,
+            collate_fn=_as_it_is,
+            multiprocessing_context="forkserver",  # a forked process could not read a store, nor use a GPU
+            worker_init_fn=_use_one_thread,
+        )
         made = iter(loader)
     for batch in made:
         if isinstance(batch, _Failed):
