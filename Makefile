@@ -1,7 +1,7 @@
 # Everything a fresh machine needs is Python 3.11 or newer with its venv module, and make.
 #
 #   make demo    analyse a real and a simulated study, and say where to look
-#   make test    install and run the tests
+#   make test    make check, then install and run the tests
 #   make check   formatting, lint, types, layers
 #   make docs    build the documentation into docs/_build/html
 #   make bench   compare speed with peers, side by side, in an environment of its own
@@ -20,7 +20,7 @@ SOURCES := src tests docs benchmarks
 demo: $(VENV)/.installed-demo
 	$(BIN)/echoapex demo --out $(DEMO)
 
-test: $(VENV)/.installed-test
+test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev

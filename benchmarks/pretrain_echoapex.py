@@ -18,12 +18,13 @@ from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.losses.koleo import koleo_loss
 from echoapex.models.decoders.projection_head import ProjectionHeadConfig
 from echoapex.models.encoder import EncoderConfig
+from echoapex.models.precision import Precision, choose_precision
 from echoapex.tasks.pretrain import Pretrain, PretrainWeights
 from echoapex.tasks.pretrain_recipe import PretrainRecipe
 from echoapex.tasks.pretrain_schedule import PretrainSchedule
 from echoapex.tasks.task import Loss
 from echoapex.train.distributed import Processes
-from echoapex.train.loop import TrainConfig, update
+from echoapex.train.gradients import GradientRules, Gradients
 from echoapex.train.optim import OptimConfig, build_optimizer
 
 
@@ -67,7 +68,7 @@ def _log_shares(logits: Tensor) -> Tensor:
 class EchoApexSide:
     """Task, optimiser and loop of EchoApex."""
 
-    def __init__(self, size: Size, precision: str, crops: Crops, *, plain: bool = False) -> None:
+    def __init__(self, size: Size, precision: Precision, crops: Crops, *, plain: bool = False) -> None:
         self._crops = crops
         self.task = build_task(size).train()
         if plain:
@@ -75,15 +76,17 @@ class EchoApexSide:
         optim = OptimConfig(
             lr=turns.LEARNING_RATE, weight_decay=turns.WEIGHT_DECAY, betas=turns.BETAS, clip_norm=turns.CLIP_NORM
         )
-        self._config = TrainConfig(steps=1, precision=precision, optim=optim)
         self._optimizer = build_optimizer(self.task, optim)
+        rules = GradientRules(1, choose_precision(precision), optim.clip_norm)
+        self._gradients = Gradients(self.task, self._optimizer, rules, Processes())
 
     def step(self, number: int) -> float:
         """One update of student and teacher."""
         torch.manual_seed(number)
         large, small, hidden = self._crops.batch(number)
         batch = CropBatch(large, small, hidden, torch.arange(large.shape[1]))
-        loss = update(self.task, self._optimizer, batch, self._config, Processes())
+        loss, _ = self._gradients.compute(batch, torch.device("cpu"))
+        self._optimizer.step()
         self.task.after_step(number)
         return float(loss.total.detach())
 

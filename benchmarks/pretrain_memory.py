@@ -75,7 +75,7 @@ def watch_memory(steps: int, every: int, directory: Path) -> list[float]:
         if (step + 1) % every == 0:
             seen.append(read_memory_mb("VmRSS"))
 
-    train(Run(recipe.build_task(), source, None, 0, directory, "benchmark"), config, on_step)
+    train(Run(recipe.build_task(), source, None, 0, directory, {"name": "benchmark"}), config, on_step)
     return seen
 
 

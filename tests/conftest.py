@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 from phantom_oracle import PhantomOracle, write_labelled_study
 
+from echoapex.models.precision import choose_precision
 from echoapex.phantom.truth import StudyTruth
 from echoapex.vocabulary import View
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """On which kind of machine the tests ran: with fast bf16 or without."""
+    chosen = choose_precision("auto")
+    terminalreporter.write_line(f"precision auto was {chosen.name} here: {chosen.reason}")
 
 
 @dataclass(frozen=True)

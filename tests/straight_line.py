@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from echoapex.tasks.task import Loss, ParameterGroup, Task
+from echoapex.tasks.task import Cases, Loss, ParameterGroup, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +57,13 @@ class StraightLine(Task):
         return Loss.sum_of([("squared_error", 1.0, error.float().square().mean())])
 
     @torch.no_grad()
-    def score(self, batch: Points) -> dict[str, float]:
+    def cases(self, batch: Points) -> Cases:
+        """The error of every point."""
+        return {"error": self.slope(batch.x) + self.intercept - batch.y}
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
         """Mean absolute error."""
-        return {"error": (self.slope(batch.x) + self.intercept - batch.y).abs().mean().item()}
+        return {"error": cases["error"].abs().mean().item()}
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The slope learns ten times more slowly than the intercept."""

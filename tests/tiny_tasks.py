@@ -63,7 +63,7 @@ def ef_recipe(encoder_bundle: Path, size: EncoderSize = "tiny") -> EjectionFract
         encoder_bundle=encoder_bundle,
         decoder=clip_decoder_config(size),
         stores={"ef": UNDRAWN},
-        validation=UNDRAWN,
+        validation=PhantomStoreConfig(patients=1, first_seed=190_000),
         features=FrozenFeatureConfig(size=IMAGE_SIZE),
     )
 

@@ -1,6 +1,7 @@
 """``echoapex finetune``: every shipped recipe runs in miniature to bundles that can be used; mistakes are one line."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_every_shipped_recipe_runs_to_bundles_that_answer(
         card = verify_bundle(bundle)
         # a recipe that writes one bundle anew copies the others, which have an earlier version
         if (card.name, card.version) == (provenance["name"], provenance.get("version", "0.1.0")):
-            assert card.licence == provenance.get("licence", "Apache-2.0")
+            assert card.licence.split("; ")[0] == provenance.get("licence", "Apache-2.0")
             assert {key.removeprefix("validation/") for key in card.metrics} == set(scores)
     monkeypatch.setattr(registry, "_SHIPPED", start.bundles.parent)
     all_four_tasks_answer(bundles)
@@ -106,7 +107,7 @@ def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(
     refused = capsys.readouterr()
     assert refused.out == ""
     assert refused.err.count("\n") == 1
-    assert "was written by another recipe; use a new --out" in refused.err
+    assert "was written by another recipe: train.seed was 0 and is now 5; use a new --out" in refused.err
 
 
 def test_progress_is_told_unless_quiet(
@@ -116,7 +117,8 @@ def test_progress_is_told_unless_quiet(
     capsys.readouterr()
     assert train("phantom_ejection_fraction", start, tmp_path / "told", "--train.steps=1") == ExitCode.ALL_GOOD
     told = capsys.readouterr().err
-    assert "features, ef-train: 2 of 2" in told
+    assert re.search("features in (bf16|fp32), ef-train: 2 of 2", told)
+    assert re.search("precision (bf16|fp32): ", told)
     assert "step 0 of 1  loss" in told
     assert "Warning" not in told
     assert train("phantom_ejection_fraction", start, tmp_path / "quiet", "--train.steps=1", "--quiet") == 0

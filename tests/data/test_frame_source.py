@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from echoapex.data.augment import AugmentConfig
 from echoapex.data.batch import FrameBatch
 from echoapex.data.clip_store import ClipStore, write_shard
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig, open_stores, whole_frames
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames, open_stores, whole_frames
 from echoapex.vocabulary import Structure, View
 
 PLAIN = AugmentConfig(**dict.fromkeys(AugmentConfig.model_fields, 0.0))
@@ -170,3 +170,37 @@ def test_every_frame_knows_its_volume(store: ClipStore) -> None:
 def test_a_batch_holds_whole_clips() -> None:
     with pytest.raises(ValidationError, match="no multiple of frames_per_clip"):
         config(batch_size=9, frames_per_clip=2)
+
+
+def test_validation_shows_every_frame_with_truth_exactly_once_and_as_it_is(store: ClipStore) -> None:
+    source = HeldBackFrames(store, 64, batch_size=5)
+    batches = [source.batch(step) for step in range(len(source))]
+    shown = sorted(image.numpy().tobytes() for batch in batches for image in batch.pixels)
+    truth = store.truth
+    wanted = [
+        np.asarray(store.frames(clip)[frame]).tobytes()
+        for clip in range(len(store))
+        for frame in sorted({*truth["label_frames"][clip], *([0] if truth["wall_frame"][clip] == 0 else [])})
+    ]
+    assert shown == sorted(wanted)
+    assert source.frames == len(wanted)
+    assert all(len(batch) <= 5 for batch in batches)
+    assert sum(int(batch.has_walls.sum()) for batch in batches) == int((truth["wall_frame"] >= 0).sum())
+    clips = [np.unique(batch.clip.numpy(), return_counts=True)[1] for batch in batches]
+    assert sum(len(counts) for counts in clips) == len(store), "a clip is never split over batches"
+
+
+def test_of_a_clip_whose_view_alone_is_known_every_frame_is_judged(tmp_path: Path) -> None:
+    source = HeldBackFrames(unlabelled_store(tmp_path), 32, batch_size=2)
+    assert (len(source), source.frames) == (1, 4)
+    assert source.batch(0).pixels.shape == (4, 32, 32)
+
+
+def test_shares_of_processes_are_the_batch(store: ClipStore) -> None:
+    source = FrameSource([store], config(batch_size=12, frames_per_clip=2))
+    whole = source.batch(3)
+    parts = [source.share(rank, 3).batch(3) for rank in range(3)]
+    for name in ("pixels", "labels", "clip", "view", "relative_volume"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name)), name
+    with pytest.raises(ValueError, match=r"a batch of 6 .* cannot be divided evenly among 4 processes"):
+        source.share(0, 4)

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -76,3 +78,16 @@ def links(page: Path) -> Iterator[str]:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     broken = [target for target in links(page) if not (page.parent / target).exists()]
     assert not broken, f"{page.name} links to nothing: {broken}"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_test_command_checks_layers_types_and_lint_before_it_tests(tmp_path: Path) -> None:
+    (tmp_path / ".python").touch()
+    told = subprocess.run(
+        ["make", "-n", "test", f"VENV={tmp_path}", "PYTEST_ARGS=tests/measure"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line.strip().removeprefix(f"{tmp_path}/bin/") for line in told.stdout.splitlines()]
+    programs = [line for line in lines if line.startswith(("ruff", "mypy", "lint-imports", "python -m pytest"))]
+    assert [line.split()[0] for line in programs] == ["ruff", "ruff", "mypy", "lint-imports", "python"]
+    assert programs[-1] == "python -m pytest tests/measure"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -147,6 +148,22 @@ def test_an_internal_error_tells_its_kind_and_not_its_message(
     assert "Jane" not in (tmp_path / "errors.csv").read_text()
     with pytest.raises(RuntimeError):
         StudyAnalyzer(models(labelled_study), QUICK, raise_unexpected=True).run([labelled_study.folder / "PLAX.dcm"])
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_in_the_middle_of_a_clip_ends_the_run_and_says_so(
+    labelled_study: LabelledStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(code, "the disk is full")
+
+    clips = [labelled_study.folder / name for name in ("PLAX.dcm", "A4C.dcm")]
+    with monkeypatch.context() as full:
+        full.setattr("echoapex.infer.study.write_record", fill)
+        with pytest.raises(AnalysisError, match=r"PLAX.dcm: .* no room left \(the disk is full\); make room in --out"):
+            StudyAnalyzer(models(labelled_study), QUICK).run(clips, tmp_path / "out")
+    report = StudyAnalyzer(models(labelled_study), QUICK).run(clips, tmp_path / "out")
+    assert (len(report.clips), report.errors) == (2, ())
 
 
 def test_nothing_is_written_without_a_folder(labelled_study: LabelledStudy) -> None:

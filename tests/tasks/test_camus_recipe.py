@@ -57,7 +57,7 @@ def test_nobody_both_teaches_and_judges(root: Path, saved_set: Path, tmp_path: P
     workspace = Workspace(tmp_path, 1, lambda what, done, total: None)
     workload = recipe_on(root, saved_set).build(workspace)
     taught = {int(p) for store, _ in workload.batches._examples for p in store.truth["patient"]}
-    judged = {int(p) for store, _ in workload.validation._examples for p in store.truth["patient"]}
+    judged = {int(p) for p in workload.validation._store.truth["patient"]}
     assert (taught, judged) == ({1, 2, 3}, {4})
     assert workload.task.loss(workload.batches.batch(0)).total.isfinite()
     assert "dice_lv_cavity" in workload.task.score(workload.validation.batch(0))
@@ -79,4 +79,4 @@ def test_the_bundles_say_where_they_come_from(root: Path, saved_set: Path, tmp_p
     decoder.require_encoder(encoder)
     assert decoder.card.architecture["decoder"] == task.decoder.config.model_dump(mode="json")
     assert encoder.card.non_commercial
-    assert "started from the encoder tiny" in decoder.card.notes
+    assert "went on from tiny 0.1.0" in decoder.card.notes

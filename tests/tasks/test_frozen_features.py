@@ -1,5 +1,6 @@
 """Clips encoded once: the encoder's own tokens, resumable, and batches that fit their truth."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,14 @@ def test_rare_ejection_fractions_take_their_turn() -> None:
     assert ef_level_groups(ef_percent, 1) == [[10], list(range(10))]
     assert ef_level_groups(ef_percent, 4) == [[10], [8], [9], list(range(8))]
     assert ef_level_groups(np.array([50.0, 50.0]), 3) == [[0, 1]]
+
+
+def test_shares_of_processes_are_the_batch_and_travel_to_them(features: FrozenFeatures) -> None:
+    source = ClipBatches([features], CONFIG)
+    whole = source.batch(5)
+    parts = [pickle.loads(pickle.dumps(source.share(rank, 2))).batch(5) for rank in range(2)]
+    assert torch.equal(torch.cat([part.patches for part in parts]), whole.patches)
+    assert torch.equal(torch.cat([part.times_s for part in parts]), whole.times_s)
+    assert len(pickle.dumps(source)) < features._features.nbytes, "the file is mapped there, not sent"
+    with pytest.raises(ValueError, match=r"make task\.features\.batch_size a multiple of 3"):
+        source.share(0, 3)

@@ -74,12 +74,19 @@ def test_sources_see_different_scanners(workload: Workload) -> None:
 
 
 def test_figures_are_told_apart_by_source(workload: Workload) -> None:
-    figures: dict[str, float] = {}
+    rows: dict[str, list[torch.Tensor]] = {}
     for number in range(workload.validation_batches):
-        figures |= workload.task.score(workload.validation.batch(number))
-    assert {name.split("/")[0] for name in figures} == {"phantom", "camus", "own"}
+        for name, found in workload.task.cases(workload.validation.batch(number)).items():
+            rows.setdefault(name, []).append(found)
+    cases = {name: torch.cat(found) for name, found in rows.items()}
+    figures = workload.task.summarise(cases)
+    assert {name.split("/")[0] for name in figures} == {"phantom", "camus", "own", "view_temperature"}
     assert {"camus/dice_lv_cavity", "own/dice_left_atrium", "phantom/dice_aortic_root"} <= figures.keys()
     assert "camus/dice_right_ventricle" not in figures
+    patients = {
+        name: torch.cat([cases[f"camus/{name}"], cases[f"own/{name}"]]) for name in ("view_logits", "view_truth")
+    }
+    assert figures["view_temperature"] == workload.task.view.summarise(patients)["view_temperature"]
 
 
 def test_an_adapter_is_merged_into_the_encoder_that_is_written(
@@ -101,6 +108,8 @@ def test_an_adapter_is_merged_into_the_encoder_that_is_written(
     adapted = task.encoder(pixels).patches
     recipe.export(task, tmp_path, PROVENANCE)
     assert not (tmp_path / "segmentation" / "adapter").exists()
+    card = load_bundle(tmp_path / "segmentation").card
+    assert card.non_commercial and "CC-BY-NC-SA-4.0" in card.licence, "as CAMUS, whatever the recipe says"
     alone = build_encoder_from(load_bundle(tmp_path / "encoder")).eval()
     plain = build_encoder_from(load_bundle(saved_set / "encoder")).eval()
     with torch.no_grad():

@@ -33,7 +33,7 @@ def test_the_encoder_stays_and_its_adapter_learns(start: Path, tmp_path: Path) -
     given = {name: value.clone() for name, value in task.student.encoder.state_dict().items()}
     tmp_path.joinpath("run").mkdir()
     config = CONFIG.model_copy(update={"optim": OptimConfig(lr=1e-2, warmup_steps=0)})
-    train(Run(task, crop_source(tmp_path), None, 0, tmp_path / "run", "tiny"), config)
+    train(Run(task, crop_source(tmp_path), None, 0, tmp_path / "run", {"name": "tiny"}), config)
     for network in (task.student, task.teacher):
         assert [n for n, v in network.encoder.state_dict().items() if not torch.equal(v, given[n])] == []
         assert any(addition.up.detach().any() for addition in network.adapter.additions.values())
@@ -64,9 +64,8 @@ def test_it_resumes_exactly(start: Path, tmp_path: Path) -> None:
 
     def run(name: str) -> Run:
         (tmp_path / name).mkdir(exist_ok=True)
-        return Run(
-            build_pretrain(start=start, lora=AdapterConfig()), crop_source(tmp_path), None, 0, tmp_path / name, "t"
-        )
+        task = build_pretrain(start=start, lora=AdapterConfig())
+        return Run(task, crop_source(tmp_path), None, 0, tmp_path / name, {"name": "t"})
 
     straight = run("straight")
     train(straight, CONFIG)

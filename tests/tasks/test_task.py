@@ -5,7 +5,7 @@ import torch
 from tiny_tasks import TASK_NAMES, TinyTasks
 from torch import nn
 
-from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 
 
 def test_a_loss_is_the_weighted_sum_of_its_terms() -> None:
@@ -51,7 +51,10 @@ def test_a_task_may_do_nothing_after_a_step() -> None:
         def loss(self, batch: torch.Tensor) -> Loss:
             return Loss.sum_of([("sum", 1.0, self.weight.sum())])
 
-        def score(self, batch: torch.Tensor) -> dict[str, float]:
+        def cases(self, batch: torch.Tensor) -> Cases:
+            return {}
+
+        def summarise(self, cases: Cases) -> dict[str, float]:
             return {}
 
     task = Still()

@@ -38,7 +38,9 @@ def test_score_counts_the_frames_that_are_right(tasks: TinyTasks) -> None:
         answers = task._frame_logits(tokens[-1]).argmax(dim=1)
     three_right = answers.clone()
     three_right[2] = (three_right[2] + 1) % len(View)
-    assert task.score_from_tokens(tokens, replace(batch, view=three_right))["view_frame_accuracy"] == 0.75
+    assert (
+        task.summarise(task.cases_from_tokens(tokens, replace(batch, view=three_right)))["view_frame_accuracy"] == 0.75
+    )
 
 
 def test_a_clip_gets_a_probability_for_every_view(tasks: TinyTasks, encoded: EncodedClip) -> None:
@@ -98,7 +100,8 @@ def test_mixup_asks_for_both_views_by_their_weight(tasks: TinyTasks) -> None:
     expected = 0.5 * (nll.gather(1, batch.view[:, None]) + nll.gather(1, batch.view[partner][:, None])).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=0.02)
     assert loss.item() != pytest.approx(plain.loss_from_tokens(tokens, batch).total.item(), rel=1e-3)
-    assert mixed.score_from_tokens(tokens, batch) == plain.score_from_tokens(tokens, batch), "never when it is judged"
+    judged = [each.summarise(each.cases_from_tokens(tokens, batch)) for each in (mixed, plain)]
+    assert judged[0] == judged[1], "never when it is judged"
 
 
 def test_a_mixed_batch_without_any_view_teaches_nothing(tasks: TinyTasks) -> None:

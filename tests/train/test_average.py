@@ -25,12 +25,16 @@ def test_the_average_is_the_recursion_of_its_definition() -> None:
         assert average.state["intercept"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_decay_it_is_the_weights_themselves() -> None:
+def test_without_decay_it_is_the_weights_themselves_and_no_copy_is_kept() -> None:
     task = StraightLine()
     average = WeightAverage(task, decay=0.0)
     moved_by(task, 3.0)
     average.update(task, step=100)
-    assert torch.equal(average.state["slope.weight"], task.slope.weight)
+    assert average.state == {}
+    own = task.slope.weight.clone()
+    with average.applied_to(task):
+        assert torch.equal(task.slope.weight, own)
+    average.load({})
 
 
 def test_only_what_learns_is_averaged() -> None:

@@ -1,5 +1,6 @@
 """A checkpoint restores everything that changes from step to step, or says in one line why it cannot."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,16 @@ from echoapex.train.checkpoint import (
     Checkpoint,
     CheckpointError,
     Position,
+    differing_keys,
     load_checkpoint,
-    recipe_digest,
+    read_precision,
     require_same_recipe,
     save_checkpoint,
 )
 from echoapex.train.optim import OptimConfig, build_optimizer
+
+RECIPE = {"task": {"kind": "line", "place": "a"}, "train": {"steps": 3, "seed": 0}}
+ABOUT = {"recipe": json.dumps(RECIPE), "precision": "bf16"}
 
 
 def new_parts() -> Checkpoint:
@@ -37,7 +42,7 @@ def trained_parts(steps: int = 3) -> Checkpoint:
 
 def written(tmp_path: Path) -> tuple[Path, Checkpoint]:
     parts = trained_parts()
-    save_checkpoint(tmp_path / "checkpoint.safetensors", parts, Position(3, 1, 5), "digest")
+    save_checkpoint(tmp_path / "checkpoint.safetensors", parts, Position(3, 1, 5), ABOUT)
     return tmp_path / "checkpoint.safetensors", parts
 
 
@@ -59,7 +64,7 @@ def test_weights_buffers_moments_and_average_come_back(tmp_path: Path) -> None:
     path, before = written(tmp_path)
     torch.manual_seed(99)
     after = new_parts()
-    assert load_checkpoint(path, after, "digest") == Position(3, 1, 5)
+    assert load_checkpoint(path, after, RECIPE) == Position(3, 1, 5)
     for name, value in before.task.state_dict().items():
         assert torch.equal(after.task.state_dict()[name], value), name
     assert after.task.steps_seen == 3
@@ -74,14 +79,14 @@ def test_weights_buffers_moments_and_average_come_back(tmp_path: Path) -> None:
 
 def test_a_checkpoint_replaces_the_last_one_in_one_step(tmp_path: Path) -> None:
     path, parts = written(tmp_path)
-    save_checkpoint(path, parts, Position(4), "digest")
-    assert load_checkpoint(path, new_parts(), "digest") == Position(4)
+    save_checkpoint(path, parts, Position(4), ABOUT)
+    assert load_checkpoint(path, new_parts(), RECIPE) == Position(4)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def refusal(path: Path, digest: str = "digest") -> str:
+def refusal(path: Path, **changes: object) -> str:
     with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(path, new_parts(), digest)
+        load_checkpoint(path, new_parts(), {**RECIPE, **changes})
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
     return str(caught.value)
@@ -89,8 +94,34 @@ def refusal(path: Path, digest: str = "digest") -> str:
 
 def test_another_recipe_is_refused(tmp_path: Path) -> None:
     path, _ = written(tmp_path)
-    assert "written by another recipe; use a new --out" in refusal(path, "another digest")
-    require_same_recipe(path, "digest")
+    told = refusal(path, task={"kind": "curve", "place": "a"}, train={"steps": 9, "seed": 1})
+    assert 'written by another recipe: task.kind was "line" and is now "curve"; also differ: train.seed; use a' in told
+    assert require_same_recipe(path, RECIPE) == 3
+
+
+def test_more_steps_extend_a_run_and_fewer_are_refused(tmp_path: Path) -> None:
+    path, _ = written(tmp_path)
+    longer, shorter = ({**RECIPE, "train": {"steps": steps, "seed": 0}} for steps in (5, 2))
+    assert load_checkpoint(path, new_parts(), longer).step == 3
+    assert "train.steps was 3 and is now 2" in refusal(path, **shorter)
+
+
+def test_a_key_that_only_one_recipe_has_is_named() -> None:
+    assert differing_keys({"a": {"b": 1, "c": [1]}}, {"a": {"c": [1], "d": None}, "e": 2}) == {
+        "a.b": (1, None),
+        "e": (None, 2),
+    }
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    path, _ = written(tmp_path)
+    save_file(load_file(path), path, {"step": "3", "recipe": "0123abcd"})
+    assert "written by an earlier version; use a new --out" in refusal(path)
+
+
+def test_the_precision_that_a_run_began_with_is_kept(tmp_path: Path) -> None:
+    path, _ = written(tmp_path)
+    assert read_precision(path) == "bf16"
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "noise"])
@@ -103,7 +134,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
 
 def test_tensors_of_another_task_are_refused(tmp_path: Path) -> None:
     path, _ = written(tmp_path)
-    metadata = {"step": "3", "recipe": "digest"}
+    metadata = {"step": "3", **ABOUT}
     whole = load_file(path)
     save_file({name: value for name, value in whole.items() if name != "task.intercept"}, path, metadata)
     assert "does not fit this task" in refusal(path)
@@ -111,10 +142,3 @@ def test_tensors_of_another_task_are_refused(tmp_path: Path) -> None:
     assert "does not fit this task" in refusal(path)
     save_file({name: value for name, value in whole.items() if name != "average.intercept"}, path, metadata)
     assert "does not fit this task" in refusal(path)
-
-
-def test_the_digest_of_a_recipe_is_that_of_its_content() -> None:
-    recipe = {"task": {"kind": "line", "path": Path("a")}, "train": {"steps": 3}}
-    reordered = {"train": {"steps": 3}, "task": {"path": Path("a"), "kind": "line"}}
-    assert recipe_digest(recipe) == recipe_digest(reordered)
-    assert recipe_digest(recipe) != recipe_digest({**recipe, "train": {"steps": 4}})

@@ -31,7 +31,19 @@ def pretraining(directory: Path, store: Path, processes: Processes) -> Run:
     """Without stochastic depth, which every process draws for itself."""
     directory.mkdir(exist_ok=True)
     task = build_pretrain(encoder=EncoderConfig(image_size=48))
-    return Run(task, crop_source(store), None, 0, directory, "tiny", processes)
+    return Run(task, crop_source(store), None, 0, directory, {"name": "tiny"}, processes)
+
+
+class _Seldom(nn.Module):
+    """One layer learns from everything, the other from large numbers only."""
+
+    def __init__(self, layers: nn.ModuleDict) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result = self.layers["shared"](x)
+        return result + self.layers["seldom"](x) if x.item() > 1 else result
 
 
 def _one_of_two(rank: int, folder: str, port: int) -> None:
@@ -42,11 +54,11 @@ def _one_of_two(rank: int, folder: str, port: int) -> None:
         told: list[int] = []
         train(pretraining(place / "two", place, processes), CONFIG, lambda step, loss: told.append(step))
         assert told == (list(range(STEPS)) if rank == 0 else [])
-        linear = nn.Linear(2, 1)
-        for number, parameter in enumerate(linear.parameters()):
-            parameter.grad = torch.full_like(parameter, 10.0 * number + rank)
-        processes.average_gradients(linear.parameters())
-        assert [float(p.grad.flatten()[0]) for p in linear.parameters() if p.grad is not None] == [0.5, 10.5]
+        both = nn.ModuleDict({name: nn.Linear(1, 1, bias=False) for name in ("shared", "seldom")})
+        averaged = processes.averaging(_Seldom(both))
+        averaged(torch.full((1, 1), 1.0 + rank)).sum().backward()
+        found = [float(both[name].weight.grad) for name in ("shared", "seldom")]
+        assert found == [1.5, 1.0], "what one process alone has a gradient for counts as zero in the other"
         bad = Loss(torch.tensor(float("nan") if rank else 1.0), {"dino": torch.tensor(float(rank))})
         mean = processes.mean_of(bad)
         assert mean.total.isnan(), "all processes learn of it, so that all of them stop"
@@ -96,7 +108,10 @@ def test_shares_are_the_batch_and_uneven_ones_are_refused(tmp_path: Path) -> Non
     parts = [Processes(rank, 2).share_of(source).batch(3) for rank in (0, 1)]
     for name in ("global_crops", "local_crops", "hidden"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts], dim=1), getattr(whole, name))
-    with pytest.raises(DistributedError, match=r"4 frames cannot be divided evenly among 3 processes; .* to 6"):
+    with pytest.raises(
+        DistributedError,
+        match=r"batch of 4 .* cannot be divided evenly among 3 processes; make task.frames.batch_size a mult",
+    ):
         Processes(0, 3).share_of(source)
     with pytest.raises(DistributedError, match="batches of PointSource cannot be shared among 2 processes"):
         Processes(1, 2).share_of(PointSource())

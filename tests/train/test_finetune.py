@@ -1,5 +1,6 @@
 """A recipe becomes a checked run: every mistake one line before any work, exact resume, figures in the card."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,29 @@ def test_overrides_change_a_run_and_its_card(recipe_file: Path, tmp_path: Path) 
 
 
 def test_another_recipe_is_refused_before_anything_is_touched(recipe_file: Path, tmp_path: Path) -> None:
-    finetune(str(recipe_file), {"train": {"steps": 1}}, tmp_path / "run")
+    finetune(str(recipe_file), {"train": {"steps": 2}}, tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
-    with pytest.raises(CheckpointError, match="was written by another recipe"):
-        finetune(str(recipe_file), {"train": {"steps": 2}}, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"another recipe: train.steps was 2 and is now 1; use a new --out"):
+        finetune(str(recipe_file), {"train": {"steps": 1}}, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"task.click_rounds was 1 and is now 2; also differ: train.optim.lr"):
+        changed = {"task": {"click_rounds": 2}, "train": {"steps": 2, "optim": {"lr": 1e-5}}}
+        finetune(str(recipe_file), changed, tmp_path / "run")
     assert {path: path.read_bytes() for path in before} == before
-    finetune(str(recipe_file), {"train": {"steps": 1}, "provenance": {"notes": ["better words"]}}, tmp_path / "run")
+    told_otherwise = {"log_every": 1, "score_every": 1, "checkpoint_every": 7, "trackers": []}
+    finetune(
+        str(recipe_file), {"train": {"steps": 2, **told_otherwise}, "provenance": {"notes": ["better words"]}},
+        tmp_path / "run",
+    )  # fmt: skip
     assert "better words" in read_card(tmp_path / "run" / "bundles" / "segmentation").notes
+
+
+def test_a_finished_run_can_be_extended(recipe_file: Path, tmp_path: Path) -> None:
+    finetune(str(recipe_file), {"train": {"steps": 1}}, tmp_path / "run")
+    noted: list[str] = []
+    steps: list[tuple[int, int]] = []
+    reporting = Reporting(stepped=lambda step, total, loss: steps.append((step, total)), noted=noted.append)
+    finetune(str(recipe_file), {"train": {"steps": 3}}, tmp_path / "run", reporting=reporting)
+    assert steps == [(1, 3), (2, 3)]
+    assert "extended from 1 to 3 steps; schedules follow the longer run" in noted
+    assert read_card(tmp_path / "run" / "bundles" / "segmentation").cost.startswith("3 steps")
+    assert json.loads((tmp_path / "run" / "effort.json").read_text())["precision"] == "fp32"

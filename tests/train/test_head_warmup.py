@@ -13,7 +13,9 @@ def test_the_encoder_waits_for_the_heads(tmp_path: Path) -> None:
     optim = OptimConfig(lr=1e-2, warmup_steps=0, weight_decay=0.1)
     states = {}
     for steps in (3, 4):
-        run = Run(build_pretrain(head_warmup=3), crop_source(tmp_path), None, 0, tmp_path / str(steps), "tiny")
+        run = Run(
+            build_pretrain(head_warmup=3), crop_source(tmp_path), None, 0, tmp_path / str(steps), {"name": "tiny"}
+        )
         run.directory.mkdir()
         train(run, TrainConfig(steps=steps, precision="fp32", trackers=(), average_decay=0, optim=optim))
         states[steps] = run.task.state_dict()

@@ -9,8 +9,9 @@ from tiny_pretraining import build_pretrain, crop_source
 from tiny_tasks import build_tasks, frame_batch
 
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.models.precision import choose_precision
 from echoapex.train.distributed import Processes
-from echoapex.train.loop import TrainConfig, update
+from echoapex.train.gradients import GradientRules, Gradients
 from echoapex.train.memory import compile_blocks, recompute_blocks
 from echoapex.train.optim import OptimConfig, build_optimizer
 
@@ -67,12 +68,12 @@ def test_compiled_blocks_compute_the_same() -> None:
 
 def test_a_batch_in_parts_is_the_update_of_the_whole() -> None:
     batch = frame_batch(4)
-    config = TrainConfig(steps=1, precision="fp32", optim=OptimConfig(clip_norm=1e9))
     moved = []
     for parts in (1, 2):
         task = build_tasks(seed=2).multitask.view
-        optimizer = build_optimizer(task, config.optim)
-        loss = update(task, optimizer, batch, config.model_copy(update={"accumulate": parts}), Processes())
+        rules = GradientRules(parts, choose_precision("fp32"), clip_norm=1e9)
+        optimizer = build_optimizer(task, OptimConfig())
+        loss, _ = Gradients(task, optimizer, rules, Processes()).compute(batch, torch.device("cpu"))
         moved.append((loss.total.item(), gradients(task)))
     assert moved[1][0] == pytest.approx(moved[0][0], rel=1e-5)
     for name, gradient in moved[1][1].items():

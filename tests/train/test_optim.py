@@ -1,5 +1,6 @@
 """Warm-up, cosine, and groups that keep their share of the learning rate."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 from straight_line import StraightLine
 
 from echoapex.tasks.task import ParameterGroup
-from echoapex.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
+from echoapex.train.optim import (
+    OptimConfig,
+    build_optimizer,
+    clip_gradients,
+    learning_rate,
+    set_learning_rate,
+    set_weight_decay,
+    weight_decay,
+)
 
 
 def test_the_rate_rises_evenly_then_falls_to_its_final_share() -> None:
@@ -69,3 +78,29 @@ def test_a_frozen_group_waits_and_then_rises() -> None:
         assert intercept["lr"] == 1.0
         rates.append(slope["lr"] / slope["factor"])
     assert rates == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1])
+
+
+class TwoNetworks(StraightLine):
+    def parameter_groups(self) -> list[ParameterGroup]:
+        slope, intercept = super().parameter_groups()
+        return [replace(slope, network="encoder"), replace(intercept, network="head")]
+
+
+def test_each_network_is_clipped_by_itself() -> None:
+    task = TwoNetworks()
+    optimizer = build_optimizer(task, OptimConfig())
+    task.slope.weight.grad, task.intercept.grad = torch.full((1, 1), 100.0), torch.full((1,), 0.5)
+    assert clip_gradients(optimizer, 1.0) == {"encoder": 100.0, "head": 0.5}
+    assert task.slope.weight.grad.item() == pytest.approx(1.0)
+    assert task.intercept.grad.item() == 0.5, "a long gradient of one network does not shorten another's"
+
+
+def test_weight_decay_rises_on_half_a_cosine_and_spares_what_has_none() -> None:
+    config = OptimConfig(weight_decay=0.04, final_weight_decay=0.4)
+    found = [weight_decay(step, 11, config) for step in range(11)]
+    assert (found[0], found[5], found[10]) == pytest.approx((0.04, 0.22, 0.4))
+    assert all(later > earlier for earlier, later in pairwise(found))
+    assert weight_decay(7, 11, OptimConfig(weight_decay=0.3)) == 0.3
+    optimizer = build_optimizer(StraightLine(), config)
+    set_weight_decay(optimizer, 0.25)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.25, 0.0]

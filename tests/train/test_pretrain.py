@@ -20,7 +20,7 @@ def config(steps: int, **changes: object) -> TrainConfig:
 
 def pretraining(directory: Path, store: Path) -> Run:
     directory.mkdir(exist_ok=True)
-    return Run(build_pretrain(), crop_source(store), None, 0, directory, "tiny")
+    return Run(build_pretrain(), crop_source(store), None, 0, directory, {"name": "tiny"})
 
 
 class StoppedError(RuntimeError):

@@ -35,8 +35,11 @@ class Fragile(StraightLine):
         return super().loss(batch)
 
     @torch.no_grad()
-    def score(self, batch):
-        return {"health": 1.0 - float(self.illness)}
+    def cases(self, batch):
+        return {"health": 1.0 - self.illness[None]}
+
+    def summarise(self, cases):
+        return {"health": cases["health"].mean().item()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ def fragile_run(directory: Path, bad: set[int]) -> tuple[Run, Numbered]:
     torch.manual_seed(0)
     source = Numbered()
     directory.mkdir(exist_ok=True)
-    return Run(Fragile(bad), source, Numbered(), 1, directory, "digest"), source
+    return Run(Fragile(bad), source, Numbered(), 1, directory, {"name": "fragile"}), source
 
 
 def test_it_goes_back_and_leaves_the_bad_batches_out(tmp_path: Path) -> None:

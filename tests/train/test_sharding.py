@@ -34,7 +34,7 @@ def pretraining(directory: Path, store: Path, processes: Processes) -> Run:
     if processes.count > 1:
         shard(task, torch.device("cpu"), processes)
         processes = Processes(processes.rank, processes.count, sharded=True)
-    return Run(task, crop_source(store), None, 0, directory, "tiny", processes)
+    return Run(task, crop_source(store), None, 0, directory, {"name": "tiny"}, processes)
 
 
 def _one_of_two(rank: int, folder: str, port: int) -> None:

@@ -15,7 +15,7 @@ from echoapex.train.trackers import TrackerError, curves, open_trackers
 def run_for(directory: Path, steps: int, *names: str) -> None:
     config = TrainConfig(steps=steps, precision="fp32", log_every=1, score_every=2, checkpoint_every=2, trackers=names)
     directory.mkdir(exist_ok=True)
-    train(Run(StraightLine(), PointSource(), PointSource(), 1, directory, "digest"), config)
+    train(Run(StraightLine(), PointSource(), PointSource(), 1, directory, {"name": "tiny"}), config)
 
 
 def test_numbers_of_an_entry_become_curves() -> None:

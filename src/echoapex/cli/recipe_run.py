@@ -154,7 +154,7 @@ DATASETS_OF = {
 
 def _attempt(typed: Invocation, out: Path, seed: int | None, workers: int, quiet: bool) -> dict[str, float] | ExitCode:
     """The figures of a run, or the exit code after one line that says what was wrong."""
-    reporting = Reporting() if quiet else Reporting(_prepared, _stepped)
+    reporting = Reporting(noted=_warned) if quiet else Reporting(_prepared, _stepped, _noted)
     prepared = out.parent if seed is None else out.parent.parent
     try:
         overrides = typed.values(seed)
@@ -187,6 +187,16 @@ def _require_kind(recipe: str, overrides: dict[str, object], kind: str) -> None:
 
 def _prepared(what: str, done: int, total: int) -> None:
     sys.stderr.write(f"{what}: {done} of {total}\n")
+
+
+def _noted(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _warned(text: str) -> None:
+    """Of what is noted, only what a person has to act on."""
+    if text.startswith("warning"):
+        _noted(text)
 
 
 def _stepped(step: int, steps: int, loss: Loss) -> None:

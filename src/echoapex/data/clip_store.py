@@ -102,6 +102,9 @@ class ClipStore:
             name: np.concatenate([shard.truth[name] for shard in self._shards]) for name in TRUTH_FIELDS
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClipStore, (self.directory,)  # another process maps the files by itself
+
     def __len__(self) -> int:
         return int(self._first[-1])
 

@@ -11,7 +11,7 @@ from echoapex.data.batch import CropBatch
 from echoapex.data.block_masks import BlockMaskConfig, sample_block_masks
 from echoapex.data.crops import CropConfig, FrameCropper
 from echoapex.data.frame_reader import FrameReader
-from echoapex.data.sampler import scattered_index
+from echoapex.data.sampler import own_places, scattered_index
 
 
 class CropSourceConfig(Config):
@@ -50,14 +50,8 @@ class CropSource:
         Raises:
             ValueError: the batch cannot be divided evenly.
         """
-        size = self._config.batch_size
-        if size % count:
-            raise ValueError(
-                f"a batch of {size} frames cannot be divided evenly among {count} processes; "
-                f"set task.frames.batch_size to {-(-size // count) * count}, for example"
-            )
-        own = size // count
-        return CropSource(self._reader, self._config, self._patch_size, range(rank * own, (rank + 1) * own))
+        places = own_places(self._config.batch_size, rank, count, "task.frames.batch_size")
+        return CropSource(self._reader, self._config, self._patch_size, places)
 
     def batch(self, step: int) -> CropBatch:
         """The batch of a step."""

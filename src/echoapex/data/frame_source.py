@@ -14,7 +14,7 @@ from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
 from echoapex.data.batch import FrameBatch
 from echoapex.data.clip_store import ClipSource, ClipStore
-from echoapex.data.sampler import balanced_example
+from echoapex.data.sampler import balanced_example, own_places
 from echoapex.data.style import StyleBank
 from echoapex.vocabulary import Structure, View
 
@@ -58,25 +58,45 @@ class FrameSource:
     """``batch(step)`` gives the frames of a step; the same step gives the same batch, whatever came before.
 
     Args:
-        stores: the clips.
+        stores: of prepared clips.
         config: how frames are drawn.
+        places: which clips of every batch are given; by default all.
         style: gives frames the style of others before anything else; None leaves theirs.
     """
 
-    def __init__(self, stores: Sequence[ClipSource], config: FrameSourceConfig, style: StyleBank | None = None) -> None:
+    def __init__(
+        self,
+        stores: Sequence[ClipSource],
+        config: FrameSourceConfig,
+        places: range | None = None,
+        style: StyleBank | None = None,
+    ) -> None:
         self._config = config
+        self._places = range(config.batch_size // config.frames_per_clip) if places is None else places
+        self._stores = stores
         self._style = style
         self._examples = [(store, clip) for store in stores for clip in range(len(store))]
         views = np.concatenate([store.truth["view"] for store in stores])
         self._groups = _balanced_groups(views, config.emphasis)
+
+    def share(self, rank: int, count: int) -> FrameSource:
+        """The clips of every batch that belong to process ``rank`` of ``count``.
+
+        Raises:
+            ValueError: the clips of a batch cannot be divided evenly.
+        """
+        clips = self._config.batch_size // self._config.frames_per_clip
+        places = own_places(clips, rank, count, "task.frames.batch_size over frames_per_clip")
+        return FrameSource(self._stores, self._config, places, self._style)
 
     def batch(self, step: int) -> FrameBatch:
         """The batch of a step."""
         config = self._config
         size, augment = config.size_at(step), config.augment_at(step)
         clips = config.batch_size // config.frames_per_clip
-        rows = [row for number in range(clips) for row in self._clip(step * clips + number, number, size, augment)]
-        return FrameBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
+        return _collect(
+            [row for number in self._places for row in self._clip(step * clips + number, number, size, augment)]
+        )
 
     def _clip(self, position: int, number: int, size: int, augment: AugmentConfig) -> list[dict[str, np.ndarray]]:
         """The frames of the clip at a position of the endless sequence; it is clip ``number`` of its batch."""
@@ -86,7 +106,11 @@ class FrameSource:
         chosen = self._frames(store, clip, rng)
         warp = random_warp(rng, store.frames(clip).shape[-1], size, augment)
         scanner = Appearance(rng, size, augment)
-        return [self._frame(store, clip, frame, warp, scanner, rng) | {"clip": np.asarray(number)} for frame in chosen]
+        shown = [_frame(store, clip, frame, warp) | {"clip": np.asarray(number)} for frame in chosen]
+        return [each | {"pixels": scanner(self._styled(each["pixels"], rng), rng)} for each in shown]
+
+    def _styled(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return image if self._style is None else self._style(image, rng)
 
     def _frames(self, store: ClipSource, clip: int, rng: np.random.Generator) -> list[int]:
         """Which frames of a clip to show: labelled ones, and often the one with wall points."""
@@ -102,25 +126,74 @@ class FrameSource:
             return [*first, int(rng.choice(others))]
         return first + [int(frame) for frame in rng.choice(others, wanted, replace=len(others) < wanted)]
 
-    def _frame(
-        self, store: ClipSource, clip: int, frame: int, warp: Warp, scanner: Appearance, rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        truth = store.truth
-        image = warp.image(np.ascontiguousarray(store.frames(clip)[frame]))
-        if self._style is not None:
-            image = self._style(image, rng)
-        pixels = scanner(image, rng)
-        labels, known = _labels_of(store, clip, frame, warp)
-        return {
-            "pixels": pixels,
-            "view": np.int64(truth["view"][clip]),
-            "labels": labels,
-            "structure_known": known,
-            "wall_points": np.nan_to_num(warp.points(truth["wall_points"][clip])).astype(np.float32),
-            "has_walls": np.bool_(frame == int(truth["wall_frame"][clip])),
-            "relative_volume": np.float32(truth["relative_volume"][clip][frame]),
-            "origin": np.int64(0),
-        }
+
+class HeldBackFrames:
+    """Validation batches: each frame that carries truth exactly once, at model size and as it is.
+
+    Of a clip these are the frames with label maps and the one with wall points; of a clip without any, whose view alone
+    is known, all frames. The frames of a clip stay in one batch.
+
+    Args:
+        store: of the held-back clips.
+        size: side of the frames as the encoder sees them, in pixels.
+        batch_size: most frames of a batch, but for a clip that has more.
+    """
+
+    def __init__(self, store: ClipSource, size: int, batch_size: int) -> None:
+        self._store = store
+        self._size = size
+        self._batches: list[list[tuple[int, list[int]]]] = []
+        room = 0
+        for clip in range(len(store)):
+            frames = _frames_with_truth(store, clip)
+            if len(frames) > room or not self._batches:
+                self._batches.append([])
+                room = batch_size
+            self._batches[-1].append((clip, frames))
+            room -= len(frames)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @property
+    def frames(self) -> int:
+        """Frames of all batches together."""
+        return sum(len(frames) for batch in self._batches for _, frames in batch)
+
+    def batch(self, step: int) -> FrameBatch:
+        """The batch of a number from 0 to the number of batches less one."""
+        rows = []
+        for number, (clip, frames) in enumerate(self._batches[step]):
+            warp = plain_warp(self._store.frames(clip).shape[-1], self._size)
+            rows += [_frame(self._store, clip, frame, warp) | {"clip": np.asarray(number)} for frame in frames]
+        return _collect(rows)
+
+
+def _collect(rows: Sequence[dict[str, np.ndarray]]) -> FrameBatch:
+    return FrameBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
+
+
+def _frame(store: ClipSource, clip: int, frame: int, warp: Warp) -> dict[str, np.ndarray]:
+    """A frame with its truth, moved to model size."""
+    truth = store.truth
+    labels, known = _labels_of(store, clip, frame, warp)
+    return {
+        "pixels": warp.image(np.ascontiguousarray(store.frames(clip)[frame])),
+        "view": np.int64(truth["view"][clip]),
+        "labels": labels,
+        "structure_known": known,
+        "wall_points": np.nan_to_num(warp.points(truth["wall_points"][clip])).astype(np.float32),
+        "has_walls": np.bool_(frame == int(truth["wall_frame"][clip])),
+        "relative_volume": np.float32(truth["relative_volume"][clip][frame]),
+        "origin": np.int64(0),
+    }
+
+
+def _frames_with_truth(store: ClipSource, clip: int) -> list[int]:
+    """The frames of a clip that a task can be judged by, in order."""
+    labelled = set(_labelled_frames(store.truth["label_frames"][clip], len(store.frames(clip))).tolist())
+    wall_frame = int(store.truth["wall_frame"][clip])
+    return sorted(labelled | ({wall_frame} if wall_frame >= 0 else set()))
 
 
 class JoinedFrameSource:
@@ -128,6 +201,14 @@ class JoinedFrameSource:
 
     def __init__(self, sources: Sequence[FrameSource]) -> None:
         self._sources = list(sources)
+
+    def share(self, rank: int, count: int) -> JoinedFrameSource:
+        """The part of every batch that belongs to process ``rank`` of ``count``: its part of every source.
+
+        Raises:
+            ValueError: the clips of a source cannot be divided evenly.
+        """
+        return JoinedFrameSource([source.share(rank, count) for source in self._sources])
 
     def batch(self, step: int) -> FrameBatch:
         """The batch of a step; clips keep numbers of their own, ``origin`` counts the sources."""
@@ -138,24 +219,18 @@ class JoinedFrameSource:
         return FrameBatch(**joined)
 
 
-class FrameSequence:
-    """Some batches of each of several sources, one source after the other.
+class HeldBackSequence:
+    """The validation batches of several sources, one source after the other; ``origin`` is the source's number."""
 
-    Args:
-        parts: the sources, and how many batches of each.
-    """
+    def __init__(self, sources: Sequence[HeldBackFrames]) -> None:
+        self._places = [(number, within) for number, source in enumerate(sources) for within in range(len(source))]
+        self._sources = list(sources)
 
-    def __init__(self, parts: Sequence[tuple[FrameSource, int]]) -> None:
-        self._places = [(number, within) for number, (_, count) in enumerate(parts) for within in range(count)]
-        self._sources = [source for source, _ in parts]
-
-    @property
-    def batches(self) -> int:
-        """How many batches there are in all."""
+    def __len__(self) -> int:
         return len(self._places)
 
     def batch(self, step: int) -> FrameBatch:
-        """The batch with this number; ``origin`` is the number of its source."""
+        """The batch of a number from 0 to the number of batches less one."""
         number, within = self._places[step]
         return _from(self._sources[number].batch(within), number)
 

@@ -51,13 +51,18 @@ class PhantomStoreConfig(Config):
 
     @model_validator(mode="after")
     def _keeps_held_out_seeds(self) -> PhantomStoreConfig:
-        last = self.first_seed + self.patients * len(self.views) - 1
+        last = self.seeds[-1]
         if last >= _REPLACEMENT_STRIDE:
             raise ValueError(
                 f"seeds up to {last} leave the training range (0 to {_REPLACEMENT_STRIDE - 1}); "
                 "draw fewer patients or lower first_seed"
             )
         return self
+
+    @property
+    def seeds(self) -> range:
+        """The patients of the store."""
+        return range(self.first_seed, self.first_seed + self.patients * len(self.views))
 
     def clips(self) -> list[tuple[View, int]]:
         """Every (view, seed) of the store, views interleaved."""

@@ -81,3 +81,21 @@ def _feistel(index: int, keys: Sequence[int], half_bits: int) -> int:
         mixed = ((right + 1) * 0x9E3779B97F4A7C15 ^ key) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
         left, right = right, left ^ (mixed ^ mixed >> 29) >> 7 & mask
     return left << half_bits | right
+
+
+def own_places(size: int, rank: int, count: int, key: str) -> range:
+    """The places of a batch of ``size`` that belong to process ``rank`` of ``count``; all parts together are the batch.
+
+    >>> own_places(6, 1, 3, "task.frames.batch_size")
+    range(2, 4)
+
+    Raises:
+        ValueError: the batch cannot be divided evenly; names the ``key`` of the recipe that would help.
+    """
+    if size % count:
+        raise ValueError(
+            f"a batch of {size} frames or clips cannot be divided evenly among {count} processes; "
+            f"make {key} a multiple of {count}"
+        )
+    own = size // count
+    return range(rank * own, (rank + 1) * own)

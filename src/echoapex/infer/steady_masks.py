@@ -39,7 +39,7 @@ def steady_masks(probabilities: Maps, times_s: Sequence[float]) -> Maps:
     for frame, structure in np.argwhere(lost):
         found = steadied[frame, structure]
         found *= np.maximum(1.0, _HALF / (_RELATIVE_THRESHOLD * peaks[frame, structure]))
-    return np.minimum(steadied, 1.0)
+    return np.asarray(np.minimum(steadied, 1.0))
 
 
 def _averaged(probabilities: np.ndarray, times_s: np.ndarray) -> np.ndarray:

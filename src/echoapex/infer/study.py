@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -45,9 +46,12 @@ from echoapex.io.clip_source import ReadError
 from echoapex.io.study_files import find_clips
 from echoapex.version import __version__
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk, the quota or the largest file is full: no later clip could be written either."""
+
 
 class AnalysisError(ValueError):
-    """An analysis that cannot start; the message says what to change."""
+    """An analysis that cannot start or go on; the message says what to change."""
 
 
 class Observer(Protocol):
@@ -139,7 +143,7 @@ class StudyAnalyzer:
             out: the output folder; nothing is written without one.
 
         Raises:
-            AnalysisError: nothing was given, or ``out`` is a file.
+            AnalysisError: nothing was given, ``out`` is a file, or there is no room left.
         """
         if not paths:
             raise AnalysisError("nothing was given to analyse; give a file, a folder or a zip archive")
@@ -175,6 +179,11 @@ class StudyAnalyzer:
             run.errors.append(_error_row(error))
             return f"failed: {error.reason}"
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise AnalysisError(
+                    f"{file.display_name}: could not be finished, since there is no room left ({error.strerror}); make "
+                    "room in --out and where temporary files go (TMPDIR), then the same command completes this output"
+                ) from error
             if self._raise_unexpected:
                 raise
             # the message of an unexpected error may quote the file: only its kind is told

@@ -17,7 +17,22 @@ def volume_change_loss(
     clip: Int[Tensor, "batch"],
     valid: Bool[Tensor, "batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Error of the predicted ratio of volumes, over all pairs of frames of one clip.
+    """Mean error of the predicted ratio of volumes, over all pairs of frames of one clip; zero without any pair.
+
+    See :func:`volume_change_errors`.
+    """
+    errors = volume_change_errors(log_volume, relative_volume, clip, valid)
+    total: Float[Tensor, ""] = errors.mean() if len(errors) else log_volume.float().sum() * 0
+    return total
+
+
+def volume_change_errors(
+    log_volume: Float[Tensor, "batch"],
+    relative_volume: Float[Tensor, "batch"],
+    clip: Int[Tensor, "batch"],
+    valid: Bool[Tensor, "batch"] | None = None,
+) -> Float[Tensor, "pairs"]:
+    """Error of the predicted ratio of volumes, of every pair of frames of one clip.
 
     The ratio of two volumes is what an ejection fraction is made of; it needs no scale, and so no calibration.
 
@@ -28,7 +43,7 @@ def volume_change_loss(
         valid: False where the ventricle cannot be seen.
 
     Returns:
-        The mean smooth absolute difference of the logarithms of the ratios; zero without any pair.
+        The smooth absolute difference of the logarithms of the two ratios.
     """
     known = torch.isfinite(relative_volume) & (relative_volume > 0)
     if valid is not None:
@@ -36,8 +51,6 @@ def volume_change_loss(
     truth = torch.where(known, relative_volume, torch.ones_like(relative_volume)).float().log()
     predicted = log_volume.float()
     pairs = (clip[:, None] == clip[None, :]) & known[:, None] & known[None, :]
-    pairs = pairs.triu(diagonal=1)
-    difference = (predicted[:, None] - predicted[None, :]) - (truth[:, None] - truth[None, :])
-    each = functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none", beta=_CLOSE)
-    total: Float[Tensor, ""] = (each * pairs).sum() / pairs.sum().clamp_min(1)
-    return total
+    first, second = torch.nonzero(pairs.triu(diagonal=1), as_tuple=True)
+    difference = (predicted[first] - predicted[second]) - (truth[first] - truth[second])
+    return functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none", beta=_CLOSE)

@@ -40,10 +40,12 @@ def merge_adapter(paths: SetPaths, directory: Path) -> SetPaths:
             "notes": (*adapter.card.notes, note),
         }
     )  # fmt: skip
+    card = card.of_origin(adapter.card.origin.after([base.card.origin]))
     digest = save_bundle(directory / ENCODER, encoder, card, half=True).files[WEIGHTS_FILE]
     for name in (each for each in paths.bundles if each != ENCODER):
         _, decoder, _ = paths.find_task(name).load()
         merged = decoder.card.model_copy(update={"base_encoder_sha256": digest, "adapter_sha256": None})
+        merged = merged.of_origin(decoder.card.origin.after([card.origin]))
         save_bundle(directory / name, decoder.state, merged, half=True)
     return find_set(directory)
 
@@ -87,6 +89,7 @@ def stack_adapters(first: SetPaths, second: SetPaths, directory: Path) -> SetPat
             "notes": (*late.card.notes, note),
         }
     )  # fmt: skip
+    stacked = stacked.of_origin(late.card.origin.after([early.card.origin, base.card.origin]))
     shutil.copytree(base.directory, directory / ENCODER)
     for name in second.bundles:
         if name == ENCODER:
@@ -94,6 +97,7 @@ def stack_adapters(first: SetPaths, second: SetPaths, directory: Path) -> SetPat
         _, decoder, _ = second.find_task(name).load()
         digest = save_bundle(directory / f".{ADAPTER}", state, stacked).files[WEIGHTS_FILE]
         card = decoder.card.model_copy(update={"base_encoder_sha256": base.digest, "adapter_sha256": digest})
+        card = card.of_origin(decoder.card.origin.after([stacked.origin]))
         save_bundle(directory / name, decoder.state, card, half=True)
         (directory / f".{ADAPTER}").rename(directory / name / ADAPTER)
     return find_set(directory)

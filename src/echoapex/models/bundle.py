@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +47,25 @@ class Preprocessing(Config):
     mean: float = 0.0
     std: float = Field(default=1.0, gt=0)
     note: str = ""
+
+
+class Origin(Config):
+    """What weights have learned from, and what their use is bound to; children of bound weights are bound."""
+
+    training_data: tuple[str, ...]
+    licence: str = Field(min_length=1)
+    non_commercial: bool = False
+
+    def after(self, earlier: Iterable[Origin]) -> Origin:
+        """The origin of weights that went on from others: all data, all licences, non-commercial if any was."""
+        each = (self, *earlier)
+        data = (line for origin in each for line in origin.training_data)
+        licences = (licence for origin in each for licence in origin.licence.split("; "))
+        return Origin(
+            training_data=tuple(dict.fromkeys(data)),
+            licence="; ".join(dict.fromkeys(licences)),
+            non_commercial=any(origin.non_commercial for origin in each),
+        )
 
 
 class Card(Config):
@@ -89,6 +108,15 @@ class Card(Config):
         if self.kind != "task" and self.adapter_sha256:
             raise ValueError("only a task bundle needs an adapter")
         return self
+
+    @property
+    def origin(self) -> Origin:
+        """What the weights have learned from, and what their use is bound to."""
+        return Origin(training_data=self.training_data, licence=self.licence, non_commercial=self.non_commercial)
+
+    def of_origin(self, origin: Origin) -> Card:
+        """The same card with another origin."""
+        return self.model_copy(update=dict(origin))
 
     def sealed(self, files: Mapping[str, str]) -> Card:
         """The same card with the digests of its files and of itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,18 +13,20 @@ from echoapex.data.camus_store import write_camus_store
 from echoapex.data.clip_store import ClipSource, ClipStore
 from echoapex.data.datasets.camus import CamusError, open_camus, select_patients
 from echoapex.data.few_shot import FewShot, choose_clips
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.models.adapters import Adapter
-from echoapex.models.bundle import build_encoder_from, load_bundle
+from echoapex.models.bundle import Origin, build_encoder_from, load_bundle
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.weights_file import load_weights
-from echoapex.tasks.multitask_recipe import UNAUGMENTED
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.recipe import Lineage, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import ParameterGroup, Task
 from echoapex.vocabulary import Application, Structure
+
+CAMUS_LICENCE = "CC-BY-NC-SA-4.0"
+_JUDGED_AT_ONCE = 40
 
 
 class CamusRecipe(TaskRecipe):
@@ -61,14 +63,8 @@ class CamusRecipe(TaskRecipe):
         if self.few_shot is not None:
             training = choose_clips(training, self.few_shot)
         held_back = self._store("held-back", slice(-self.held_back, None), workspace)
-        size = self.frames.sizes[-1][1]
-        plain = FrameSourceConfig(batch_size=40, sizes=((0, size),), seed=1, augment=UNAUGMENTED)
-        return Workload(
-            task=self.build_task(),
-            batches=FrameSource(training, self.frames),
-            validation=FrameSource([held_back], plain),
-            validation_batches=math.ceil(len(held_back) * 2 / plain.batch_size),
-        )
+        judging = HeldBackFrames(held_back, self.frames.sizes[-1][1], _JUDGED_AT_ONCE)
+        return Workload(self.build_task(), FrameSource(training, self.frames), judging, len(judging))
 
     def _require_patients(self) -> None:
         """Nobody both teaches and judges."""
@@ -107,12 +103,20 @@ class CamusRecipe(TaskRecipe):
         load_weights(decoder, decoder.with_fresh_pyramid(bundle.state), self.decoder_bundle)
         return decoder
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def starts(self) -> Sequence[Path]:
+        """Encoder, decoder and adapter that were given."""
+        decoder = [] if self.decoder_bundle is None else [self.decoder_bundle]
+        return [self.encoder_bundle, *decoder, *self.setting.starts]
+
+    def learned_from(self, provenance: Provenance) -> Provenance:
+        """Whatever the recipe says, what CAMUS has taught carries the licence of CAMUS."""
+        terms = Origin(training_data=provenance.training_data, licence=CAMUS_LICENCE, non_commercial=True)
+        return provenance.model_copy(update=dict(terms))
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the fine-tuned encoder and its segmentation decoder."""
         assert isinstance(task, CamusSegmentation)
-        start = f"started from the encoder {load_bundle(self.encoder_bundle).card.name}"
-        provenance = provenance.model_copy(update={"notes": (*provenance.notes, start)})
-        out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
+        out = EncoderExport(directory, lineage, self.frames.sizes[-1][1])
         out.write(task.encoder, task.adapter, None if self.setting.name == "full" else self.encoder_bundle)
         out.write_decoder(
             Application.SEGMENTATION.value,

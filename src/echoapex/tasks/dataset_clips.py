@@ -11,7 +11,7 @@ from echoapex.config import Config
 from echoapex.data.clip_store import ClipStore
 from echoapex.data.dataset_store import DatasetStoreConfig, patient_of, write_dataset_store
 from echoapex.data.datasets import DATASETS, ClipRecord, DatasetError
-from echoapex.models.bundle import Bundle, BundleError, read_card
+from echoapex.models.bundle import Bundle, BundleError, Origin
 from echoapex.models.registry import find_set
 from echoapex.tasks.recipe import Provenance, Workspace
 from echoapex.vocabulary import Application
@@ -108,19 +108,12 @@ class DatasetClips(Config):
         )
         return ClipStore(directory)
 
-    def taught(self, provenance: Provenance, start: str, application: Application) -> Provenance:
-        """What the card says: the clips under their licence, after what had taught the set that training went on from.
-
-        A set that is not for commercial use makes none that is.
-        """
-        paths = find_set(start).find_task(application.value)
-        cards = [read_card(place) for place in (paths.encoder, paths.decoder)]
-        notes = (*provenance.notes, f"went on from the set {Path(start).name}")
-        told = provenance.model_copy(update={"notes": notes})
-        if self.dataset != "folder":
-            description = DATASETS[self.dataset]
-            split = ", ".join(USUAL_SPLITS[self.dataset].training)
-            data = (f"{description.title}; split {split} ({description.citation})",)
-            terms = {"licence": description.licence, "non_commercial": True}
-            told = told.model_copy(update={**terms, "training_data": data})
-        return told.going_on_from(cards)
+    def taught(self, provenance: Provenance) -> Provenance:
+        """What the card says of the clips: those of a public data set under its licence."""
+        if self.dataset == "folder":
+            return provenance
+        description = DATASETS[self.dataset]
+        split = ", ".join(USUAL_SPLITS[self.dataset].training)
+        data = (f"{description.title}; split {split} ({description.citation})",)
+        terms = Origin(training_data=data, licence=description.licence, non_commercial=True)
+        return provenance.model_copy(update=dict(terms))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from echoapex.data.few_shot import FewShot, choose_clips
 from echoapex.models.bundle import Bundle, build_encoder_from
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
+from echoapex.models.precision import choose_precision
 from echoapex.models.registry import find_set
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
@@ -20,7 +22,7 @@ from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.ejection_fraction_recipe import interval_factor
 from echoapex.tasks.frozen_features import ClipBatches, FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
 from echoapex.tasks.pixel_clips import PixelClips, WholePixelClips
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.recipe import Lineage, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import Task
 from echoapex.vocabulary import Application, Quantity
@@ -85,24 +87,34 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
         few = "" if chosen is store or self.few_shot is None else self.few_shot.model_dump_json()
         encoded = features.model_dump_json(include={"size", "variants", "seed", "augment"})
         digest = hashlib.sha256(f"{encoded} {few}".encode()).hexdigest()[:10]
-        path = workspace.directory / "features" / f"{store.directory.name}-{digest}-{bundle.digest[:12]}.npy"
+        digits = choose_precision(features.precision).name
+        told = f"{store.directory.name}-{digest}-{bundle.digest[:12]}-{digits}"
+        path = workspace.directory / "features" / f"{told}.npy"
         write_features(
-            encoder, chosen, path, features, lambda done, total: workspace.progress(f"features, {part}", done, total)
-        )
+            encoder, chosen, path, features,
+            lambda done, total: workspace.progress(f"features in {digits}, {part}", done, total),
+        )  # fmt: skip
         return FrozenFeatures(chosen, path, features)
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def starts(self) -> Sequence[Path]:
+        """Encoder and decoder of the starting set, and the adapter to go on from."""
+        found = find_set(self.start).find_task(Application.EJECTION_FRACTION.value)
+        return [found.encoder, found.decoder, *self.setting.starts]
+
+    def learned_from(self, provenance: Provenance) -> Provenance:
+        """What the card says of the clips."""
+        return DatasetClips(dataset=self.dataset, root=self.root, store=self.store).taught(provenance)
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the encoder, changed or as it was, and the decoder that belongs to it."""
         assert isinstance(task, EjectionFraction)
-        clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
         base = find_set(self.start).find_task(Application.EJECTION_FRACTION.value).encoder
-        provenance = clips.taught(provenance, self.start, Application.EJECTION_FRACTION)
-        out = EncoderExport(directory, provenance, self.features.size)
+        out = EncoderExport(directory, lineage, self.features.size)
         out.write(task.encoder, task.adapter, None if self.setting.name == "full" else base)
         out.write_decoder(
             Application.EJECTION_FRACTION.value,
             task.decoder,
             architecture={"decoder": task.decoder.config.model_dump(mode="json"), "blocks": list(task.blocks)},
-            calibration={"interval_factor": interval_factor(provenance)},
+            calibration={"interval_factor": interval_factor(lineage)},
         )
         out.finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,7 @@ from pydantic import Field
 from echoapex.data.clip_store import ClipSource
 from echoapex.data.dataset_store import DatasetStoreConfig
 from echoapex.data.few_shot import FewShot, choose_clips
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.models.adapters import Adapter
 from echoapex.models.bundle import build_encoder_from
 from echoapex.models.decoders.linear import LinearViewDecoder
@@ -20,8 +19,7 @@ from echoapex.models.encoder import VisionTransformer
 from echoapex.models.registry import find_set
 from echoapex.tasks.dataset_clips import DatasetClips, starting_bundles
 from echoapex.tasks.models import blocks_of, build_view_decoder
-from echoapex.tasks.multitask_recipe import UNAUGMENTED
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.recipe import Lineage, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import Task
 from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig
@@ -51,15 +49,8 @@ class DatasetViewsRecipe(TaskRecipe):
         taught: list[ClipSource] = [training]
         if self.few_shot is not None:
             taught = choose_clips(taught, self.few_shot)
-        plain = FrameSourceConfig(
-            batch_size=self.validation_batch, sizes=((0, self.frames.sizes[-1][1]),), seed=1, augment=UNAUGMENTED
-        )
-        return Workload(
-            task=task,
-            batches=FrameSource(taught, self.frames),
-            validation=FrameSource([held_back], plain),
-            validation_batches=math.ceil(len(held_back) * self.store.frames / plain.batch_size),
-        )
+        judging = HeldBackFrames(held_back, self.frames.sizes[-1][1], self.validation_batch)
+        return Workload(task, FrameSource(taught, self.frames), judging, len(judging))
 
     def build_task(self) -> AdaptedViews:
         """The task with the weights of the starting set.
@@ -74,15 +65,22 @@ class DatasetViewsRecipe(TaskRecipe):
         task.adapter = self.setting.apply(encoder, encoder_bundle)
         return task
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def starts(self) -> Sequence[Path]:
+        """Encoder and decoder of the starting set, and the adapter to go on from."""
+        found = find_set(self.start).find_task(Application.VIEW_CLASSIFICATION.value)
+        return [found.encoder, found.decoder, *self.setting.starts]
+
+    def learned_from(self, provenance: Provenance) -> Provenance:
+        """What the card says of the clips."""
+        return DatasetClips(dataset=self.dataset, root=self.root, store=self.store).taught(provenance)
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the encoder and its view decoder."""
         assert isinstance(task, AdaptedViews)
-        clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
         base = find_set(self.start).find_task(Application.VIEW_CLASSIFICATION.value).encoder
-        provenance = clips.taught(provenance, self.start, Application.VIEW_CLASSIFICATION)
-        out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
+        out = EncoderExport(directory, lineage, self.frames.sizes[-1][1])
         out.write(task.encoder, task.adapter, None if self.setting.name == "full" else base)
-        temperature = provenance.metrics.get("validation/view_temperature", 1.0)
+        temperature = lineage.metrics.get("validation/view_temperature", 1.0)
         out.write_decoder(
             Application.VIEW_CLASSIFICATION.value,
             task.decoder,

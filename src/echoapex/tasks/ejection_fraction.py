@@ -16,7 +16,7 @@ from echoapex.models.adapters import Adapter
 from echoapex.models.decoders.spatiotemporal import ClipDecoder, ClipPrediction
 from echoapex.models.encoder import VisionTransformer
 from echoapex.tasks.encoded_clip import EncodedClip
-from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +62,20 @@ class EjectionFraction(Task):
         return Loss.sum_of([("ef", 1.0, ef_loss(self._decode(batch), batch.ef_percent, batch.relative_volume))])
 
     @torch.no_grad()
-    def score(self, batch: EncodedClipBatch | PixelClipBatch) -> dict[str, float]:
-        """Mean absolute error in points, and how large the squared error is beside the predicted variance."""
+    def cases(self, batch: EncodedClipBatch | PixelClipBatch) -> Cases:
+        """Error in points, and predicted deviation, of the clips whose ejection fraction is known."""
         prediction = self._decode(batch)
         known = torch.isfinite(batch.ef_percent)
-        if not known.any():
+        return {
+            "ef_error": (prediction.ef_percent - batch.ef_percent)[known],
+            "ef_deviation": prediction.ef_log_variance[known].mul(0.5).exp(),
+        }
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """Mean absolute error in points, and how large the squared error is beside the predicted variance."""
+        error, deviation = cases["ef_error"], cases["ef_deviation"]
+        if not len(error):
             return {}
-        error = (prediction.ef_percent - batch.ef_percent)[known]
-        deviation = prediction.ef_log_variance[known].mul(0.5).exp()
         return {
             "ef_mae": error.abs().mean().item(),
             "ef_squared_error_over_variance": (error / deviation).square().mean().item(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,12 @@ from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import Bundle, build_encoder_from, load_bundle, save_bundle
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import VisionTransformer
+from echoapex.models.precision import choose_precision
 from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.frozen_features import ClipBatches, FrozenFeatureConfig, FrozenFeatures, WholeClips, write_features
 from echoapex.tasks.phantom_stores import open_phantom_store
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.recipe import Lineage, TaskRecipe, Workload, Workspace
 from echoapex.tasks.task import Task
 from echoapex.vocabulary import Application
 
@@ -58,22 +60,29 @@ class EjectionFractionRecipe(TaskRecipe):
         workspace: Workspace,
     ) -> FrozenFeatures:
         store: ClipStore = open_phantom_store(name, config, workspace)
-        path = workspace.directory / "features" / f"{name}-{_digest(config, features)}-{bundle.digest[:12]}.npy"
+        digits = choose_precision(features.precision).name
+        told = f"{name}-{_digest(config, features)}-{bundle.digest[:12]}-{digits}"
+        path = workspace.directory / "features" / f"{told}.npy"
         write_features(
-            encoder, store, path, features, lambda done, total: workspace.progress(f"features, {name}", done, total)
-        )
+            encoder, store, path, features,
+            lambda done, total: workspace.progress(f"features in {digits}, {name}", done, total),
+        )  # fmt: skip
         return FrozenFeatures(store, path, features)
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def starts(self) -> Sequence[Path]:
+        """The encoder."""
+        return [self.encoder_bundle]
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the decoder as a bundle that names its encoder, and the encoder beside it."""
         assert isinstance(task, EjectionFraction)
         encoder = load_bundle(self.encoder_bundle)
-        card = provenance.card(
+        card = lineage.card(
             "task",
             self.features.size,
             task=Application.EJECTION_FRACTION.value,
             architecture={"decoder": self.decoder.model_dump(mode="json"), "blocks": list(task.blocks)},
-            calibration={"interval_factor": interval_factor(provenance)},
+            calibration={"interval_factor": interval_factor(lineage)},
             base_encoder_sha256=encoder.digest,
         )
         save_bundle(directory / Application.EJECTION_FRACTION.value, task.decoder, card, half=True)
@@ -88,7 +97,7 @@ def _digest(store: PhantomStoreConfig, features: FrozenFeatureConfig) -> str:
     return hashlib.sha256(f"{SIMULATOR_VERSION} {store.model_dump_json()} {encoded}".encode()).hexdigest()[:10]
 
 
-def interval_factor(provenance: Provenance) -> float:
+def interval_factor(lineage: Lineage) -> float:
     """What widens the predicted deviation to the errors seen on held-back clips: the root of the mean squared ratio."""
-    squared_ratio = provenance.metrics.get("validation/ef_squared_error_over_variance", 1.0)
+    squared_ratio = lineage.metrics.get("validation/ef_squared_error_over_variance", 1.0)
     return round(math.sqrt(max(squared_ratio, 1e-3)), 3)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from echoapex.data.batch import standardise
 from echoapex.models.encoder import VisionTransformer
+from echoapex.models.precision import Precision, choose_precision
 from echoapex.models.tokens import Tokens
 
 
@@ -66,12 +67,12 @@ def encode_clip(
     pixels: UInt8[np.ndarray, "frames size size"],
     times_s: Sequence[float],
     chunk: int = 32,
-    bf16: bool = False,
+    precision: Precision = "fp32",
 ) -> EncodedClip:
-    """Encode every frame once, ``chunk`` frames at a time; ``bf16`` trades digits for speed."""
+    """Encode every frame once, ``chunk`` frames at a time; ``bf16`` trades digits for speed where a machine has it."""
     device = next(encoder.parameters()).device
     images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+    with choose_precision(precision, device).autocast(device):
         encoded = _encode_parts(encoder, blocks, torch.split(images, chunk))
     tokens = tuple(_joined([part[depth] for part in encoded]) for depth in range(len(blocks)))
     return EncodedClip(images, tokens, torch.as_tensor(list(times_s), dtype=torch.float32, device=device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,9 @@ from echoapex.data.augment import Appearance, AugmentConfig, random_warp
 from echoapex.data.batch import EncodedClipBatch
 from echoapex.data.clip_store import ClipSource
 from echoapex.data.frame_source import whole_frames
-from echoapex.data.sampler import balanced_example
+from echoapex.data.sampler import balanced_example, own_places
 from echoapex.models.encoder import VisionTransformer
+from echoapex.models.precision import Precision
 from echoapex.tasks.encoded_clip import encode_clip
 
 
@@ -32,6 +34,8 @@ class FrozenFeatureConfig(Config):
     ef_levels: int = Field(default=1, ge=1)
     """Equal ranges of the ejection fraction that take turns, so that rare ones are learnt too; 1 is as they come."""
     seed: int = 0
+    precision: Precision = "auto"
+    """Of the encoder: what the machine is fast at, or one of the two."""
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -41,7 +45,11 @@ class FrozenFeatures:
     def __init__(self, store: ClipSource, path: Path, config: FrozenFeatureConfig) -> None:
         self.store = store
         self.config = config
+        self._path = path
         self._features = np.load(path, mmap_mode="r")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenFeatures, (self.store, self._path, self.config)  # another process maps the file by itself
 
     def __len__(self) -> int:
         return len(self._features)
@@ -74,16 +82,29 @@ class FrozenFeatures:
 
 
 class ClipBatches:
-    """Training batches from the features of one or several stores."""
+    """Training batches from the features of one or several stores; ``places``: which clips of every batch, or all."""
 
-    def __init__(self, parts: Sequence[FrozenFeatures], config: FrozenFeatureConfig) -> None:
+    def __init__(
+        self, parts: Sequence[FrozenFeatures], config: FrozenFeatureConfig, places: range | None = None
+    ) -> None:
         self._config = config
+        self._parts = parts
+        self._places = range(config.batch_size) if places is None else places
         self._rows = [(part, row) for part in parts for row in range(len(part))]
         self._frames = min(part.frame_count for part in parts)
         self._groups = ef_level_groups(np.concatenate([part.ef_percent for part in parts]), config.ef_levels)
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def share(self, rank: int, count: int) -> ClipBatches:
+        """The clips of every batch that belong to process ``rank`` of ``count``.
+
+        Raises:
+            ValueError: the batch cannot be divided evenly.
+        """
+        places = own_places(self._config.batch_size, rank, count, "task.features.batch_size")
+        return ClipBatches(self._parts, self._config, places)
 
     def batch(self, step: int) -> EncodedClipBatch:
         """Random clips, each with the same random number of its frames in order."""
@@ -95,7 +116,7 @@ class ClipBatches:
         for number in range(config.batch_size):
             part, row = self._rows[balanced_example(config.seed, step * config.batch_size + number, self._groups)]
             picked.append((part, row, np.sort(rng.choice(part.frame_count, count, replace=False))))
-        return _collect(picked)
+        return _collect([picked[place] for place in self._places])
 
 
 def ef_level_groups(ef_percent: Float[np.ndarray, "rows"], levels: int) -> list[list[int]]:
@@ -153,7 +174,7 @@ def write_features(
     for clip in range(first, len(store)):
         for variant in range(config.variants):
             pixels = _variant(store, clip, variant, config)
-            encoded = encode_clip(encoder, last, pixels, store.truth["times_s"][clip], bf16=True)
+            encoded = encode_clip(encoder, last, pixels, store.truth["times_s"][clip], precision=config.precision)
             features[clip * config.variants + variant] = encoded.tokens[0].patches.cpu().numpy()
         if clip % 50 == 49:
             features.flush()

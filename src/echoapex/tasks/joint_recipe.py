@@ -6,7 +6,6 @@ Each source teaches what it labels and nothing else: a structure that nobody loo
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from echoapex.config import Config
 from echoapex.data.absent_by_view import AbsentByView
@@ -22,18 +22,25 @@ from echoapex.data.camus_store import write_camus_store
 from echoapex.data.clip_store import ClipSource, ClipStore
 from echoapex.data.dataset_store import DatasetStoreConfig, write_dataset_store
 from echoapex.data.datasets import DATASETS, DatasetError
-from echoapex.data.frame_source import FrameSequence, FrameSource, FrameSourceConfig, JoinedFrameSource
+from echoapex.data.frame_source import (
+    FrameSource,
+    FrameSourceConfig,
+    HeldBackFrames,
+    HeldBackSequence,
+    JoinedFrameSource,
+)
 from echoapex.data.style import StyleBank, StyleConfig
-from echoapex.models.bundle import load_bundle
+from echoapex.models.bundle import Origin, load_bundle
 from echoapex.models.decoders.promptable import PromptableDecoder
 from echoapex.models.weights_file import load_weights
+from echoapex.tasks.camus_recipe import CAMUS_LICENCE
 from echoapex.tasks.dataset_clips import record_key
 from echoapex.tasks.multitask import MultiTask
-from echoapex.tasks.multitask_recipe import UNAUGMENTED, MultiTaskRecipe
+from echoapex.tasks.multitask_recipe import MultiTaskRecipe
 from echoapex.tasks.outline_reader import split_outlines
 from echoapex.tasks.phantom_stores import open_phantom_store
-from echoapex.tasks.recipe import Provenance, Workload, Workspace
-from echoapex.tasks.task import Task
+from echoapex.tasks.recipe import Lineage, Provenance, Workload, Workspace
+from echoapex.tasks.task import Cases, Task
 from echoapex.vocabulary import Application
 
 _DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
@@ -41,6 +48,9 @@ _DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Applicat
 
 _SEEDS_APART = 1009
 """Between the seeds of sources, so that no two of them draw the same scanners."""
+
+
+_PHANTOM = "phantom"
 
 
 class RealFrames(Config):
@@ -113,25 +123,17 @@ class JointRecipe(MultiTaskRecipe):
         opened = {name: source.open(name, workspace) for name, source in self.real.items()}
         style = StyleBank([teaching for teaching, _ in opened.values()], self.style) if self.style else None
         drawn = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
-        sources = [FrameSource(drawn, self.frames, style)]
+        sources = [FrameSource(drawn, self.frames, style=style)]
         for number, (name, source) in enumerate(self.real.items(), start=1):
             seed = source.frames.seed + _SEEDS_APART * number
             own = source.frames.model_copy(update={"seed": seed, "sizes": self.frames.sizes})
             sources.append(FrameSource([opened[name][0]], own))
-        judging: dict[str, ClipSource] = {"phantom": open_phantom_store("validation", self.validation, workspace)}
+        judging: dict[str, ClipSource] = {_PHANTOM: open_phantom_store("validation", self.validation, workspace)}
         judging |= {name: held_back for name, (_, held_back) in opened.items() if held_back is not None}
-        validation = FrameSequence([self._plain(store) for store in judging.values()])
+        size = self.frames.sizes[-1][1]
+        validation = HeldBackSequence([HeldBackFrames(one, size, self.validation_batch) for one in judging.values()])
         task.origins = tuple(judging)
-        return Workload(task, JoinedFrameSource(sources), validation, validation.batches)
-
-    def _plain(self, store: ClipSource) -> tuple[FrameSource, int]:
-        """Unaugmented frames of a store, and how many batches they are."""
-        config = FrameSourceConfig(
-            batch_size=self.validation_batch, sizes=((0, self.frames.sizes[-1][1]),), seed=1, augment=UNAUGMENTED,
-            wall_probability=1,
-        )  # fmt: skip
-        per_clip = min(2, len(store.frames(0)))
-        return FrameSource([store], config), math.ceil(len(store) * per_clip / self.validation_batch)
+        return Workload(task, JoinedFrameSource(sources), validation, len(validation))
 
     def build_task(self) -> JointTask:
         """The task with fresh weights, or with those it goes on from."""
@@ -148,19 +150,25 @@ class JointRecipe(MultiTaskRecipe):
         joint.adapter = task.adapter
         return joint
 
-    def _starting_bundles(self) -> list[Path]:
-        earlier = super()._starting_bundles()
-        return earlier if self.decoders is None else [*earlier, *(self.decoders / one.value for one in _DECODERS)]
+    def starts(self) -> Sequence[Path]:
+        """As of a multitask recipe, and the decoders."""
+        decoders = [] if self.decoders is None else [self.decoders / application.value for application in _DECODERS]
+        return [*super().starts(), *decoders]
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def learned_from(self, provenance: Provenance) -> Provenance:
+        """Whatever the recipe says, what CAMUS has taught carries the licence of CAMUS."""
+        if all(source.dataset != "camus" for source in self.real.values()):
+            return provenance
+        camus = Origin(training_data=(), licence=CAMUS_LICENCE, non_commercial=True)
+        return provenance.model_copy(update=dict(provenance.origin.after([camus])))
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """As a multitask recipe; what an adapter learned is merged into the encoder where the recipe says so."""
         assert isinstance(task, MultiTask)
         if self.merged and task.adapter is not None:
             task.adapter.merge_into(task.encoder)
             task.adapter = None
-        fitted = [value for name, value in provenance.metrics.items() if name.endswith("/view_temperature")]
-        metrics = {**provenance.metrics, "validation/view_temperature": max(fitted, default=1.0)}
-        super().export(task, directory, provenance.model_copy(update={"metrics": metrics}))
+        super().write(task, directory, lineage)
 
 
 class JointTask(MultiTask):
@@ -172,8 +180,25 @@ class JointTask(MultiTask):
 
     origins: Sequence[str] = ()
 
-    @torch.no_grad()
-    def score(self, batch: FrameBatch) -> dict[str, float]:
-        """The figures of all tasks, each under the name of the source."""
-        name = self.origins[int(batch.origin[0])]
-        return {f"{name}/{figure}": value for figure, value in super().score(batch).items()}
+    def cases(self, batch: FrameBatch) -> Cases:
+        """The cases of all tasks, each under the name of the source; of other sources there are none."""
+        found = super().cases(batch)
+        own = int(batch.origin[0])
+        return {
+            f"{origin}/{name}": rows if number == own else rows[:0]
+            for number, origin in enumerate(self.origins)
+            for name, rows in found.items()
+        }
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """The figures of each source; the temperature of the views is that of patients, where there are any."""
+        figures: dict[str, float] = {}
+        patients: dict[str, list[Tensor]] = {}
+        for origin in self.origins:
+            own = {name.partition("/")[2]: rows for name, rows in cases.items() if name.startswith(f"{origin}/")}
+            figures |= {f"{origin}/{name}": value for name, value in super().summarise(own).items()}
+            if origin != _PHANTOM or len(self.origins) == 1:
+                for name in ("view_logits", "view_truth"):
+                    patients.setdefault(name, []).append(own[name])
+        pooled = self.view.summarise({name: torch.cat(rows) for name, rows in patients.items()})
+        return figures | {name: pooled[name] for name in ("view_temperature",) if name in pooled}

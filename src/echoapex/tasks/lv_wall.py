@@ -14,7 +14,7 @@ from echoapex.models.decoders.multiscale import WallPointDecoder
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.tokens import Tokens
 from echoapex.tasks.encoded_clip import EncodedClip, chunks
-from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 
 FrameWallPoints = tuple[int, np.ndarray, np.ndarray]
 """Frame number, points (4, 2) in model pixels in ``WallPoint`` order, confidence (4,)."""
@@ -43,18 +43,25 @@ class LvWall(Task):
         return Loss.sum_of([("wall", 1.0, heatmap_loss(heatmaps.float(), batch.wall_points[rows]))])
 
     @torch.no_grad()
-    def score(self, batch: FrameBatch) -> dict[str, float]:
-        """Mean distance of the points in model pixels."""
+    def cases(self, batch: FrameBatch) -> Cases:
+        """Points found and true, in model pixels, of the frames that carry them."""
         images = standardise(batch.pixels)
-        return self.score_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
+        return self.cases_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
 
-    def score_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> dict[str, float]:
+    def cases_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
         """The same, given the encoded frames."""
         rows = torch.nonzero(batch.has_walls)[:, 0]
-        if rows.numel() == 0:
-            return {}
-        points, _ = self.decoder.points(self.decoder([take(t, rows) for t in tokens], images[rows]))
         truth = batch.wall_points[rows]
+        points = truth
+        if rows.numel():
+            points, _ = self.decoder.points(self.decoder([take(t, rows) for t in tokens], images[rows]))
+        return {"wall_points": points, "wall_truth": truth}
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """Mean distance of the points, and mean error of the lengths between them, in model pixels."""
+        points, truth = cases["wall_points"], cases["wall_truth"]
+        if not len(truth):
+            return {}
         distance = (points - truth).norm(dim=-1).mean().item()
         lengths = torch.diff(points, dim=1).norm(dim=-1) - torch.diff(truth, dim=1).norm(dim=-1)
         ivs, lvid, lvpw = lengths.abs().mean(dim=0).tolist()

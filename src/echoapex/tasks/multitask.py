@@ -13,7 +13,7 @@ from echoapex.data.batch import FrameBatch, standardise
 from echoapex.models.adapters import Adapter
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask
-from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.tasks.view_classification import ViewClassification
 from echoapex.tasks.volume_change import VolumeChange
 
@@ -68,13 +68,18 @@ class MultiTask(Task):
         return Loss(total, terms)
 
     @torch.no_grad()
-    def score(self, batch: FrameBatch) -> dict[str, float]:
-        """The figures of all."""
+    def cases(self, batch: FrameBatch) -> Cases:
+        """The cases of all."""
         images = standardise(batch.pixels)
         tokens = self.encoder.forward_blocks(images, self.blocks)
         return (
-            self.view.score_from_tokens(tokens, batch)
-            | self.segmentation.score_from_tokens(images, tokens, batch)
-            | self.wall.score_from_tokens(images, tokens, batch)
-            | (self.volume.score_from_tokens(tokens, batch) if self.volume is not None else {})
+            self.view.cases_from_tokens(tokens, batch)
+            | self.segmentation.cases_from_tokens(images, tokens, batch)
+            | self.wall.cases_from_tokens(images, tokens, batch)
+            | (self.volume.cases_from_tokens(tokens, batch) if self.volume is not None else {})
         )
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """The figures of all."""
+        parts = (self.view, self.segmentation, self.wall, *([self.volume] if self.volume is not None else []))
+        return {name: figure for part in parts for name, figure in part.summarise(cases).items()}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from echoapex.data.augment import AugmentConfig
 from echoapex.data.clip_store import ClipSource
 from echoapex.data.few_shot import FewShot, choose_clips
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.data.phantom_store import PhantomStoreConfig
-from echoapex.models.bundle import load_bundle, read_card
+from echoapex.models.bundle import load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
@@ -25,19 +24,13 @@ from echoapex.tasks.multitask import LossWeights, MultiTask
 from echoapex.tasks.outline_reader import split_outlines
 from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.pretrain_start import starting_encoder
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.recipe import Lineage, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.setting import EncoderExport, LearningSetting
 from echoapex.tasks.task import Task
 from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig
 from echoapex.tasks.volume_change import VolumeChange
 from echoapex.vocabulary import Application, Structure, View
-
-UNAUGMENTED = AugmentConfig(
-    scale=0, shift=0, rotation_degrees=0, aspect=0, gamma=0, gain=0, contrast=0, depth_gain=0, lateral_gain=0,
-    blur_px=0, noise=0, haze=0, shadow_probability=0, sector_probability=0, resample_probability=0,
-)  # fmt: skip
-
 
 _DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
 
@@ -103,18 +96,8 @@ class MultiTaskRecipe(TaskRecipe):
         if self.few_shot is not None:
             stores = choose_clips(stores, self.few_shot)
         held_back = open_phantom_store("validation", self.validation, workspace)
-        final_size = self.frames.sizes[-1][1]
-        plain = FrameSourceConfig(
-            batch_size=self.validation_batch, frames_per_clip=self.frames.frames_per_clip, sizes=((0, final_size),),
-            seed=1, augment=UNAUGMENTED, wall_probability=1,
-        )  # fmt: skip
-        frames = len(held_back) * self.frames.frames_per_clip
-        return Workload(
-            task=task,
-            batches=FrameSource(stores, self.frames),
-            validation=FrameSource([held_back], plain),
-            validation_batches=math.ceil(frames / self.validation_batch),
-        )
+        judging = HeldBackFrames(held_back, self.frames.sizes[-1][1], self.validation_batch)
+        return Workload(task, FrameSource(stores, self.frames), judging, len(judging))
 
     def build_task(self) -> MultiTask:
         """The task with fresh weights, or with those it goes on from.
@@ -149,17 +132,17 @@ class MultiTaskRecipe(TaskRecipe):
         task.adapter = self.setting.apply(encoder, base)
         return task
 
-    def _starting_bundles(self) -> list[Path]:
-        """The bundles that the weights went on from; a public backbone in a file of its own has no card."""
+    def starts(self) -> Sequence[Path]:
+        """The set, or the encoder, and the adapter that the weights go on from."""
+        given = [] if self.encoder_bundle is None else [self.encoder_bundle]
         if self.start is not None:
-            return [self.start / name for name in (ENCODER, *_DECODERS)]
-        return [self.encoder_bundle] if self.encoder_bundle is not None and self.encoder_bundle.is_dir() else []
+            given = [self.start / name for name in (ENCODER, *_DECODERS)]
+        return [*given, *self.setting.starts]
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write encoder, view classification, segmentation and wall bundles in half precision."""
         assert isinstance(task, MultiTask)
-        provenance = provenance.going_on_from([read_card(place) for place in self._starting_bundles()])
-        out = EncoderExport(directory, provenance, self.frames.sizes[-1][1])
+        out = EncoderExport(directory, lineage, self.frames.sizes[-1][1])
         unchanged = self.start is not None and (task.adapter is not None or self.setting.name == "frozen")
         out.write(task.encoder, task.adapter, self.start / "encoder" if self.start is not None and unchanged else None)
         labels = {
@@ -173,7 +156,7 @@ class MultiTaskRecipe(TaskRecipe):
             Application.LV_WALL: (task.wall.decoder, self.wall),
         }
         # simulated validation may make probabilities less sure, but never surer: patients are another population
-        temperature = max(1.0, provenance.metrics.get("validation/view_temperature", 1.0))
+        temperature = max(1.0, lineage.metrics.get("validation/view_temperature", 1.0))
         calibration = {Application.VIEW_CLASSIFICATION: {"temperature": round(temperature, 3)}}
         for application, (decoder, config) in parts.items():
             out.write_decoder(

@@ -16,10 +16,9 @@ from pydantic import Field
 
 from echoapex.data.augment import AugmentConfig
 from echoapex.data.batch import FrameBatch, OutlineBatch, standardise
-from echoapex.data.clip_store import ClipStore
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.data.phantom_store import PhantomStoreConfig
-from echoapex.data.sampler import shuffled_index
+from echoapex.data.sampler import own_places, shuffled_index
 from echoapex.models.adapters import build_adapter_from
 from echoapex.models.bundle import Bundle, BundleError, build_encoder_from, save_bundle
 from echoapex.models.decoders.linear import pool_frame
@@ -27,12 +26,11 @@ from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineView
 from echoapex.models.registry import ADAPTER, SetPaths, find_set
 from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.tasks.models import TaskModel, blocks_of, build_segmenter, build_view_decoder
-from echoapex.tasks.multitask_recipe import UNAUGMENTED
 from echoapex.tasks.outline_reader import draw_outlines, join_outlines, split_outlines
 from echoapex.tasks.outline_views import OutlineViews
 from echoapex.tasks.phantom_stores import open_phantom_store
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
-from echoapex.tasks.task import Task
+from echoapex.tasks.recipe import Lineage, TaskRecipe, Workload, Workspace
+from echoapex.tasks.task import BatchSource, Task
 from echoapex.vocabulary import Application, View
 
 _VIEWS, _MASKS = Application.VIEW_CLASSIFICATION.value, Application.SEGMENTATION.value
@@ -64,33 +62,41 @@ class OutlineViewsRecipe(TaskRecipe):
         """Draw clips, outline their frames once, build the task."""
         bundles = _Bundles.load(find_set(self.start))
         stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
-        held_back = open_phantom_store("validation", self.validation, workspace)
         shown = FrameSourceConfig(
             batch_size=_FRAMES_AT_ONCE, sizes=((0, bundles.size),), emphasis=self.emphasis, seed=self.seed,
             augment=self.augment,
         )  # fmt: skip
-        plain = FrameSourceConfig(
-            batch_size=_FRAMES_AT_ONCE, sizes=((0, bundles.size),), seed=1, augment=UNAUGMENTED, wall_probability=1
-        )
         eyes = _Eyes(bundles, self.decoder.side)
-        known = _Drawing(list(self.stores.values()), stores, shown, self.drawn)
-        unknown = _Drawing([self.validation], [held_back], plain, len(held_back))
+        taught_by = " ".join(config.model_dump_json() for config in (*self.stores.values(), shown))
+        known = _Drawing(taught_by, FrameSource(stores, shown), math.ceil(self.drawn / _FRAMES_AT_ONCE), self.drawn)
         taught = known.outline(eyes, "outlines", workspace)
-        judged = unknown.outline(eyes, "outline-validation", workspace)
-        source = OutlineSource(taught, self)
-        whole = WholeOutlines(judged, self.batch_size)
+        source, whole = OutlineSource(taught, self), self.judging(workspace)
         return Workload(OutlineViews(OutlineViewDecoder.build(self.decoder)), source, whole, len(whole))
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def judging(self, workspace: Workspace) -> WholeOutlines:
+        """Outlines and appearance of every frame with truth of the held-back clips, by the starting set."""
+        bundles = _Bundles.load(find_set(self.start))
+        held_back = open_phantom_store("validation", self.validation, workspace)
+        frames = HeldBackFrames(held_back, bundles.size, _FRAMES_AT_ONCE)
+        told_apart = f"{self.validation.model_dump_json()} every frame once {bundles.size}"
+        drawing = _Drawing(told_apart, frames, len(frames), frames.frames)
+        eyes = _Eyes(bundles, self.decoder.side)
+        return WholeOutlines(drawing.outline(eyes, "outline-validation", workspace), self.batch_size)
+
+    def starts(self) -> Sequence[Path]:
+        """All that a frame passes through: encoder, adapter, views and segmentation of the starting set."""
+        bundles = _Bundles.load(find_set(self.start))
+        return [each.directory for each in (bundles.encoder, bundles.views, bundles.masks, bundles.adapter) if each]
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the starting set again, with the outline decoder in its view classification."""
         assert isinstance(task, OutlineViews)
         paths = find_set(self.start)
         bundles = _Bundles.load(paths)
-        provenance = provenance.going_on_from([bundles.views.card, bundles.masks.card])
         both = join_outlines(split_outlines(bundles.views.state)[0], task.decoder.state_dict())
         # simulated validation may make probabilities less sure, but never surer: patients are another population
-        temperature = max(1.0, provenance.metrics.get("validation/view_temperature", 1.0))
-        card = provenance.card(
+        temperature = max(1.0, lineage.metrics.get("validation/view_temperature", 1.0))
+        card = lineage.card(
             "task",
             bundles.size,
             task=_VIEWS,
@@ -184,47 +190,66 @@ class _Eyes:
 
 @dataclass(frozen=True, eq=False)
 class _Drawing:
-    """Frames to be outlined: of which clips, how shown, and how many."""
+    """Frames to be outlined: what tells them from others, in batches of so many, and how many of all that are kept."""
 
-    configs: Sequence[PhantomStoreConfig]
-    stores: Sequence[ClipStore]
-    shown: FrameSourceConfig
+    identity: str
+    frames: BatchSource
+    batches: int
     count: int
 
     def outline(self, eyes: _Eyes, name: str, workspace: Workspace) -> dict[str, np.ndarray]:
         """The outlines of all frames, from disk as far as they were drawn before."""
-        configs = " ".join(config.model_dump_json() for config in (*self.configs, self.shown))
-        digest = hashlib.sha256(f"{SIMULATOR_VERSION} {configs} {eyes.digest}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{SIMULATOR_VERSION} {self.identity} {eyes.digest}".encode()).hexdigest()
         place = workspace.directory / "features" / f"{name}-{digest[:12]}"
         place.mkdir(parents=True, exist_ok=True)
-        frames, parts = FrameSource(self.stores, self.shown), []
-        for run in range(math.ceil(self.count / _FRAMES_AT_ONCE)):
+        parts, done = [], 0
+        for run in range(self.batches):
             path = place / f"part-{run:05d}.npz"
             if not path.exists():
                 partial = path.with_suffix(".partial.npz")
-                np.savez(partial, allow_pickle=False, **eyes.look(frames.batch(run)))
+                np.savez(partial, allow_pickle=False, **eyes.look(self.frames.batch(run)))
                 partial.rename(path)
             with np.load(path) as part:
                 parts.append(dict(part))
-            workspace.progress(f"frames, {name}", min(self.count, (run + 1) * _FRAMES_AT_ONCE), self.count)
+            done = min(self.count, done + len(parts[-1]["view"]))
+            workspace.progress(f"frames, {name}", done, self.count)
         return {key: np.concatenate([part[key] for part in parts])[: self.count] for key in parts[0]}
 
 
 class OutlineSource:
-    """Training batches: outlines moved a little, some structures taken away."""
+    """Training batches: outlines moved a little, some structures taken away.
 
-    def __init__(self, outlines: Mapping[str, np.ndarray], recipe: OutlineViewsRecipe) -> None:
+    Args:
+        outlines: of all frames.
+        recipe: how they are shown.
+        places: which frames of every batch are given; by default all.
+    """
+
+    def __init__(
+        self, outlines: Mapping[str, np.ndarray], recipe: OutlineViewsRecipe, places: range | None = None
+    ) -> None:
         self._outlines = outlines
         self._recipe = recipe
+        self._places = range(recipe.batch_size) if places is None else places
+
+    def share(self, rank: int, count: int) -> OutlineSource:
+        """The frames of every batch that belong to process ``rank`` of ``count``.
+
+        Raises:
+            ValueError: the batch cannot be divided evenly.
+        """
+        places = own_places(self._recipe.batch_size, rank, count, "task.batch_size")
+        return OutlineSource(self._outlines, self._recipe, places)
 
     def batch(self, step: int) -> OutlineBatch:
         """The batch of a step."""
         recipe, known = self._recipe, self._outlines
         first, count = step * recipe.batch_size, len(known["view"])
-        rows = [shuffled_index(recipe.seed, first + number, count) for number in range(recipe.batch_size)]
         rng = np.random.default_rng([recipe.seed, 401, step])
-        moves = rng.integers(-recipe.shift, recipe.shift + 1, (recipe.batch_size, 2))
-        kept = rng.random(known["overlap"][rows].shape) >= recipe.lost
+        own = slice(self._places.start, self._places.stop)
+        moves = rng.integers(-recipe.shift, recipe.shift + 1, (recipe.batch_size, 2))[own]
+        kept = rng.random((recipe.batch_size, known["overlap"].shape[1]))[own] >= recipe.lost
+        rows = [shuffled_index(recipe.seed, first + place, count) for place in self._places]
         maps = np.stack([moved(known["maps"][row], *move) for row, move in zip(rows, moves, strict=True)])
         return _as_batch({
             **{name: values[rows] for name, values in known.items()},

@@ -12,7 +12,7 @@ from echoapex.data.augment import Appearance, random_warp
 from echoapex.data.batch import PixelClipBatch
 from echoapex.data.clip_store import ClipSource
 from echoapex.data.frame_source import whole_frames
-from echoapex.data.sampler import balanced_example
+from echoapex.data.sampler import balanced_example, own_places
 from echoapex.tasks.frozen_features import FrozenFeatureConfig, ef_level_groups
 
 Drawn = tuple[ClipSource, int, np.ndarray, UInt8[np.ndarray, "picked size size"]]
@@ -20,10 +20,18 @@ Drawn = tuple[ClipSource, int, np.ndarray, UInt8[np.ndarray, "picked size size"]
 
 
 class PixelClips:
-    """Training batches from stores: ``batch(step)`` is the same for the same step; ``variants`` plays no part."""
+    """Training batches from stores: ``batch(step)`` is the same for the same step; ``variants`` plays no part.
 
-    def __init__(self, stores: Sequence[ClipSource], config: FrozenFeatureConfig) -> None:
+    Args:
+        stores: of prepared clips.
+        config: how clips are drawn.
+        places: which clips of every batch are given; by default all.
+    """
+
+    def __init__(self, stores: Sequence[ClipSource], config: FrozenFeatureConfig, places: range | None = None) -> None:
         self._config = config
+        self._stores = stores
+        self._places = range(config.batch_size) if places is None else places
         self._clips = [(store, clip) for store in stores for clip in range(len(store))]
         self._groups = ef_level_groups(
             np.concatenate([store.truth["ef_percent"] for store in stores]), config.ef_levels
@@ -32,6 +40,15 @@ class PixelClips:
     def __len__(self) -> int:
         return len(self._clips)
 
+    def share(self, rank: int, count: int) -> PixelClips:
+        """The clips of every batch that belong to process ``rank`` of ``count``.
+
+        Raises:
+            ValueError: the batch cannot be divided evenly.
+        """
+        places = own_places(self._config.batch_size, rank, count, "task.features.batch_size")
+        return PixelClips(self._stores, self._config, places)
+
     def batch(self, step: int) -> PixelClipBatch:
         """Random clips, each with the same random number of its frames in order, each through its own scanner."""
         config = self._config
@@ -39,9 +56,10 @@ class PixelClips:
         shortest = min(store.truth["times_s"].shape[1] for store, _ in self._clips)
         fewest, most = (min(bound, shortest) for bound in config.frames)
         count = int(rng.integers(fewest, most + 1))
-        return _collect([self._draw(step * config.batch_size + n, count, rng) for n in range(config.batch_size)])
+        return _collect([self._draw(step * config.batch_size + place, count) for place in self._places])
 
-    def _draw(self, position: int, count: int, rng: np.random.Generator) -> Drawn:
+    def _draw(self, position: int, count: int) -> Drawn:
+        rng = np.random.default_rng([self._config.seed, 227, position])
         store, clip = self._clips[balanced_example(self._config.seed, position, self._groups)]
         frames = store.frames(clip)
         picked = np.sort(rng.choice(len(frames), count, replace=False))

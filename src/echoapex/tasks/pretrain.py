@@ -32,7 +32,7 @@ from echoapex.tasks.feature_probe import (
 )
 from echoapex.tasks.layer_decay import LayerDecay, layer_decay_groups
 from echoapex.tasks.pretrain_schedule import PretrainSchedule
-from echoapex.tasks.task import Loss, ParameterGroup, Task, is_matrix
+from echoapex.tasks.task import Cases, Loss, ParameterGroup, Task, is_matrix
 
 _STUDENT_TEMPERATURE = 0.1
 
@@ -111,16 +111,19 @@ class Pretrain(Task):
         return self
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The student's encoder by depth, and its heads."""
-        heads = [*self.student.class_head.parameters(), *self.student.patch_head.parameters()]
-        if self.student.adapter is not None:
-            heads += self.student.adapter.parameters()
-        encoder = layer_decay_groups(self.student.encoder, self.layer_decay)
-        return [
-            *[replace(group, frozen_updates=self.head_warmup) for group in encoder],
-            ParameterGroup([p for p in heads if p.requires_grad and is_matrix(p)]),
-            ParameterGroup([p for p in heads if p.requires_grad and not is_matrix(p)], weight_decay_factor=0.0),
-        ]
+        """The student's encoder by depth, and its heads; each network is clipped by itself, as in DINOv2."""
+        student = self.student
+        heads: dict[str, nn.Module] = {"class_head": student.class_head, "patch_head": student.patch_head}
+        if student.adapter is not None:
+            heads["encoder"] = student.adapter
+        encoder = layer_decay_groups(student.encoder, self.layer_decay)
+        groups = [replace(group, frozen_updates=self.head_warmup, network="encoder") for group in encoder]
+        for network, head in heads.items():
+            learning = [p for p in head.parameters() if p.requires_grad]
+            plain = [p for p in learning if not is_matrix(p)]
+            groups.append(ParameterGroup([p for p in learning if is_matrix(p)], network=network))
+            groups.append(ParameterGroup(plain, weight_decay_factor=0.0, network=network))
+        return groups
 
     def sharding_units(self) -> list[nn.Module]:
         """Student and teacher: blocks, encoders, heads; with an adapter there is little to divide."""
@@ -178,25 +181,30 @@ class Pretrain(Task):
         return network.encoder
 
     @torch.no_grad()
-    def score(self, batch: ProbeBatch) -> dict[str, float]:
+    def cases(self, batch: ProbeBatch) -> Cases:
+        """The teacher's class tokens of whole frames, their assignments to prototypes, and views and clips."""
+        features = self.teacher.encoder(standardise(batch.pixels)).class_token
+        temperature = self.schedule.temperature_at(int(self.updates))
+        shares = torch.softmax(self.teacher.class_head(features).float() / temperature, dim=-1)
+        return {"features": features, "shares": shares, "view": batch.view, "clip": batch.clip}
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
         """Health of the teacher's class tokens on whole frames.
 
         ``effective_rank`` in directions; ``prototype_entropy`` (0: one prototype takes all) and ``assignment_entropy``
         (1: nothing is told apart) of its assignments; ``knn_view_accuracy`` and ``linear_view_accuracy`` where at least
         two clips' views are known.
         """
-        features = self.teacher.encoder(standardise(batch.pixels)).class_token
-        temperature = self.schedule.temperature_at(int(self.updates))
-        shares = torch.softmax(self.teacher.class_head(features).float() / temperature, dim=-1)
-        prototypes, assignments = assignment_entropies(shares)
+        features, view, clip = cases["features"], cases["view"], cases["clip"]
+        prototypes, assignments = assignment_entropies(cases["shares"])
         figures = {
             "effective_rank": effective_rank(features),
             "prototype_entropy": prototypes,
             "assignment_entropy": assignments,
         }
         probes = {
-            "knn_view_accuracy": nearest_view_accuracy(features, batch.view, batch.clip),
-            "linear_view_accuracy": linear_view_accuracy(features, batch.view, batch.clip),
+            "knn_view_accuracy": nearest_view_accuracy(features, view, clip),
+            "linear_view_accuracy": linear_view_accuracy(features, view, clip),
         }
         return figures | {name: accuracy for name, accuracy in probes.items() if accuracy is not None}
 

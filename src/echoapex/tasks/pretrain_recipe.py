@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -27,7 +28,7 @@ from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.pretrain import Pretrain, PretrainNetwork, PretrainWeights
 from echoapex.tasks.pretrain_schedule import PretrainSchedule
 from echoapex.tasks.pretrain_start import starting_encoder
-from echoapex.tasks.recipe import Provenance, TaskRecipe, Workload, Workspace
+from echoapex.tasks.recipe import Lineage, TaskRecipe, Workload, Workspace
 from echoapex.tasks.task import Task
 
 
@@ -126,10 +127,14 @@ class PretrainRecipe(TaskRecipe):
             PretrainNetwork(encoder, *heads, adapter), self.schedule, self.weights, self.layer_decay, self.head_warmup
         )
 
-    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+    def starts(self) -> Sequence[Path]:
+        """The encoder that was given, if there is one."""
+        return [] if self.start is None else [self.start]
+
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the teacher's encoder, in half precision; the heads have done their work."""
         assert isinstance(task, Pretrain)
         size = self.frames.crops.global_crops.side
         encoder = task.trained_encoder()
-        card = provenance.card("encoder", size, architecture=encoder.config.model_dump(mode="json"))
+        card = lineage.card("encoder", size, architecture=encoder.config.model_dump(mode="json"))
         save_bundle(directory / "encoder", encoder, card, half=True)

@@ -17,7 +17,7 @@ from echoapex.models.encoder import VisionTransformer
 from echoapex.models.tokens import Tokens
 from echoapex.tasks.encoded_clip import EncodedClip, chunks
 from echoapex.tasks.simulated_clicks import add_correction, simulate_prompts
-from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.vocabulary import Structure
 
 FrameMasks = tuple[int, np.ndarray, np.ndarray]
@@ -92,12 +92,12 @@ class SegmentationTask(Task):
         return torch.stack(masks).mean(), torch.stack(overlaps).mean()
 
     @torch.no_grad()
-    def score(self, batch: FrameBatch) -> dict[str, float]:
-        """Dice of the automatic pass, per structure, over frames that show it."""
+    def cases(self, batch: FrameBatch) -> Cases:
+        """Dice of the automatic pass, per frame and structure; NaN where the frame does not show it."""
         images = standardise(batch.pixels)
-        return self.score_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
+        return self.cases_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
 
-    def score_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> dict[str, float]:
+    def cases_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
         """The same, given the encoded frames."""
         prompts = PromptBatch.of_structures(tuple(Structure), len(images))
         prediction = self.decoder(self.decoder.embed(tokens, images), prompts, joint=True)
@@ -106,6 +106,12 @@ class SegmentationTask(Task):
         shown = batch.structure_known & truth.any(dim=(-2, -1))
         overlap = (found & truth).sum(dim=(-2, -1))
         dice = 2 * overlap / (found.sum(dim=(-2, -1)) + truth.sum(dim=(-2, -1))).clamp_min(1)
+        return {"dice": torch.where(shown, dice, torch.nan)}
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """Mean Dice of every structure over the frames that show it."""
+        dice = cases["dice"]
+        shown = dice.isfinite()
         return {
             f"dice_{structure.key}": dice[shown[:, structure - 1], structure - 1].mean().item()
             for structure in Structure

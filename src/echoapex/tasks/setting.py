@@ -14,7 +14,7 @@ from echoapex.models.adapters import Adapter, AdapterConfig, AdapterKind, adapt,
 from echoapex.models.bundle import WEIGHTS_FILE, Bundle, BundleError, load_bundle, read_card, save_bundle
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.registry import ADAPTER, ENCODER
-from echoapex.tasks.recipe import Provenance
+from echoapex.tasks.recipe import Lineage
 
 SettingName = Literal["full", "frozen", "adapter", "lora", "bitfit"]
 _ADAPTERS: dict[SettingName, AdapterKind] = {"adapter": "bottleneck", "lora": "lora", "bitfit": "bitfit"}
@@ -36,6 +36,11 @@ class LearningSetting(Config):
                 f"start names an adapter, and the setting {self.name} has none; give lora, adapter or bitfit"
             )
         return self
+
+    @property
+    def starts(self) -> list[Path]:
+        """The adapter bundle to go on from, if there is one."""
+        return [] if self.start is None else [self.start]
 
     def apply(self, encoder: VisionTransformer, base: Bundle | None) -> Adapter | None:
         """Set an encoder up; returns the adapter that learns in its place, if there is one.
@@ -103,13 +108,13 @@ class EncoderExport:
 
     Args:
         directory: the set.
-        provenance: of the run.
+        lineage: of the run.
         size: side of the input in pixels.
     """
 
-    def __init__(self, directory: Path, provenance: Provenance, size: int) -> None:
+    def __init__(self, directory: Path, lineage: Lineage, size: int) -> None:
         self._directory = directory
-        self._provenance = provenance
+        self._lineage = lineage
         self._size = size
         self._adapter: Path | None = None
         self._digests: dict[str, str] = {}
@@ -124,14 +129,14 @@ class EncoderExport:
         """
         place = self._directory / ENCODER
         if base is None:
-            card = self._provenance.card("encoder", self._size, architecture=encoder.config.model_dump(mode="json"))
+            card = self._lineage.card("encoder", self._size, architecture=encoder.config.model_dump(mode="json"))
             save_bundle(place, encoder, card, half=True)
         elif base.resolve() != place.resolve():
             shutil.copytree(base, place, dirs_exist_ok=True)
         self._digests = {"base_encoder_sha256": read_card(place).files[WEIGHTS_FILE]}
         if adapter is None:
             return
-        card = self._provenance.card(
+        card = self._lineage.card(
             "adapter", self._size, architecture=adapter.config.model_dump(mode="json"), **self._digests
         )
         self._adapter = self._directory / f".{ADAPTER}"
@@ -139,7 +144,7 @@ class EncoderExport:
 
     def write_decoder(self, name: str, decoder: nn.Module, **details: object) -> None:
         """Write a decoder, half precision, with the adapter that it needs in its folder."""
-        card = self._provenance.card("task", self._size, task=name, **details, **self._digests)
+        card = self._lineage.card("task", self._size, task=name, **details, **self._digests)
         save_bundle(self._directory / name, decoder, card, half=True)
         if self._adapter is not None:
             shutil.copytree(self._adapter, self._directory / name / ADAPTER)

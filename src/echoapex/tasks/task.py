@@ -31,12 +31,20 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class ParameterGroup:
-    """Parameters that share a learning-rate factor, a weight decay factor, and a number of updates to wait."""
+    """Parameters that share a learning-rate factor, a weight decay factor, and a number of updates to wait.
+
+    Gradients are clipped by the norm of all groups with the same ``network``.
+    """
 
     parameters: list[nn.Parameter]
     learning_rate_factor: float = 1.0
     weight_decay_factor: float = 1.0
     frozen_updates: int = 0
+    network: str = ""
+
+
+Cases = dict[str, Tensor]
+"""What a task found on the cases of a validation batch, one row per case; batches are joined row by row."""
 
 
 class Task(nn.Module):
@@ -47,8 +55,19 @@ class Task(nn.Module):
         """The loss of one batch."""
 
     @abstractmethod
+    def cases(self, batch: Any) -> Cases:
+        """What validation figures are made of, case by case, without gradients; the same names for every batch.
+
+        Of a name without any case in this batch the tensor has no rows.
+        """
+
+    @abstractmethod
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """Validation figures of all cases together, however many batches they came in."""
+
     def score(self, batch: Any) -> dict[str, float]:
         """Validation figures of one batch, without gradients."""
+        return self.summarise(self.cases(batch))
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Trainable parameters: matrices with weight decay; gains, biases, tokens and embeddings without."""

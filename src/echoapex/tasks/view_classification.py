@@ -21,7 +21,7 @@ from echoapex.models.encoder import VisionTransformer
 from echoapex.models.tokens import Tokens
 from echoapex.tasks.encoded_clip import EncodedClip
 from echoapex.tasks.outline_reader import OUTLINED_FRAMES, OutlineReader, agree, spread
-from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.vocabulary import View
 
 
@@ -93,20 +93,23 @@ class ViewClassification(Task):
         return logits
 
     @torch.no_grad()
-    def score(self, batch: FrameBatch) -> dict[str, float]:
-        """Accuracy of single frames whose view is known, and the temperature that makes their probabilities honest."""
-        return self.score_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
+    def cases(self, batch: FrameBatch) -> Cases:
+        """Logits and true view of the frames whose view is known."""
+        return self.cases_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
 
-    def score_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> dict[str, float]:
+    def cases_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
         """The same, given the encoded frames."""
         known = batch.view >= 0
-        if not known.any():
+        return {"view_logits": self._frame_logits(tokens[-1])[known].float(), "view_truth": batch.view[known]}
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """Accuracy of single frames, and the one temperature that makes the probabilities of all of them honest."""
+        logits, truth = cases["view_logits"], cases["view_truth"]
+        if not len(truth):
             return {}
-        logits = self._frame_logits(tokens[-1])[known].float()
-        hit = logits.argmax(dim=1) == batch.view[known]
         return {
-            "view_frame_accuracy": hit.float().mean().item(),
-            "view_temperature": fit_temperature(logits, batch.view[known]),
+            "view_frame_accuracy": (logits.argmax(dim=1) == truth).float().mean().item(),
+            "view_temperature": fit_temperature(logits, truth),
         }
 
     @torch.inference_mode()

@@ -13,11 +13,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from echoapex.data.batch import FrameBatch, standardise
-from echoapex.losses.volume_change import volume_change_loss
+from echoapex.losses.volume_change import volume_change_errors, volume_change_loss
 from echoapex.models.decoders.frame_summary import FrameSummary
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.tokens import Tokens
-from echoapex.tasks.task import Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.vocabulary import Structure
 
 _DIM, _QUERIES, _LAYOUT_CHANNELS, _LAYOUT_SIDE = 128, 4, 12, 8
@@ -45,14 +45,19 @@ class VolumeChange(Task):
         return Loss.sum_of([("volume", 1.0, error)])
 
     @torch.no_grad()
-    def score(self, batch: FrameBatch) -> dict[str, float]:
-        """The same error on held-back clips."""
-        return self.score_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
+    def cases(self, batch: FrameBatch) -> Cases:
+        """The same error of every pair of frames of a held-back clip."""
+        return self.cases_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
 
-    def score_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> dict[str, float]:
+    def cases_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
         """The same, given the encoded frames."""
-        error = volume_change_loss(self._log_volume(tokens[-1]), batch.relative_volume, batch.clip, _shows_lv(batch))
-        return {"volume_change_error": error.item()}
+        errors = volume_change_errors(self._log_volume(tokens[-1]), batch.relative_volume, batch.clip, _shows_lv(batch))
+        return {"volume_change_errors": errors}
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """The mean over all pairs; zero without any."""
+        errors = cases["volume_change_errors"]
+        return {"volume_change_error": errors.mean().item() if len(errors) else 0.0}
 
     def _log_volume(self, tokens: Tokens) -> Float[Tensor, "batch"]:
         log_volume: Float[Tensor, "batch"] = self.head(self.summary(tokens.patches[:, None])[:, 0])[:, 0]

@@ -12,12 +12,17 @@ from echoapex.train.sharding import fitted
 
 
 class WeightAverage:
-    """Follows the trainable parameters of a module with decay ``min(decay, (1 + t) / (10 + t))`` at update t."""
+    """Follows the trainable parameters of a module with decay ``min(decay, (1 + t) / (10 + t))`` at update t.
+
+    Without decay the average would be the weights themselves: nothing is kept, and nothing replaced.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
         self.state: dict[str, Tensor] = {
-            name: parameter.detach().clone() for name, parameter in module.named_parameters() if parameter.requires_grad
+            name: parameter.detach().clone()
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad and decay > 0
         }
 
     @torch.no_grad()
@@ -26,6 +31,8 @@ class WeightAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         parameters = dict(module.named_parameters())
         names = list(self.state)
+        if not names:
+            return
         torch._foreach_lerp_([self.state[n] for n in names], [parameters[n].detach() for n in names], 1 - decay)
 
     def load(self, state: dict[str, Tensor]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +19,7 @@ from echoapex.train.sharding import fitted, whole
 CHECKPOINT_FILE = "checkpoint.safetensors"
 GOOD_FILE = "good.safetensors"
 """The state at the last validation that the drift guard found good."""
+_STEPS = "train.steps"
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class CheckpointError(ValueError):
     """A checkpoint that does not belong to this run or is damaged."""
 
 
-def save_checkpoint(path: Path, parts: Checkpoint, at: Position, recipe_digest: str, write: bool = True) -> None:
-    """Write the state of a position, atomically.
+def save_checkpoint(path: Path, parts: Checkpoint, at: Position, about: Mapping[str, str], write: bool = True) -> None:
+    """Write the state of a position, atomically, and ``about`` the run: its ``recipe`` as JSON, its ``precision``.
 
     Of a run whose parameters are divided every process has to come here, and one of them to ``write``: the file holds
     whole tensors, and so fits any number of processes.
@@ -61,18 +63,18 @@ def save_checkpoint(path: Path, parts: Checkpoint, at: Position, recipe_digest: 
         return
     partial = path.with_suffix(".partial")
     metadata = {name: str(value) for name, value in asdict(at).items()}
-    metadata |= {"recipe": recipe_digest, "format": "echoapex-checkpoint-1"}
+    metadata |= {**about, "format": "echoapex-checkpoint-2"}
     save_file(gathered, partial, metadata)
     partial.replace(path)
 
 
-def load_checkpoint(path: Path, parts: Checkpoint, recipe_digest: str) -> Position:
+def load_checkpoint(path: Path, parts: Checkpoint, recipe: Mapping[str, Any]) -> Position:
     """Restore the state and return its position.
 
     Raises:
         CheckpointError: the checkpoint is damaged, was written by another recipe, or its tensors do not fit.
     """
-    require_same_recipe(path, recipe_digest)
+    require_same_recipe(path, recipe)
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
@@ -85,19 +87,71 @@ def load_checkpoint(path: Path, parts: Checkpoint, recipe_digest: str) -> Positi
     return Position(**{item.name: int(metadata.get(item.name, "0")) for item in fields(Position)})
 
 
-def require_same_recipe(path: Path, recipe_digest: str) -> None:
-    """Refuse a checkpoint that another recipe wrote; only its header is read.
+def require_same_recipe(path: Path, recipe: Mapping[str, Any]) -> int | None:
+    """Refuse a checkpoint that another recipe wrote; only its header is read. More steps are the same recipe, extended.
+
+    Returns:
+        The steps that the run was to have when the checkpoint was written, if the recipe says so.
 
     Raises:
-        CheckpointError: it is damaged, or was written by another recipe.
+        CheckpointError: it is damaged, or was written by another recipe; names the keys that differ.
     """
+    metadata = _read_metadata(path)
+    try:
+        saved = json.loads(metadata.get("recipe", ""))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: was written by an earlier version; use a new --out") from error
+    own = json.loads(json.dumps(recipe, default=str))
+    differing = differing_keys(saved, own)
+    before, now = differing.pop(_STEPS, (None, None))
+    if before is not None and now is not None and now < before:
+        differing[_STEPS] = (before, now)
+    if differing:
+        first, (was, wanted) = next(iter(differing.items()))
+        more = f"; also differ: {', '.join(list(differing)[1:6])}" if len(differing) > 1 else ""
+        raise CheckpointError(
+            f"{path}: was written by another recipe: {first} was {_short(was)} and is now {_short(wanted)}{more}; "
+            "use a new --out, or the recipe that wrote it"
+        )
+    steps = saved.get("train", {}).get("steps") if isinstance(saved.get("train"), dict) else None
+    return None if steps is None else int(steps)
+
+
+def differing_keys(one: Any, other: Any, name: str = "") -> dict[str, tuple[Any, Any]]:
+    """The keys by which two recipes differ, with both values; a key that one of them lacks is ``None`` there.
+
+    >>> differing_keys({"train": {"lr": 1, "seed": 0}}, {"train": {"lr": 2, "seed": 0}})
+    {'train.lr': (1, 2)}
+    """
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return {} if one == other else {name: (one, other)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys((*one, *other)):
+        found |= differing_keys(one.get(key), other.get(key), f"{name}.{key}" if name else str(key))
+    return found
+
+
+def read_precision(path: Path) -> Literal["bf16", "fp32"] | None:
+    """The precision in which a checkpoint was computed, if it says so.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    found = _read_metadata(path).get("precision")
+    return found if found in ("bf16", "fp32") else None  # type: ignore[return-value]
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); delete it to start this run anew") from error
-    if metadata.get("recipe") != recipe_digest:
-        raise CheckpointError(f"{path}: was written by another recipe; use a new --out, or the recipe that wrote it")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -127,8 +181,3 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]
         own = value if value.shape != parameter.shape else fitted(value, parameter)
         state.setdefault(int(number), {})[key] = own
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def recipe_digest(recipe: dict[str, object]) -> str:
-    """Digest of a recipe, so that a run is never resumed with another."""
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()

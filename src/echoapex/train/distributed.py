@@ -1,17 +1,18 @@
 """Several processes that learn as one: each takes its share of every batch, and gradients are averaged.
 
-The model stays single-device code and nothing wraps it; ``torchrun`` starts the processes and tells them apart.
+The model stays single-device code; ``torchrun`` starts the processes and tells them apart.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from echoapex.tasks.task import BatchSource, Loss, ShareableBatchSource
 
@@ -63,12 +64,16 @@ class Processes:
         except ValueError as error:
             raise DistributedError(str(error)) from error
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace the gradients by their mean over the processes; a parameter has one in all of them or in none."""
-        if self.count == 1 or self.sharded:  # FSDP has averaged them
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        _average(gradients, self.count)
+    def averaging(self, module: nn.Module) -> nn.Module:
+        """A module whose backward pass averages gradients over the processes, by buckets, while it still computes.
+
+        A parameter that one process has no gradient for, since nothing in its share needs it, counts there as zero.
+        """
+        if self.count == 1 or self.sharded:  # FSDP averages them itself
+            return module
+        return DistributedDataParallel(
+            module, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+        )
 
     def largest_of(self, value: int) -> int:
         """The largest of the values that the processes hold."""

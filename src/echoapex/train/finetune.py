@@ -22,15 +22,17 @@ from echoapex.tasks.kinds import TASK_KINDS
 from echoapex.tasks.recipe import Progress, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.setting import count_trainable
 from echoapex.tasks.task import Loss, Task
-from echoapex.train.checkpoint import CHECKPOINT_FILE, recipe_digest, require_same_recipe
+from echoapex.train.checkpoint import CHECKPOINT_FILE, require_same_recipe
 from echoapex.train.distributed import Processes, joined_processes
 from echoapex.train.journal import read_journal
-from echoapex.train.loop import Run, TrainConfig, train
+from echoapex.train.loop import MACHINE_FILE, Run, TrainConfig, train
 from echoapex.train.memory import compile_blocks, recompute_blocks
 from echoapex.train.sharding import gather_into, shard
 
-_HOW_NOT_WHAT = {"device", "parallel", "recompute", "compile"}
+_HOW_NOT_WHAT = {"device", "parallel", "recompute", "compile", "precision", "loader_workers"}
 """Keys of ``train`` that may differ when a run goes on: they change where and how it computes, not what."""
+_LOGGING = {"log_every", "score_every", "checkpoint_every", "trackers"}
+"""So may these: they change what is told and kept of a run, not what it learns."""
 
 
 class Recipe(Config):
@@ -40,6 +42,17 @@ class Recipe(Config):
     provenance: Provenance
     train: TrainConfig
 
+    def identity(self) -> dict[str, Any]:
+        """All that a run must have in common with the one it goes on from."""
+        content: dict[str, Any] = json.loads(
+            self.model_dump_json(exclude={"provenance": True, "train": _HOW_NOT_WHAT | _LOGGING})
+        )
+        return content
+
+    def for_its_length(self) -> Recipe:
+        """The same with schedules as long as the run, where they have no length of their own."""
+        return self.model_copy(update={"task": self.task.for_updates(self.train.steps)})
+
 
 @dataclass(frozen=True)
 class Reporting:
@@ -47,6 +60,7 @@ class Reporting:
 
     prepared: Progress = field(default=lambda what, done, total: None)
     stepped: Callable[[int, int, Loss], None] = field(default=lambda step, steps, loss: None)
+    noted: Callable[[str], None] = field(default=lambda text: None)
 
 
 def find_recipe(name_or_path: str) -> Path:
@@ -77,8 +91,7 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
     if kind not in TASK_KINDS:
         raise ConfigError(f"{source}: task.kind must be one of {', '.join(TASK_KINDS)}, not {kind!r}")
     task = build_config(TASK_KINDS[kind], dict(section), f"{source}: task") if isinstance(section, Mapping) else None
-    recipe = build_config(Recipe, {**values, "task": task}, source)
-    return recipe.model_copy(update={"task": recipe.task.for_updates(recipe.train.steps)})
+    return build_config(Recipe, {**values, "task": task}, source)
 
 
 def finetune(
@@ -91,6 +104,9 @@ def finetune(
 ) -> dict[str, float]:
     """Run a recipe into ``directory`` and export its bundles to ``directory/bundles``; resumes by itself.
 
+    With more ``train.steps`` than before a run goes on from where it is; what follows a schedule (learning rate, weight
+    decay, the teacher's momentum) follows the longer one from there.
+
     Prepared data (``stores``, ``features``) lies in ``prepared``, by default ``directory.parent``: recipes share it.
 
     Of several processes that ``torchrun`` started, the first prepares data, writes and reports.
@@ -102,14 +118,16 @@ def finetune(
         ConfigError: the recipe or an override has a mistake.
         DistributedError: the batches of this recipe cannot be divided among the processes.
         CheckpointError: ``directory`` holds the run of another recipe, or a damaged checkpoint.
-        NonFiniteLossError: the loss became infinite or NaN.
+        NonFiniteLossError: the loss or its gradient became infinite or NaN.
     """
     reporting = reporting or Reporting()
     path = find_recipe(recipe_name)
     recipe = build_recipe(merge(read_recipe(path), overrides), path.name)
-    digest = recipe_digest(json.loads(recipe.model_dump_json(exclude={"provenance": True, "train": _HOW_NOT_WHAT})))
+    identity, recipe = recipe.identity(), recipe.for_its_length()
     if (directory / CHECKPOINT_FILE).exists():
-        require_same_recipe(directory / CHECKPOINT_FILE, digest)
+        before = require_same_recipe(directory / CHECKPOINT_FILE, identity)
+        if before is not None and before != recipe.train.steps:
+            reporting.noted(f"extended from {before} to {recipe.train.steps} steps; schedules follow the longer run")
     with joined_processes(recipe.train.device) as processes:
         started, began = time.process_time(), time.monotonic()
         workspace = Workspace(prepared or directory.parent, workers, reporting.prepared)
@@ -117,8 +135,8 @@ def finetune(
         processes, plain = _prepare(workload.task, recipe.train, processes)
         torch.manual_seed(recipe.train.seed)
         run = Run(
-            workload.task, workload.batches, workload.validation, workload.validation_batches, directory, digest,
-            processes,
+            workload.task, workload.batches, workload.validation, workload.validation_batches, directory, identity,
+            processes, reporting.noted,
         )  # fmt: skip
         train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
         if processes.sharded:
@@ -174,8 +192,15 @@ def _write_effort(directory: Path, task: Task, config: TrainConfig, seconds: flo
         "adapter_share_of_encoder": round(beside / of_encoder, 5) if beside and of_encoder else None,
         "seconds": round(seconds, 1),
         "peak_memory_mib": round(_peak_memory_bytes(config.device) / 2**20),
+        "precision": _precision_of(directory),
     }
     (directory / "effort.json").write_text(json.dumps(effort, indent=2) + "\n", encoding="utf-8")
+
+
+def _precision_of(directory: Path) -> str | None:
+    """In which precision the run computed, by what it wrote down at its start."""
+    path = directory / MACHINE_FILE
+    return str(json.loads(path.read_text(encoding="utf-8"))["precision"]) if path.exists() else None
 
 
 def _peak_memory_bytes(device: str) -> int:

@@ -6,8 +6,10 @@ the step alone; so k steps equal k/2 steps, a resume, and k/2 steps, bit for bit
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import json
+import math
+import platform
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +18,8 @@ import torch
 from pydantic import Field
 
 from echoapex.config import Config
-from echoapex.tasks.task import BatchSource, Loss, Task
+from echoapex.models.precision import ChosenPrecision, Precision, choose_precision
+from echoapex.tasks.task import BatchSource, Cases, Loss, Task
 from echoapex.train.average import WeightAverage
 from echoapex.train.checkpoint import (
     CHECKPOINT_FILE,
@@ -24,16 +27,27 @@ from echoapex.train.checkpoint import (
     Checkpoint,
     Position,
     load_checkpoint,
+    read_precision,
     save_checkpoint,
 )
 from echoapex.train.distributed import Processes
 from echoapex.train.drift_guard import DriftError, DriftGuardConfig, Health, judge
 from echoapex.train.evidence import save_evidence
+from echoapex.train.gradients import GradientRules, Gradients
 from echoapex.train.journal import Clock, Journal
-from echoapex.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
-from echoapex.train.prefetch import prefetched
+from echoapex.train.optim import (
+    OptimConfig,
+    build_optimizer,
+    learning_rate,
+    set_learning_rate,
+    set_weight_decay,
+    weight_decay,
+)
+from echoapex.train.prefetch import prefetched, workers_for
 from echoapex.train.trackers import Tracker, open_trackers
 
+MACHINE_FILE = "machine.json"
+"""What a run computes on and in which precision, as of its last start."""
 _SEEDS_PER_PROCESS = 1 << 40
 
 
@@ -50,12 +64,17 @@ class TrainConfig(Config):
     """Compile the encoder's blocks; worth its minutes on a GPU."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Of several processes each holds all parameters (ddp), or a share of them (fsdp)."""
-    precision: str = Field(default="bf16", pattern="^(bf16|fp32)$")
+    precision: Precision = "auto"
+    """``auto``: bf16 where the machine is fast at it, else fp32; a run that goes on keeps what it began with."""
     average_decay: float = Field(default=0.998, ge=0, lt=1)
+    """Of the weights that are scored and exported; 0: those of the last update themselves."""
     checkpoint_every: int = Field(default=250, ge=1)
     score_every: int = Field(default=250, ge=1)
     log_every: int = Field(default=10, ge=1)
     device: str = "cpu"
+    loader_workers: int | None = Field(default=None, ge=0)
+    """Processes that prepare batches for each training process; None: the cores that are left beside a GPU, and on a
+    CPU 0, which is a thread of the training process."""
     guard: DriftGuardConfig = DriftGuardConfig()
     """Which validation figures end the run, or take it back, when they fall."""
     trackers: tuple[Tracker, ...] | None = None
@@ -64,20 +83,25 @@ class TrainConfig(Config):
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss is no longer a number; names the step and the terms."""
+    """The loss or its gradient is no longer a number; names the step and the terms."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a training run works on: the task, its batches, validation batches, where it writes, and who takes part."""
+    """What a training run works on: the task, its batches, validation batches, where it writes, and who takes part.
+
+    ``recipe``: all that a run must have in common with the one it goes on from; ``noted`` is told what a person should
+    know of the run beside its progress.
+    """
 
     task: Task
     batches: BatchSource
     validation: BatchSource | None
     validation_batches: int
     directory: Path
-    digest: str
+    recipe: Mapping[str, Any]
     processes: Processes = field(default_factory=Processes)
+    noted: Callable[[str], None] = lambda text: None
 
 
 def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> None:
@@ -87,7 +111,8 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
 
     Raises:
         DistributedError: the batches cannot be divided among the processes.
-        NonFiniteLossError: the loss became infinite or NaN; the last checkpoint is untouched.
+        NonFiniteLossError: the loss or its gradient became infinite or NaN; weights and the last checkpoint are as they
+            were before.
         DriftError: a figure that is watched fell; the last checkpoint is untouched.
         TrackerError: a tracker that the recipe names is not installed.
     """
@@ -95,10 +120,15 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
     optimizer = build_optimizer(task, config.optim)
     parts = Checkpoint(task, optimizer, WeightAverage(task, config.average_decay))
     path = run.directory / CHECKPOINT_FILE
-    at = load_checkpoint(path, parts, run.digest) if path.exists() else Position()
+    at = load_checkpoint(path, parts, run.recipe) if path.exists() else Position()
+    precision = _agree_on_precision(run, config, read_precision(path) if path.exists() else None)
+    rules = GradientRules(config.accumulate, precision, config.optim.clip_norm)
+    gradients = Gradients(task, optimizer, rules, run.processes)
+    if at.step < config.steps and run.processes.is_first:
+        _note_machine(run, config, precision)
     with open_trackers(config.trackers if run.processes.is_first else (), run.directory, at.step) as trackers:
         journal = Journal(run.directory, at.step, trackers) if run.processes.is_first else None
-        course = _Course(run, config, parts, run.processes.share_of(run.batches), journal, on_step)
+        course = _Course(run, config, parts, gradients, run.processes.share_of(run.batches), journal, on_step)
         while (problem := course.go_on(at)) is not None:
             at = course.go_back(at, problem)
     with torch.no_grad():
@@ -115,6 +145,7 @@ class _Course:
     run: Run
     config: TrainConfig
     parts: Checkpoint
+    gradients: Gradients
     batches: BatchSource
     journal: Journal | None
     on_step: Callable[[int, Loss], None]
@@ -124,18 +155,19 @@ class _Course:
         """Update until the end, or until a watched figure fell and the run is to go back; says which."""
         run, config, optimizer, processes = self.run, self.config, self.parts.optimizer, self.run.processes
         task, device = run.task, torch.device(config.device)
-        clock = Clock()
-        for step, batch in enumerate(
-            prefetched(self.batches, at.step + at.skipped, config.steps + at.skipped), start=at.step
-        ):
+        clock, workers = Clock(), workers_for(config.device, config.loader_workers)
+        batches = prefetched(self.batches, at.step + at.skipped, config.steps + at.skipped, workers)
+        for step, batch in enumerate(batches, start=at.step):
             torch.manual_seed(config.seed * 1_000_003 + step + processes.rank * _SEEDS_PER_PROCESS)
             task.train()
             slowed = config.guard.rate_after_rewind**at.rewinds
             set_learning_rate(optimizer, slowed * learning_rate(step, config.steps, config.optim), step)
+            set_weight_decay(optimizer, weight_decay(step, config.steps, config.optim))
             placed = batch.to(device)
-            loss = processes.mean_of(update(task, optimizer, placed, config, processes))
-            if not torch.isfinite(loss.total):
+            loss, norms = self.gradients.compute(placed, device)
+            if not (torch.isfinite(loss.total) and all(map(math.isfinite, norms.values()))):
                 raise _non_finite(run, step, loss, placed)
+            optimizer.step()
             task.after_step(step)
             self.parts.average.update(task, step)
             self.reached = step + 1
@@ -143,7 +175,8 @@ class _Course:
             if self.journal is not None:
                 self.on_step(step, loss)
                 if step % config.log_every == 0:
-                    self.journal.write(step, loss=loss.total.item(), **clock.read(), **_plain(loss))
+                    norm = {"gradient_norm": round(math.hypot(*norms.values()), 5)}
+                    self.journal.write(step, loss=loss.total.item(), **clock.read(), **_plain(loss), **norm)
             last = self.reached == config.steps
             if run.validation is not None and (last or self.reached % config.score_every == 0):
                 problem = self._judge(at)
@@ -155,7 +188,7 @@ class _Course:
 
     def go_back(self, at: Position, problem: str) -> Position:
         """Take the last good state back, with the batches that come next and a lower learning rate."""
-        good = load_checkpoint(self.run.directory / GOOD_FILE, self.parts, self.run.digest)
+        good = load_checkpoint(self.run.directory / GOOD_FILE, self.parts, self.run.recipe)
         skipped = at.skipped + self.reached - good.step
         back = Position(good.step, at.rewinds + 1, skipped)
         if self.run.processes.takes_part:
@@ -185,48 +218,52 @@ class _Course:
         return None
 
     def _save(self, name: str, at: Position) -> None:
-        save_checkpoint(self.run.directory / name, self.parts, at, self.run.digest, self.run.processes.is_first)
-
-
-def update(task: Task, optimizer: torch.optim.Optimizer, batch: Any, config: TrainConfig, processes: Processes) -> Loss:
-    """One parameter update: forward and backward, part by part, average over the processes, clip, step."""
-    optimizer.zero_grad(set_to_none=True)
-    losses = []
-    for part in batch.split(config.accumulate) if config.accumulate > 1 else [batch]:
-        with _precision(config):
-            loss = task.loss(part)
-        (loss.total / config.accumulate).backward()  # type: ignore[no-untyped-call]
-        losses.append(loss)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    processes.average_gradients(parameters)
-    torch.nn.utils.clip_grad_norm_(parameters, config.optim.clip_norm)
-    optimizer.step()
-    return losses[0] if len(losses) == 1 else _mean(losses)
-
-
-def _mean(losses: list[Loss]) -> Loss:
-    """The mean of the parts of a batch, without a gradient."""
-    terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in losses[0].terms}
-    return Loss(torch.stack([loss.total.detach() for loss in losses]).mean(), terms)
+        about = {"recipe": json.dumps(self.run.recipe, default=str), "precision": self.gradients.precision}
+        save_checkpoint(self.run.directory / name, self.parts, at, about, self.run.processes.is_first)
 
 
 @torch.no_grad()
 def score(run: Run, average: WeightAverage, device: torch.device) -> dict[str, float]:
-    """Mean validation figures of the averaged weights."""
+    """Validation figures of the averaged weights, over the cases of all validation batches together."""
     assert run.validation is not None
     run.task.eval()
-    sums: dict[str, list[float]] = {}
+    found: dict[str, list[torch.Tensor]] = {}
     with average.applied_to(run.task):
         for number in range(run.validation_batches):
-            for name, value in run.task.score(run.validation.batch(number).to(device)).items():
-                sums.setdefault(name, []).append(value)
-    return {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
+            for name, rows in run.task.cases(run.validation.batch(number).to(device)).items():
+                found.setdefault(name, []).append(rows.cpu())
+    cases: Cases = {name: torch.cat(rows) for name, rows in found.items()}
+    return {name: round(value, 5) for name, value in run.task.summarise(cases).items()}
 
 
-def _precision(config: TrainConfig) -> AbstractContextManager[object]:
-    if config.precision == "bf16":
-        return torch.autocast(torch.device(config.device).type, dtype=torch.bfloat16)
-    return nullcontext()
+def _agree_on_precision(run: Run, config: TrainConfig, began_with: Precision | None) -> ChosenPrecision:
+    """The same precision in every process; a run that goes on keeps the one it began with, unless told otherwise."""
+    wanted = began_with if began_with is not None and config.precision == "auto" else config.precision
+    chosen = choose_precision(wanted, config.device)
+    if wanted == "auto" and run.processes.largest_of(int(chosen.name == "fp32")) and chosen.name == "bf16":
+        return ChosenPrecision("fp32", "bf16 is slow on the machine of another process")
+    if wanted == began_with and config.precision == "auto":
+        return replace(chosen, reason="the run began with it")
+    return chosen
+
+
+def _note_machine(run: Run, config: TrainConfig, precision: ChosenPrecision) -> None:
+    """Write down, and say, in which precision the run computes and on what."""
+    machine = {
+        "precision": precision.name,
+        "because": precision.reason,
+        "warning": precision.warning,
+        "device": config.device,
+        "machine": platform.machine(),
+        "processor": torch.cpu.get_capabilities().get("cpu_name", ""),
+        "threads": torch.get_num_threads(),
+        "processes": run.processes.count,
+        "torch": torch.__version__,
+    }
+    (run.directory / MACHINE_FILE).write_text(json.dumps(machine, indent=2) + "\n", encoding="utf-8")
+    run.noted(f"precision {precision.name}: {precision.reason}")
+    if precision.warning is not None:
+        run.noted(f"warning: {precision.warning}")
 
 
 def _plain(loss: Loss) -> dict[str, float]:
@@ -239,4 +276,9 @@ def _non_finite(run: Run, step: int, loss: Loss, batch: object) -> NonFiniteLoss
     terms = {name: float(value) for name, value in loss.terms.items()}
     shown = f", of rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}" if rows else ""
     remedy = f"look at {path.name}; lower train.optim.lr, or set train.precision to fp32"
-    return NonFiniteLossError(f"step {step}: the loss is {loss.total.item()}, its terms {terms}{shown}; {remedy}")
+    what = f"the loss is {loss.total.item()}, its terms {terms}{shown}"
+    if torch.isfinite(loss.total):
+        bad = [name for name, p in run.task.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        named = f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}" if bad else "all together, which overflows"
+        what = f"the gradient of {named} is not finite; {what}"
+    return NonFiniteLossError(f"step {step}: {what}; {remedy}")

@@ -6,9 +6,11 @@ import math
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from echoapex.config import Config
 from echoapex.tasks.task import Task
+from echoapex.train.sharding import whole
 
 
 class OptimConfig(Config):
@@ -16,10 +18,13 @@ class OptimConfig(Config):
 
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
+    final_weight_decay: float | None = Field(default=None, ge=0)
+    """Weight decay at the end of the run, reached on half a cosine as in DINOv2; None: it stays as it is."""
     betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: int = Field(default=200, ge=0)
     final_factor: float = Field(default=0.01, ge=0, le=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    """Longest gradient of a network; a task may name several (student encoder and heads), clipped one by one."""
 
 
 def build_optimizer(task: Task, config: OptimConfig) -> torch.optim.AdamW:
@@ -30,7 +35,9 @@ def build_optimizer(task: Task, config: OptimConfig) -> torch.optim.AdamW:
             "lr": config.lr * group.learning_rate_factor,
             "factor": group.learning_rate_factor,
             "frozen_updates": group.frozen_updates,
+            "network": group.network,
             "weight_decay": config.weight_decay * group.weight_decay_factor,
+            "weight_decay_factor": group.weight_decay_factor,
         }
         for group in task.parameter_groups()
         if group.parameters
@@ -49,6 +56,42 @@ def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
     progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return config.lr * (config.final_factor + (1 - config.final_factor) * cosine)
+
+
+def weight_decay(step: int, steps: int, config: OptimConfig) -> float:
+    """Weight decay of ``step`` (counted from 0) in a run of ``steps``.
+
+    >>> config = OptimConfig(weight_decay=0.04, final_weight_decay=0.4)
+    >>> [round(weight_decay(step, 101, config), 2) for step in (0, 50, 100)]
+    [0.04, 0.22, 0.4]
+    """
+    if config.final_weight_decay is None:
+        return config.weight_decay
+    share = 0.5 * (1 - math.cos(math.pi * step / max(1, steps - 1)))
+    return config.weight_decay + (config.final_weight_decay - config.weight_decay) * share
+
+
+def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> dict[str, float]:
+    """Shorten the gradients of every network to ``longest``; the length that each had before, by its name.
+
+    A gradient whose length is no finite number is left as it is, so that its parameters can be named.
+    """
+    networks: dict[str, list[nn.Parameter]] = {}
+    for group in optimizer.param_groups:
+        networks.setdefault(group["network"], []).extend(group["params"])
+    norms: dict[str, float] = {}
+    for name, members in networks.items():
+        norm = torch.nn.utils.get_total_norm([p.grad for p in members if p.grad is not None])
+        norms[name] = float(whole(norm))
+        if math.isfinite(norms[name]):
+            torch.nn.utils.clip_grads_with_norm_(members, longest, norm)
+    return norms
+
+
+def set_weight_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:
+    """Give every group its share of the weight decay of a step."""
+    for group in optimizer.param_groups:
+        group["weight_decay"] = decay * group["weight_decay_factor"]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float, step: int) -> None:
