@@ -128,3 +128,18 @@ def test_help_is_quick_and_says_what_this_is_not() -> None:
 def test_importing_echoapex_imports_no_torch() -> None:
     script = "import sys, echoapex; assert callable(echoapex.__version__.split); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("auto", "fp32"), ("bf16", "bf16")])
+def test_the_manifest_says_in_which_precision_it_was_found(
+    wanted: str, found: str, perfect_models: LabelledStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("echoapex.models.precision.can_multiply_bf16", lambda kind: False)
+    monkeypatch.setattr("echoapex.models.precision.measure_bf16_speed", lambda kind: 0.05)
+    clip = str(perfect_models.folder / "PLAX.dcm")
+    options = ["--precision", wanted, "--device", "cpu", "--no-overlays"]
+    assert run(["analyze", clip, "--out", str(tmp_path), *options]) == ExitCode.ALL_GOOD
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["precision"], manifest["options"]["precision"]) == (found, wanted)
+    assert ("bf16 is 20.0 times slower than fp32" in capsys.readouterr().err) is (wanted == "bf16")

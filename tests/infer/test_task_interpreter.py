@@ -69,6 +69,21 @@ def test_every_answer_has_its_shape(interpreter: TaskInterpreter, pixels: np.nda
     assert estimate.relative_volume.shape == (5,)
 
 
+def test_the_encoder_computes_in_the_precision_that_was_chosen(
+    interpreter: TaskInterpreter, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.dtype] = []
+    encoder = interpreter._models.encoders[Application.VIEW_CLASSIFICATION].encoder
+    hook = encoder.blocks[0].attention.register_forward_hook(lambda module, given, result: seen.append(result.dtype))
+    answers = []
+    for precision in ("fp32", "bf16"):
+        reading = TaskInterpreter(interpreter._models, precision)
+        answers.append(reading.estimate_ejection_fraction(reading.encode(pixels, TIMES)).ef_percent)
+    hook.remove()
+    assert set(seen) == {torch.float32, torch.bfloat16}
+    assert answers[1] == pytest.approx(answers[0], abs=1.0), "rounding, and no other answer"
+
+
 def test_no_rows_need_no_encoder(interpreter: TaskInterpreter, pixels: np.ndarray) -> None:
     clip = interpreter.encode(pixels, TIMES)
     assert list(interpreter.segment(clip, (), (Structure.LV_CAVITY,))) == []
@@ -84,9 +99,9 @@ def test_each_encoder_runs_once_per_clip(
     calls: list[int] = []
     original = task_interpreter.encode_clip
 
-    def counted(encoder: VisionTransformer, blocks: object, *rest: object) -> object:
+    def counted(encoder: VisionTransformer, blocks: object, *rest: object, **named: object) -> object:
         calls.append(id(encoder))
-        return original(encoder, blocks, *rest)  # type: ignore[arg-type]
+        return original(encoder, blocks, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(task_interpreter, "encode_clip", counted)
     clip = interpreter.encode(pixels, TIMES)

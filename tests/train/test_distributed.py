@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from drawn_clips import draw_store
 from safetensors.torch import load_file
 from straight_line import PointSource
 from tiny_pretraining import build_pretrain, crop_source
+from tiny_tasks import IMAGE_SIZE, build_tasks
 from torch import nn
 from two_processes import run_two, take_rank
 
+from echoapex.data.clip_store import ClipStore
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.models.encoder import EncoderConfig
 from echoapex.tasks.task import Loss
 from echoapex.train.distributed import DistributedError, Processes, joined_processes
@@ -59,6 +63,7 @@ def _one_of_two(rank: int, folder: str, port: int) -> None:
         averaged(torch.full((1, 1), 1.0 + rank)).sum().backward()
         found = [float(both[name].weight.grad) for name in ("shared", "seldom")]
         assert found == [1.5, 1.0], "what one process alone has a gradient for counts as zero in the other"
+        _learn_from_labels(place, processes)
         bad = Loss(torch.tensor(float("nan") if rank else 1.0), {"dino": torch.tensor(float(rank))})
         mean = processes.mean_of(bad)
         assert mean.total.isnan(), "all processes learn of it, so that all of them stop"
@@ -66,11 +71,33 @@ def _one_of_two(rank: int, folder: str, port: int) -> None:
         processes.wait()
 
 
+def _learn_from_labels(place: Path, processes: Processes) -> None:
+    """A multitask whose wall points are in the share of one process at most, which changes from step to step."""
+    torch.manual_seed(3)
+    config = FrameSourceConfig(batch_size=2, sizes=((0, IMAGE_SIZE),), wall_probability=1.0)
+    source = FrameSource([ClipStore(place / "labelled")], config)
+    whole = source.batch(0)
+    assert int(whole.has_walls.sum()) == 1
+    task = build_tasks().multitask
+    started = _total(task.wall.decoder)
+    run = Run(task, source, None, 0, place / "supervised", {"name": "labels"}, processes)
+    train(run, TrainConfig(steps=2, precision="fp32", average_decay=0.0, optim=OptimConfig(warmup_steps=0)))
+    assert _total(task.wall.decoder) != started
+    total = _total(task)
+    assert processes.mean_of(Loss(total)).total == total, "both hold the same weights"
+
+
+def _total(module: nn.Module) -> torch.Tensor:
+    return torch.stack([parameter.detach().double().sum() for parameter in module.parameters()]).sum()
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run by one process and by two."""
     folder = tmp_path_factory.mktemp("runs")
     crop_source(folder)
+    draw_store(folder / "labelled", clips=6, size=IMAGE_SIZE)
+    (folder / "supervised").mkdir()
     train(pretraining(folder / "one", folder, Processes()), CONFIG)
     run_two(_one_of_two, folder)
     return folder

@@ -31,6 +31,7 @@ class Choices:
     Attributes:
         bundle: name or folder of the set of weights; `echoapex models list` shows them.
         device: where the models run.
+        precision: of the encoder; auto is bf16 where the machine is fast at it, else fp32.
         contours: outline over the cycle, or at end-diastole and end-systole only, which is faster.
         probe: where the transducer was, when that is known: no view of another probe is then named.
         overlays: write one overlay video per clip.
@@ -39,6 +40,7 @@ class Choices:
 
     bundle: str = "phantom"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     contours: Literal["cycle", "ed_es"] = "cycle"
     probe: Literal["any", "tte", "tee", "ice"] = "any"
     overlays: bool = True
@@ -93,16 +95,22 @@ def analyze(
     from echoapex.infer.study import AnalysisError, Models, StudyAnalyzer
     from echoapex.infer.task_interpreter import DeviceError, TaskInterpreter, choose_device
     from echoapex.models.bundle import BundleError
+    from echoapex.models.precision import choose_precision
 
     options = AnalysisOptions(
         contours=choices.contours,
+        precision=choices.precision,
         probe=None if choices.probe == "any" else Probe(choices.probe.upper()),
         overlays=choices.overlays,
         keep_identifiers=choices.keep_identifiers,
     )
     try:
-        interpreter = TaskInterpreter.load(choices.bundle, choices.device)
-        models = Models(interpreter, Path(choices.bundle).name, str(choose_device(choices.device)))
+        device = choose_device(choices.device)
+        precision = choose_precision(choices.precision, device)
+        if precision.warning and not talk.quiet:
+            complain("analyze", precision.warning)
+        interpreter = TaskInterpreter.load(choices.bundle, choices.device, precision.name)
+        models = Models(interpreter, Path(choices.bundle).name, str(device), precision.name)
         with ProgressBar(quiet=talk.quiet) as bar:
             analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=talk.debug)
             report = analyzer.run(paths, out)

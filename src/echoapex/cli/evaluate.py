@@ -167,12 +167,15 @@ def analyze_studies(reference: ReferenceSet, method: Method, out: Path, quiet: b
     from echoapex.infer.study import AnalysisError, Models
     from echoapex.infer.task_interpreter import DeviceError, TaskInterpreter, choose_device
     from echoapex.models.bundle import BundleError
+    from echoapex.models.precision import choose_precision
 
     give_views = method.gives_views(reference.dataset)
     folder = out / (GIVEN_VIEWS if give_views else FOUND_VIEWS)
     try:
-        interpreter = TaskInterpreter.load(method.bundle, method.device)
-        models = Models(interpreter, Path(method.bundle).name, str(choose_device(method.device)))
+        device = choose_device(method.device)
+        precision = choose_precision("auto", device).name
+        interpreter = TaskInterpreter.load(method.bundle, method.device, precision)
+        models = Models(interpreter, Path(method.bundle).name, str(device), precision)
         for _ in track(
             analyze_reference(reference, models, folder, give_views=give_views),
             description="Analysing",

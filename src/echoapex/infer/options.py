@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from echoapex.config import Config
+from echoapex.models.precision import Precision
 from echoapex.vocabulary import Probe
 
 
@@ -21,5 +22,8 @@ class AnalysisOptions(Config):
     max_encoded_frames: int = Field(default=1024, ge=2, description="longer clips are taken with a stride")
     max_segmented_frames: int = Field(default=96, ge=2, description="frames outlined per clip")
     keep_identifiers: bool = Field(default=False, description="let file names and patient data into the outputs")
+    precision: Precision = Field(
+        default="auto", description="of the encoder: what the machine is fast at (auto), bf16 or fp32"
+    )
     overlays: bool = Field(default=True, description="write one overlay video per clip")
     masks: bool = Field(default=True, description="write label maps")

@@ -87,6 +87,7 @@ class Models:
     interpreter: Interpreter
     bundle: str
     device: str
+    precision: str = "fp32"
 
 
 @dataclass
@@ -149,7 +150,11 @@ class StudyAnalyzer:
             raise AnalysisError("nothing was given to analyse; give a file, a folder or a zip archive")
         if out is not None and out.exists() and not out.is_dir():
             raise AnalysisError(f"{out.name}: is a file, the output needs a folder; choose another --out")
-        run = _Run(compute_run_key(self._models.interpreter.digests, self._options), out, len(paths))
+        run = _Run(
+            compute_run_key({**self._models.interpreter.digests, "precision": self._models.precision}, self._options),
+            out,
+            len(paths),
+        )
         earlier = earlier_files(out) if out else ()
         try:
             self._analyze_all(paths, run)
@@ -257,6 +262,7 @@ class StudyAnalyzer:
             bundle=self._models.bundle,
             weights_sha256=dict(self._models.interpreter.digests),
             device=self._models.device,
+            precision=self._models.precision,
             options=self._options,
             inputs=run.inputs,
             clips_analysed=len(clips) - aside,
@@ -302,9 +308,12 @@ def analyze(
         AnalysisError: nothing was given, or ``out`` is a file.
     """
     from echoapex.infer.task_interpreter import TaskInterpreter, choose_device
+    from echoapex.models.precision import choose_precision
 
     given = [paths] if isinstance(paths, str | Path) else list(paths)
-    models = Models(TaskInterpreter.load(bundle, device), Path(bundle).name, str(choose_device(device)))
+    place = choose_device(device)
+    precision = choose_precision((options or AnalysisOptions()).precision, place).name
+    models = Models(TaskInterpreter.load(bundle, device, precision), Path(bundle).name, str(place), precision)
     return StudyAnalyzer(models, options, observer).run(given, None if out is None else Path(out))
 
 

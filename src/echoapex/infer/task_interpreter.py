@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import UInt8
 
 from echoapex.domain import ViewPrediction
 from echoapex.infer.interpreter import FrameMasks, FrameWallPoints
+from echoapex.models.precision import Precision, choose_precision
 from echoapex.tasks.ejection_fraction import EfPrediction
 from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
 from echoapex.tasks.models import Models, load_models
@@ -55,18 +57,20 @@ class TaskInterpreter:
     Tasks whose encoders want another input size get the same frames resized; their answers are scaled back.
     """
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, precision: Literal["bf16", "fp32"] = "fp32") -> None:
         self._models = models
+        self.precision = precision
 
     @classmethod
-    def load(cls, name_or_path: str | Path, device: str = "auto") -> TaskInterpreter:
+    def load(cls, name_or_path: str | Path, device: str = "auto", precision: Precision = "auto") -> TaskInterpreter:
         """Load a set of bundles onto a device.
 
         Raises:
             BundleError: the set is missing or damaged.
             DeviceError: there is no such device here.
         """
-        return cls(load_models(name_or_path, choose_device(device)))
+        place = choose_device(device)
+        return cls(load_models(name_or_path, place), choose_precision(precision, place).name)
 
     @property
     def input_size(self) -> int:
@@ -117,7 +121,9 @@ class TaskInterpreter:
         if model.pass_key not in clip.by_pass:
             pixels = _resized(clip.pixels, model.input_size)
             with model.adapted() as encoder:
-                clip.by_pass[model.pass_key] = encode_clip(encoder, shared, pixels, clip.times_s)
+                clip.by_pass[model.pass_key] = encode_clip(
+                    encoder, shared, pixels, clip.times_s, precision=self.precision
+                )
         encoded = clip.by_pass[model.pass_key]
         wanted = tuple(encoded.tokens[shared.index(block)] for block in model.blocks)
         return EncodedClip(encoded.pixels, wanted, encoded.times_s)

@@ -33,6 +33,7 @@ class Manifest(Config):
     bundle: str
     weights_sha256: dict[str, str]
     device: str
+    precision: str = Field(default="fp32", description="in which the encoder computed: bf16 or fp32")
     options: AnalysisOptions
     inputs: int = Field(description="how many paths were given; the paths themselves may name a patient")
     clips_analysed: int
