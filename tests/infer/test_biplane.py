@@ -6,7 +6,8 @@ import pytest
 from infer.conftest import AnalysedStudy
 
 from echoapex.domain import Flag, StudyReport
-from echoapex.infer.biplane import measure_biplane, shape_from_evidence, uncertain_planes
+from echoapex.infer.biplane import measure_biplane, uncertain_planes
+from echoapex.infer.contours import shape_from_evidence
 from echoapex.measure import single_plane_volume
 from echoapex.vocabulary import Quantity, View
 
