@@ -17,6 +17,7 @@ from echoapex.domain import (
     ViewPrediction,
 )
 from echoapex.domain.report import VolumePoint
+from echoapex.infer.duplicates import sign_loop
 from echoapex.infer.frame_choice import choose_cycle_rows
 from echoapex.infer.interpreter import Interpreter
 from echoapex.infer.label_maps import LabelMaps
@@ -53,6 +54,7 @@ class ClipAnalysis:
         sector: the ultrasound area in native pixels; None when the whole image was used or nothing was read.
         labels: label maps by native frame.
         landmarks: wall end points on PLAX.
+        signature: perceptual hash of the frames; empty of what was not read.
     """
 
     report: ClipReport
@@ -60,6 +62,7 @@ class ClipAnalysis:
     sector: Sector | None
     labels: LabelMaps
     landmarks: tuple[Landmarks, ...] = ()
+    signature: tuple[str, ...] = ()
 
 
 @dataclass
@@ -124,7 +127,9 @@ def analyze_clip(
         measurements=tuple(flag_implausible(item) for item in findings.measurements),
         notes=findings.notes,
     )
-    return ClipAnalysis(report, clip.header, clip.sector, findings.outlines.labels, findings.landmarks)
+    return ClipAnalysis(
+        report, clip.header, clip.sector, findings.outlines.labels, findings.landmarks, sign_loop(clip.pixels)
+    )
 
 
 def _measure(reading: ClipReading, options: AnalysisOptions) -> _Findings:
