@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from phantom_oracle import PhantomOracle, write_labelled_study
+from recomputed_values import check_written_values
 
+from echoapex.domain import StudyReport
+from echoapex.infer.study import StudyAnalyzer
 from echoapex.models.precision import choose_precision
 from echoapex.phantom.truth import StudyTruth
 from echoapex.vocabulary import View
@@ -34,3 +38,20 @@ def labelled_study(tmp_path_factory: pytest.TempPathFactory) -> LabelledStudy:
     folder = tmp_path_factory.mktemp("phantom") / "study"
     truth = write_labelled_study(folder, (View.A4C, View.A2C, View.PLAX))
     return LabelledStudy(folder, truth, PhantomOracle().learn(folder, truth))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_value_is_computed_again() -> Iterator[None]:
+    """Whatever study a test analyses into a folder: each value must follow from the files that were written."""
+    run = StudyAnalyzer.run
+
+    def run_and_check(analyzer: StudyAnalyzer, paths: Sequence[Path | str], out: Path | None = None) -> StudyReport:
+        report = run(analyzer, paths, out)
+        if out is not None:
+            check_written_values(out)
+        return report
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(StudyAnalyzer, "run", run_and_check)
+    yield
+    patch.undo()

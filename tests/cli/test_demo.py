@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pydicom
 import pytest
 from real_files import real_dicom
 
@@ -18,11 +19,12 @@ def samples_installed() -> None:
 
 
 @pytest.mark.usefixtures("samples_installed")
-def test_the_real_study_is_four_dicom_files_that_differ(tmp_path: Path) -> None:
+def test_the_real_files_are_one_study_of_one_patient(tmp_path: Path) -> None:
     copies = assemble_real_study(tmp_path / "real")
     assert [copy.name for copy in copies] == [sample.name for sample in REAL_FILES]
-    assert all(copy.read_bytes()[128:132] == b"DICM" for copy in copies)
-    assert len({copy.stat().st_size for copy in copies}) == 4
+    headers = [pydicom.dcmread(copy, stop_before_pixels=True) for copy in copies]
+    assert len({header.StudyInstanceUID for header in headers}) == 1
+    assert len({header.get("PatientID", "") for header in headers}) == 1
 
 
 def test_a_missing_package_is_named_with_its_remedy() -> None:

@@ -11,7 +11,7 @@ from conftest import LabelledStudy
 from infer.conftest import AnalysedStudy
 from phantom_oracle import PhantomOracle
 
-from echoapex.domain import ClipHeader, ClipReport, ContentKind, Flag
+from echoapex.domain import ClipHeader, ClipReport, ContentKind, Flag, Spacing
 from echoapex.infer.options import AnalysisOptions
 from echoapex.infer.predictor import ClipAnalysis, analyze_clip
 from echoapex.io.dicom import DicomSource, open_dicom
@@ -207,3 +207,16 @@ def test_a_colour_clip_of_the_apex_has_a_view_and_no_volumes(labelled_study: Lab
     report = analyse(labelled_study, Altered(source, header)).report
     assert report.view is View.A4C
     assert not report.measurements
+
+
+def test_a_value_of_a_clip_outside_its_range_is_flagged(labelled_study: LabelledStudy) -> None:
+    """A calibration ten times too coarse gives walls and volumes that no heart has."""
+    for view, quantity in ((View.PLAX, Quantity.LVIDD), (View.A4C, Quantity.EDV)):
+        source = open_view(labelled_study, view)
+        assert source.header.spacing is not None
+        coarse = Spacing(10 * source.header.spacing.row_mm, 10 * source.header.spacing.column_mm)
+        report = analyse(labelled_study, Altered(source, replace(source.header, spacing=coarse))).report
+        item = next(item for item in report.measurements if item.quantity is quantity)
+        assert Flag.OUT_OF_RANGE in item.flags
+        fraction = [item for item in report.measurements if item.quantity is Quantity.LVEF]
+        assert all(Flag.OUT_OF_RANGE not in item.flags for item in fraction)

@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from conftest import LabelledStudy
 from infer.conftest import AnalysedStudy
+from recomputed_values import check_written_values
 
 from echoapex.domain import StudyReport
 from echoapex.infer.options import AnalysisOptions
@@ -121,6 +123,42 @@ def test_ctrl_c_leaves_a_valid_output_that_a_second_run_completes(
     manifest = manifest_of(tmp_path)
     assert manifest["complete"]
     assert manifest["clips_reused"] == 1
+
+
+def test_one_loop_twice_in_a_study_counts_once(labelled_study: LabelledStudy, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    shutil.copy(labelled_study.folder / "PLAX.dcm", study / "first.dcm")
+    again = pydicom.dcmread(labelled_study.folder / "PLAX.dcm")
+    again.SOPInstanceUID = f"{again.SOPInstanceUID}.2"  # sent twice: another instance of the same pictures
+    again.save_as(study / "second.dcm")
+    report = StudyAnalyzer(models(labelled_study), QUICK).run([study], tmp_path / "out")
+    once = StudyAnalyzer(models(labelled_study), QUICK).run([study / "first.dcm"])
+    original, copy = report.clips
+    assert copy.set_aside == f"copy of clip {original.clip_id}"
+    assert copy.view is original.view
+    assert [item.value for item in report.measurements] == [item.value for item in once.measurements]
+    walls = report.find(Quantity.IVSD)
+    assert walls is not None
+    assert len(walls.evidence) == 1
+    assert manifest_of(tmp_path / "out")["clips_set_aside"] == 1
+    counting = Counting()
+    assert StudyAnalyzer(models(labelled_study), QUICK, counting).run([study], tmp_path / "out") == report
+    assert all(outcome.endswith("(done before)") for outcome in counting.outcomes)
+
+
+def test_a_value_that_does_not_follow_from_the_files_is_noticed(analysed: AnalysedStudy, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(analysed.out, out)
+    assert check_written_values(out) > 20
+    written = json.loads((out / "results.json").read_text())
+    for clip, quantity in ((0, "edv"), (0, "lvef_discs"), (2, "ivsd")):
+        changed = json.loads(json.dumps(written))
+        item = next(item for item in changed["clips"][clip]["measurements"] if item["quantity"] == quantity)
+        item["value"] *= 1.01
+        (out / "results.json").write_text(json.dumps(changed))
+        with pytest.raises(AssertionError):
+            check_written_values(out)
 
 
 def test_a_bad_file_costs_one_line_and_no_more(labelled_study: LabelledStudy, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import stat
 import struct
-import time
 import zipfile
 from pathlib import Path
 
@@ -60,16 +59,18 @@ def test_encryption_is_told(tmp_path: Path) -> None:
         list_members(mark_encrypted(path), "a.zip", ReadLimits())
 
 
-def test_a_bomb_is_told_from_the_directory(tmp_path: Path) -> None:
+def test_a_bomb_is_told_from_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_zip(tmp_path / "a.zip", {"bomb.dcm": bytes(40_000_000), "good.dcm": b"good"})
     assert path.stat().st_size < 100_000
 
-    begin = time.perf_counter()
+    def expand(*_: object) -> bytes:
+        raise AssertionError("a member was expanded")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", expand)
     members, (error,) = list_members(path, "a.zip", ReadLimits())
 
     assert [info.filename for info in members] == ["good.dcm"]
     assert "decompression bombs" in error.reason
-    assert time.perf_counter() - begin < 1
 
 
 def test_the_sum_is_bounded(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import struct
-import time
 import zlib
 from pathlib import Path
 
@@ -26,11 +25,10 @@ def parse(path: Path, limits: ReadLimits = LIMITS) -> DicomFile:
 
 
 def refused(path: Path, limits: ReadLimits = LIMITS) -> str:
-    """The reason of the refusal; fails when it takes long or much memory."""
-    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The reason of the refusal; fails when it takes much memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ReadError) as caught:
         parse(path, limits)
-    assert time.monotonic() - start < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
     return caught.value.reason
 

@@ -57,6 +57,12 @@ def test_a_foreshortened_plane_is_flagged_and_the_longer_axis_used() -> None:
     assert found.volume_ml == pytest.approx(half_ellipsoid_ml(44, 44, 90), rel=0.03)
 
 
+@pytest.mark.parametrize(("length_mm", "is_flagged"), [(86.0, False), (83.0, False), (77.0, True)])
+def test_planes_disagree_from_ten_percent_of_length(length_mm: float, is_flagged: bool) -> None:
+    found = biplane_volume(shape(length_mm=90.0), shape(length_mm=length_mm))
+    assert (Flag.PLANES_DISAGREE in found.flags) is is_flagged
+
+
 @given(spacings, st.floats(0.5, 3.0))
 @settings(max_examples=20, deadline=None)
 def test_areas_scale_with_spacing_squared_and_volumes_with_its_cube(spacing: Spacing, factor: float) -> None:

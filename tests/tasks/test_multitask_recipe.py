@@ -134,3 +134,13 @@ def test_cards_agree_with_the_weights(tasks: TinyTasks, saved_set: Path) -> None
             key: value.shape for key, value in decoder.state_dict().items()
         }
         assert bundle.card.training_data == PROVENANCE.training_data
+
+
+@pytest.mark.parametrize(("fitted", "written"), [(0.51, 1.0), (1.0, 1.0), (1.4, 1.4)])
+def test_simulated_validation_never_makes_views_surer(
+    fitted: float, written: float, saved_set: Path, tmp_path: Path
+) -> None:
+    recipe = multitask_recipe().model_copy(update={"encoder_bundle": saved_set / "encoder"})
+    seen = PROVENANCE.model_copy(update={"metrics": {"validation/view_temperature": fitted}})
+    recipe.export(recipe.build_task(), tmp_path, seen)
+    assert load_bundle(tmp_path / "view_classification").card.calibration["temperature"] == written

@@ -174,3 +174,13 @@ def test_tasks_of_different_passes_are_refused(saved_set: Path, workspace: Works
     update_card(other / "segmentation", preprocessing={"size": [80, 80]})
     with pytest.raises(BundleError, match="do not read the same pass"):
         recipe_on(other).build(workspace)
+
+
+@pytest.mark.parametrize(("fitted", "written"), [(0.51, 1.0), (1.4, 1.4)])
+def test_simulated_validation_never_makes_views_surer(
+    fitted: float, written: float, saved_set: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    recipe = recipe_on(saved_set)
+    seen = PROVENANCE.model_copy(update={"metrics": {"validation/view_temperature": fitted}})
+    recipe.export(recipe.build(workspace).task, tmp_path / "out", seen)
+    assert read_card(tmp_path / "out" / "view_classification").calibration["temperature"] == written

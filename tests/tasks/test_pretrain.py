@@ -11,6 +11,7 @@ from tiny_pretraining import build_pretrain, crop_source
 
 from echoapex.data.batch import CropBatch, ProbeBatch, standardise
 from echoapex.losses.dino import dino_loss
+from echoapex.losses.koleo import koleo_loss
 from echoapex.losses.sinkhorn import sinkhorn_assignments
 from echoapex.models.encoder import EncoderConfig
 from echoapex.tasks.pretrain import Pretrain
@@ -77,6 +78,21 @@ def test_the_class_term_is_dino_over_teacher_and_student(batch: CropBatch) -> No
         shares = sinkhorn_assignments(task.teacher.class_head(task.teacher.encoder(large).class_token), 0.07)
         expected = dino_loss(logits, shares.reshape(2, 4, -1), 0.1)
         torch.testing.assert_close(task.loss(batch).terms["dino"], expected)
+
+
+def test_koleo_is_the_mean_over_both_global_crops(batch: CropBatch) -> None:
+    task = build_pretrain().eval()
+    hidden = batch.hidden.flatten(0, 1)
+    with torch.no_grad():
+        tokens = task.student.encoder(standardise(batch.global_crops.flatten(0, 1)), hidden).class_token
+        frames = batch.global_crops.shape[1]
+        first, second = koleo_loss(tokens[:frames]), koleo_loss(tokens[frames:])
+        assert abs(first - second) > 1e-6
+        loss = task.loss(batch)
+    torch.testing.assert_close(loss.terms["koleo"], (first + second) / 2)
+    weights = task.weights
+    parts = zip((weights.dino, weights.ibot, weights.koleo), ("dino", "ibot", "koleo"), strict=True)
+    torch.testing.assert_close(loss.total, sum(weight * loss.terms[name] for weight, name in parts))
 
 
 def test_what_lies_under_a_hidden_patch_reaches_the_teacher_only(batch: CropBatch) -> None:

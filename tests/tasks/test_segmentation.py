@@ -150,3 +150,25 @@ def test_click_rounds_teach_from_the_decoders_own_answers(tasks: TinyTasks, monk
     assert len(asked) == 1
     assert several.terms["mask"] == single.terms["mask"], "the automatic pass is the same"
     assert several.terms["clicked_mask"] != single.terms["clicked_mask"]
+
+
+def test_each_term_counts_by_its_weight(tasks: TinyTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The overlap is learnt too, from the automatic pass and from prompts."""
+    task, batch = tasks.multitask.segmentation, frame_batch(4)
+    loss = task.loss(batch)
+    weights = {"mask": 1.0, "iou": 0.1, "clicked_mask": 0.5, "clicked_iou": 0.05}
+    assert set(loss.terms) == set(weights)
+    assert all(term > 0 for term in loss.terms.values())
+    expected = sum(weight * loss.terms[name].item() for name, weight in weights.items())
+    assert loss.total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_predicts_the_overlap_learns(tasks: TinyTasks) -> None:
+    task, batch = tasks.multitask.segmentation, frame_batch(4)
+    task.zero_grad()
+    known = task.loss(batch)
+    known.total.backward()
+    learning = [name for name, value in task.decoder.named_parameters() if "iou" in name and value.grad is not None]
+    assert learning
+    assert all(task.decoder.get_parameter(name).grad.abs().sum() > 0 for name in learning if name.endswith("bias"))
+    task.zero_grad()

@@ -131,5 +131,6 @@ def _require_known(option: str, names: Sequence[str], parts: Sequence[ScoredPart
 def _summarise(card: BenchmarkCard, out: Path) -> None:
     measured = sum(bool(row.measured) for row in card.subtasks)
     met = f", {sum(goal.met for goal in card.goals)} of {len(card.goals)} goals met" if card.goals else ""
-    ERRORS.print(f"{measured} of {len(card.subtasks)} sub-tasks measured{met}", markup=False)
+    simulated = ", on simulated patients alone" if all(part.simulated for part in card.parts) else ""
+    ERRORS.print(f"{measured} of {len(card.subtasks)} sub-tasks measured{met}{simulated}", markup=False)
     ERRORS.print(f"see {out / PAGE_FILE} and {out / CARD_FILE}", markup=False)

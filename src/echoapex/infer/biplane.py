@@ -11,18 +11,11 @@ from itertools import product
 
 import numpy as np
 
-from echoapex.domain import ClipReport, Evidence, Flag, Measurement, Spacing
-from echoapex.infer.contours import contour_key
-from echoapex.measure import (
-    BiplaneVolume,
-    LvShape,
-    MeasureError,
-    biplane_volume,
-    ejection_fraction_percent,
-    lv_shape_of_outline,
-)
+from echoapex.domain import ClipReport, Flag, Measurement
+from echoapex.infer.contours import shape_from_evidence
+from echoapex.measure import BiplaneVolume, MeasureError, biplane_volume, ejection_fraction_percent
 from echoapex.measure.combine import clip_weight
-from echoapex.vocabulary import Quantity, Structure, View
+from echoapex.vocabulary import Quantity, View
 
 METHOD = "biplane discs"
 
@@ -55,30 +48,6 @@ def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
 def uncertain_planes(clips: Sequence[ClipReport]) -> tuple[View, ...]:
     """Of the two planes that would be taken together, those of which nobody can be sure; empty where one is missing."""
     return tuple(view for view, plane in _best_planes(clips).items() if Flag.VIEW_UNCERTAIN in plane.flags)
-
-
-def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
-    """The LV shape on one frame, computed from the contours in the evidence.
-
-    Raises:
-        KeyError: the evidence has no LV contour on that frame.
-        MeasureError: the contour is too small.
-    """
-    spacing = Spacing(evidence.row_mm, evidence.column_mm) if evidence.row_mm and evidence.column_mm else None
-    cavity = np.array(evidence.contours_xy[contour_key(Structure.LV_CAVITY.key, frame)])
-    atrium = evidence.contours_xy.get(contour_key(Structure.LEFT_ATRIUM.key, frame))
-    return lv_shape_of_outline(_densely(cavity), spacing, None if atrium is None else _densely(np.array(atrium)))
-
-
-def _densely(contour: np.ndarray) -> np.ndarray:
-    """A contour with a point about every pixel: which part borders the atrium is asked of points, not of sides."""
-    following = np.roll(contour, -1, axis=0)
-    pieces = [
-        start
-        + (end - start) * np.linspace(0, 1, max(1, round(float(np.linalg.norm(end - start)))), endpoint=False)[:, None]
-        for start, end in zip(contour, following, strict=True)
-    ]
-    return np.concatenate(pieces)
 
 
 def _best_planes(clips: Sequence[ClipReport]) -> dict[View, Measurement]:
@@ -117,6 +86,10 @@ def _measurement(
         evidence=tuple(evidence for plane in planes for evidence in plane.evidence),
         details={
             "best_clip": planes[0].evidence[0].clip_id,
+            "frames": {
+                plane.evidence[0].clip_id: {phase: plane.details[phase] for phase in ("ed_frames", "es_frames")}
+                for plane in planes
+            },
             "planes": {View.A4C.value: planes[0].evidence[0].clip_id, View.A2C.value: planes[1].evidence[0].clip_id},
             "length_difference_percent": round(float(np.mean([d.length_difference_percent for d in diastole])), 2),
         },

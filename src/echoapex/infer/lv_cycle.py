@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -12,8 +13,16 @@ from echoapex.domain import VolumeCurve
 from echoapex.domain.report import VolumePoint
 from echoapex.infer.outlines import Outlines
 from echoapex.infer.reading import ClipReading
-from echoapex.measure import LvShape, MeasureError, is_cut_off, measure_lv_shape, single_plane_volume
+from echoapex.measure import (
+    LvShape,
+    MeasureError,
+    ejection_fraction_percent,
+    is_cut_off,
+    measure_lv_shape,
+    single_plane_volume,
+)
 from echoapex.measure.cardiac_cycle import Beat, CardiacCycles, detect_cardiac_cycles
+from echoapex.measure.physiology import impossible_jumps
 from echoapex.measure.volume_signal import condition_volumes
 from echoapex.vocabulary import Structure
 
@@ -21,7 +30,10 @@ DISCS_METHOD = "single-plane discs"
 AREA_METHOD = "LV cavity area"
 DECODER_METHOD = "volume decoder"
 
+NOT_OUTLINED = "the LV was not outlined at both ends of any beat"
+
 _LEAST_RELATIVE_OVERLAP = 0.7  # of the median predicted overlap of the clip
+_REACH_S = 0.05  # how far from the end of a beat the outlined frame may lie that stands for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,8 @@ class LvCycle:
         sizes: volume (mL, or cubic pixels), area (square pixels) or relative volume, by ``method``; NaN where unknown.
         method: what ``sizes`` are.
         smoothed: ``sizes`` with gaps filled, outlying frames replaced and smoothed; None where too few are known.
-        cycles: the beats, with frame indices into ``frames``; None where none can be looked for.
+        cycles: the beats, with frame indices into ``frames``; None where none can be looked for. Their ED and ES are
+            frames on which the LV was measured.
         reason: why there are no beats; empty when there are.
         shapes: LV shapes by native frame, for the method of discs.
     """
@@ -86,17 +99,21 @@ class LvCycle:
         return self.frames[int(np.nanargmax(self.sizes))] if np.isfinite(self.sizes).any() else None
 
     def volume_curve(self) -> VolumeCurve | None:
-        """The smoothed volume over the outlined frames; None where sizes are no volumes or too few are known."""
+        """The smoothed volume over the frames that were measured; None where sizes are no volumes or too few are known.
+
+        A frame whose LV was not measured has no point: what lies between two points is not known.
+        """
         if self.smoothed is None or self.method == AREA_METHOD:
             return None
-        volumes = np.maximum(self.smoothed, 0)
+        known = np.flatnonzero(np.isfinite(self.sizes))
+        volumes = np.maximum(self.smoothed[known], 0)
         largest = float(volumes.max())
         if largest <= 0:
             return None
         calibrated = self.method == DISCS_METHOD and all(shape.is_calibrated for shape in self.shapes.values())
         return VolumeCurve(
-            frames=self.frames,
-            times_s=self.times_s,
+            frames=tuple(self.frames[index] for index in known),
+            times_s=tuple(self.times_s[index] for index in known),
             relative=tuple((volumes / largest).tolist()),
             ml=tuple(volumes.tolist()) if calibrated else None,
             ed_frames=self.ed_frames,
@@ -112,7 +129,8 @@ def follow_outlines(
 
     Args:
         reading: the clip.
-        outlines: its label maps; frames whose outline the decoder itself doubts leave a gap.
+        outlines: its label maps. Frames whose outline the decoder itself doubts, or whose LV no heart could reach from
+            the frames beside them, leave a gap.
         relative_volume: the volume curve of the ejection fraction decoder over all prepared rows. Beats are then looked
             for in the mean of both curves, so that noise of the outlines alone does not choose its own extremes.
     """
@@ -135,11 +153,15 @@ def follow_outlines(
             continue
         sizes[index] = single_plane_volume(shapes[frame])
     method = DISCS_METHOD if by_discs else AREA_METHOD
+    for index in np.flatnonzero(impossible_jumps(_times(reading, frames), sizes)):
+        sizes[index] = np.nan
+        shapes.pop(frames[index], None)
     timing = sizes / np.nanmax(sizes) if np.isfinite(sizes).any() else sizes
     if relative_volume is not None:
         known = np.array([relative_volume[reading.row_of(frame)] for frame in frames])
         timing = np.where(np.isfinite(timing), (timing + known) / 2, known)
-    return _with_beats(reading, LvCurve(frames, sizes, timing, method), shapes)
+    cycle = _with_beats(reading, LvCurve(frames, sizes, timing, method), shapes)
+    return keep_measured_beats(cycle, [frame for frame, size in zip(frames, sizes, strict=True) if np.isfinite(size)])
 
 
 def follow_decoder(reading: ClipReading, relative_volume: Float[np.ndarray, "frames"]) -> LvCycle:
@@ -148,18 +170,70 @@ def follow_decoder(reading: ClipReading, relative_volume: Float[np.ndarray, "fra
     return _with_beats(reading, LvCurve(reading.clip.frame_indices, sizes, sizes, DECODER_METHOD), {})
 
 
+def take_shapes(cycle: LvCycle, reading: ClipReading, outlines: Outlines) -> LvCycle:
+    """A cycle of the decoder's curve with the LV shapes of its ED and ES frames, and the beats that have both."""
+    doubtful = _doubtful_frames(outlines)
+    shapes: dict[int, LvShape] = {}
+    for frame in outlines.labels.frames:
+        try:
+            if frame not in doubtful:
+                shapes[frame] = lv_shape(reading, outlines.labels[frame])
+        except MeasureError:  # no LV on this frame: its beat has no discs
+            continue
+    return keep_measured_beats(replace(cycle, shapes=shapes), shapes)
+
+
+def keep_measured_beats(cycle: LvCycle, measured: Collection[int]) -> LvCycle:
+    """The same cycle with the beats whose ED and ES are native frames on which the LV was measured.
+
+    An end between two measured frames moves to the nearest within a twentieth of a second; else its beat is dropped.
+    """
+    if cycle.cycles is None or not cycle.cycles.beats:
+        return cycle
+    known = [index for index, frame in enumerate(cycle.frames) if frame in measured]
+    moved = [_moved(beat, cycle, known) for beat in cycle.cycles.beats]
+    beats = tuple(beat for beat in moved if beat is not None)
+    cycles = replace(cycle.cycles, beats=beats)
+    return replace(cycle, cycles=cycles, reason=cycle.reason if beats else NOT_OUTLINED)
+
+
+def _moved(beat: Beat, cycle: LvCycle, known: Sequence[int]) -> Beat | None:
+    """The beat with its ends on measured frames; None where there are none near, or it no longer ejects."""
+    assert cycle.cycles is not None
+    ends = []
+    for wanted in (beat.ed_frame, beat.es_frame):
+        near = min(known, key=lambda index: abs(cycle.times_s[index] - cycle.times_s[wanted]), default=None)
+        if near is None or abs(cycle.times_s[near] - cycle.times_s[wanted]) > _REACH_S:
+            return None
+        ends.append(near)
+    if ends == [beat.ed_frame, beat.es_frame]:
+        return beat
+    volumes = (float(cycle.cycles.smoothed[ends[0]]), max(0.0, float(cycle.cycles.smoothed[ends[1]])))
+    try:
+        ef = ejection_fraction_percent(*volumes)
+    except MeasureError:
+        return None
+    return Beat(ends[0], ends[1], beat.next_ed_frame, *volumes, ef)
+
+
 def lv_shape(reading: ClipReading, labels: np.ndarray) -> LvShape:
     """Long axis and discs of the LV on one apical frame; whether the sector cuts it off is asked by ``is_lv_cut_off``.
 
     Raises:
         MeasureError: there is no LV, or it is too small.
     """
-    sector = reading.clip.sector
-    # the transducer sits in the middle of the sector's upper edge
-    probe = ((sector.box_xyxy[0] + sector.box_xyxy[2]) / 2 - 0.5, sector.box_xyxy[1]) if sector else None
     return measure_lv_shape(
-        labels == Structure.LV_CAVITY, reading.header.spacing, labels == Structure.LEFT_ATRIUM, probe_xy=probe
+        labels == Structure.LV_CAVITY,
+        reading.header.spacing,
+        labels == Structure.LEFT_ATRIUM,
+        probe_xy=probe_point(reading),
     )
+
+
+def probe_point(reading: ClipReading) -> tuple[float, float] | None:
+    """Where the transducer sits, native pixels: the middle of the sector's upper edge; None without a sector."""
+    sector = reading.clip.sector
+    return ((sector.box_xyxy[0] + sector.box_xyxy[2]) / 2 - 0.5, sector.box_xyxy[1]) if sector else None
 
 
 def is_lv_cut_off(reading: ClipReading, shape: LvShape) -> bool:
@@ -186,17 +260,22 @@ class LvCurve:
     method: str
 
 
+def _times(reading: ClipReading, frames: Sequence[int]) -> Float[np.ndarray, "frames"]:
+    return np.array([reading.header.frame_times_s[frame] for frame in frames])
+
+
 def _with_beats(reading: ClipReading, curve: LvCurve, shapes: dict[int, LvShape]) -> LvCycle:
-    times = tuple(reading.header.frame_times_s[frame] for frame in curve.frames)
-    cycles, smoothed = None, None
+    times = _times(reading, curve.frames)
+    cycles, smoothed, period_s = None, None, None
     try:
         cycles = detect_cardiac_cycles(times, curve.timing, reading.header.r_wave_times_s)
         reason = cycles.reason
         period_s = 60 / cycles.heart_rate_bpm if cycles.heart_rate_bpm else None
-        smoothed = condition_volumes(np.array(times), curve.sizes, period_s).smoothed
     except MeasureError as error:
         reason = str(error)
-    return LvCycle(curve.frames, times, curve.sizes, curve.method, smoothed, cycles, reason, shapes)
+    with suppress(MeasureError):  # too few frames were measured: there are beats perhaps, but no curve
+        smoothed = condition_volumes(times, curve.sizes, period_s).smoothed
+    return LvCycle(curve.frames, tuple(times.tolist()), curve.sizes, curve.method, smoothed, cycles, reason, shapes)
 
 
 def _doubtful_frames(outlines: Outlines) -> frozenset[int]:

@@ -17,10 +17,11 @@ from echoapex.domain import (
     ViewPrediction,
 )
 from echoapex.domain.report import VolumePoint
+from echoapex.infer.duplicates import sign_loop
 from echoapex.infer.frame_choice import choose_cycle_rows
 from echoapex.infer.interpreter import Interpreter
 from echoapex.infer.label_maps import LabelMaps
-from echoapex.infer.lv_cycle import LvCycle, curve_points, follow_decoder, follow_outlines, lv_shape
+from echoapex.infer.lv_cycle import LvCycle, curve_points, follow_decoder, follow_outlines, take_shapes
 from echoapex.infer.options import AnalysisOptions
 from echoapex.infer.outlines import Outlines, outline_structures
 from echoapex.infer.quality import (
@@ -32,10 +33,9 @@ from echoapex.infer.quality import (
     restrict_view,
 )
 from echoapex.infer.reading import ClipReading
-from echoapex.infer.volumes import measure_discs, measure_heart_rate, measure_regression_ef
+from echoapex.infer.volumes import measure_discs, measure_heart_rate, measure_regression_ef, why_no_discs
 from echoapex.infer.walls import find_landmarks, hidden_by_colour, measure_wall_thickness
 from echoapex.io.clip_source import ClipSource
-from echoapex.measure import MeasureError
 from echoapex.measure.combine import flag_implausible
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
 
@@ -54,6 +54,7 @@ class ClipAnalysis:
         sector: the ultrasound area in native pixels; None when the whole image was used or nothing was read.
         labels: label maps by native frame.
         landmarks: wall end points on PLAX.
+        signature: perceptual hash of the frames; empty of what was not read.
     """
 
     report: ClipReport
@@ -61,6 +62,7 @@ class ClipAnalysis:
     sector: Sector | None
     labels: LabelMaps
     landmarks: tuple[Landmarks, ...] = ()
+    signature: tuple[str, ...] = ()
 
 
 @dataclass
@@ -125,7 +127,9 @@ def analyze_clip(
         measurements=tuple(flag_implausible(item) for item in findings.measurements),
         notes=findings.notes,
     )
-    return ClipAnalysis(report, clip.header, clip.sector, findings.outlines.labels, findings.landmarks)
+    return ClipAnalysis(
+        report, clip.header, clip.sector, findings.outlines.labels, findings.landmarks, sign_loop(clip.pixels)
+    )
 
 
 def _measure(reading: ClipReading, options: AnalysisOptions) -> _Findings:
@@ -162,34 +166,30 @@ def _measure_apical(reading: ClipReading, options: AnalysisOptions) -> _Findings
         cycle = follow_outlines(reading, outlines, estimate.relative_volume)
     else:
         cycle = follow_decoder(reading, estimate.relative_volume)
-        outlines = _outline_ends(reading, cycle)
+        outlines, cycle = _outline_ends(reading, cycle)
     findings = _Findings(outlines, cycle)
     if reading.header.frame_count > 1:
         findings.measurements.append(measure_regression_ef(reading, estimate, cycle))
     else:
         findings.notes.append("a single frame has no ejection fraction")
-    findings.measurements += measure_discs(reading, cycle, outlines)
-    if cycle.reason:
-        findings.notes.append(f"no discs: {cycle.reason}")
+    discs = measure_discs(reading, cycle, outlines)
+    findings.measurements += discs
+    if not discs:
+        findings.notes.append(f"no discs: {why_no_discs(cycle)}")
     elif reading.header.spacing is None:
         findings.notes.append(f"no volumes in mL: {reading.header.spacing_reason}")
     _add_heart_rate(reading, findings)
     return findings
 
 
-def _outline_ends(reading: ClipReading, cycle: LvCycle) -> Outlines:
-    """Outline the ED and ES frames alone, and put their shapes into the cycle."""
+def _outline_ends(reading: ClipReading, cycle: LvCycle) -> tuple[Outlines, LvCycle]:
+    """Outline the ED and ES frames alone; the cycle keeps the beats that have both."""
     frames = sorted({*cycle.averaged_ed_frames, *cycle.averaged_es_frames})
     largest = cycle.largest_frame
     if not frames and largest is not None:
         frames = [largest]
     outlines = outline_structures(reading, [reading.row_of(frame) for frame in frames])
-    for frame in outlines.labels.frames:
-        try:
-            cycle.shapes[frame] = lv_shape(reading, outlines.labels[frame])
-        except MeasureError:  # no LV on this frame: the beat is left out of the discs
-            continue
-    return outlines
+    return outlines, take_shapes(cycle, reading, outlines)
 
 
 def _add_heart_rate(reading: ClipReading, findings: _Findings) -> None:

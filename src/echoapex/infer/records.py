@@ -30,13 +30,15 @@ class ClipRecord(Config):
     """The report of one finished clip, which study it belongs to, and which run made it.
 
     ``run_key`` is a digest of version, weights and options: a clip is reused only by a run that would find the same.
-    ``study`` is a pseudonym, empty where the file does not say.
+    ``study`` is a pseudonym, empty where the file does not say. ``signature`` is a perceptual hash of the frames, by
+    which a copy of the loop is known.
     """
 
     run_key: str
     study: str
     patient: Patient
     report: ClipReport
+    signature: tuple[str, ...] = ()
 
 
 def compute_run_key(digests: Mapping[str, str], options: AnalysisOptions) -> str:
@@ -53,10 +55,11 @@ def extend_run_key(run_key: str, known: KnownClip) -> str:
     return hashlib.sha256(f"{run_key}\n{known}".encode()).hexdigest()[:16]
 
 
-def build_record(run_key: str, header: ClipHeader, report: ClipReport) -> ClipRecord:
+def build_record(run_key: str, header: ClipHeader, report: ClipReport, signature: tuple[str, ...] = ()) -> ClipRecord:
     """The record of a clip."""
     patient = Patient(sex=header.patient_sex, height_m=header.patient_height_m, weight_kg=header.patient_weight_kg)
-    return ClipRecord(run_key=run_key, study=header.source.get("study", ""), patient=patient, report=report)
+    study = header.source.get("study", "")
+    return ClipRecord(run_key=run_key, study=study, patient=patient, report=report, signature=signature)
 
 
 def write_record(out: Path, record: ClipRecord) -> Path:

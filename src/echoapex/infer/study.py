@@ -12,6 +12,7 @@ from typing import Protocol
 
 from echoapex.domain import ClipReport, StudyReport
 from echoapex.domain.report import DISCLAIMER
+from echoapex.infer.duplicates import leave_out_copies
 from echoapex.infer.interpreter import Interpreter
 from echoapex.infer.known_clip import KnownClip, tell_calibration
 from echoapex.infer.known_view import KnownViewInterpreter
@@ -217,7 +218,7 @@ class StudyAnalyzer:
             self._options,
             known.outlined_frames,
         )
-        record = build_record(run_key, header, analysis.report)
+        record = build_record(run_key, header, analysis.report, analysis.signature)
         if run.out is not None:
             self._write_clip(source, analysis, record, run.out)
             run.files += _files_of(run.out, record.report.clip_id)
@@ -237,8 +238,9 @@ class StudyAnalyzer:
 
     def _conclude(self, run: _Run, *, complete: bool, earlier: Sequence[str]) -> StudyReport:
         """The report of what was done, and its files."""
-        values = measure_studies(run.records)
-        clips = tuple(record.report for record in run.records)
+        records = leave_out_copies(run.records)
+        values = measure_studies(records)
+        clips = tuple(record.report for record in records)
         report = StudyReport(
             disclaimer=DISCLAIMER,
             echoapex_version=__version__,

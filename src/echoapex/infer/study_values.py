@@ -60,7 +60,8 @@ def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
         for study, measurements, _ in values
         for measurement in measurements
     ]
-    lvh = next((assessment for _, _, assessment in values if assessment.category), values[0][2])
+    study, _, lvh = next((item for item in values if item[2].category), values[0])
+    lvh = lvh.model_copy(update={"reason": f"study {study or 'unknown'}: {lvh.reason}"})
     note = f"the input holds {len(values)} studies; values were combined within each study only (details.study)"
     return StudyValues(tuple(named), lvh, (note, *notes))
 

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from echoapex.domain import Evidence, Flag, Measurement
-from echoapex.infer.contours import Contour, contour_key, trace_contour
+from echoapex.infer.contours import PROBE_POINT, Contour, contour_key, shape_from_evidence, trace_contour
 from echoapex.infer.interpreter import EjectionEstimate
-from echoapex.infer.lv_cycle import DISCS_METHOD, LvCycle, is_lv_cut_off
+from echoapex.infer.lv_cycle import DISCS_METHOD, LvCycle, is_lv_cut_off, probe_point
 from echoapex.infer.outlines import Outlines
 from echoapex.infer.quality import CERTAIN_STRUCTURE
 from echoapex.infer.reading import ClipReading
 from echoapex.measure import MeasureError, ejection_fraction_percent, single_plane_volume
+from echoapex.measure.cardiac_cycle import RateMarks
+from echoapex.measure.physiology import LARGEST_RATE_DIFFERENCE
 from echoapex.vocabulary import Quantity, Structure
 
 REGRESSION_METHOD = "regression from the clip"
+BEATS_METHOD = "beats of the LV size over time"
 _USELESS_HALF_INTERVAL = 25.0  # points: an EF known no better than this has no confidence
 _LEAST_CONFIDENCE = 0.05
 _OUTLINED = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM)
@@ -51,25 +54,31 @@ def measure_discs(reading: ClipReading, cycle: LvCycle, outlines: Outlines) -> t
     """EF by discs, and EDV and ESV in mL where the clip is calibrated; nothing where no beat was outlined.
 
     Values are means over the complete beats. The evidence holds the contours of the LV and of the left atrium (which
-    shows the mitral plane) on the ED and ES frames, from which the volumes can be computed again.
+    shows the mitral plane) on the ED and ES frames. Volumes are computed from these contours as they are written.
     """
-    volumes = _beat_volumes(cycle)
+    ends = [(cycle.frames[beat.ed_frame], cycle.frames[beat.es_frame]) for beat in cycle.beats]
+    ends = [pair for pair in ends if all(frame in cycle.shapes for frame in pair)]
+    contours = _contours(outlines, sorted({frame for pair in ends for frame in pair}))
+    probe = probe_point(reading)
+    points = {} if probe is None else {PROBE_POINT: probe}
+    written = reading.evidence((), contours_xy=contours, points_xy=points)
+    volumes = {pair: found for pair in ends if (found := _beat_volumes(written, pair)) is not None}
     if not volumes:
         return ()
-    frames = sorted({*cycle.averaged_ed_frames, *cycle.averaged_es_frames})
-    evidence = reading.evidence(frames, contours_xy=_contours(outlines, frames))
+    frames = sorted({frame for pair in volumes for frame in pair})
+    evidence = written.model_copy(update={"frames": tuple(frames), "contours_xy": _contours(outlines, frames)})
     confidence = outlines.overlap(frames, Structure.LV_CAVITY)
     flags = _disc_flags(reading, cycle, frames, confidence)
     details = {
         "view": reading.view.value,
         "beats": len(volumes),
-        "ed_frames": list(cycle.averaged_ed_frames),
-        "es_frames": list(cycle.averaged_es_frames),
+        "ed_frames": [ed_frame for ed_frame, _ in volumes],
+        "es_frames": [es_frame for _, es_frame in volumes],
     }
-    values = {Quantity.LVEF_DISCS: float(np.mean([ejection_fraction_percent(*pair) for pair in volumes]))}
+    values = {Quantity.LVEF_DISCS: float(np.mean([ejection_fraction_percent(*each) for each in volumes.values()]))}
     if reading.header.spacing is not None:
-        values[Quantity.EDV] = float(np.mean([edv for edv, _ in volumes]))
-        values[Quantity.ESV] = float(np.mean([esv for _, esv in volumes]))
+        values[Quantity.EDV] = float(np.mean([edv for edv, _ in volumes.values()]))
+        values[Quantity.ESV] = float(np.mean([esv for _, esv in volumes.values()]))
     return tuple(
         Measurement(
             quantity=quantity,
@@ -84,39 +93,65 @@ def measure_discs(reading: ClipReading, cycle: LvCycle, outlines: Outlines) -> t
     )
 
 
+def why_no_discs(cycle: LvCycle) -> str:
+    """Why there are no discs: no beat, or none whose two outlines eject."""
+    return cycle.reason or "at no beat is the outline larger at end-diastole than at end-systole"
+
+
 def measure_heart_rate(reading: ClipReading, cycle: LvCycle) -> Measurement | None:
-    """Heart rate: of the header where it has one, else from the beats of the volume curve."""
-    rate, method = reading.header.heart_rate_bpm, "header"
-    if rate is None and cycle.cycles is not None and reading.header.frame_times_known:
-        rate, method = cycle.cycles.heart_rate_bpm, "beats of the LV size over time"
-    if rate is None:
+    """Heart rate: of the header where it has one, else of the file's R waves, else from the beats of the LV.
+
+    ``details`` hold the marks that a rate was told by. A header that the beats contradict is flagged.
+    """
+    marks = cycle.cycles.rate_marks if cycle.cycles is not None else None
+    if marks is not None and not marks.frames:
+        method = "R waves of the file"
+    else:
+        method = BEATS_METHOD
+        marks = marks if reading.header.frame_times_known else None
+    told = _told_by(marks, cycle)
+    rate, flags = reading.header.heart_rate_bpm, list(reading.flags)
+    if rate is not None:
+        if marks is not None and abs(marks.rate_bpm - rate) > LARGEST_RATE_DIFFERENCE * rate:
+            flags.append(Flag.METHODS_DISAGREE)
+            told |= {"rate_of_marks": round(marks.rate_bpm, 2)}
+        else:
+            told = {}
+        method, frames = "header", ()
+    elif marks is not None:
+        rate, frames = marks.rate_bpm, _native_frames(marks, cycle)
+    else:
         return None
-    evidence: Evidence = reading.evidence(cycle.ed_frames if method != "header" else ())
     return Measurement(
-        quantity=Quantity.HEART_RATE, value=rate, method=method, flags=reading.flags, evidence=(evidence,)
+        quantity=Quantity.HEART_RATE,
+        value=rate,
+        method=method,
+        flags=tuple(flags),
+        evidence=(reading.evidence(frames),),
+        details=told,
     )
 
 
-def _beat_volumes(cycle: LvCycle) -> list[tuple[float, float]]:
-    """End-diastolic and end-systolic volume of each beat: smoothed over frames, or of the two shapes outlined."""
-    pairs: list[tuple[float, float]] = []
-    for beat in cycle.beats:
-        if cycle.method == DISCS_METHOD and cycle.smoothed is not None:
-            pairs.append((float(cycle.smoothed[beat.ed_frame]), float(cycle.smoothed[beat.es_frame])))
-            continue
-        shapes = [cycle.shapes.get(cycle.frames[index]) for index in (beat.ed_frame, beat.es_frame)]
-        volumes = [single_plane_volume(shape) for shape in shapes if shape is not None]
-        if len(volumes) == 2:
-            pairs.append((volumes[0], volumes[1]))
-    return [pair for pair in pairs if _has_ejection_fraction(pair)]
+def _native_frames(marks: RateMarks, cycle: LvCycle) -> tuple[int, ...]:
+    return tuple(sorted({cycle.frames[index] for pair in marks.frames for index in pair}))
 
 
-def _has_ejection_fraction(volumes: tuple[float, float]) -> bool:
+def _told_by(marks: RateMarks | None, cycle: LvCycle) -> dict[str, object]:
+    """Kind of the marks, intervals between them, and the native frames at both ends of each."""
+    if marks is None:
+        return {}
+    ends = [[cycle.frames[first], cycle.frames[second]] for first, second in marks.frames]
+    return {"marks": marks.kind, "intervals_s": list(marks.intervals_s), "interval_frames": ends}
+
+
+def _beat_volumes(evidence: Evidence, ends: tuple[int, int]) -> tuple[float, float] | None:
+    """EDV and ESV of one beat from the written contours; None where they are too small or do not eject."""
     try:
-        ejection_fraction_percent(*volumes)
-    except MeasureError:
-        return False
-    return True
+        edv, esv = (single_plane_volume(shape_from_evidence(evidence, frame)) for frame in ends)
+        ejection_fraction_percent(edv, esv)
+    except (KeyError, MeasureError):
+        return None
+    return edv, esv
 
 
 def _contours(outlines: Outlines, frames: Sequence[int]) -> dict[str, Contour]:

@@ -18,14 +18,32 @@ from scipy import signal
 from echoapex.domain import Flag
 from echoapex.measure.errors import MeasureError
 from echoapex.measure.lv_volume import ejection_fraction_percent
-from echoapex.measure.volume_signal import LONGEST_BEAT_S, SHORTEST_BEAT_S, Samples, VolumeSignal, condition_volumes
+from echoapex.measure.physiology import (
+    LEAST_FRAMES_PER_BEAT,
+    LONGEST_SYSTOLE_S,
+    SHORTEST_BEAT_S,
+    SHORTEST_SYSTOLE_S,
+    is_possible_beat,
+    is_possible_systole,
+)
+from echoapex.measure.volume_signal import Samples, VolumeSignal, condition_volumes
 
 _LEAST_RELATIVE_AMPLITUDE = 0.04  # of the median volume: less is not a beating ventricle but noise
+_LEAST_AMPLITUDE_OF_NOISE = 4.0  # standard deviations of single frames: 9 of 10 curves of mere noise stay below
 _LEAST_PROMINENCE = 0.3  # of the curve's amplitude
 _LEAST_SEPARATION = 0.6  # of a beat, between two ends of systole
-_SHORTEST_HALF_BEAT_S = 0.1
 _STEEP_EDGE = 0.5  # of the steepest slope: a first or last frame so steep is no extreme, the beat is cut there
 _R_WAVE_REACH = 0.15  # of a beat: how far from its R wave the largest volume may lie
+_FEWEST_DIFFERENCES = 8  # from which the noise of single frames is told
+_RATES_AGREE_WITHIN = 0.2  # of the smaller: two kinds of marks that tell one heart rate
+
+HARDLY_CHANGES = "the volume hardly changes over the clip: no beat seen"
+NOISE = "the volume changes from frame to frame as much as over the clip: no beat seen"
+TOO_SHORT = "the clip is too short: it does not hold both an end-diastole and the end-systole after it"
+NO_SYSTOLE = (
+    "no beat seen: no fall of the volume lasts as long as a systole, which takes "
+    f"{SHORTEST_SYSTOLE_S:g} to {LONGEST_SYSTOLE_S:g} s"
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,26 @@ class Beat:
         return self.next_ed_frame is not None
 
 
+@dataclass(frozen=True)
+class RateMarks:
+    """What a heart rate was told by: marks of one kind, one beat apart each.
+
+    Attributes:
+        kind: ``end-systole``, ``end-diastole`` or ``R wave``.
+        intervals_s: times from one mark to the next; the rate is 60 over their median.
+        frames: frame indices into the curve of both ends of each interval; empty for R waves.
+    """
+
+    kind: str
+    intervals_s: tuple[float, ...]
+    frames: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def rate_bpm(self) -> float:
+        """Beats per minute."""
+        return 60 / float(np.median(self.intervals_s))
+
+
 @dataclass(frozen=True, eq=False)
 class CardiacCycles:
     """All beats of a clip and what follows from them.
@@ -60,9 +98,14 @@ class CardiacCycles:
     beats: tuple[Beat, ...]
     smoothed: Float[np.ndarray, " frames"]
     ef_percent: float | None
-    heart_rate_bpm: float | None
+    rate_marks: RateMarks | None
     flags: tuple[Flag, ...]
     reason: str = ""
+
+    @property
+    def heart_rate_bpm(self) -> float | None:
+        """Beats per minute; None where too few marks tell it, or they contradict each other."""
+        return self.rate_marks.rate_bpm if self.rate_marks else None
 
     @property
     def ed_frames(self) -> tuple[int, ...]:
@@ -100,22 +143,33 @@ def detect_cardiac_cycles(
     """
     r_waves = np.asarray(sorted(r_wave_times_s), dtype=np.float64)
     intervals = np.diff(r_waves)
-    intervals = intervals[(intervals >= SHORTEST_BEAT_S) & (intervals <= LONGEST_BEAT_S)]
+    intervals = intervals[[is_possible_beat(interval) for interval in intervals]]
     rr_s = float(np.median(intervals)) if intervals.size else None
     curve = condition_volumes(np.asarray(times_s, float), np.asarray(volumes, float), rr_s)
     if curve.amplitude <= _LEAST_RELATIVE_AMPLITUDE * abs(float(np.median(curve.smoothed))):
-        return CardiacCycles(
-            (), curve.smoothed, None, None, (), "the volume hardly changes over the clip: no beat seen"
-        )
+        return CardiacCycles((), curve.smoothed, None, None, (), HARDLY_CHANGES)
+    if curve.amplitude < _LEAST_AMPLITUDE_OF_NOISE * _frame_noise(np.asarray(volumes, float)):
+        return CardiacCycles((), curve.smoothed, None, None, (), NOISE)
     extremes = _extremes_at_r_waves(curve, r_waves) or _extremes_of_curve(curve)
     beats = _pair_beats(curve, extremes)
     if not beats:
-        reason = "the clip is too short: it does not hold both an end-diastole and the end-systole after it"
-        return CardiacCycles((), curve.smoothed, None, None, (), reason)
+        falls = any(first.is_maximum for first, _ in pairwise(extremes))
+        return CardiacCycles((), curve.smoothed, None, None, (), NO_SYSTOLE if falls else TOO_SHORT)
     averaged = _beats_to_average(beats)
     flags = () if averaged[0].is_complete else (Flag.INCOMPLETE_BEAT,)
     ef = float(np.mean([beat.ef_percent for beat in averaged]))
-    return CardiacCycles(beats, curve.smoothed, ef, _heart_rate(curve, beats, rr_s), flags)
+    marks = RateMarks("R wave", tuple(intervals.tolist())) if rr_s else _rate_marks(curve, beats)
+    return CardiacCycles(beats, curve.smoothed, ef, marks, flags)
+
+
+def _frame_noise(volumes: Samples) -> float:
+    """Standard deviation of the error of single frames, by the third differences of neighbours; 0 where too few.
+
+    A beat sampled at ten frames or more is nearly a cubic over four frames, so that what is left is noise.
+    """
+    third = np.diff(volumes, 3)
+    third = third[np.isfinite(third)]
+    return float(1.4826 * np.median(np.abs(third)) / 20**0.5) if third.size >= _FEWEST_DIFFERENCES else 0.0
 
 
 def _beats_to_average(beats: Sequence[Beat]) -> Sequence[Beat]:
@@ -206,11 +260,16 @@ def _extremes_at_r_waves(curve: VolumeSignal, r_waves: Samples) -> list[_Extreme
 def _pair_beats(curve: VolumeSignal, extremes: Sequence[_Extreme]) -> tuple[Beat, ...]:
     """Each maximum with the minimum after it, and the next maximum where there is one."""
     beats = []
+    frame_s = float(np.median(np.diff(curve.times_s)))
     for index, (start, end) in enumerate(pairwise(extremes)):
-        half_beat_s = float(curve.times_s[end.frame] - curve.times_s[start.frame])
-        if not start.is_maximum or not _SHORTEST_HALF_BEAT_S <= half_beat_s <= LONGEST_BEAT_S:
+        if not start.is_maximum:
             continue
         following = extremes[index + 2].frame if index + 2 < len(extremes) else None
+        beat_s = None if following is None else float(curve.times_s[following] - curve.times_s[start.frame])
+        if beat_s is not None and not is_possible_beat(beat_s):
+            following, beat_s = None, None
+        if not is_possible_systole(float(curve.times_s[end.frame] - curve.times_s[start.frame]), frame_s, beat_s):
+            continue
         volumes = (float(curve.smoothed[start.frame]), max(0.0, float(curve.smoothed[end.frame])))
         try:
             ef = ejection_fraction_percent(*volumes)
@@ -220,18 +279,29 @@ def _pair_beats(curve: VolumeSignal, extremes: Sequence[_Extreme]) -> tuple[Beat
     return tuple(beats)
 
 
-def _heart_rate(curve: VolumeSignal, beats: Sequence[Beat], rr_s: float | None) -> float | None:
-    """From RR intervals where known, else from ES to ES, else from the curve's own period, else from ED to ED.
+def _rate_marks(curve: VolumeSignal, beats: Sequence[Beat]) -> RateMarks | None:
+    """Intervals from ES to ES, else from ED to ED, where a second kind of mark tells the same rate.
 
-    End-systole is the sharper mark: the cavity hardly changes between diastasis and end-diastole.
+    End-systole is the sharper mark: the cavity hardly changes between diastasis and end-diastole. The second kind is
+    the other end, or the period with which the whole curve repeats. Marks that contradict each other tell nothing.
     """
-    if rr_s:
-        return 60 / rr_s
-    times = curve.times_s
-    from_es = [times[after.es_frame] - times[before.es_frame] for before, after in pairwise(beats)]
-    from_ed = [times[beat.next_ed_frame] - times[beat.ed_frame] for beat in beats if beat.next_ed_frame is not None]
-    for periods in (from_es, [curve.period_s] if curve.period_s else [], from_ed):
-        likely = [period for period in periods if SHORTEST_BEAT_S <= period <= LONGEST_BEAT_S]
-        if likely:
-            return 60 / float(np.median(likely))
-    return None
+    from_es = [(before.es_frame, after.es_frame) for before, after in pairwise(beats)]
+    from_ed = [(beat.ed_frame, beat.next_ed_frame) for beat in beats if beat.next_ed_frame is not None]
+    kinds = (("end-systole", from_es), ("end-diastole", from_ed))
+    found = [marks for kind, pairs in kinds if (marks := _marks_of(curve, kind, pairs)) is not None]
+    rates = [marks.rate_bpm for marks in found] + ([60 / curve.period_s] if curve.period_s else [])
+    agreed = [abs(rate - rates[0]) <= _RATES_AGREE_WITHIN * min(rate, rates[0]) for rate in rates[1:]]
+    return found[0] if found and any(agreed) else None
+
+
+def _marks_of(curve: VolumeSignal, kind: str, pairs: Sequence[tuple[int, int]]) -> RateMarks | None:
+    """The pairs that are one beat apart; None where there are none, or too few frames lie between."""
+    kept = [
+        (first, second)
+        for first, second in pairs
+        if second - first >= LEAST_FRAMES_PER_BEAT
+        and is_possible_beat(float(curve.times_s[second] - curve.times_s[first]))
+    ]
+    if not kept:
+        return None
+    return RateMarks(kind, tuple(float(curve.times_s[b] - curve.times_s[a]) for a, b in kept), tuple(kept))

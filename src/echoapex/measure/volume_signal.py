@@ -9,9 +9,7 @@ from jaxtyping import Float
 from scipy import signal
 
 from echoapex.measure.errors import MeasureError
-
-SHORTEST_BEAT_S, LONGEST_BEAT_S = 0.27, 2.0
-"""Periods of heart rates from 220 to 30 per minute."""
+from echoapex.measure.physiology import LONGEST_BEAT_S, SHORTEST_BEAT_S
 
 _LARGEST_MISSING_SHARE = 0.5
 _MOST_OUTLIERS = 50

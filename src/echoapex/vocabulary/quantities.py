@@ -1,4 +1,10 @@
-"""What EchoApex measures: each quantity with its unit, LOINC code and the range outside which a value is flagged."""
+"""What EchoApex measures: each quantity with its unit, LOINC code and the range outside which a value is flagged.
+
+The ranges are wide: a value outside is rather an error than a disease. They were set around the normal limits of Lang
+et al., ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, section 2 (EDV 46 to 150 mL, ESV 14 to 61 mL, LVEF 52 to 74 %
+and severely abnormal below 30 %, walls 6 to 10 mm, LVIDd 38 to 58 mm, LV mass 67 to 224 g), with room for children and
+for the largest hearts; how much room is our own choice. The heart rate's are those that ``measure.physiology`` allows.
+"""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -116,5 +122,5 @@ _ENTRIES = {
     Quantity.EDV_INDEX: _Entry("LV end-diastolic volume / BSA", "mL/m2", None, (10, 250), True),
     Quantity.ESV_INDEX: _Entry("LV end-systolic volume / BSA", "mL/m2", None, (2, 230), True),
     Quantity.BSA: _Entry("Body surface area", "m2", None, (0.1, 3.5), False),
-    Quantity.HEART_RATE: _Entry("Heart rate", "/min", Code("8867-4", "LN", "Heart rate"), (20, 250), False),
+    Quantity.HEART_RATE: _Entry("Heart rate", "/min", Code("8867-4", "LN", "Heart rate"), (30, 220), False),
 }

@@ -103,6 +103,9 @@ class Part(Config):
     studies: int
     studies_without_results: int
     clips: int
+    simulated: bool = Field(
+        default=False, description="the patients are simulated, so that nothing here is of a person"
+    )
     views_given: bool = Field(description="the analysis was told the true views")
     ejection_fraction_method: Quantity
     ejection_fraction_reference: str
@@ -236,13 +239,23 @@ class BenchmarkCard(Config):
     subgroups: tuple[PartSubgroups, ...] = ()
     absent: tuple[Absent, ...] = ()
 
+    def shown_name(self, part: str) -> str:
+        """The name of a part as the page writes it: simulated patients are always called so."""
+        is_simulated = any(each.simulated for each in self.parts if each.name == part)
+        return f"{part} (simulated)" if is_simulated else part
+
     @property
     def goals(self) -> list[Goal]:
         """The goals of all that was measured."""
+        return [goal for part in self.parts for goal in self.goals_of(part.name)]
+
+    def goals_of(self, part: str) -> list[Goal]:
+        """The goals of what was measured on one part."""
         every = [each for row in self.subtasks for each in row.measured]
         every += [each for found in self.overall.values() for each in found]
+        every = [each for each in every if each.part == part]
         asked = [each.goal for each in every] + [detail.goal for each in every for detail in each.details]
-        clicked = [goal for each in self.clicks for goal in each.goals.values()]
+        clicked = [goal for each in self.clicks if each.part == part for goal in each.goals.values()]
         return [goal for goal in asked if goal is not None] + clicked
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 Anchor = Literal["start", "middle", "end"]
 _STYLES = ("colours.css", "figure.css")
+_LARGEST_SCALE = 1.25  # a matrix of two views is not to fill the page
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,13 @@ def axes(across: Axis, up: Axis, labels: tuple[str, str], ticks: tuple[Sequence[
 
 
 def svg(width: float, height: float, parts: Iterable[str], label: str) -> str:
-    """A figure that scales with its place; ``label`` says what it shows to those who cannot see it."""
+    """A figure that scales with its place, up to a quarter more than its own size.
+
+    ``label`` says what it shows to those who cannot see it.
+    """
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" class="figure" role="img" '
-        f'aria-label="{escape(label)}">' + "".join(parts) + "</svg>"
+        f'style="max-width:{_LARGEST_SCALE * width:.0f}px" aria-label="{escape(label)}">' + "".join(parts) + "</svg>"
     )
 
 

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from html import escape
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 from echoapex.evaluate.card.agreement_figure import draw_agreement
-from echoapex.evaluate.card.card_file import BenchmarkCard, Part
+from echoapex.evaluate.card.card_file import (
+    Agreement,
+    BenchmarkCard,
+    Part,
+    PartClicks,
+    PartConfusion,
+    PartReliability,
+)
 from echoapex.evaluate.card.cells import interval_cell, number_cell
 from echoapex.evaluate.card.curve_figures import draw_clicks, draw_label_curves
 from echoapex.evaluate.card.drawing import style_sheet
@@ -47,41 +55,51 @@ def draw_figures(card: BenchmarkCard, folder: Path) -> list[Figure]:
     return [*_view_figures(card), *_value_figures(card), *_curve_figures(card), *_example_figures(card, folder)]
 
 
+Shown = TypeVar("Shown", PartConfusion, PartReliability, Agreement, PartClicks)
+
+
+def _shown(card: BenchmarkCard, found: Shown) -> Shown:
+    """The same, its part named as the page writes it."""
+    return found.model_copy(update={"part": card.shown_name(found.part)})
+
+
 def _view_figures(card: BenchmarkCard) -> Iterator[Figure]:
     for found in card.confusions:
         caption = (
-            f"Views of {found.part}: clips by true view (row) and called view (column), shaded by "
+            f"Views of {card.shown_name(found.part)}: clips by true view (row) and called view (column), shaded by "
             "share of the row. Blue: right. Red: wrong. Heavier lines part transthoracic, transoesophageal and "
             "intracardiac views."
         )
-        yield Figure(f"confusion-{found.part}", "views", draw_confusion(found), caption)
+        yield Figure(f"confusion-{found.part}", "views", draw_confusion(_shown(card, found)), caption)
     for each in card.reliabilities:
         error = each.error.value
         summed = f" Expected calibration error {error:.3f}." if error is not None else ""
         caption = (
-            f"Reliability of the views, {each.part}: clips in bins of the called view's probability; numbers count "
-            f"clips.{summed}"
+            f"Reliability of the views, {card.shown_name(each.part)}: clips in bins of the called view's probability; "
+            f"numbers count clips.{summed}"
         )
-        yield Figure(f"reliability-{each.part}", "views", draw_reliability(each), caption)
+        yield Figure(f"reliability-{each.part}", "views", draw_reliability(_shown(card, each)), caption)
 
 
 def _value_figures(card: BenchmarkCard) -> Iterator[Figure]:
     for found in card.agreements:
         bias, low, high = (number_cell(value, 1) for value in (found.bias, found.lower, found.upper))
         caption = (
-            f"{found.part}, {len(found.pairs)} studies: bias {bias} {found.unit}, limits of agreement {low} to {high}."
+            f"{card.shown_name(found.part)}, {len(found.pairs)} studies: bias {bias} {found.unit}, limits of agreement "
+            f"{low} to {high}."
         )
-        yield Figure(f"agreement-{found.part}-{found.quantity}", "agreement", draw_agreement(found), caption)
+        drawn = draw_agreement(_shown(card, found))
+        yield Figure(f"agreement-{found.part}-{found.quantity}", "agreement", drawn, caption)
 
 
 def _curve_figures(card: BenchmarkCard) -> Iterator[Figure]:
     for found in card.clicks:
         scores = found.scores
         caption = (
-            f"{found.part}: mean Dice after 0, 1, 2, … simulated clicks on the largest error; {scores.images} frames "
-            f"of {scores.patients} patients; dashed: the target."
+            f"{card.shown_name(found.part)}: mean Dice after 0, 1, 2, … simulated clicks on the largest error; "
+            f"{scores.images} frames of {scores.patients} patients; dashed: the target."
         )
-        yield Figure(f"clicks-{found.part}", "clicks", draw_clicks(found), caption)
+        yield Figure(f"clicks-{found.part}", "clicks", draw_clicks(_shown(card, found)), caption)
     drawn: set[str] = set()
     for figure in label_figures(card.label_curves):
         name = f"labels-{figure.metric.replace('/', '-')}"
@@ -108,8 +126,8 @@ def _example_figures(card: BenchmarkCard, folder: Path) -> Iterator[Figure]:
         examples = [example for example in card.examples if example.part == part.name]
         if examples:
             caption = (
-                f"{part.name}: the frames with the best, the median and the worst Dice of each structure, not "
-                "chosen by hand. White, dashed: true. Orange: written."
+                f"{card.shown_name(part.name)}: the frames with the best, the median and the worst Dice of each "
+                "structure, not chosen by hand. White, dashed: true. Orange: written."
             )
             yield Figure(f"examples-{part.name}", "examples", draw_examples_figure(examples, folder), caption)
 
@@ -128,7 +146,7 @@ def write_page(card: BenchmarkCard, figures: Sequence[Figure]) -> str:
 
 
 def _masthead(card: BenchmarkCard) -> str:
-    data = "; ".join(_described(part) for part in card.parts)
+    data = "; ".join(_described(card, part) for part in card.parts)
     return (
         f'<header><p class="kicker">EchoApex {escape(card.echoapex_version)} · suite {card.suite}</p>'
         f"<h1>{escape(card.title)}: 28 sub-tasks of echocardiography</h1>"
@@ -138,20 +156,24 @@ def _masthead(card: BenchmarkCard) -> str:
     )
 
 
-def _described(part: Part) -> str:
+def _described(card: BenchmarkCard, part: Part) -> str:
     split = f", split {part.split.replace('_', ' ')}" if part.split else ""
     studies = "1 study" if part.studies == 1 else f"{part.studies} studies"
-    return escape(f"{part.name} ({studies}, {part.clips} clips{split})")
+    simulated = "simulated patients, " if part.simulated else ""
+    return escape(f"{part.name} ({simulated}{studies}, {part.clips} clips{split})")
 
 
 def _tiles(card: BenchmarkCard) -> str:
     measured = [row for row in card.subtasks if row.measured]
-    goals = card.goals
-    missing = "; the others say why not" if len(measured) < len(card.subtasks) else " on one set of data or more"
-    tiles = [("Sub-tasks", f"{len(measured)}<small> of 28</small>", f"measured{missing}")]
-    if goals:
-        met = f"{sum(goal.met for goal in goals)}<small> of {len(goals)}</small>"
-        tiles.append(("Goals met", met, "this project's own"))
+    simulated = [part.name for part in card.parts if part.simulated]
+    where = "on simulated patients alone" if len(simulated) == len(card.parts) else "on one set of data or more"
+    missing = "; the others say why not" if len(measured) < len(card.subtasks) else ""
+    tiles = [("Sub-tasks", f"{len(measured)}<small> of 28</small>", f"measured {where}{missing}")]
+    if card.goals:
+        met = f"{sum(goal.met for goal in card.goals)}<small> of {len(card.goals)}</small>"
+        drawn = [goal for name in simulated for goal in card.goals_of(name)]
+        of_which = f", {sum(goal.met for goal in drawn)} of {len(drawn)} on simulated patients" if drawn else ""
+        tiles.append(("Goals met", met, f"this project's own{of_which}"))
     for part in card.parts[:1]:
         tiles += _headlines(card, part)
     cells = "".join(
@@ -178,7 +200,8 @@ def _headlines(card: BenchmarkCard, part: Part) -> Iterator[tuple[str, str, str]
             interval = each.score.interval
             known = f", {interval_cell(interval, digits)}" if interval and interval[0] < interval[1] else ""
             beside = alone if name == "Views" else ""
-            yield name, f"{each.score.value:.{digits}f}", escape(f"{metric}{known}{beside}; {part.name}")
+            said = f"{metric}{known}{beside}; {card.shown_name(part.name)}"
+            yield name, f"{each.score.value:.{digits}f}", escape(said)
 
 
 def _goals_not_met(card: BenchmarkCard) -> str:
@@ -186,20 +209,22 @@ def _goals_not_met(card: BenchmarkCard) -> str:
     rows = [(row.name, each) for row in card.subtasks for each in row.measured]
     rows += [(each.subject, each) for found in card.overall.values() for each in found]
     short = [
-        f"{name} on {each.part}, {each.metric}{f' by {each.route}' if each.route else ''} "
+        f"{name} on {card.shown_name(each.part)}, {each.metric}{f' by {each.route}' if each.route else ''} "
         f"{number_cell(each.score.value, 2 if each.unit else 3)} "
         f"({'≥' if each.higher_is_better else '≤'} {each.goal.value:g})"
         for name, each in rows
         if each.goal is not None and not each.goal.met
     ]
     short += [
-        f"{name} on {each.part}, {detail.name} {number_cell(detail.score.value, 3)} (≥ {detail.goal.value:g})"
+        f"{name} on {card.shown_name(each.part)}, {detail.name} {number_cell(detail.score.value, 3)} "
+        f"(≥ {detail.goal.value:g})"
         for name, each in rows
         for detail in each.details
         if detail.goal is not None and not detail.goal.met
     ]
     short += [
-        f"{Structure.from_key(key.partition('/')[0]).display_name} on {each.part}, {_ASKED[key.partition('/')[2]]}"
+        f"{Structure.from_key(key.partition('/')[0]).display_name} on {card.shown_name(each.part)}, "
+        f"{_ASKED[key.partition('/')[2]]}"
         for each in card.clicks
         for key, goal in each.goals.items()
         if not goal.met
@@ -223,7 +248,11 @@ def _sections(card: BenchmarkCard, figures: Sequence[Figure]) -> str:
             below = "".join(_captioned(tables, caption, content) for caption, content in _tables_below(card, kind))
             parts.append(_section(title, f'<div class="figures {kind}">{drawn}</div>{below}'))
     grouped = [
-        _captioned(tables, f"{found.part}: patients who share a trait, with 95 % intervals.", subgroup_table(found))
+        _captioned(
+            tables,
+            f"{card.shown_name(found.part)}: patients who share a trait, with 95 % intervals.",
+            subgroup_table(found),
+        )
         for found in card.subgroups
     ]
     if grouped:
@@ -255,7 +284,7 @@ def _tables_below(card: BenchmarkCard, kind: str) -> Iterator[tuple[str, str]]:
         yield _LABEL_CAPTION, label_table(card.label_curves)
     if kind == "clicks":
         for found in card.clicks:
-            yield f"{found.part}: Dice by kind of prompt, with 95 % intervals.", clicks_table(found)
+            yield f"{card.shown_name(found.part)}: Dice by kind of prompt, with 95 % intervals.", clicks_table(found)
 
 
 def _in_order(figures: Sequence[Figure]) -> list[Figure]:

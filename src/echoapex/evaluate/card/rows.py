@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from echoapex.evaluate.card.card_file import Detail, Measured, NotMeasured, SubTaskRow
 from echoapex.evaluate.card.scored_part import ScoredPart
-from echoapex.evaluate.card.yardsticks import Asked, goal_of, published_of
+from echoapex.evaluate.card.yardsticks import VIEWS_OF_THE_GOAL, Asked, goal_of, published_of, views_goal
 from echoapex.evaluate.metrics_file import EjectionFractionScores, MetricsFile, Score, StructureScores
 from echoapex.metrics import exact_share_interval
 from echoapex.vocabulary import SUBTASKS, Application, Probe, Quantity, Structure, SubTask, View
@@ -40,7 +40,10 @@ def _views_together(part: ScoredPart) -> Iterator[Measured]:
         Detail(name="pixel baseline", score=views.baseline_pixels),
     )
     measured = _measure(part, "views", "balanced accuracy", views.balanced_accuracy, details=details)
-    yield measured.model_copy(update={"subject": f"All {len(views.recall)} views of the data"})
+    asked, count = _asked(part, "views", "balanced accuracy"), len(views.recall)
+    goal = views_goal(asked, views.balanced_accuracy, count)
+    fewer = (f"its goal is for {VIEWS_OF_THE_GOAL} views",) if measured.goal and not goal else ()
+    yield measured.model_copy(update={"subject": f"All {count} views of the data", "goal": goal, "notes": fewer})
 
 
 def _transthoracic_views(part: ScoredPart) -> Iterator[Measured]:

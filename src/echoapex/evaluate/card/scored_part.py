@@ -19,6 +19,8 @@ from echoapex.vocabulary import Quantity, Structure, View
 
 METRICS_FILE, CASES_FILE = "metrics.json", "cases.csv"
 OWN_CLIPS = "folder"
+SIMULATED = "phantom"
+"""The data set whose patients are simulated."""
 Content = TypeVar("Content", bound=BaseModel)
 
 
@@ -78,6 +80,7 @@ class ScoredPart:
             studies=metrics.studies,
             studies_without_results=metrics.studies_without_results,
             clips=metrics.clips,
+            simulated=metrics.dataset == SIMULATED,
             views_given=metrics.views.given,
             ejection_fraction_method=metrics.ejection_fraction.method,
             ejection_fraction_reference=metrics.ejection_fraction.reference,
@@ -159,7 +162,7 @@ def _is_written(row: dict[str, str]) -> bool:
 
 def _require_held_out(path: Path, dataset: str, patients: set[str]) -> None:
     """Phantom patients are called after their seed; those for training must not be scored."""
-    seeds = [int(patient.rpartition("-")[2]) for patient in patients] if dataset == "phantom" else []
+    seeds = [int(patient.rpartition("-")[2]) for patient in patients] if dataset == SIMULATED else []
     seen = sorted(seed for seed in seeds if not is_held_out(seed))
     if seen:
         raise CardError(

@@ -29,13 +29,24 @@ def subtask_table(card: BenchmarkCard) -> str:
     heads = ("", "Sub-task", "Data", "n", "Value", "95 % interval", "", "Goal · published")
     body = ""
     for application in Application:
-        rows = [row for row in card.subtasks if row.application is application]
-        overall = card.overall.get(application, ())
+        rows = [_with_shown_names(card, row) for row in card.subtasks if row.application is application]
+        overall = [_with_shown_name(card, each) for each in card.overall.get(application, ())]
         if application is Application.LV_WALL:  # hypertrophy is a share, not millimetres: a scale of its own
             body += _group(_TITLES[application], (), rows) + _group(_HYPERTROPHY, overall, (), _NO_HYPERTROPHY)
         else:
             body += _group(_TITLES[application], overall, rows)
     return f'<div class="wide"><table class="subtasks"><thead>{head_row(heads)}</thead>{body}</table></div>'
+
+
+def _with_shown_name(card: BenchmarkCard, each: Measured) -> Measured:
+    return each.model_copy(update={"part": card.shown_name(each.part)})
+
+
+def _with_shown_names(card: BenchmarkCard, row: SubTaskRow) -> SubTaskRow:
+    """The same row, its parts named as the page writes them."""
+    measured = tuple(_with_shown_name(card, each) for each in row.measured)
+    why_not = tuple(each.model_copy(update={"part": card.shown_name(each.part)}) for each in row.not_measured)
+    return row.model_copy(update={"measured": measured, "not_measured": why_not})
 
 
 def _group(title: tuple[str, str], overall: Sequence[Measured], rows: Sequence[SubTaskRow], why_not: str = "") -> str:

@@ -17,7 +17,8 @@ def agreement_table(card: BenchmarkCard) -> str:
     for each in next(row for row in card.subtasks if row.application is Application.EJECTION_FRACTION).measured:
         of = {detail.name: detail for detail in each.details}
         cells = [score_cell(of[name].score, 1 if of[name].unit else 3) if name in of else "–" for name in _AGREEMENT]
-        rows.append((escape(each.part), escape(each.route), str(each.score.n), score_cell(each.score, 1), *cells))
+        name = escape(card.shown_name(each.part))
+        rows.append((name, escape(each.route), str(each.score.n), score_cell(each.score, 1), *cells))
     return table("agreement", ("Data", "Ejection fraction by", "n", "MAE", *_AGREEMENT), rows) if rows else ""
 
 
@@ -35,9 +36,10 @@ def part_table(parts: Sequence[Part]) -> str:
         terms = "".join(
             f'<span class="interval">{escape(said)}</span>' for said in (part.licence, part.citation) if said
         )
+        patients = '<span class="interval">simulated patients</span>' if part.simulated else ""
         dataset = "" if part.dataset == part.name else f" ({escape(part.dataset)})"
         cells = (
-            f"<strong>{escape(part.name)}</strong>{dataset}{terms}", escape(part.split or "all"),
+            f"<strong>{escape(part.name)}</strong>{dataset}{patients}{terms}", escape(part.split or "all"),
             f"{part.studies}{without}", str(part.clips), escape(route), weights or "not named",
         )  # fmt: skip
         rows.append(cells)
@@ -107,11 +109,14 @@ def unmeasured_table(card: BenchmarkCard) -> str:
         for each in row.not_measured:
             grouped.setdefault((each.part, each.reason), []).append(f"{row.number}")
     rows = [
-        (escape(part), ", ".join(_ranges([int(number) for number in numbers])), escape(reason))
+        (escape(card.shown_name(part)), ", ".join(_ranges([int(number) for number in numbers])), escape(reason))
         for (part, reason), numbers in grouped.items()
     ]
-    rows += [(escape(part.name), "data", escape(note)) for part in card.parts for note in part.notes]
-    rows += [(escape(each.part) or "all", f"figure: {each.what}", escape(each.reason)) for each in card.absent]
+    rows += [(escape(card.shown_name(part.name)), "data", escape(note)) for part in card.parts for note in part.notes]
+    rows += [
+        (escape(card.shown_name(each.part)) or "all", f"figure: {each.what}", escape(each.reason))
+        for each in card.absent
+    ]
     return table("unmeasured", ("Data", "Sub-tasks", "Why not"), rows) if rows else ""
 
 

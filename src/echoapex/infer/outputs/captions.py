@@ -24,6 +24,8 @@ _SHORT = {
     Quantity.HEART_RATE: "HR",
 }
 _DECIMALS = {Quantity.RWT: 2, Quantity.BSA: 2, Quantity.IVSD: 1, Quantity.LVPWD: 1}
+LOOK_TWICE = "* look twice"
+"""What the asterisk of a flagged value says."""
 _UNITS = {"1": ""}  # UCUM says 1 where there is no unit
 
 
@@ -49,8 +51,10 @@ def value_line(measurements: Iterable[Measurement], quantities: Sequence[Quantit
 
 def view_text(clip: ClipReport) -> str:
     """The view with its probability, or that there is none."""
+    if clip.set_aside:
+        return "Set aside"
     if clip.view is None:
-        return "Set aside" if clip.set_aside else "No view"
+        return "No view"
     return f"{clip.view.display_name}  {100 * clip.view_probabilities.get(clip.view, 0):.0f} %"
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from echoapex.domain import Landmarks
 from echoapex.infer.options import AnalysisOptions
-from echoapex.infer.outputs.captions import clip_lines, view_text
+from echoapex.infer.outputs.captions import LOOK_TWICE, clip_lines, view_text
 from echoapex.infer.outputs.curve_strip import CurveStrip
 from echoapex.infer.outputs.frame_picture import Placement, draw_frame, draw_outlines, draw_walls, sector_box
 from echoapex.infer.outputs.palette import (
@@ -130,7 +130,8 @@ class ClipPainter:
         values = clip_lines(report)
         lines = [Line(14, 8, view_text(report), 19)]
         if values:
-            lines.append(Line(14, 32, shortened(values[0], 14, _IMAGE_WIDTH - 28), 14, TEXT))
+            said = f"{values[0]}    {LOOK_TWICE}" if "*" in values[0] else values[0]
+            lines.append(Line(14, 32, shortened(said, 14, _IMAGE_WIDTH - 28), 14, TEXT))
         x = 14
         for key in report.structures:
             structure = Structure.from_key(key)

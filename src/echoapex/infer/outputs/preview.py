@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -59,13 +59,39 @@ def write_preview(out: Path, report: StudyReport) -> Path:
     clips = sorted(report.clips, key=_importance)[:MOST_TILES]
     columns = max(1, min(_MOST_COLUMNS, math.ceil(math.sqrt(len(clips)))))
     width = max(2 * _MARGIN + columns * TILE_WIDTH + (columns - 1) * _GAP, 2 * _MARGIN + 4 * (_CARD_WIDTH + _GAP))
-    parts = [_head(report, width), _cards(report, width)]
-    tiles = [_tile(out, clip) for clip in clips]
+    studies = values_by_study(report)
+    parts = [_head(report, len(studies), width)]
+    for number, (study, measurements) in enumerate(studies.items(), start=1):
+        parts += [_study_name(number, study, width)] if len(studies) > 1 else []
+        parts.append(_cards(measurements, report.lvh.category if len(studies) == 1 else None, width))
+    tiles = [_tile(out, clip, _study_of(clip, studies)) for clip in clips]
     parts += [_row(tiles[first : first + columns], width) for first in range(0, len(tiles), columns)]
     parts.append(_foot(report, len(clips), width))
     with replace_when_complete(out / FILE_NAME) as partial:
         Image.fromarray(np.concatenate(parts)).save(partial, format="png")
     return out / FILE_NAME
+
+
+def values_by_study(report: StudyReport) -> dict[str, list[Measurement]]:
+    """The values of each study, by its pseudonym ("" where there is but one), in the order of the report."""
+    studies: dict[str, list[Measurement]] = {}
+    for item in report.measurements:
+        studies.setdefault(str(item.details.get("study", "")), []).append(item)
+    return studies or {"": []}
+
+
+def _study_of(clip: ClipReport, studies: Mapping[str, Sequence[Measurement]]) -> str:
+    """``study 2`` for a clip that the values of the second study rest on; empty where there is but one study."""
+    if len(studies) < 2:
+        return ""
+    for number, measurements in enumerate(studies.values(), start=1):
+        if any(evidence.clip_id == clip.clip_id for item in measurements for evidence in item.evidence):
+            return f"study {number}"
+    return ""
+
+
+def _study_name(number: int, study: str, width: int) -> Pixels:
+    return write_lines(blank(30, width), [Line(_MARGIN, 2, f"Study {number}   ·   {study}", 15, TEXT)])
 
 
 def _importance(clip: ClipReport) -> tuple[bool, bool, int]:
@@ -74,11 +100,12 @@ def _importance(clip: ClipReport) -> tuple[bool, bool, int]:
     return clip.set_aside != "", not clip.measurements, order
 
 
-def _head(report: StudyReport, width: int) -> Pixels:
+def _head(report: StudyReport, studies: int, width: int) -> Pixels:
     views = len({clip.view for clip in report.clips if clip.view})
     analysed = sum(1 for clip in report.clips if not clip.set_aside)
     aside = len(report.clips) - analysed
     counts = [f"{analysed} clip{'s' if analysed != 1 else ''} analysed", f"{views} view{'s' if views != 1 else ''}"]
+    counts = [f"{studies} studies, never averaged together", *counts] if studies > 1 else counts
     counts += [f"{aside} set aside"] if aside else []
     counts += [f"{len(report.errors)} failed"] if report.errors else []
     head = blank(92, width)
@@ -91,10 +118,10 @@ def _head(report: StudyReport, width: int) -> Pixels:
     return write_lines(head, lines)
 
 
-def _cards(report: StudyReport, width: int) -> Pixels:
-    """The study's values, one card each, and the LV geometry."""
-    cards = [card for quantity in _CARDS if (card := report.find(quantity)) is not None]
-    geometry = report.lvh.category
+def _cards(measurements: Sequence[Measurement], geometry: str | None, width: int) -> Pixels:
+    """The values of one study, one card each, and the LV geometry."""
+    found = {item.quantity: item for item in measurements}
+    cards = [found[quantity] for quantity in _CARDS if quantity in found]
     per_row = max(1, (width - 2 * _MARGIN + _GAP) // (_CARD_WIDTH + _GAP))
     rows = math.ceil(len(cards) / per_row)
     strip = blank(rows * (_CARD_HEIGHT + _GAP) + (30 if geometry else 0) + 6, width)
@@ -119,7 +146,7 @@ def _card_lines(measurement: Measurement, x: int, y: int) -> list[Line]:
     ]
 
 
-def _tile(out: Path, clip: ClipReport) -> Pixels:
+def _tile(out: Path, clip: ClipReport, study: str) -> Pixels:
     try:
         picture = np.asarray(Image.open(out / TILE_FOLDER / f"{clip.clip_id}.png").convert("RGB"))
     except OSError:
@@ -130,7 +157,7 @@ def _tile(out: Path, clip: ClipReport) -> Pixels:
     inner = TILE_WIDTH - 24
     name_width = 190
     lines = [Line(12, 8, shortened(view_text(clip), 15, inner - name_width), 15, WARNING if clip.set_aside else TEXT)]
-    name = shortened(clip.file, 11, name_width)
+    name = shortened(f"{study}   {clip.file}" if study else clip.file, 11, name_width)
     lines.append(Line(TILE_WIDTH - 12 - text_width(name, 11), 11, name, 11, MUTED))
     for number, text in enumerate(clip_lines(clip)):
         lines.append(Line(12, 32 + 22 * number, shortened(text, 13, inner), 13, TEXT if not clip.set_aside else MUTED))
