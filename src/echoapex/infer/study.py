@@ -174,7 +174,9 @@ class StudyAnalyzer:
         except ReadError as error:
             run.errors.append(_error_row(error))
             return f"failed: {error.reason}"
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # native libraries raise what is no Exception
             if self._raise_unexpected:
                 raise
             # the message of an unexpected error may quote the file: only its kind is told

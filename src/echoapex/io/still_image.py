@@ -20,6 +20,7 @@ from PIL import Image
 
 from echoapex.domain import ClipHeader
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.dicom_codestream import has_too_many_scans
 from echoapex.io.dicom_values import clean_errors
 from echoapex.io.frame_times import NOMINAL_RATE_HZ
 from echoapex.io.plain_file import CLIP_ID_DIGITS, content_of_pixels, file_digest
@@ -132,7 +133,9 @@ def _with_content(source: ImageSource) -> ImageSource:
     """The same source with its content told from a few frames spread over it."""
     chosen = np.unique(np.linspace(0, len(source.paths) - 1, _COLOUR_SAMPLE).round().astype(int))
     few = ImageSource(tuple(source.paths[k] for k in chosen), source.display_name, source.header, source.limits)
-    content = content_of_pixels(list(few.frames()))
+    frames = list(few.frames())
+    with clean_errors(source.display_name, "cannot be understood"):
+        content = content_of_pixels(frames)
     return replace(
         source,
         header=replace(
@@ -162,6 +165,8 @@ def _read_image_header(path: Path, name: str, limits: ReadLimits) -> tuple[tuple
     with _opened(path, name) as image:
         size = (image.height, image.width)
         limits.check_frames(size, 1, name)
+        if image.format == "JPEG" and has_too_many_scans(path.read_bytes(), size[0] * size[1]):
+            raise ReadError(name, "goes over its pixels more often than any picture", "export the image again")
         return size, image.mode in _DEEP_MODES
 
 
@@ -173,7 +178,7 @@ def _read_image(
             raise ReadError(name, "changed its size while it was read", "read it again when it is complete")
         limits.check_frames(size, 1, name)
         if image.mode in _DEEP_MODES:
-            return _to_8_bit(np.asarray(image, np.float64))
+            return _to_8_bit(np.asarray(image, np.float32))
         mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
         return np.array(image.convert(mode), np.uint8)
 

@@ -93,13 +93,13 @@ class _Search:
                     yield from self._folder(folder)
                 for error in unreadable:
                     name = self._display((Path(str(error.filename)).name,))
-                    yield ReadError(name, "is a folder that cannot be read", "check its permissions")
+                    yield ReadError(name, "cannot be read", "check the permissions of the file or folder")
                 return
             if path.is_file():
                 yield from self._file(file_on_disk(path, (path.name,)), None, is_explicit=True)
                 return
             reason = "is no regular file" if path.exists() else "does not exist"
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             reason = "cannot be read"
         yield ReadError(self._display((path.name or str(path),)), reason, "check the path")
 
@@ -168,6 +168,8 @@ class _Search:
                 yield self._clip(file, found, head, context)
         except ReadError as error:
             yield error
+        except OSError:  # a file that went away, a name that no file can have
+            yield ReadError(self._display(file.parts), "cannot be read", "check the path and its permissions")
 
     def _unknown(self, file: FoundFile, head: bytes, folder: FoundFolder, is_explicit: bool) -> ReadError | None:
         """The error for a file of no known format, or None for one that a walk passes over."""
@@ -228,7 +230,12 @@ class _Search:
                 yield found
                 continue
             below = found.relative_to(file.path.parent).parts
-            yield from self._file(file_on_disk(found, (*file.parts[:-1], *below)), None, is_explicit=is_explicit)
+            try:
+                entry = file_on_disk(found, (*file.parts[:-1], *below))
+            except OSError:
+                yield ReadError(self._display((*file.parts[:-1], *below)), "cannot be read", "check its permissions")
+            else:
+                yield from self._file(entry, None, is_explicit=is_explicit)
 
     def _learn_identifying_words(self, files: Sequence[FoundFile], archive: zipfile.ZipFile | None) -> None:
         """Learn from all files of a folder before the name of any of them is shown."""
