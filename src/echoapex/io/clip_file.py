@@ -59,7 +59,7 @@ class ClipFile:
     Attributes:
         path: the file; the folder of an image series; the archive of a packed clip.
         kind: what it is, by its content.
-        display_name: what people are shown: the path below what the user gave, without identifying words.
+        display_name: what people are shown: a keyed digest, or on demand the path below what the user gave.
         clip_id: unique in one search and safe as a file name.
         members: names inside the archive, or of the images of a series; the first is the one to open.
         is_packed: the members lie in a zip archive and are extracted when the clip is opened.

@@ -30,7 +30,7 @@ MEMORY_BYTES = 704 << 20
 """What a decoder may allocate beyond what its process holds at the start."""
 BASE_SECONDS = 6.0
 SECONDS_PER_MEBIBYTE = 10.0
-"""Processor time for a call: so much, and so much more for each MiB to decode (real echo clips need under 1 s a MiB)."""
+"""Processor time for a call: so much, and so much more for each MiB to decode (real clips need about 1 s)."""
 
 _AGAIN = "check that the file is whole, or export it again"
 _LENGTH = struct.Struct("<Q")

@@ -235,8 +235,8 @@ def _check_elements(dataset: Dataset, limits: ReadLimits, display_name: str) -> 
             is_huge = count_items(value) > _MOST_ITEMS
         else:
             # numbers in text are the slowest: each becomes an object
-            is_text = size > 0 and dictionary_VR(element.tag) in _TEXT_NUMBERS
-            is_huge = is_text and value.count(b"\\") > most
+            is_text = dictionary_VR(element.tag) in _TEXT_NUMBERS
+            is_huge = isinstance(value, bytes) and is_text and value.count(b"\\") > most
         if is_huge or size > _MOST_ELEMENT_BYTES:
             raise ReadError(
                 display_name, f"its element {keyword or 'in the header'} is larger than any real one", _WHOLE

@@ -169,7 +169,8 @@ def _run_pydicom(data: bytes, layout: PixelLayout, plugin: str) -> Stored:
 def _read_palette(dataset: Dataset, layout: PixelLayout) -> UInt8[np.ndarray, "entries 3"]:
     """The palette as one 8-bit table over every stored value (PS3.3 section C.7.6.3.1.5)."""
     for colour in ("Red", "Green", "Blue"):
-        _check_segmented(value_of(dataset, f"Segmented{colour}PaletteColorLookupTableData"))
+        segments = value_of(dataset, f"Segmented{colour}PaletteColorLookupTableData")
+        _check_segmented(segments, "<u2" if dataset.original_encoding[1] else ">u2")
     indices = np.arange(2**layout.bits_stored, dtype=np.uint16 if layout.bits_stored > 8 else np.uint8)
     table = np.asarray(apply_color_lut(indices[np.newaxis], dataset))[0]
     # some writers store 8-bit entries in a 16-bit palette
@@ -179,11 +180,11 @@ def _read_palette(dataset: Dataset, layout: PixelLayout) -> UInt8[np.ndarray, "e
     return eight_bit
 
 
-def _check_segmented(segments: object) -> None:
-    """Refuse a segmented palette (PS3.3 section C.7.9.2) that grows beyond any palette: a segment is 3 words or more."""
+def _check_segmented(segments: object, word: str) -> None:
+    """Refuse a segmented palette (PS3.3 section C.7.9.2) that grows beyond any palette."""
     if segments is None:
         return
-    words = np.frombuffer(segments[: len(segments) // 2 * 2], "<u2") if isinstance(segments, bytes) else ()
+    words = np.frombuffer(segments[: len(segments) // 2 * 2], word) if isinstance(segments, bytes) else ()
     position, entries = 0, 0
     while position + 1 < len(words):
         kind, length = int(words[position]), int(words[position + 1])

@@ -17,7 +17,7 @@ from echoapex.io.dicom_header import BoundedReader, begin_data_set, count_items,
 from echoapex.io.dicom_values import clean_errors, text_of, value_of
 
 _MOST_BYTES = 16 << 20
-_MOST_READS = 2_000_000
+_MOST_READS = 1_200_000
 _MOST_RECORDS = 100_000
 _MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
 

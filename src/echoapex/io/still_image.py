@@ -47,11 +47,9 @@ class ImageSource:
         Raises:
             ReadError: an image is damaged or no longer of the size of the first.
         """
-        for path in self.paths:
-            yield _read_image(path, self._name_of(path), self.limits, self.header.size)
-
-    def _name_of(self, path: Path) -> str:
-        return self.display_name if len(self.paths) == 1 else f"{self.display_name}/{path.name}"
+        for number, path in enumerate(self.paths, start=1):
+            name = self.display_name if len(self.paths) == 1 else _image_name(self.display_name, number)
+            yield _read_image(path, name, self.limits, self.header.size)
 
 
 def open_image(path: Path, *, display_name: str | None = None, limits: ReadLimits | None = None) -> ImageSource:
@@ -81,8 +79,9 @@ def open_image_series(
     if not ordered:
         raise ReadError(name, "holds no image", "give a folder of numbered PNG or JPEG images")
     limits.check_frames((1, 1), len(ordered), name)
-    digest = hashlib.sha256("".join(file_digest(path, f"{name}/{path.name}") for path in ordered).encode()).hexdigest()
-    headers = [_read_image_header(path, f"{name}/{path.name}", limits) for path in ordered]
+    named = [(path, _image_name(name, number)) for number, path in enumerate(ordered, start=1)]
+    digest = hashlib.sha256("".join(file_digest(path, image) for path, image in named).encode()).hexdigest()
+    headers = [_read_image_header(path, image, limits) for path, image in named]
     sizes = sorted({size for size, _ in headers})
     if len(sizes) > 1:
         listed = " and ".join(f"{width} x {height}" for height, width in sizes[:2])
@@ -115,6 +114,11 @@ def is_numbered_series(names: Sequence[str]) -> bool:
         return False
     forms = {(match["prefix"].lower(), match["suffix"].lower()) for match in found}
     return len(forms) == 1 and len({int(match["number"]) for match in found}) == len(found)
+
+
+def _image_name(series: str, number: int) -> str:
+    """An image of a series goes by its place in it: its own name may be the patient's."""
+    return f"{series} image {number}"
 
 
 def _header(digest: str, size: tuple[int, int], frame_count: int, is_deep: bool) -> ClipHeader:

@@ -8,7 +8,8 @@ here the second time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
@@ -40,8 +41,9 @@ _DEMUXERS = {
     FileFormat.MATROSKA: "matroska",
     FileFormat.GIF: "gif",
 }
-# encoders of these pack two pictures into one packet and promise one frame too many
-_PACKED_CODECS = ("mpeg4", "msmpeg4v2", "msmpeg4v3")
+# an MPEG-4 encoder that says so packs two pictures into one packet, and its file promises one frame too many
+_PACKED_PICTURES = re.compile(rb"DivX\d+(?:b|Build)\d+p")
+_PACKED_SEARCH_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +160,7 @@ class _BrokenStreamError(Exception):
     """The stream ends in an error after some good frames."""
 
 
-def _decode(path: Path, name: str, limits: ReadLimits, scan: Scan | None = None) -> Iterator[Any]:
+def _decode(path: Path, name: str, limits: ReadLimits, scan: Scan | None = None) -> Generator[Any, None, None]:
     """Decoded frames in display order, up to the first error."""
     with ExitStack() as opened:
         with clean_errors(name, "is no readable video"):
@@ -167,6 +169,8 @@ def _decode(path: Path, name: str, limits: ReadLimits, scan: Scan | None = None)
             if found not in _DEMUXERS:
                 raise ReadError(name, "is no AVI, MP4, Matroska or GIF file", "check the file, or export it again")
             promise = read_promise(stream, found)
+            is_packed = _PACKED_PICTURES.search(stream.read(_PACKED_SEARCH_BYTES)) is not None
+            stream.seek(0)
             container = opened.enter_context(open_media(stream, [_DEMUXERS[found]]))
         try:
             yield from _frames(container, name, limits, scan)
@@ -178,7 +182,7 @@ def _decode(path: Path, name: str, limits: ReadLimits, scan: Scan | None = None)
             failed = False
     if scan is not None:
         scan.ends_early = promise.ends_early
-        scan.promised_frames = max(scan.promised_frames, promise.pictures or 0)
+        scan.promised_frames = max(scan.promised_frames - is_packed, promise.pictures or 0)
         if failed:
             raise _BrokenStreamError
 
@@ -196,7 +200,7 @@ def _frames(container: Any, name: str, limits: ReadLimits, scan: Scan | None) ->
     context.thread_count = _MOST_THREADS
     if scan is not None:
         scan.container = container.format.name.split(",")[0]
-        scan.promised_frames = max(0, track.frames - (1 if context.name in _PACKED_CODECS else 0))
+        scan.promised_frames = track.frames
         scan.rate_hz = float(track.average_rate) if track.average_rate else None
         scan.duration_s = container.duration / av.time_base if container.duration else None
     yield from container.decode(track)

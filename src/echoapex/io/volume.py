@@ -18,6 +18,7 @@ import nibabel.nifti1
 import nibabel.nifti2
 import numpy as np
 from jaxtyping import Num, UInt8
+from nibabel import imageglobals
 
 from echoapex.domain import ClipHeader, Spacing
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
@@ -119,9 +120,10 @@ def _read_nifti(path: Path, name: str, limits: ReadLimits, is_gzip: bool) -> Vol
         # nibabel goes by the file's name otherwise, and names lie
         stream: Any = gzip.GzipFile(fileobj=raw, mode="rb") if is_gzip else raw
         head = stream.read(_NIFTI_2_HEADER_BYTES)
-        kind = nibabel.nifti2.Nifti2Header if head[4:7] in (b"n+2", b"ni2") else nibabel.nifti1.Nifti1Header
+        kind: Any = nibabel.nifti2.Nifti2Header if head[4:7] in (b"n+2", b"ni2") else nibabel.nifti1.Nifti1Header
         # the header alone: nibabel would read its extensions too, which can expand without bound and are not needed
-        header: Any = kind.from_fileobj(io.BytesIO(head), check=True)
+        with imageglobals.LoggingOutputSuppressor():
+            header: Any = kind.from_fileobj(io.BytesIO(head), check=True)
         if bytes(header["magic"])[:2] != b"n+":
             raise ReadError(name, "is a NIfTI header without its samples", "export it as one .nii file")
         shape = tuple(int(extent) for extent in header.get_data_shape())

@@ -17,7 +17,7 @@ from echoapex.io.clip_source import ReadError
 from echoapex.io.study_files import find_clips
 
 CLIPS_PER_UNIT = 16
-Names = Literal["digest", "redacted"]
+Names = Literal["digest", "path"]
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,9 @@ def find_sources(paths: Sequence[Path], key: ArchiveKey, names: Names) -> Iterat
     Args:
         paths: folders, DICOMDIRs, zip archives and files.
         key: key of the digests.
-        names: ``digest`` calls files by their digest; ``redacted`` by their path below the source, without the words
-            that a DICOM header beside them marks as identifying.
+        names: ``digest`` calls files by their digest; ``path`` by their path below the source, which may name patients.
     """
-    for found in find_clips(paths, keep_identifiers=names == "digest"):
+    for found in find_clips(paths, keep_identifiers=True):
         if isinstance(found, ReadError):
             file = key.digest("file", found.path)
             name = digest_name(file) if names == "digest" else found.path
