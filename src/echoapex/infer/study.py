@@ -21,6 +21,7 @@ from echoapex.infer.outputs.manifest import (
     Manifest,
     earlier_files,
     library_versions,
+    remove_abandoned,
     remove_outdated,
     utc_now,
     write_manifest,
@@ -172,7 +173,10 @@ class StudyAnalyzer:
         if out is not None and out.exists() and not out.is_dir():
             raise AnalysisError(f"{out.name}: is a file, the output needs a folder; choose another --out")
         run = _Run(compute_run_key(self._models.interpreter.digests, self._options), out, len(paths))
-        earlier = earlier_files(out) if out else ()
+        earlier: tuple[str, ...] = ()
+        if out is not None:
+            earlier = earlier_files(out)
+            remove_abandoned(out)
         naming = _Naming(self._options.keep_identifiers, out, names_file)
         try:
             self._analyze_all(paths, run, naming)

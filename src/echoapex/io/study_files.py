@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from echoapex.io.archive import extract_members, list_members, opened_archive
-from echoapex.io.clip_file import ClipFile, ClipKind, OpenedClip, Workspace, open_clip
+from echoapex.io.clip_file import ClipFile, ClipKind, OpenedClip, open_clip
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
 from echoapex.io.dicomdir import is_dicomdir, referenced_files
 from echoapex.io.file_format import (
@@ -29,6 +29,7 @@ from echoapex.io.file_names import FileNames
 from echoapex.io.found_files import FoundFile, FoundFolder, file_on_disk, is_hidden, walk_archive, walk_disk
 from echoapex.io.meta_image import data_file_name
 from echoapex.io.still_image import frame_number, is_numbered_series
+from echoapex.io.workspace import Workspace
 
 __all__ = ["ClipFile", "ClipKind", "OpenedClip", "find_clips", "open_clip"]
 

@@ -12,9 +12,10 @@ from typing import Literal
 
 from echoapex.data.ingest.archive_key import ArchiveKey
 from echoapex.data.lance_library import StoreError
-from echoapex.io.clip_file import ClipFile, Workspace
+from echoapex.io.clip_file import ClipFile
 from echoapex.io.clip_source import ReadError
 from echoapex.io.study_files import find_clips
+from echoapex.io.workspace import Workspace
 
 CLIPS_PER_UNIT = 16
 Names = Literal["digest", "path"]
