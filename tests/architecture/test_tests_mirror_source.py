@@ -4,7 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "echoapex"
-OWN_FOLDERS = {"architecture", "battery", "benchmarks", "journeys", "parity", "docs"}
+OWN_FOLDERS = {"architecture", "battery", "benchmarks", "fuzz", "journeys", "parity", "docs"}
 """Folders of tests that mirror no room: they look at the whole."""
 
 

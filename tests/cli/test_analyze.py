@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from conftest import LabelledStudy
 
-from echoapex.cli import run
+from echoapex.cli import main, run
 from echoapex.cli.analyze import exit_code_of
 from echoapex.cli.exit_codes import ExitCode
 from echoapex.domain import ClipReport, StudyReport
@@ -143,3 +148,34 @@ def test_the_manifest_says_in_which_precision_it_was_found(
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert (manifest["precision"], manifest["options"]["precision"]) == (found, wanted)
     assert ("bf16 is 20.0 times slower than fp32" in capsys.readouterr().err) is (wanted == "bf16")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGTERM is POSIX's")
+def test_sigterm_leaves_valid_results_and_no_extracted_original(
+    perfect_models: LabelledStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended while the first clip of an archive is open: its extracted file is the patient's original."""
+    packed = shutil.make_archive(str(tmp_path / "study"), "zip", perfect_models.folder)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    extracted: list[Path] = []
+
+    def terminated(*_: object) -> None:
+        extracted.extend(path for path in temporary.rglob("*") if path.is_file())
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)  # the signal comes first
+
+    monkeypatch.setattr("echoapex.infer.study.analyze_clip", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main(["analyze", packed, "--out", str(tmp_path / "o"), "--quiet"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert caught.value.code == ExitCode.TERMINATED
+    assert len(extracted) == 1
+    assert list(temporary.iterdir()) == []
+    assert json.loads((tmp_path / "o" / "manifest.json").read_text())["complete"] is False
+    StudyReport.model_validate_json((tmp_path / "o" / "results.json").read_bytes())

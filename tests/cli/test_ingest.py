@@ -62,7 +62,7 @@ def test_rejected_files_and_empty_archives_have_their_exit_codes(
     assert ingest(tmp_path / "nothing", "--out", tmp_path / "b") == ExitCode.NOTHING_ANALYSED
     assert ingest(tmp_path / "absent", "--out", tmp_path / "c") == ExitCode.NOTHING_ANALYSED
     assert "does not exist" in (tmp_path / "c" / "ledger.csv").read_text()
-    assert ingest(archive, "--out", tmp_path / "d", "--names", "redacted", "--quiet") == ExitCode.SOME_FILES_FAILED
+    assert ingest(archive, "--out", tmp_path / "d", "--names", "path", "--quiet") == ExitCode.SOME_FILES_FAILED
     assert "bad.dcm" in (tmp_path / "d" / "ledger.csv").read_text()
 
 

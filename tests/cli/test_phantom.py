@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,3 +72,39 @@ def test_views_are_read_from_a_list() -> None:
     assert parse_views(" a4c, PLAX ,") == (View.A4C, View.PLAX)
     with pytest.raises(StudyPlanError, match="known: A4C"):
         parse_views("apical")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_do_not_go_on_when_the_command_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", "from echoapex.cli import main; main()", "phantom", "--out", str(tmp_path)]
+    options = ["--studies", "6", "--seed", "3", "--size", "512", "--workers", "2", "--quiet"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        assert until(lambda: len(list(tmp_path.glob(".study-*.partial"))) == 2)
+        process.send_signal(number)
+
+    assert until(lambda: not session_of(process.pid))
+    assert process.returncode == (143 if number == signal.SIGTERM else -number)
+    assert list(tmp_path.iterdir()) == []
+
+
+def session_of(leader: int) -> list[int]:
+    """The living processes of the session that a process began."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Whether something becomes true; how soon depends on the machine, so the limit is generous."""
+    for _ in range(1800):
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False

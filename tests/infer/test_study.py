@@ -15,6 +15,7 @@ from infer.conftest import AnalysedStudy
 from recomputed_values import check_written_values
 
 from echoapex.domain import StudyReport
+from echoapex.infer import study
 from echoapex.infer.options import AnalysisOptions
 from echoapex.infer.study import AnalysisError, Models, SilentObserver, StudyAnalyzer
 from echoapex.vocabulary import Quantity
@@ -169,7 +170,8 @@ def test_a_bad_file_costs_one_line_and_no_more(labelled_study: LabelledStudy, tm
     (study / "empty.dcm").touch()
     report = StudyAnalyzer(models(labelled_study), QUICK).run([study], tmp_path / "out")
     assert len(report.clips) == 1
-    assert sorted(error["file"] for error in report.errors) == ["cut.dcm", "empty.dcm"]
+    files = json.loads((tmp_path / "out.names.json").read_text())["files"]
+    assert sorted(Path(files[error["file"]]).name for error in report.errors) == ["cut.dcm", "empty.dcm"]
     assert all(error["reason"] and error["remedy"] for error in report.errors)
     assert len((tmp_path / "out" / "errors.csv").read_text().splitlines()) == 3
 
@@ -202,6 +204,27 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_clip_ends_the_run_and_says_so(
             StudyAnalyzer(models(labelled_study), QUICK).run(clips, tmp_path / "out")
     report = StudyAnalyzer(models(labelled_study), QUICK).run(clips, tmp_path / "out")
     assert (len(report.clips), report.errors) == (2, ())
+
+
+def test_what_a_native_decoder_raises_costs_one_clip(
+    labelled_study: LabelledStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):
+        """No Exception, as the panics of Rust."""
+
+    real, calls = study.analyze_clip, []
+
+    def panic_once(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 1:
+            raise Panic
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(study, "analyze_clip", panic_once)
+    paths = [labelled_study.folder / "PLAX.dcm", labelled_study.folder / "A4C.dcm"]
+    report = StudyAnalyzer(models(labelled_study), QUICK).run(paths, tmp_path / "out")
+    assert len(report.clips) == len(report.errors) == 1
+    assert manifest_of(tmp_path / "out")["files_failed"] == 1
 
 
 def test_nothing_is_written_without_a_folder(labelled_study: LabelledStudy) -> None:

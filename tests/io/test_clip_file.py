@@ -9,11 +9,12 @@ import pytest
 from pydicom.uid import JPEGBaseline8Bit
 from synthetic_dicom import PATIENT_ID, jpeg, moving_frames, write_compressed, write_native
 
-from echoapex.io.clip_file import ClipFile, ClipKind, Workspace, open_clip
+from echoapex.io.clip_file import ClipFile, ClipKind, open_clip
 from echoapex.io.clip_source import ClipSource, ReadError, ReadFlag
 from echoapex.io.deidentify import PUBLIC_KEY, pseudonym
 from echoapex.io.dicom import open_dicom
 from echoapex.io.video_writer import open_video_writer
+from echoapex.io.workspace import Workspace
 
 
 def test_a_clip_is_called_as_it_was_found(tmp_path: Path) -> None:

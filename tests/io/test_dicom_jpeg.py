@@ -12,7 +12,7 @@ from real_files import real_dicom
 from synthetic_dicom import jpeg, moving_frames, recompress_by_gdcm, to_ybr, write_native
 
 from echoapex.io.dicom_codestream import read_picture
-from echoapex.io.dicom_jpeg import decode_jpeg
+from echoapex.io.dicom_jpeg import decode_deep_grey, decode_jpeg
 from echoapex.io.dicom_layout import PixelLayout
 
 RGB = moving_frames(1)[0]
@@ -25,7 +25,7 @@ def layout(photometric: str, samples: int = 3, syntax: str = JPEGBaseline8Bit, b
 def decode(data: bytes, pixels: PixelLayout) -> np.ndarray | None:
     picture = read_picture(data)
     assert picture is not None
-    return decode_jpeg(data, picture, pixels)
+    return decode_deep_grey(data, pixels) if picture.precision > 8 else decode_jpeg(data, picture, pixels)
 
 
 def test_the_real_loop_decodes_pixel_for_pixel_as_by_pydicom() -> None:

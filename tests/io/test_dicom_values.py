@@ -7,6 +7,7 @@ import traceback
 import warnings
 
 import pytest
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
@@ -20,6 +21,7 @@ from echoapex.io.dicom_values import (
     numbers_of,
     text_of,
     texts_of,
+    value_of,
 )
 
 
@@ -90,3 +92,35 @@ def test_pydicom_is_silent_only_inside(caplog: pytest.LogCaptureFixture) -> None
         logger.warning("Quartz")
     logger.warning("outside")
     assert [record.message for record in caplog.records] == ["outside"]
+
+
+class _Panic(BaseException):
+    """What the Rust decoders raise: no Exception, and not to be pickled."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("cannot be pickled")
+
+
+def test_what_is_no_exception_becomes_a_read_error_too() -> None:
+    expected = pytest.raises(ReadError, match=r"^a.dcm: frame 3 cannot be decoded; ")
+    with expected, clean_errors("a.dcm", "frame 3 cannot be decoded"):
+        raise _Panic("value of the file")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_no_error_of_the_file(error: type[BaseException]) -> None:
+    with pytest.raises(error), clean_errors("a.dcm", "cannot be read"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr"), [("Rows", "US"), ("FrameIncrementPointer", "AT"), ("RWaveTimeVector", "FL")]
+)
+def test_a_value_of_an_impossible_length_is_absent(keyword: str, vr: str) -> None:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    dataset = Dataset()
+    dataset[tag] = RawDataElement(Tag(tag), vr, 3, b"\1\0\0", 0, False, True)
+
+    assert value_of(dataset, keyword) is None
+    assert numbers_of(dataset, keyword) == ()

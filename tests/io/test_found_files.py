@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from synthetic_files import write_zip
 
 from echoapex.io.archive import list_members
@@ -56,3 +57,23 @@ def test_siblings(tmp_path: Path) -> None:
 
     assert folder.sibling("x.raw").path == tmp_path / "x.raw"
     assert folder.sibling("y.raw") is None
+
+
+def test_a_folder_that_may_be_listed_but_not_entered_hides_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1", "shut/2", "z/3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    real = Path.is_file
+
+    def without_permission(path: Path) -> bool:
+        if path.parent.name == "shut":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_file", without_permission)
+    heard: list[OSError] = []
+
+    assert _names(list(walk_disk(tmp_path, heard.append))) == ["a/1", "z/3"]
+    assert [Path(str(error.filename)).name for error in heard] == ["2"]

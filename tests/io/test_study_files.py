@@ -13,6 +13,7 @@ from synthetic_files import mark_encrypted, write_dicomdir, write_meta_image, wr
 
 from echoapex.io.clip_file import ClipFile, ClipKind, open_clip
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.file_names import FileNames
 from echoapex.io.study_files import find_clips
 
 FRAMES = moving_frames(3, colours=1)
@@ -30,7 +31,7 @@ def _png(path: Path, level: int = 50) -> Path:
 
 
 def _find(*paths: Path | str, **options: object) -> tuple[list[ClipFile], list[ReadError]]:
-    items = list(find_clips(paths, **options))
+    items = list(find_clips(paths, **{"keep_identifiers": True, **options}))
     return [each for each in items if isinstance(each, ClipFile)], [
         each for each in items if isinstance(each, ReadError)
     ]
@@ -187,15 +188,19 @@ def test_a_dicomdir_gives_its_files_once_and_names_the_missing(tmp_path: Path) -
     assert same.reason == error.reason
 
 
-def test_identifying_words_are_not_shown(tmp_path: Path) -> None:
+def test_names_are_not_shown_unless_asked_for(tmp_path: Path) -> None:
     _dicom(tmp_path / "Quartz_Aurelia" / "PID-77123_A4C.dcm")
     (tmp_path / "Quartz_Aurelia" / "aurelia.dcm").write_bytes(b"broken")
+    names = FileNames(bytes(32))
 
-    clips, errors = _find(tmp_path)
+    clips, errors = _find(tmp_path, names=names)
     shown = repr([(clip.display_name, clip.clip_id) for clip in clips]) + repr([str(error) for error in errors])
 
-    assert "_A4C.dcm" in clips[0].display_name
-    assert not any(word in shown.lower() for word in ("quartz", "aurelia", "77123"))
+    assert not any(word in shown.lower() for word in ("quartz", "aurelia", "77123", "a4c"))
+    assert names.originals[clips[0].clip_id] == str(tmp_path / "Quartz_Aurelia" / "PID-77123_A4C.dcm")
+    assert names.originals[errors[0].path] == str(tmp_path / "Quartz_Aurelia" / "aurelia.dcm")
+    again, _ = _find(tmp_path, names=FileNames(bytes(32)))
+    assert again[0].clip_id == clips[0].clip_id
     kept, _ = _find(tmp_path, keep_identifiers=True)
     assert kept[0].display_name == "Quartz_Aurelia/PID-77123_A4C.dcm"
 

@@ -93,6 +93,53 @@ def test_a_truncated_video_keeps_its_good_frames_with_a_flag(tmp_path: Path) -> 
     assert len(list(source.frames())) == source.header.frame_count
 
 
+CONTAINERS = [
+    ("a.avi", "mjpeg", "yuvj420p"),
+    ("a.avi", "mpeg4", "yuv420p"),
+    ("a.avi", "ffv1", "gray"),
+    ("a.gif", "gif", "gray"),
+    ("a.mkv", "mpeg4", "yuv420p"),
+    ("a.mkv", "ffv1", "gray"),
+    ("a.mp4", "libx264", "yuv420p"),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "pixel_format"), CONTAINERS)
+def test_fewer_frames_than_the_header_says_are_always_flagged(
+    tmp_path: Path, name: str, codec: str, pixel_format: str
+) -> None:
+    frames = np.random.default_rng(2).integers(0, 255, (12, 48, 64)).astype(np.uint8)
+    content = _write(tmp_path / name, frames, codec, pixel_format).read_bytes()
+    assert open_video(tmp_path / name).header.flags == ()
+    found = 0
+    for length in range(len(content) // 6, len(content), len(content) // 14):
+        (tmp_path / name).write_bytes(content[:length])
+        try:
+            header = open_video(tmp_path / name).header
+        except ReadError:
+            continue
+        found += 1
+        assert header.frame_count == 12 or ReadFlag.TRUNCATED in header.flags, length
+    assert found or name.endswith("mp4")  # its index lies at the end
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_one_frame_less_than_the_index_says_is_flagged(tmp_path: Path, position: int) -> None:
+    content = bytearray(_write(tmp_path / "a.avi", _moving_disc(9), "mjpeg", "yuvj420p").read_bytes())
+    starts = [
+        at for at in range(len(content)) if content[at : at + 4] == b"00dc" and content[at + 8 : at + 10] == b"\xff\xd8"
+    ]
+    assert len(starts) == 9
+    at = starts[-1 - position]
+    content[at : at + 4] = b"JUNK"
+    (tmp_path / "a.avi").write_bytes(content)
+
+    header = open_video(tmp_path / "a.avi").header
+
+    assert header.frame_count < 9
+    assert header.flags
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_flipped_bits_give_frames_or_one_clear_error(tmp_path: Path, seed: int) -> None:
     path = _write(tmp_path / "clip.mp4", _moving_disc(10), "libx264", "yuv420p")

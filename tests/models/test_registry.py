@@ -7,6 +7,7 @@ import pytest
 
 from echoapex.models.bundle import BundleError
 from echoapex.models.registry import TASKS, find_set, list_sets, user_directory, verify_set
+from echoapex.models.set_import import import_set
 
 WriteSet = Callable[..., Path]
 
@@ -93,3 +94,22 @@ def test_verification_names_each_damaged_or_misplaced_bundle(
     assert "was trained on the encoder 000000000000" in problems["ejection_fraction"]
     with pytest.raises(BundleError, match="holds 'view_classification'"):
         find_set().find_task("segmentation").load()
+
+
+@pytest.mark.parametrize("lost", ["ejection_fraction", "encoder"])
+def test_a_member_without_its_card_is_never_replaced_in_silence(
+    shipped: Path, write_set: WriteSet, tmp_path: Path, lost: str
+) -> None:
+    write_set(shipped / "phantom", *TASKS, seed=1)
+    mine = write_set(tmp_path / "mine", *TASKS, seed=2)
+    (mine / lost / "card.json").unlink()
+
+    with pytest.raises(BundleError, match=rf"mine/{lost}: its card.json is missing; import the set again"):
+        find_set(mine).find_task("ejection_fraction")
+
+    assert next(check.name for check in verify_set(find_set(mine)) if check.problem) == lost
+    with pytest.raises(BundleError, match=r"card.json is missing"):
+        import_set(mine, "copied")
+    (mine / lost / "weights.safetensors").unlink()
+    (mine / lost).rmdir()
+    assert find_set(mine).find_task("lv_wall").set_name == "mine"  # what is not there at all was never part of it

@@ -7,6 +7,7 @@ A verb's module holds ``app``, a cyclopts ``App`` named like the verb, whose fun
 from __future__ import annotations
 
 import difflib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -49,7 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: what follows ``echoapex``; by default the arguments of this process.
     """
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    told_to_stop = _stop_cleanly_when_told()
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(ExitCode.TERMINATED if told_to_stop else code)
+
+
+def _stop_cleanly_when_told() -> list[int]:
+    """On SIGTERM stop as on Ctrl-C: outputs stay valid, extracted files and workers do not stay behind.
+
+    Returns:
+        A list that is filled when it happened.
+    """
+    told: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        told.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    return told
 
 
 def run(arguments: Sequence[str]) -> int:

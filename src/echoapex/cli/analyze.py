@@ -36,6 +36,7 @@ class Choices:
         probe: where the transducer was, when that is known: no view of another probe is then named.
         overlays: write one overlay video per clip.
         keep_identifiers: let file names, patient data and pixels outside the sector into the outputs.
+        names: the secret file that says which file each clip is; OUT.names.json beside the output by default.
     """
 
     bundle: str = "phantom"
@@ -45,6 +46,7 @@ class Choices:
     probe: Literal["any", "tte", "tee", "ice"] = "any"
     overlays: bool = True
     keep_identifiers: bool = False
+    names: Path | None = None
 
 
 @Parameter(name="*")
@@ -91,6 +93,7 @@ def analyze(
         return ExitCode.USAGE
     # the models load slowly: not before the arguments are known to be good
     from echoapex.infer.options import AnalysisOptions
+    from echoapex.infer.outputs.name_map import NameMapError
     from echoapex.infer.outputs.results_json import results_text
     from echoapex.infer.study import AnalysisError, Models, StudyAnalyzer
     from echoapex.infer.task_interpreter import DeviceError, TaskInterpreter, choose_device
@@ -113,8 +116,8 @@ def analyze(
         models = Models(interpreter, Path(choices.bundle).name, str(device), precision.name)
         with ProgressBar(quiet=talk.quiet) as bar:
             analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=talk.debug)
-            report = analyzer.run(paths, out)
-    except (BundleError, DeviceError, AnalysisError) as error:
+            report = analyzer.run(paths, out, choices.names)
+    except (BundleError, DeviceError, AnalysisError, NameMapError) as error:
         complain("analyze", str(error))
         return ExitCode.USAGE
     except OSError as error:

@@ -12,3 +12,5 @@ class ExitCode(IntEnum):
     NOTHING_ANALYSED = 4
     INTERRUPTED = 130
     """Stopped by Ctrl-C, as shells expect (128 + SIGINT)."""
+    TERMINATED = 143
+    """Stopped by SIGTERM, as shells expect (128 + SIGTERM)."""

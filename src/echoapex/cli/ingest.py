@@ -34,8 +34,8 @@ class Frames:
             -1 keeps all.
         val_percent: set so many percent of the patients apart for validation.
         unnamed: whose the clips are that name no patient, as videos: one patient's per folder, or one patient's each.
-        names: what the ledger calls files: their keyed digest, or their path without the words that a header marks as
-            identifying, for archives whose names hold nothing else that identifies.
+        names: what the ledger calls files: their keyed digest, or their path below the source as it is, for archives
+            whose names identify nobody.
     """
 
     size: Annotated[int, Parameter(validator=Number(gte=32, lte=1024))] = 256
@@ -44,7 +44,7 @@ class Frames:
     near_duplicate_bits: Annotated[int, Parameter(validator=Number(gte=-1, lte=255))] = 2
     val_percent: Annotated[float, Parameter(validator=Number(gte=0, lte=100))] = 5.0
     unnamed: Literal["folder", "file"] = "folder"
-    names: Literal["digest", "redacted"] = "digest"
+    names: Literal["digest", "path"] = "digest"
 
 
 @Parameter(name="*")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic import Field, model_validator
 from echoapex.config import Config
 from echoapex.data.clip_store import write_shard
 from echoapex.data.preprocess import prepare_image, prepare_labels
+from echoapex.io.worker_pool import ended_on_error, new_pool, run_stoppable
 from echoapex.phantom import (
     PhantomClip,
     PhantomError,
@@ -105,9 +105,10 @@ def _run(config: PhantomStoreConfig, jobs: list[tuple[Path, list[tuple[View, int
             _draw_shard(config, path, clips)
             yield
         return
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for future in as_completed([pool.submit(_draw_shard, config, path, clips) for path, clips in jobs]):
+    with ended_on_error(new_pool(workers, "forkserver")) as pool:
+        for future in as_completed(
+            [pool.submit(run_stoppable, _draw_shard, config, path, clips) for path, clips in jobs]
+        ):
             future.result()
             yield
 

@@ -23,12 +23,14 @@ from echoapex.infer.outputs.manifest import (
     Manifest,
     earlier_files,
     library_versions,
+    remove_abandoned,
     remove_outdated,
     utc_now,
     write_manifest,
 )
 from echoapex.infer.outputs.masks import write_masks
 from echoapex.infer.outputs.measurements_csv import write_measurements
+from echoapex.infer.outputs.name_map import name_map_path, read_or_create_name_map, write_name_map
 from echoapex.infer.outputs.preview import write_preview
 from echoapex.infer.outputs.results_json import write_results
 from echoapex.infer.predictor import ClipAnalysis, analyze_clip
@@ -44,6 +46,7 @@ from echoapex.infer.records import (
 from echoapex.infer.study_values import measure_studies
 from echoapex.io.clip_file import ClipFile, OpenedClip, open_clip
 from echoapex.io.clip_source import ReadError
+from echoapex.io.file_names import FileNames
 from echoapex.io.study_files import find_clips
 from echoapex.version import __version__
 
@@ -107,6 +110,27 @@ class _Run:
     files: list[str] = field(default_factory=list)
 
 
+class _Naming:
+    """What names the files of a run, and the map from these names back."""
+
+    def __init__(self, keep: bool, out: Path | None, names_file: Path | None) -> None:
+        self._place = None if keep or out is None else names_file or name_map_path(out)
+        self._known = None
+        if out is None or self._place is None:
+            self.names = FileNames(keep=keep)
+            return
+        if out.resolve() in self._place.resolve().parents:
+            name = self._place.name
+            raise AnalysisError(f"{name}: the map of names would lie inside the results; choose another --names")
+        self._known = read_or_create_name_map(self._place)
+        self.names = self._known.names()
+
+    def write_map(self) -> None:
+        """Add what files were called to the map, where there is one."""
+        if self._place is not None and self._known is not None:
+            write_name_map(self._place, self._known, self.names.originals)
+
+
 class StudyAnalyzer:
     """Analyses whole studies with one set of models."""
 
@@ -134,7 +158,7 @@ class StudyAnalyzer:
         self._known = known or {}
         self._raise_unexpected = raise_unexpected
 
-    def run(self, paths: Sequence[Path | str], out: Path | None = None) -> StudyReport:
+    def run(self, paths: Sequence[Path | str], out: Path | None = None, names_file: Path | None = None) -> StudyReport:
         """Analyse all clips in ``paths``.
 
         A clip that an earlier run into ``out`` finished with the same version, weights and options is taken over.
@@ -143,9 +167,13 @@ class StudyAnalyzer:
         Args:
             paths: files, folders, DICOMDIRs or zip archives.
             out: the output folder; nothing is written without one.
+            names_file: the map from the clips' names to their files; ``OUT.names.json`` beside ``out`` by default.
+                Without ``out`` none is written.
 
         Raises:
-            AnalysisError: nothing was given, ``out`` is a file, or there is no room left.
+            AnalysisError: nothing was given, ``out`` is a file, the map would lie inside ``out``, or there is no room
+                left.
+            NameMapError: the map cannot be read or written.
         """
         if not paths:
             raise AnalysisError("nothing was given to analyse; give a file, a folder or a zip archive")
@@ -156,17 +184,21 @@ class StudyAnalyzer:
             out,
             len(paths),
         )
-        earlier = earlier_files(out) if out else ()
+        earlier: tuple[str, ...] = ()
+        if out is not None:
+            earlier = earlier_files(out)
+            remove_abandoned(out)
+        naming = _Naming(self._options.keep_identifiers, out, names_file)
         try:
-            self._analyze_all(paths, run)
+            self._analyze_all(paths, run, naming)
         except KeyboardInterrupt:
             self._conclude(run, complete=False, earlier=earlier)
             raise
         return self._conclude(run, complete=True, earlier=earlier)
 
-    def _analyze_all(self, paths: Sequence[Path | str], run: _Run) -> None:
-        keep = self._options.keep_identifiers
-        found = list(find_clips(paths, keep_identifiers=keep))
+    def _analyze_all(self, paths: Sequence[Path | str], run: _Run, naming: _Naming) -> None:
+        found = list(find_clips(paths, names=naming.names))
+        naming.write_map()
         files = [item for item in found if isinstance(item, ClipFile)]
         run.errors += [_error_row(item) for item in found if isinstance(item, ReadError)]
         self._observer.found(len(files))
@@ -184,7 +216,9 @@ class StudyAnalyzer:
         except ReadError as error:
             run.errors.append(_error_row(error))
             return f"failed: {error.reason}"
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # native libraries raise what is no Exception
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 raise AnalysisError(
                     f"{file.display_name}: could not be finished, since there is no room left ({error.strerror}); make "

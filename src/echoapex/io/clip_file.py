@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -22,6 +19,7 @@ from echoapex.io.dicom import DicomSource, open_dicom
 from echoapex.io.still_image import open_image, open_image_series
 from echoapex.io.video import open_video
 from echoapex.io.volume import open_volume
+from echoapex.io.workspace import Workspace
 
 
 class ClipKind(StrEnum):
@@ -34,24 +32,6 @@ class ClipKind(StrEnum):
     VOLUME = "volume"
 
 
-class Workspace:
-    """A private temporary folder that is deleted with this object, and at the latest when the program ends.
-
-    Args:
-        parent: where the folder is made; the system's place for temporary files without it.
-    """
-
-    def __init__(self, parent: Path | None = None) -> None:
-        if parent is not None:
-            parent.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix="echoapex-", dir=parent))
-        self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-
-    def delete(self) -> None:
-        """Delete the folder now."""
-        self._finalizer()
-
-
 @dataclass(frozen=True)
 class ClipFile:
     """A clip that was found.
@@ -59,7 +39,7 @@ class ClipFile:
     Attributes:
         path: the file; the folder of an image series; the archive of a packed clip.
         kind: what it is, by its content.
-        display_name: what people are shown: the path below what the user gave, without identifying words.
+        display_name: what people are shown: a keyed digest, or on demand the path below what the user gave.
         clip_id: unique in one search and safe as a file name.
         members: names inside the archive, or of the images of a series; the first is the one to open.
         is_packed: the members lie in a zip archive and are extracted when the clip is opened.

@@ -72,7 +72,7 @@ class ReadLimits:
         max_archive_ratio: expanded over packed size of one archive member.
     """
 
-    max_frame_pixels: int = 64_000_000
+    max_frame_pixels: int = 16_777_216
     max_frames: int = 100_000
     max_header_bytes: int = 64 * _MEBIBYTE
     max_inflated_bytes: int = 4096 * _MEBIBYTE

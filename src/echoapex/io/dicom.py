@@ -6,8 +6,9 @@ identifier. Instances that show no 2D echo are opened all the same; their conten
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -101,8 +102,16 @@ def open_dicom(
 
 
 def anonymous_name(path: Path) -> str:
-    """A name for a file that does not repeat its path, which may name a patient; the same path has the same name."""
-    return f"file-{hashlib.sha256(str(path).encode('utf-8', 'surrogateescape')).hexdigest()[:_CLIP_ID_DIGITS]}"
+    """A name for a file that does not repeat its path, which may name a patient; the same path has the same name.
+
+    It holds for this process only: a digest without a secret key could be turned back by trying.
+    """
+    return f"file-{pseudonym(str(path), _secret_of_this_process())[:_CLIP_ID_DIGITS]}"
+
+
+@cache
+def _secret_of_this_process() -> bytes:
+    return secrets.token_bytes(32)
 
 
 def _build_header(file: DicomFile, layout: PixelLayout, stored: StoredFrames, sample: list[Image]) -> ClipHeader:

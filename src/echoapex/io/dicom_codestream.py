@@ -14,6 +14,8 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _LOSSLESS = 0xC3
 _APP0, _APP14 = 0xE0, 0xEE
 _ADOBE = b"Adobe"
+_START_OF_SCAN = b"\xff\xda"
+_MOST_SCANNED_PIXELS = 1_000_000_000
 _J2K_START = b"\xff\x4f\xff\x51"
 
 
@@ -38,6 +40,14 @@ def read_picture(data: bytes) -> Picture | None:
         return _read_jpeg(data)
     start = data[:256].find(_J2K_START)  # a JP2 file wraps the codestream in boxes
     return _read_jpeg2000(data, start) if start >= 0 else None
+
+
+def has_too_many_scans(data: bytes, pixels: int) -> bool:
+    """Whether a JPEG picture goes over its ``pixels`` so often that decoding has no end worth waiting for.
+
+    A scan of a progressive picture can cover everything in a few bytes. Real ones have about ten.
+    """
+    return data.count(_START_OF_SCAN) * pixels > _MOST_SCANNED_PIXELS
 
 
 def without_colour_markers(data: bytes) -> bytes:

@@ -79,6 +79,8 @@ def group_frames(
     claimed_frames: int,
     extended_offsets: Sequence[int],
     display_name: str,
+    *,
+    one_each: bool = False,
 ) -> tuple[Frame, ...]:
     """Which fragments make up which frame: by offset table, else by count, else by the first bytes of each fragment.
 
@@ -88,6 +90,7 @@ def group_frames(
         claimed_frames: NumberOfFrames of the header.
         extended_offsets: ExtendedOffsetTable of the header, empty when it has none.
         display_name: name of the file in the error.
+        one_each: the compression puts every frame into exactly one fragment (RLE), whatever header and table say.
 
     Raises:
         ReadError: no whole frame, or the fragments cannot be told apart.
@@ -96,7 +99,7 @@ def group_frames(
     offsets = tuple(extended_offsets) or index.offset_table
     if not fragments:
         raise ReadError(display_name, "holds no whole compressed frame", "copy or export the file again")
-    if claimed_frames == len(fragments) and (len(offsets) in (0, len(fragments))):
+    if one_each or (claimed_frames == len(fragments) and len(offsets) in (0, len(fragments))):
         return tuple((fragment,) for fragment in fragments)
     starts = _starts_by_offset(fragments, offsets) or _starts_by_content(fragments, stream)
     if not starts:

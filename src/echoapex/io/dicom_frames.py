@@ -11,18 +11,20 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echoapex.io.clip_source import ReadError, ReadFlag
+from echoapex.io.decoder_process import Task, run_apart
 from echoapex.io.dicom_fragments import Fragment, FragmentStream, Frame, group_frames, index_fragments, read_frame
 from echoapex.io.dicom_header import DicomFile
 from echoapex.io.dicom_layout import PixelLayout
-from echoapex.io.dicom_pixels import FrameDecoder, without_shared_chroma
+from echoapex.io.dicom_pixels import RLE, FrameDecoder, without_shared_chroma
 from echoapex.io.dicom_values import clean_errors, value_of
-from echoapex.io.dicom_video import decode_video
+from echoapex.io.dicom_video import StreamPlace, count_frames, decode_video
 
 Image = UInt8[np.ndarray, "height width *channels"]
 
 _FRAGMENTS_PER_FRAME = 16
 _SAMPLED_FRAMES = 12
 _SAMPLED_PIXELS = 32_000_000
+_OTHER_SIZE = "its video stream has another size than the header says"
 
 
 class StoredFrames(Protocol):
@@ -101,14 +103,13 @@ class VideoFrames:
         with clean_errors(file.display_name, "its video stream cannot be read"), file.open_bytes() as stream:
             limit = file.limits.max_frames * _FRAGMENTS_PER_FRAME
             self._index = index_fragments(stream, file.pixels.offset, limit, file.display_name)
-        self._sample: list[Image] = []
-        self.frame_count = 0
         wanted = _sample_size(layout)
-        stride = max(1, layout.frame_count // wanted)
-        for number, frame in enumerate(self.decode_all()):
-            if number % stride == 0 and len(self._sample) < wanted:
-                self._sample.append(frame)
-            self.frame_count = number + 1
+        task = Task(file.display_name, "its video stream cannot be decoded", file.size)
+        place = StreamPlace(file.path.absolute(), self._index.fragments, file.display_name)
+        found = run_apart(task, count_frames, place, file.limits, max(1, layout.frame_count // wanted), wanted)
+        self.frame_count, self._sample = found
+        if any(frame.shape[:2] != layout.size for frame in self._sample):
+            raise ReadError(file.display_name, _OTHER_SIZE, "export it again")
         if self.frame_count == 0:
             raise ReadError(file.display_name, "its video stream holds no frame", "export the clip again")
         flags = [ReadFlag.FRAME_COUNT_DISAGREES] if self.frame_count != layout.frame_count else []
@@ -130,7 +131,7 @@ class VideoFrames:
                 if frame is None:
                     return
                 if frame.shape[:2] != self._layout.size:
-                    raise ReadError(name, "its video stream has another size than the header says", "export it again")
+                    raise ReadError(name, _OTHER_SIZE, "export it again")
                 yield frame
 
     def decode_every(self, stride: int) -> Iterator[Image]:
@@ -186,7 +187,8 @@ def _locate_compressed(file: DicomFile, layout: PixelLayout) -> SeparateFrames:
     with clean_errors(name, "its compressed frames cannot be located"), file.open_bytes() as stream:
         limit = file.limits.max_frames * _FRAGMENTS_PER_FRAME
         index = index_fragments(stream, file.pixels.offset, limit, name)
-        frames = group_frames(index, stream, layout.frame_count, _extended_offsets(file), name)
+        one_each = str(layout.transfer_syntax) == RLE
+        frames = group_frames(index, stream, layout.frame_count, _extended_offsets(file), name, one_each=one_each)
     file.limits.check_frames(layout.size, len(frames), name)
     flags: tuple[ReadFlag, ...] = ()
     if len(frames) < layout.frame_count and index.truncated:

@@ -1,7 +1,8 @@
 """Parse the header of a DICOM file up to its pixels, reading only the elements that are needed.
 
 Identifying elements are not even read unless they are asked for. Every read is bounded, so that an element which claims
-four gigabytes, or a deflated header that would inflate to them, is refused before anything is allocated.
+four gigabytes, or a deflated header that would inflate to them, is refused before anything is allocated; and so is the
+number of reads, items and values, so that millions of empty ones do not keep the reader busy.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
@@ -35,6 +36,15 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _PIXEL_TAGS = {0x7FE00008: "float", 0x7FE00009: "double", 0x7FE00010: "integer"}
 _LONG_VR = {b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"UN", b"SQ", b"UT", b"UC", b"UR", b"SV", b"UV"}
 _INFLATE_STEP = 1 << 20
+_HARMLESS_BYTES = 16 << 20
+_MOST_READS = 200_000
+_MOST_ITEMS = 2000
+_MOST_ELEMENT_BYTES = 4 << 20
+_MOST_VALUES = 1000
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+_TEXT_NUMBERS = frozenset({"DS", "IS"})
+_WHOLE = "check that the file is whole"
+_MANY_VALUED = frozenset({"FrameTimeVector", "RWaveTimeVector"})
 
 CLINICAL_KEYWORDS = (
     *("SOPClassUID", "Modality", "Manufacturer", "ImageType", "NumberOfFrames", "UltrasoundColorDataPresent"),
@@ -115,19 +125,17 @@ class DicomFile:
         return nullcontext(self._inflated) if self._inflated is not None else self.path.open("rb")
 
     def _parse(self, stream: BinaryIO, tags: list[int]) -> None:
-        start = _start_of_elements(stream, self.display_name)
-        window = _BoundedReader(stream, self.limits.max_header_bytes)
-        window.seek(start)
-        syntax = self._read_transfer_syntax(window) or _guess_transfer_syntax(window, self.display_name)
+        window = BoundedReader(stream, self.limits.max_header_bytes, _MOST_READS)
+        syntax = begin_data_set(window, self.display_name)
         if syntax == DeflatedExplicitVRLittleEndian:
             self._inflated = _inflate(stream, window.tell(), self.limits, self.display_name)
             weakref.finalize(self, self._inflated.close)
             self.size = self._inflated.seek(0, io.SEEK_END)
-            window = _BoundedReader(self._inflated, self.limits.max_header_bytes)
+            window = BoundedReader(self._inflated, self.limits.max_header_bytes, _MOST_READS)
             window.seek(0)
             syntax = ExplicitVRLittleEndian
         self.transfer_syntax = syntax
-        with _within_budget(window, self.display_name):
+        with within_budget(window, self.display_name):
             self.dataset: Dataset = read_dataset(
                 cast(BinaryIO, window),
                 syntax == ImplicitVRLittleEndian,
@@ -135,18 +143,10 @@ class DicomFile:
                 stop_when=lambda tag, *_: int(tag) in _PIXEL_TAGS,
                 specific_tags=[*tags],
             )
+        _check_elements(self.dataset, self.limits, self.display_name)
         self.pixels = self._locate_pixels(window)
 
-    def _read_transfer_syntax(self, window: _BoundedReader) -> UID | None:
-        """The transfer syntax of the file meta group; the reader is left at the first element after that group."""
-        tag = tag_for_keyword("TransferSyntaxUID")
-        meta = read_dataset(
-            cast(BinaryIO, window), False, True, stop_when=lambda tag, *_: tag >> 16 != 2, specific_tags=[tag or 0]
-        )
-        found = text_of(meta, "TransferSyntaxUID")
-        return UID(found) if found else None
-
-    def _locate_pixels(self, window: _BoundedReader) -> PixelElement:
+    def _locate_pixels(self, window: BoundedReader) -> PixelElement:
         # pydicom notices data sets whose elements are not encoded as their transfer syntax says
         implicit, little = self.dataset.original_encoding
         order: Literal["little", "big"] = "little" if little else "big"
@@ -170,30 +170,81 @@ class DicomFile:
         return PixelElement(window.tell(), None if length == UNDEFINED_LENGTH else length, vr.decode("ascii"))
 
 
-class _BoundedReader:
-    """A binary file from which at most ``budget`` bytes can be read; seeking is free."""
+class BoundedReader:
+    """A binary file from which at most ``budget`` bytes can be read, in at most ``reads`` steps; seeking is free."""
 
-    def __init__(self, stream: BinaryIO, budget: int) -> None:
+    def __init__(self, stream: BinaryIO, budget: int, reads: int) -> None:
         self._stream = stream
         self._budget = budget
+        self._reads = reads
         self.is_exhausted = False
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0 or size > self._budget:
+        """The next bytes.
+
+        Raises:
+            EOFError: the bound is reached.
+        """
+        if size < 0 or size > self._budget or self._reads == 0:
             self.is_exhausted = True
             raise EOFError("the header is larger than the limit")
         self._budget -= size
+        self._reads -= 1
         return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a byte."""
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
+        """The position."""
         return self._stream.tell()
 
 
+def begin_data_set(window: BoundedReader, display_name: str) -> UID:
+    """The transfer syntax of a file, from its meta group or else its first element; the reader is left behind it.
+
+    Raises:
+        ReadError: the file does not look like DICOM.
+    """
+    window.seek(_start_of_elements(window, display_name))
+    tag = tag_for_keyword("TransferSyntaxUID")
+    with within_budget(window, display_name):
+        meta = read_dataset(
+            cast(BinaryIO, window), False, True, stop_when=lambda tag, *_: tag >> 16 != 2, specific_tags=[tag or 0]
+        )
+    found = text_of(meta, "TransferSyntaxUID")
+    return UID(found) if found else _guess_transfer_syntax(window, display_name)
+
+
+def count_items(value: object) -> int:
+    """At most how many items a sequence has, nested ones included, by the item tags in its bytes."""
+    if not isinstance(value, bytes):
+        return len(value) if hasattr(value, "__len__") else 0
+    return max(value.count(tag) for tag in _ITEM_TAGS)
+
+
+def _check_elements(dataset: Dataset, limits: ReadLimits, display_name: str) -> None:
+    """Refuse elements that nothing but an attack makes so large; pydicom takes them apart only when they are used."""
+    for element in dataset.elements():
+        value = element.value
+        keyword = keyword_for_tag(element.tag)
+        size = len(value) if isinstance(value, bytes) else 0
+        most = limits.max_frames if keyword in _MANY_VALUED else _MOST_VALUES
+        if keyword == "SequenceOfUltrasoundRegions":
+            is_huge = count_items(value) > _MOST_ITEMS
+        else:
+            # numbers in text are the slowest: each becomes an object
+            is_text = dictionary_VR(element.tag) in _TEXT_NUMBERS
+            is_huge = isinstance(value, bytes) and is_text and value.count(b"\\") > most
+        if is_huge or size > _MOST_ELEMENT_BYTES:
+            raise ReadError(
+                display_name, f"its element {keyword or 'in the header'} is larger than any real one", _WHOLE
+            )
+
+
 @contextmanager
-def _within_budget(window: _BoundedReader, display_name: str) -> Iterator[None]:
+def within_budget(window: BoundedReader, display_name: str) -> Iterator[None]:
     """Say that the header is too large when that is what happened; pydicom turns errors of a file into its own."""
     too_large = ReadError(
         display_name,
@@ -214,7 +265,7 @@ def _digest(stream: BinaryIO) -> str:
     return hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
 
 
-def _start_of_elements(stream: BinaryIO, display_name: str) -> int:
+def _start_of_elements(stream: BoundedReader, display_name: str) -> int:
     """Offset of the first element: 132 after a preamble, 0 in files written without one.
 
     Raises:
@@ -229,7 +280,7 @@ def _start_of_elements(stream: BinaryIO, display_name: str) -> int:
     raise ReadError(display_name, "is no DICOM file", "check the file; other formats are recognised by their content")
 
 
-def _guess_transfer_syntax(window: _BoundedReader, display_name: str) -> UID:
+def _guess_transfer_syntax(window: BoundedReader, display_name: str) -> UID:
     """The native syntax of a data set without file meta information, from its first element."""
     start = window.tell()
     head = window.read(8)
@@ -250,7 +301,9 @@ def _inflate(stream: BinaryIO, start: int, limits: ReadLimits, display_name: str
     pending = stream.read(_INFLATE_STEP)
     while pending and not inflater.eof:
         inflated.write(inflater.decompress(pending, _INFLATE_STEP))
-        if inflated.tell() > limits.max_inflated_bytes:
+        ratio = inflated.tell() / max(1, stream.tell() - start)
+        is_bomb = inflated.tell() > _HARMLESS_BYTES and ratio > limits.max_archive_ratio
+        if is_bomb or inflated.tell() > limits.max_inflated_bytes:
             raise ReadError(
                 display_name,
                 "inflates to more bytes than the limit",

@@ -32,19 +32,22 @@ def decode_jpeg(data: bytes, picture: Picture, layout: PixelLayout) -> Stored | 
         layout: how the header describes the samples.
 
     Returns:
-        The samples, or None where the picture is no JPEG or its colours need another decoder.
+        The samples, or None where the picture is no JPEG or its depth or colours need another decoder.
 
     Raises:
         ValueError: the picture is damaged.
     """
-    if layout.transfer_syntax not in _JPEG:
+    if not is_jpeg(layout) or picture.precision > 8:
         return None
-    if picture.precision > 8:
-        return _decode_deep_grey(data, layout)
     if picture.is_lossless:
         stored = _decode_8_bit(without_colour_markers(data), layout.samples)
         return convert_color_space(stored, "YBR_FULL", "RGB") if layout.photometric.startswith("YBR") else stored
     return _decode_8_bit(data, layout.samples) if _colours_are_right(layout, picture) else None
+
+
+def is_jpeg(layout: PixelLayout) -> bool:
+    """Whether pictures are JPEG baseline, extended or lossless (not JPEG-LS, not JPEG 2000)."""
+    return layout.transfer_syntax in _JPEG
 
 
 def _colours_are_right(layout: PixelLayout, picture: Picture) -> bool:
@@ -69,8 +72,12 @@ def _decode_8_bit(data: bytes, samples: int) -> UInt8[np.ndarray, "height width 
     return decoded
 
 
-def _decode_deep_grey(data: bytes, layout: PixelLayout) -> Stored:
-    """Decode one grey picture of 9 to 16 bits a sample by FFmpeg."""
+def decode_deep_grey(data: bytes, layout: PixelLayout) -> Stored:
+    """Decode one grey JPEG picture of 9 to 16 bits a sample by FFmpeg.
+
+    Raises:
+        ValueError: the picture is damaged, in colour or signed.
+    """
     if layout.samples != 1 or layout.signed:
         raise ValueError("coloured or signed JPEG of more than 8 bits is not supported")
     codec = av.CodecContext.create("mjpeg", "r")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,22 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 
 from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom_codestream import Picture, read_picture
-from echoapex.io.dicom_jpeg import decode_jpeg
+from echoapex.io.decoder_process import Task, run_apart
+from echoapex.io.dicom_codestream import Picture, has_too_many_scans, read_picture
+from echoapex.io.dicom_jpeg import decode_deep_grey, decode_jpeg, is_jpeg
 from echoapex.io.dicom_layout import DECODERS, PixelLayout
-from echoapex.io.dicom_values import clean_errors, number_of
+from echoapex.io.dicom_values import clean_errors, number_of, value_of
 
-_RLE = "1.2.840.10008.1.2.5"
+RLE = "1.2.840.10008.1.2.5"
+"""Transfer syntax of RLE, which puts each frame into one fragment (PS3.5 section 8.2.2)."""
+_RLE_HEADER_BYTES = 64
 _AGAIN = "check that the file is whole, and export it again"
+_APART = ("pyjpegls", "pylibjpeg")
+"""Decoders (CharLS, OpenJPEG) that a damaged picture can crash or keep busy: they run in the decoder process."""
+_MOST_ENTRIES = 1 << 17
+_LARGE_PIXELS = 1 << 22
+_MOST_PIXELS_PER_BYTE = 2000
+"""Of a large picture; blank echo frames reach some hundreds."""
 
 Image = UInt8[np.ndarray, "height width *channels"]
 Stored = Shaped[np.ndarray, "height width *channels"]
@@ -78,12 +89,30 @@ class FrameDecoder:
 
     def _decode_compressed(self, data: bytes, frame: int) -> Stored:
         layout = self.layout
-        if str(layout.transfer_syntax) != _RLE:
-            picture = self._checked_picture(data, frame)
-            pixels = decode_jpeg(data, picture, layout)
-            if pixels is not None:
-                return pixels
-        return _run_pydicom(encapsulate([data], has_bot=False), layout, DECODERS[str(layout.transfer_syntax)])
+        syntax = str(layout.transfer_syntax)
+        if syntax == RLE:
+            self._check_segments(data, frame)
+            return _run_pydicom(encapsulate([data], has_bot=False), layout, DECODERS[syntax])
+        picture = self._checked_picture(data, frame)
+        task = Task(self._display_name, f"frame {frame} cannot be decoded", len(data))
+        if picture.precision > 8 and is_jpeg(layout):
+            return run_apart(task, decode_deep_grey, data, layout)
+        pixels = decode_jpeg(data, picture, layout)
+        if pixels is not None:
+            return pixels
+        stream, plugin = encapsulate([data], has_bot=False), DECODERS[syntax]
+        if plugin in _APART:
+            return run_apart(task, _run_pydicom, stream, layout, plugin)
+        return _run_pydicom(stream, layout, plugin)
+
+    def _check_segments(self, data: bytes, frame: int) -> None:
+        """Compare the RLE header of a frame (PS3.5 section G.5) with its data: the decoder trusts it."""
+        wanted = self.layout.samples * self.layout.bits_allocated // 8
+        header = struct.unpack_from("<16L", data) if len(data) >= _RLE_HEADER_BYTES else (0,)
+        starts = header[1 : wanted + 1]
+        in_order = all(a < b for a, b in pairwise((*starts, len(data))))
+        if header[0] != wanted or starts[0] != _RLE_HEADER_BYTES or not in_order:
+            raise ReadError(self._display_name, f"frame {frame} holds no readable picture", _AGAIN)
 
     def _checked_picture(self, data: bytes, frame: int) -> Picture:
         """What the picture claims, compared with the header before a decoder allocates it."""
@@ -96,6 +125,12 @@ class FrameDecoder:
                 f"frame {frame} is a picture of {picture.width} x {picture.height} x {picture.components}, "
                 f"the header says {layout.width} x {layout.height} x {layout.samples}",
                 _AGAIN,
+            )
+        pixels = picture.height * picture.width
+        is_empty = pixels > _LARGE_PIXELS and pixels > _MOST_PIXELS_PER_BYTE * len(data)
+        if is_empty or (is_jpeg(layout) and has_too_many_scans(data, pixels)):
+            raise ReadError(
+                self._display_name, f"frame {frame} claims more to decode than {len(data)} bytes hold", _AGAIN
             )
         return picture
 
@@ -133,6 +168,9 @@ def _run_pydicom(data: bytes, layout: PixelLayout, plugin: str) -> Stored:
 
 def _read_palette(dataset: Dataset, layout: PixelLayout) -> UInt8[np.ndarray, "entries 3"]:
     """The palette as one 8-bit table over every stored value (PS3.3 section C.7.6.3.1.5)."""
+    for colour in ("Red", "Green", "Blue"):
+        segments = value_of(dataset, f"Segmented{colour}PaletteColorLookupTableData")
+        _check_segmented(segments, "<u2" if dataset.original_encoding[1] else ">u2")
     indices = np.arange(2**layout.bits_stored, dtype=np.uint16 if layout.bits_stored > 8 else np.uint8)
     table = np.asarray(apply_color_lut(indices[np.newaxis], dataset))[0]
     # some writers store 8-bit entries in a 16-bit palette
@@ -140,6 +178,20 @@ def _read_palette(dataset: Dataset, layout: PixelLayout) -> UInt8[np.ndarray, "e
         table >> 8 if table.dtype.itemsize == 2 and table.max() > 255 else table
     ).astype(np.uint8)
     return eight_bit
+
+
+def _check_segmented(segments: object, word: str) -> None:
+    """Refuse a segmented palette (PS3.3 section C.7.9.2) that grows beyond any palette."""
+    if segments is None:
+        return
+    words = np.frombuffer(segments[: len(segments) // 2 * 2], word) if isinstance(segments, bytes) else ()
+    position, entries = 0, 0
+    while position + 1 < len(words):
+        kind, length = int(words[position]), int(words[position + 1])
+        if kind > 1 or entries + length > _MOST_ENTRIES:  # 2 repeats segments, and nobody writes it
+            raise ValueError("no palette is so long")
+        entries += length
+        position += 2 + (length if kind == 0 else 1)
 
 
 def read_grey_window(dataset: Dataset, layout: PixelLayout) -> GreyWindow | None:

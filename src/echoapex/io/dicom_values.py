@@ -16,6 +16,7 @@ from pydicom.multival import MultiValue
 from echoapex.io.clip_source import ReadError
 
 _CONVERSION_ERRORS = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, OverflowError, LookupError)
+_NOT_OF_THE_FILE = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 @contextmanager
@@ -46,13 +47,13 @@ def clean_errors(display_name: str, while_doing: str) -> Iterator[None]:
     try:
         with muted_pydicom():
             yield
-    except ReadError:
+    except (ReadError, *_NOT_OF_THE_FILE):
         raise
-    except Exception as error:
+    except BaseException as error:  # native decoders raise what is no Exception: Rust's panics
         raise ReadError(display_name, _reason(error, while_doing), "check that the file is whole") from None
 
 
-def _reason(error: Exception, while_doing: str) -> str:
+def _reason(error: BaseException, while_doing: str) -> str:
     """What went wrong in words of our own: the text of ``error`` may hold a path or a value."""
     if isinstance(error, MemoryError):
         return f"{while_doing} (it needs more memory than there is)"
@@ -66,7 +67,7 @@ def value_of(dataset: Dataset, keyword: str) -> Any:
     try:
         with muted_pydicom():
             value = dataset.get(keyword)
-    except _CONVERSION_ERRORS:
+    except Exception:  # pydicom has errors of its own kind for bad lengths
         return None
     return None if value in (None, "", b"") else value
 

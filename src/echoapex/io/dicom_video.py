@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
 from jaxtyping import UInt8
 
 from echoapex.io.clip_source import ReadError, ReadLimits
-from echoapex.io.dicom_fragments import FragmentStream
+from echoapex.io.dicom_fragments import Fragment, FragmentStream
+from echoapex.io.dicom_values import clean_errors
+from echoapex.io.ffmpeg_input import open_media
+
+_FORMATS = ("mpeg", "mpegvideo", "mpegts", "mov,mp4,m4a,3gp,3g2,mj2", "h264", "hevc", "m4v")
 
 
 def decode_video(
@@ -30,8 +35,12 @@ def decode_video(
     Raises:
         ReadError: there is no video stream, or it exceeds the limits.
     """
-    with _open_container(stream) as container:
-        if not container.streams.video:
+    with ExitStack() as opened:
+        try:
+            container = opened.enter_context(open_media(stream, _FORMATS))
+        except av.FFmpegError:
+            container = None
+        if container is None or not container.streams.video:
             raise ReadError(display_name, "holds no video stream", "export the clip again")
         track = container.streams.video[0]
         limits.check_frames((track.codec_context.height, track.codec_context.width), 1, display_name)
@@ -40,7 +49,33 @@ def decode_video(
             yield frame.to_ndarray(format="rgb24")
 
 
-@contextmanager
-def _open_container(stream: FragmentStream) -> Iterator[Any]:
-    with av.open(cast(Any, stream), mode="r") as container:
-        yield container
+class StreamSize(NamedTuple):
+    """What one pass over a stream found: how many frames, and some of them."""
+
+    frame_count: int
+    sample: tuple[UInt8[np.ndarray, "height width 3"], ...]
+
+
+class StreamPlace(NamedTuple):
+    """Where a stream lies: the file, the fragments in it, and what errors call it."""
+
+    path: Path
+    fragments: Sequence[Fragment]
+    display_name: str
+
+
+def count_frames(place: StreamPlace, limits: ReadLimits, stride: int, wanted: int) -> StreamSize:
+    """Decode a stream once, keeping every ``stride``-th frame up to ``wanted``; runs in the decoder process.
+
+    Raises:
+        ReadError: the stream cannot be decoded or exceeds the limits.
+    """
+    sample: list[UInt8[np.ndarray, "height width 3"]] = []
+    count = 0
+    name = place.display_name
+    with clean_errors(name, "its video stream cannot be decoded"), place.path.open("rb") as stream:
+        for frame in decode_video(FragmentStream(stream, place.fragments), limits, name):
+            if count % stride == 0 and len(sample) < wanted:
+                sample.append(frame)
+            count += 1
+    return StreamSize(count, tuple(sample))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
-from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from echoapex.io.clip_source import ReadError, ReadLimits
+from echoapex.io.dicom_header import BoundedReader, begin_data_set, count_items, within_budget
 from echoapex.io.dicom_values import clean_errors, text_of, value_of
 
+_MOST_BYTES = 16 << 20
+_MOST_READS = 1_200_000
+_MOST_RECORDS = 100_000
 _MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
 
 
@@ -26,10 +34,9 @@ def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[
         ReadError: the DICOMDIR is damaged, references no image, or is larger than the limit for headers.
     """
     with clean_errors(display_name, "is a damaged DICOMDIR"):
-        if path.stat().st_size > limits.max_header_bytes:
+        if path.stat().st_size > min(limits.max_header_bytes, _MOST_BYTES):
             raise ReadError(display_name, "is larger than any DICOMDIR", "give the folder that it lies in")
-        dataset = dcmread(path, force=True)
-        records = value_of(dataset, "DirectoryRecordSequence") or []
+        records = _records(path, display_name)
         names = [_parts(record) for record in records if text_of(record, "DirectoryRecordType") == "IMAGE"]
     if not any(names):
         raise ReadError(display_name, "references no image, or is damaged", "give the folder that it lies in")
@@ -37,15 +44,42 @@ def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[
     for number, parts in enumerate((parts for parts in names if parts), start=1):
         # the name itself may hold a patient's, so an entry is called by its number
         entry = f"{display_name} entry {number}"
+        target: Path | None = None
         if any(part in ("", ".", "..") or "/" in part or "\\" in part for part in parts):
             found.append(ReadError(entry, "references a file outside its folder", "distrust this DICOMDIR"))
             continue
-        target = _locate(path.parent, parts)
+        with suppress(OSError, ValueError):  # a name that no file can have, a folder that cannot be read
+            target = _locate(path.parent, parts)
         if target is None:
             found.append(ReadError(entry, "references a file that is missing", "copy the whole medium"))
         else:
             found.append(target)
     return found
+
+
+def _records(path: Path, display_name: str) -> list[Dataset]:
+    """The directory records, read with bounds on their number.
+
+    Raises:
+        ReadError: there are more than any medium holds, or the file is deflated, which no DICOMDIR may be.
+    """
+    tag = tag_for_keyword("DirectoryRecordSequence") or 0
+    with path.open("rb") as stream:
+        window = BoundedReader(stream, _MOST_BYTES, _MOST_READS)
+        syntax = begin_data_set(window, display_name)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            raise ReadError(display_name, "is deflated, which no DICOMDIR may be", "give the folder that it lies in")
+        with within_budget(window, display_name):
+            dataset = read_dataset(
+                cast(BinaryIO, window),
+                syntax == ImplicitVRLittleEndian,
+                syntax != ExplicitVRBigEndian,
+                specific_tags=[tag],
+            )
+    raw = dataset.get_item(tag)
+    if raw is not None and count_items(raw.value) > _MOST_RECORDS:
+        raise ReadError(display_name, "is larger than any DICOMDIR", "give the folder that it lies in")
+    return list(value_of(dataset, "DirectoryRecordSequence") or [])
 
 
 def _parts(record: Any) -> tuple[str, ...]:

@@ -77,7 +77,8 @@ def file_on_disk(path: Path, parts: tuple[str, ...]) -> FoundFile:
 def walk_disk(root: Path, on_error: Callable[[OSError], None]) -> Iterator[FoundFolder]:
     """Every folder below ``root`` and itself, sorted; hidden ones and EchoApex's own results are passed over.
 
-    Linked folders are not followed, so that a loop of links ends. ``on_error`` hears of unreadable folders.
+    Linked folders are not followed, so that a loop of links ends. ``on_error`` hears of unreadable folders and
+    files.
     """
     for folder, subfolders, names in os.walk(root, onerror=on_error):
         subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
@@ -86,8 +87,15 @@ def walk_disk(root: Path, on_error: Callable[[OSError], None]) -> Iterator[Found
             continue
         here = Path(folder)
         above = here.relative_to(root).parts
-        paths = [here / name for name in sorted(names)]
-        yield FoundFolder(tuple(file_on_disk(path, (*above, path.name)) for path in paths if path.is_file()))
+        files = []
+        for path in (here / name for name in sorted(names)):
+            try:
+                if path.is_file():
+                    files.append(file_on_disk(path, (*above, path.name)))
+            except OSError as error:  # a folder that may be listed but not entered, a file that went away
+                error.filename = str(path)
+                on_error(error)
+        yield FoundFolder(tuple(files))
 
 
 def walk_archive(path: Path, parts: tuple[str, ...], members: list[zipfile.ZipInfo]) -> Iterator[FoundFolder]:

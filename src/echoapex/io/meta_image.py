@@ -16,6 +16,10 @@ import numpy as np
 from echoapex.io.clip_source import ReadError
 from echoapex.io.dicom_values import clean_errors
 
+MOST_INFLATED_BYTES = 256 << 20
+"""What compressed samples may expand to: they are held in memory, and a small file could claim any size."""
+TOO_LARGE_TO_INFLATE = f"its compressed samples would expand to more than {MOST_INFLATED_BYTES >> 20} MiB"
+
 _MOST_HEADER_BYTES = 64 * 1024
 _SAMPLE_TYPES = {
     "MET_CHAR": "i1",
@@ -108,21 +112,29 @@ def read_meta_image_samples(header: MetaImageHeader, display_name: str) -> np.nd
         ReadError: the data are shorter than the header says, or do not expand.
     """
     expected = header.data_bytes
+    if header.is_compressed and expected > MOST_INFLATED_BYTES:
+        raise ReadError(display_name, TOO_LARGE_TO_INFLATE, "export it uncompressed")
     with clean_errors(display_name, "its data cannot be read"), header.data_path.open("rb") as stream:
+        held = stream.seek(0, 2)
         if header.data_offset < 0:
             stream.seek(-expected, 2)
         else:
             stream.seek(header.data_offset)
+            held -= header.data_offset
+        if not header.is_compressed and held < expected:
+            raise _too_short(display_name, max(0, held), expected)
         if header.is_compressed:
             # 32: zlib or gzip, told from the stream; the length bound keeps a bomb from expanding
             data = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS).decompress(stream.read(expected + 65536), expected)
         else:
             data = stream.read(expected)
     if len(data) < expected:
-        raise ReadError(
-            display_name, f"holds {len(data)} bytes of samples where its header says {expected}", "export it again"
-        )
+        raise _too_short(display_name, len(data), expected)
     return np.frombuffer(data, header.dtype).reshape(header.shape, order="F")
+
+
+def _too_short(display_name: str, held: int, expected: int) -> ReadError:
+    return ReadError(display_name, f"holds {held} bytes of samples where its header says {expected}", "export it again")
 
 
 def locate_data_file(path: Path, named: str, display_name: str) -> Path:
@@ -137,9 +149,12 @@ def locate_data_file(path: Path, named: str, display_name: str) -> Path:
         raise ReadError(display_name, "names no single data file", "export it with one .raw or .zraw file")
     is_plain = named == PurePosixPath(named).name == PureWindowsPath(named).name and named not in (".", "..")
     data_path = path.parent / named
-    if not is_plain or data_path.resolve().parent != path.parent.resolve():
+    with clean_errors(display_name, "names a data file that cannot be"):  # a NUL, a name that is too long
+        is_beside = is_plain and data_path.resolve().parent == path.parent.resolve()
+        is_there = is_beside and data_path.is_file()
+    if not is_beside:
         raise ReadError(display_name, "its data file lies outside its folder", "put the .raw file beside the .mhd file")
-    if not data_path.is_file():
+    if not is_there:
         raise ReadError(display_name, "its data file is missing", "put the .raw file beside the .mhd file")
     return data_path
 

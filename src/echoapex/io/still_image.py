@@ -20,6 +20,7 @@ from PIL import Image
 
 from echoapex.domain import ClipHeader
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.dicom_codestream import has_too_many_scans
 from echoapex.io.dicom_values import clean_errors
 from echoapex.io.frame_times import NOMINAL_RATE_HZ
 from echoapex.io.plain_file import CLIP_ID_DIGITS, content_of_pixels, file_digest
@@ -46,11 +47,9 @@ class ImageSource:
         Raises:
             ReadError: an image is damaged or no longer of the size of the first.
         """
-        for path in self.paths:
-            yield _read_image(path, self._name_of(path), self.limits, self.header.size)
-
-    def _name_of(self, path: Path) -> str:
-        return self.display_name if len(self.paths) == 1 else f"{self.display_name}/{path.name}"
+        for number, path in enumerate(self.paths, start=1):
+            name = self.display_name if len(self.paths) == 1 else _image_name(self.display_name, number)
+            yield _read_image(path, name, self.limits, self.header.size)
 
 
 def open_image(path: Path, *, display_name: str | None = None, limits: ReadLimits | None = None) -> ImageSource:
@@ -80,8 +79,9 @@ def open_image_series(
     if not ordered:
         raise ReadError(name, "holds no image", "give a folder of numbered PNG or JPEG images")
     limits.check_frames((1, 1), len(ordered), name)
-    digest = hashlib.sha256("".join(file_digest(path, f"{name}/{path.name}") for path in ordered).encode()).hexdigest()
-    headers = [_read_image_header(path, f"{name}/{path.name}", limits) for path in ordered]
+    named = [(path, _image_name(name, number)) for number, path in enumerate(ordered, start=1)]
+    digest = hashlib.sha256("".join(file_digest(path, image) for path, image in named).encode()).hexdigest()
+    headers = [_read_image_header(path, image, limits) for path, image in named]
     sizes = sorted({size for size, _ in headers})
     if len(sizes) > 1:
         listed = " and ".join(f"{width} x {height}" for height, width in sizes[:2])
@@ -116,6 +116,11 @@ def is_numbered_series(names: Sequence[str]) -> bool:
     return len(forms) == 1 and len({int(match["number"]) for match in found}) == len(found)
 
 
+def _image_name(series: str, number: int) -> str:
+    """An image of a series goes by its place in it: its own name may be the patient's."""
+    return f"{series} image {number}"
+
+
 def _header(digest: str, size: tuple[int, int], frame_count: int, is_deep: bool) -> ClipHeader:
     return ClipHeader(
         clip_id=digest[:CLIP_ID_DIGITS],
@@ -132,7 +137,9 @@ def _with_content(source: ImageSource) -> ImageSource:
     """The same source with its content told from a few frames spread over it."""
     chosen = np.unique(np.linspace(0, len(source.paths) - 1, _COLOUR_SAMPLE).round().astype(int))
     few = ImageSource(tuple(source.paths[k] for k in chosen), source.display_name, source.header, source.limits)
-    content = content_of_pixels(list(few.frames()))
+    frames = list(few.frames())
+    with clean_errors(source.display_name, "cannot be understood"):
+        content = content_of_pixels(frames)
     return replace(
         source,
         header=replace(
@@ -162,6 +169,8 @@ def _read_image_header(path: Path, name: str, limits: ReadLimits) -> tuple[tuple
     with _opened(path, name) as image:
         size = (image.height, image.width)
         limits.check_frames(size, 1, name)
+        if image.format == "JPEG" and has_too_many_scans(path.read_bytes(), size[0] * size[1]):
+            raise ReadError(name, "goes over its pixels more often than any picture", "export the image again")
         return size, image.mode in _DEEP_MODES
 
 
@@ -173,7 +182,7 @@ def _read_image(
             raise ReadError(name, "changed its size while it was read", "read it again when it is complete")
         limits.check_frames(size, 1, name)
         if image.mode in _DEEP_MODES:
-            return _to_8_bit(np.asarray(image, np.float64))
+            return _to_8_bit(np.asarray(image, np.float32))
         mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
         return np.array(image.convert(mode), np.uint8)
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from echoapex.io.archive import extract_members, list_members, opened_archive
-from echoapex.io.clip_file import ClipFile, ClipKind, OpenedClip, Workspace, open_clip
+from echoapex.io.clip_file import ClipFile, ClipKind, OpenedClip, open_clip
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
 from echoapex.io.dicomdir import is_dicomdir, referenced_files
 from echoapex.io.file_format import (
@@ -26,11 +25,11 @@ from echoapex.io.file_format import (
     recognise,
     suffix_of,
 )
+from echoapex.io.file_names import FileNames
 from echoapex.io.found_files import FoundFile, FoundFolder, file_on_disk, is_hidden, walk_archive, walk_disk
 from echoapex.io.meta_image import data_file_name
-from echoapex.io.name_redaction import HEAD_BYTES as DICOM_HEAD_BYTES
-from echoapex.io.name_redaction import clip_id_of, identifying_words, redact
 from echoapex.io.still_image import frame_number, is_numbered_series
+from echoapex.io.workspace import Workspace
 
 __all__ = ["ClipFile", "ClipKind", "OpenedClip", "find_clips", "open_clip"]
 
@@ -53,6 +52,7 @@ def find_clips(
     limits: ReadLimits | None = None,
     work_dir: Path | None = None,
     keep_identifiers: bool = False,
+    names: FileNames | None = None,
 ) -> Iterator[ClipFile | ReadError]:
     """Find the clips in files, folders (with all below), DICOMDIRs and zip archives (with zips in them, one deep).
 
@@ -63,26 +63,25 @@ def find_clips(
         paths: what the user gave, in this order.
         limits: bounds on what archives may expand to.
         work_dir: where packed files are extracted, each only while it is open.
-        keep_identifiers: show names as they are instead of without the patient.
+        keep_identifiers: show names as they are instead of keyed digests of them.
+        names: names the files, and remembers what they were called; by default a new one with a key of its own.
 
     Yields:
         A clip, or an error for a file that cannot be one; the search goes on after an error.
     """
-    search = _Search(limits or ReadLimits(), work_dir, keep_identifiers)
+    search = _Search(limits or ReadLimits(), work_dir, names or FileNames(keep=keep_identifiers))
     for path in paths:
         yield from search.argument(Path(path))
 
 
 class _Search:
-    """One search: what was seen already, which words identify a patient, and which names are taken."""
+    """One search: what was seen already, and what files are called."""
 
-    def __init__(self, limits: ReadLimits, work_dir: Path | None, keep_identifiers: bool) -> None:
+    def __init__(self, limits: ReadLimits, work_dir: Path | None, names: FileNames) -> None:
         self._limits = limits
         self._work_dir = work_dir
-        self._keep_identifiers = keep_identifiers
+        self._names = names
         self._seen: set[tuple[str, str]] = set()
-        self._identifying: set[str] = set()
-        self._names: set[str] = set()
 
     def argument(self, path: Path) -> Iterator[ClipFile | ReadError]:
         """All clips of one argument."""
@@ -92,16 +91,17 @@ class _Search:
                 for folder in walk_disk(path, unreadable.append):
                     yield from self._folder(folder)
                 for error in unreadable:
-                    name = self._display((Path(str(error.filename)).name,))
-                    yield ReadError(name, "is a folder that cannot be read", "check its permissions")
+                    place = Path(str(error.filename))
+                    name = self._names.name_file((place.name,), str(place))
+                    yield ReadError(name, "cannot be read", "check the permissions of the file or folder")
                 return
             if path.is_file():
                 yield from self._file(file_on_disk(path, (path.name,)), None, is_explicit=True)
                 return
             reason = "is no regular file" if path.exists() else "does not exist"
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             reason = "cannot be read"
-        yield ReadError(self._display((path.name or str(path),)), reason, "check the path")
+        yield ReadError(self._names.name_file((path.name or str(path),), str(path)), reason, "check the path")
 
     def _folder(
         self,
@@ -111,7 +111,6 @@ class _Search:
         keeps: Workspace | None = None,
     ) -> Iterator[ClipFile | ReadError]:
         context = _Context(folder, archive, depth, keeps)
-        self._learn_identifying_words(folder.files, archive)
         candidates = [file for file in folder.files if not _is_ignorable_name(file.name)]
         if is_numbered_series([file.name for file in candidates]) and self._are_images(candidates, archive):
             yield from self._series(candidates, context)
@@ -134,13 +133,15 @@ class _Search:
         for file in files[1:]:
             self._is_new(file)
         parts = files[0].parts[:-1] or (files[0].path.resolve().parent.name,)
-        name = self._unique_display(parts)
         is_packed = bool(files[0].member)
+        folder = files[0].member.rpartition("/")[0] if is_packed else ""
+        place = f"{files[0].path}!{folder}" if is_packed else str(files[0].path.parent)
+        name, clip_id = self._names.name_clip(parts, place)
         yield ClipFile(
             path=files[0].path if is_packed else files[0].path.parent,
             kind=ClipKind.IMAGE_SERIES,
             display_name=name,
-            clip_id=clip_id_of(name),
+            clip_id=clip_id,
             members=tuple(file.member or file.name for file in files),
             is_packed=is_packed,
             work_dir=self._work_dir,
@@ -152,9 +153,8 @@ class _Search:
             return
         if context is None:
             context = _Context(FoundFolder((file,)), None, 0, None)
-            self._learn_identifying_words((file,), None)
         try:
-            head = file.read_head(HEAD_BYTES, self._display(file.parts), context.archive)
+            head = file.read_head(HEAD_BYTES, self._display(file), context.archive)
             found = recognise(head)
             if found is None:
                 error = self._unknown(file, head, context.folder, is_explicit)
@@ -168,6 +168,8 @@ class _Search:
                 yield self._clip(file, found, head, context)
         except ReadError as error:
             yield error
+        except OSError:  # a file that went away, a name that no file can have
+            yield ReadError(self._display(file), "cannot be read", "check the path and its permissions")
 
     def _unknown(self, file: FoundFile, head: bytes, folder: FoundFolder, is_explicit: bool) -> ReadError | None:
         """The error for a file of no known format, or None for one that a walk passes over."""
@@ -177,7 +179,7 @@ class _Search:
             return None
         if not is_explicit and promised is None and is_text(head):
             return None
-        name = self._display(file.parts)
+        name = self._display(file)
         if not head:
             return ReadError(name, "is empty", "copy or export the file again")
         if promised is not None:
@@ -185,7 +187,7 @@ class _Search:
         return ReadError(name, "is in no format that can be read", f"give {_KNOWN_FORMATS}")
 
     def _clip(self, file: FoundFile, found: FileFormat, head: bytes, context: _Context) -> ClipFile:
-        name = self._unique_display(file.parts)
+        name, clip_id = self._names.name_clip(file.parts, _place(file))
         members = (file.member,) if file.member else ()
         data_file = context.folder.sibling(data_file_name(head)) if found is FileFormat.META_IMAGE else None
         if file.member and data_file is not None and data_file is not file:
@@ -195,7 +197,7 @@ class _Search:
             path=file.path,
             kind=_kind_of(found),
             display_name=name,
-            clip_id=clip_id_of(name),
+            clip_id=clip_id,
             members=members,
             is_packed=bool(file.member),
             flags=() if promised is found else (ReadFlag.WRONG_EXTENSION,),
@@ -204,7 +206,7 @@ class _Search:
         )
 
     def _zip(self, file: FoundFile, context: _Context) -> Iterator[ClipFile | ReadError]:
-        name = self._display(file.parts)
+        name = self._display(file)
         if context.depth > 1:
             raise ReadError(name, "is a zip archive inside a zip archive inside a zip archive", "unpack it yourself")
         path, keeps = file.path, context.keeps
@@ -213,7 +215,9 @@ class _Search:
             path = extract_members(file.path, [file.member], keeps.folder, name)[0]
         members, errors = list_members(path, name, self._limits)
         for error in errors:
-            yield ReadError(self._display(tuple(error.path.split("/"))), error.reason, error.remedy)
+            member = error.path.rpartition("/")[2]
+            shown = self._names.name_file((*file.parts, member), f"{_place(file)}!{member}")
+            yield ReadError(shown, error.reason, error.remedy)
         if not members and not errors:
             raise ReadError(name, "is an empty zip archive", "pack the study again")
         with opened_archive(path, name) as archive:
@@ -223,21 +227,18 @@ class _Search:
     def _dicomdir(self, file: FoundFile, is_explicit: bool) -> Iterator[ClipFile | ReadError]:
         if file.member:
             return  # the files that it references lie beside it in the archive and are found there
-        for found in referenced_files(file.path, self._display(file.parts), self._limits):
+        for found in referenced_files(file.path, self._display(file), self._limits):
             if isinstance(found, ReadError):
                 yield found
                 continue
             below = found.relative_to(file.path.parent).parts
-            yield from self._file(file_on_disk(found, (*file.parts[:-1], *below)), None, is_explicit=is_explicit)
-
-    def _learn_identifying_words(self, files: Sequence[FoundFile], archive: zipfile.ZipFile | None) -> None:
-        """Learn from all files of a folder before the name of any of them is shown."""
-        if self._keep_identifiers:
-            return
-        for file in files:
-            with suppress(ReadError):  # it is met again when the file's turn comes
-                if recognise(file.read_head(HEAD_BYTES, file.name, archive)) is FileFormat.DICOM:
-                    self._identifying |= identifying_words(file.read_head(DICOM_HEAD_BYTES, file.name, archive))
+            try:
+                entry = file_on_disk(found, (*file.parts[:-1], *below))
+            except OSError:
+                name = self._names.name_file((*file.parts[:-1], *below), str(found))
+                yield ReadError(name, "cannot be read", "check its permissions")
+            else:
+                yield from self._file(entry, None, is_explicit=is_explicit)
 
     def _is_new(self, file: FoundFile) -> bool:
         if file.key in self._seen:
@@ -245,19 +246,9 @@ class _Search:
         self._seen.add(file.key)
         return True
 
-    def _display(self, parts: tuple[str, ...]) -> str:
-        shown = [part if self._keep_identifiers else redact(part, self._identifying) for part in parts]
-        return "".join(letter if letter.isprintable() else "?" for letter in "/".join(shown))
-
-    def _unique_display(self, parts: tuple[str, ...]) -> str:
-        """The display name, numbered where another clip of the search has it already."""
-        plain = name = self._display(parts)
-        number = 1
-        while name in self._names:
-            number += 1
-            name = f"{plain} ({number})"
-        self._names.add(name)
-        return name
+    def _display(self, file: FoundFile) -> str:
+        """What a file is called in an error."""
+        return self._names.name_file(file.parts, _place(file))
 
 
 class _Context:
@@ -270,6 +261,11 @@ class _Context:
         self.archive = archive
         self.depth = depth
         self.keeps = keeps
+
+
+def _place(file: FoundFile) -> str:
+    """Where a file lies, as the map of names says it."""
+    return f"{file.path}!{file.member}" if file.member else str(file.path)
 
 
 def _is_ignorable_name(name: str) -> bool:

@@ -50,7 +50,7 @@ def open_video_writer(path: Path, size: Size, rate_hz: float) -> Iterator[WriteF
     with (
         replace_when_complete(path) as partial,
         av.open(
-            str(partial),
+            f"file:{partial.absolute()}",  # FFmpeg would take a relative name for an address
             "w",
             format="avi" if is_avi else "mp4",
             options={} if is_avi else {"movflags": "+faststart"},

@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
+import nibabel.nifti1
+import nibabel.nifti2
 import numpy as np
 from jaxtyping import Num, UInt8
+from nibabel import imageglobals
 
 from echoapex.domain import ClipHeader, Spacing
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
 from echoapex.io.dicom_values import clean_errors
 from echoapex.io.file_format import HEAD_BYTES, FileFormat, recognise
 from echoapex.io.frame_times import NOMINAL_RATE_HZ
-from echoapex.io.meta_image import read_meta_image_header, read_meta_image_samples
+from echoapex.io.meta_image import (
+    MOST_INFLATED_BYTES,
+    TOO_LARGE_TO_INFLATE,
+    read_meta_image_header,
+    read_meta_image_samples,
+)
 from echoapex.io.plain_file import CLIP_ID_DIGITS, file_digest
 
 MOST_SAMPLES = 2**28
 """Volumes are read whole; one of more samples (268 million) is refused."""
 
+_NIFTI_2_HEADER_BYTES = 540
+_MOST_EXTENSION_BYTES = 64 << 20
 _MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
@@ -109,17 +119,53 @@ def _read_nifti(path: Path, name: str, limits: ReadLimits, is_gzip: bool) -> Vol
     with clean_errors(name, "is a damaged NIfTI file"), path.open("rb") as raw:
         # nibabel goes by the file's name otherwise, and names lie
         stream: Any = gzip.GzipFile(fileobj=raw, mode="rb") if is_gzip else raw
-        is_second_version = stream.read(7)[4:] in (b"n+2", b"ni2")
-        stream.seek(0)
-        image: Any = (nibabel.Nifti2Image if is_second_version else nibabel.Nifti1Image).from_stream(stream)
-        shape = tuple(int(extent) for extent in image.shape)
+        head = stream.read(_NIFTI_2_HEADER_BYTES)
+        kind: Any = nibabel.nifti2.Nifti2Header if head[4:7] in (b"n+2", b"ni2") else nibabel.nifti1.Nifti1Header
+        # the header alone: nibabel would read its extensions too, which can expand without bound and are not needed
+        with imageglobals.LoggingOutputSuppressor():
+            header: Any = kind.from_fileobj(io.BytesIO(head), check=True)
+        if bytes(header["magic"])[:2] != b"n+":
+            raise ReadError(name, "is a NIfTI header without its samples", "export it as one .nii file")
+        shape = tuple(int(extent) for extent in header.get_data_shape())
         _check_size(_frame_shape(shape, name), limits, name)
-        samples = _scaled_samples(image)
-        zooms = tuple(float(zoom) for zoom in image.header.get_zooms())
-        space_unit, time_unit = image.header.get_xyzt_units()
+        samples = _nifti_samples(stream, header, shape, is_gzip, name)
+        zooms = tuple(float(zoom) for zoom in header.get_zooms())
+        space_unit, time_unit = header.get_xyzt_units()
     spacing, reason = _spacing(zooms[:2], _MM_PER_UNIT.get(str(space_unit)))
     step_s = zooms[3] * _SECONDS_PER_UNIT[str(time_unit)] if len(zooms) > 3 and time_unit in _SECONDS_PER_UNIT else 0.0
     return Volume(_to_frames(samples, name), spacing, reason, step_s if 5e-4 <= step_s <= 2.0 else None)
+
+
+def _nifti_samples(stream: Any, header: Any, shape: tuple[int, ...], is_gzip: bool, name: str) -> np.ndarray:
+    """Samples with slope and intercept applied; unscaled ones keep their type.
+
+    Raises:
+        ReadError: the file is shorter than its header says, or would expand to more than is held in memory.
+    """
+    dtype = np.dtype(header.get_data_dtype())
+    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    start = int(header.get_data_offset())
+    if not 0 <= start <= _MOST_EXTENSION_BYTES:
+        raise ReadError(name, "its header says that the samples begin where none can be", "export it again")
+    if is_gzip and expected > MOST_INFLATED_BYTES:
+        raise ReadError(name, TOO_LARGE_TO_INFLATE, "export it uncompressed")
+    if not is_gzip and stream.seek(0, io.SEEK_END) - start < expected:
+        raise ReadError(name, "holds fewer samples than its header says", "copy or export the file again")
+    stream.seek(start)
+    data = bytearray(expected)
+    held = memoryview(data)
+    while held and (count := stream.readinto(held)):
+        held = held[count:]
+    if len(held):
+        raise ReadError(name, "holds fewer samples than its header says", "copy or export the file again")
+    samples = np.frombuffer(data, dtype).reshape(shape, order="F")
+    slope, intercept = header.get_slope_inter()
+    if (slope, intercept) in ((None, None), (1.0, 0.0)):
+        return samples
+    scaled = samples.astype(np.float32)
+    scaled *= np.float32(slope)
+    scaled += np.float32(intercept or 0.0)
+    return scaled
 
 
 def _read_meta_image(path: Path, name: str, limits: ReadLimits) -> Volume:
@@ -136,13 +182,6 @@ def _digest(path: Path, volume: Volume, name: str) -> str:
     if volume.data_path is None:
         return own
     return hashlib.sha256((own + file_digest(volume.data_path, name)).encode()).hexdigest()
-
-
-def _scaled_samples(image: Any) -> np.ndarray:
-    """Samples with slope and intercept applied; unscaled ones keep their type."""
-    proxy = image.dataobj
-    is_scaled = (proxy.slope, proxy.inter) != (1.0, 0.0)
-    return np.asarray(proxy, np.float32) if is_scaled else np.asarray(proxy.get_unscaled())
 
 
 def _frame_shape(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:

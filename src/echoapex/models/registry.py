@@ -87,8 +87,9 @@ class SetPaths:
         """The encoder for the tasks of this set.
 
         Raises:
-            BundleError: neither this set nor the default one has an encoder.
+            BundleError: neither this set nor the default one has an encoder, or this one's has lost its card.
         """
+        self._require_card(ENCODER)
         own = self.bundles.get(ENCODER)
         if own is not None:
             return own
@@ -100,8 +101,9 @@ class SetPaths:
         """The decoder for ``task`` and its own encoder, from this set or else from the default one.
 
         Raises:
-            BundleError: no set has the task.
+            BundleError: no set has the task, or this one's decoder has lost its card.
         """
+        self._require_card(task)
         decoder = self.bundles.get(task)
         if decoder is not None:
             return TaskPaths(task, decoder, self.encoder, self.name)
@@ -109,6 +111,18 @@ class SetPaths:
             known = ", ".join(name for name in self.bundles if name != ENCODER) or "none"
             raise BundleError(f"{self.directory}: the set has no decoder for {task!r} (it has: {known})")
         return self.fallback.find_task(task)
+
+    def find_lost_cards(self) -> list[Path]:
+        """Folders of bundles that hold something and no card: members of the set that cannot be used."""
+        places = [self.directory / name for name in (ENCODER, *TASKS)]
+        places += [self.directory / task / ADAPTER for task in TASKS]
+        return [place for place in places if not (place / CARD_FILE).is_file() and place.is_dir() and _holds_any(place)]
+
+    def _require_card(self, name: str) -> None:
+        """Refuse a member without its card, which the default set's would otherwise replace in silence."""
+        lost = [place for place in self.find_lost_cards() if place.relative_to(self.directory).parts[0] == name]
+        if lost:
+            raise BundleError(f"{lost[0]}: its {CARD_FILE} is missing; import the set again")
 
 
 @dataclass(frozen=True)
@@ -140,7 +154,7 @@ def find_set(name_or_path: str | Path = DEFAULT_SET) -> SetPaths:
         places = (user_directory() / directory, _SHIPPED / directory, directory)
         directory = next((place for place in places if SetPaths("", place).bundles), directory)
     found = SetPaths(directory.name, directory, default_set(may_be_absent=True))
-    if not found.bundles:
+    if not found.bundles and not found.find_lost_cards():
         known = ", ".join(known_set.name for known_set in list_sets()) or "none"
         raise BundleError(
             f"{name_or_path}: no such set of bundles (known: {known}); `echoapex models import PATH` adds one"
@@ -201,7 +215,14 @@ def find_outlining_segmentation(directory: Path, card: Card) -> Path | None:
     return place
 
 
+def _holds_any(place: Path) -> bool:
+    return any(not path.name.startswith(".") for path in place.iterdir())
+
+
 def _check_bundles(paths: SetPaths) -> Iterator[BundleCheck]:
+    for place in paths.find_lost_cards():
+        name = place.relative_to(paths.directory).as_posix()
+        yield BundleCheck(name, place, None, f"{place}: its {CARD_FILE} is missing; import the set again")
     for name, directory in paths.bundles.items():
         try:
             card = verify_bundle(directory)

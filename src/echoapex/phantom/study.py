@@ -10,16 +10,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import multiprocessing
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from echoapex.domain import Clip, ClipHeader
 from echoapex.io.ultrasound_writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
+from echoapex.io.worker_pool import ended_on_error, new_pool, run_stoppable
 from echoapex.phantom.clip import SIMULATOR_VERSION, SMALLEST_SIZE, PhantomClip, simulate_clip
 from echoapex.phantom.imaging import Imaging, sample_imaging
 from echoapex.phantom.patient import Patient, sample_patient
@@ -156,19 +156,14 @@ def write_studies(
 def _write_in_parallel(
     directories: Sequence[Path], seeds: Sequence[int], plan: StudyPlan | None, workers: int
 ) -> Iterator[Path]:
-    # spawned, not forked: threads of numerical libraries do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context) as pool:
+    with ended_on_error(new_pool(min(workers, len(seeds)), "spawn")) as pool:
         pending = {
-            pool.submit(write_study, directory, patient_seed, plan): directory
+            pool.submit(run_stoppable, write_study, directory, patient_seed, plan): directory
             for directory, patient_seed in zip(directories, seeds, strict=True)
         }
-        try:
-            for future in as_completed(pending):
-                future.result()
-                yield pending[future]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        for future in as_completed(pending):
+            future.result()
+            yield pending[future]
 
 
 def _finished_study(directory: Path, seed: int, plan: StudyPlan) -> StudyTruth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,20 @@ def test_an_unexpected_error_says_only_its_kind(tmp_path: Path, monkeypatch: pyt
     assert report.records[0]["outcome"] == "rejected"
     assert "KeyError" in report.records[0]["reason"]
     assert "PHANTOM" not in repr(report)
+
+
+def test_what_a_native_decoder_raises_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        """No Exception, as the panics of Rust."""
+
+    write_fan_clip(tmp_path / "in" / "c.dcm", draw_fan_clip(1, frames=1), 4)
+
+    def panic(*_: Any) -> None:
+        raise Panic
+
+    monkeypatch.setattr(unit_work, "read_clip_frames", panic)
+    report = work(tmp_path / "in", tmp_path / "store")
+    assert "Panic" in pickle.loads(pickle.dumps(report)).records[0]["reason"]
 
 
 def test_a_store_that_cannot_be_written_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

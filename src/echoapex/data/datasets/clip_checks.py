@@ -96,7 +96,8 @@ def decode_whole(path: Path) -> ClipHeader:
     from echoapex.io.clip_file import open_clip
     from echoapex.io.study_files import find_clips
 
-    for found in find_clips([path]):
+    # files of a public data set are called as it calls them
+    for found in find_clips([path], keep_identifiers=True):
         if isinstance(found, ReadError):
             raise found
         opened = open_clip(found)

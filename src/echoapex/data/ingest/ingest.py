@@ -61,7 +61,7 @@ class IngestPlan:
         out: folder or URL of the store.
         key: file of the secret key; made when it is missing.
         rules: how clips become frames.
-        names: what the ledger calls files: their keyed digest, or their path without known identifying words.
+        names: what the ledger calls files: their keyed digest, or their path as it is.
     """
 
     sources: tuple[str | Path, ...]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from echoapex.data.ingest.engine import LostUnit, Outcome, Work
 from echoapex.data.ingest.plan import Unit
 from echoapex.data.ingest.unit_work import UnitReport
+from echoapex.io.worker_pool import new_pool, run_stoppable, stop_workers
 
 _TRIES_ALONE = 2
 _UNITS_AHEAD = 4
@@ -51,13 +49,13 @@ class LocalEngine:
                     yield flying.popleft()[0], outcome
         finally:
             if flying:  # interrupted: what is under way was not committed and is not waited for
-                _end_workers(pool)
+                stop_workers(pool)
             pool.shutdown(cancel_futures=True)
 
 
 def _submit(pool: ProcessPoolExecutor, work: Work, unit: Unit) -> Future[UnitReport]:
     try:
-        return pool.submit(work, unit.for_worker())
+        return pool.submit(run_stoppable, work, unit.for_worker())
     except BrokenProcessPool as error:
         broken: Future[UnitReport] = Future()
         broken.set_exception(error)
@@ -80,35 +78,19 @@ def _alone(work: Work, unit: Unit) -> Outcome:
     for _ in range(_TRIES_ALONE):
         with _new_pool(1) as pool:
             try:
-                return pool.submit(work, unit.for_worker()).result()
+                return pool.submit(run_stoppable, work, unit.for_worker()).result()
             except BrokenProcessPool:
                 continue
     return LostUnit()
 
 
-def _end_workers(pool: ProcessPoolExecutor) -> None:
-    # a public way to do this comes with Python 3.14
-    for process in list((getattr(pool, "_processes", None) or {}).values()):
-        process.terminate()
-
-
 def _new_pool(workers: int) -> ProcessPoolExecutor:
-    # Lance and the numerical libraries keep threads, which do not survive a fork
-    context = multiprocessing.get_context("forkserver")
-    # the server that forks was perhaps started before credentials or an address of storage were set
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(dict(os.environ),))
+    # Lance keeps threads, which do not survive a fork; the server that forks was perhaps started before credentials or
+    # an address of storage were set
+    return new_pool(workers, "forkserver", _take_environment, dict(os.environ))
 
 
-def _begin_worker(environment: Mapping[str, str]) -> None:
-    """See the environment that the parent has now, leave Ctrl-C to it, end with it, and use one core."""
+def _take_environment(environment: Mapping[str, str]) -> None:
+    """See the environment that the parent has now, and use one core."""
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("LANCE_CPU_THREADS", "1")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

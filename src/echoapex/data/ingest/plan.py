@@ -12,12 +12,13 @@ from typing import Literal
 
 from echoapex.data.ingest.archive_key import ArchiveKey
 from echoapex.data.lance_library import StoreError
-from echoapex.io.clip_file import ClipFile, Workspace
+from echoapex.io.clip_file import ClipFile
 from echoapex.io.clip_source import ReadError
 from echoapex.io.study_files import find_clips
+from echoapex.io.workspace import Workspace
 
 CLIPS_PER_UNIT = 16
-Names = Literal["digest", "redacted"]
+Names = Literal["digest", "path"]
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,9 @@ def find_sources(paths: Sequence[Path], key: ArchiveKey, names: Names) -> Iterat
     Args:
         paths: folders, DICOMDIRs, zip archives and files.
         key: key of the digests.
-        names: ``digest`` calls files by their digest; ``redacted`` by their path below the source, without the words
-            that a DICOM header beside them marks as identifying.
+        names: ``digest`` calls files by their digest; ``path`` by their path below the source, which may name patients.
     """
-    for found in find_clips(paths, keep_identifiers=names == "digest"):
+    for found in find_clips(paths, keep_identifiers=True):
         if isinstance(found, ReadError):
             file = key.digest("file", found.path)
             name = digest_name(file) if names == "digest" else found.path

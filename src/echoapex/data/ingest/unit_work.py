@@ -87,11 +87,11 @@ def pixel_digest(frame: UInt8[np.ndarray, "height width"]) -> int:
 def _read(file: SourceFile, rules: IngestRules, key: ArchiveKey) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         found = read_clip_frames(file.clip, rules, key.secret)
-    except StoreError:
+    except (StoreError, KeyboardInterrupt, SystemExit):
         raise
     except ReadError as error:
         return rejected(file, error.reason, error.remedy), []
-    except Exception as error:
+    except BaseException as error:  # native libraries raise what is no Exception and cannot be pickled
         # the message of an unexpected error may quote the file: only its kind is told
         reason = f"could not be read (internal error: {type(error).__name__})"
         return rejected(file, reason, "report the kind of file and this error"), []

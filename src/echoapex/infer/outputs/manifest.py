@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from echoapex.config import Config
 from echoapex.infer.options import AnalysisOptions
-from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.io.atomic_file import remove_abandoned_partials, write_bytes_atomically
 from echoapex.version import __version__
 
 FILE_NAME = "manifest.json"
@@ -74,6 +74,12 @@ def earlier_files(out: Path) -> tuple[str, ...]:
         return Manifest.model_validate(content).files
     except (OSError, ValueError, ValidationError):
         return ()
+
+
+def remove_abandoned(out: Path) -> None:
+    """Remove what runs that were killed left half written in an output folder."""
+    for folder in (out, *(out / name for name in _OWN_FOLDERS)):
+        remove_abandoned_partials(folder)
 
 
 def remove_outdated(out: Path, earlier: Iterable[str], current: Iterable[str]) -> None:
