@@ -33,7 +33,8 @@ def test_a_workload_draws_its_stores_and_gives_batches(tmp_path: Path) -> None:
     assert told == ["phantom clips, views", "phantom clips, validation"]
     batch = workload.batches.batch(0)
     assert batch.pixels.shape == (48, IMAGE_SIZE, IMAGE_SIZE)
-    assert workload.validation_batches == 1
+    assert workload.validation_batches == 2, "each frame once, those of a clip together"
+    assert sum(len(workload.validation.batch(number)) for number in range(2)) == 4
     held_back = workload.validation.batch(0)
     assert len(held_back.view) == 3
     assert torch.equal(held_back.has_walls, held_back.view == list(View).index(View.PLAX)), "walls are always judged"
