@@ -31,7 +31,7 @@ from echoapex.data.datasets.records import DatasetError
 from echoapex.models.bundle import BundleError, read_card, save_bundle
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
 from echoapex.models.weights_file import WeightsError
-from echoapex.tasks.recipe import Provenance
+from echoapex.tasks.recipe import Lineage, Provenance
 from echoapex.train.checkpoint import CheckpointError
 from echoapex.train.finetune import Reporting, finetune
 
@@ -57,7 +57,7 @@ def open_start(text: str, out: Path) -> tuple[str, Path]:
     bundle, config = out / name / "start", _RANDOM[name]
     torch.manual_seed(0)
     provenance = Provenance(name=name, training_data=("none: random weights",))
-    card = provenance.card("encoder", SIDE, architecture=config.model_dump(mode="json"))
+    card = Lineage(provenance, ()).card("encoder", SIDE, architecture=config.model_dump(mode="json"))
     save_bundle(bundle, VisionTransformer(config), card)
     return name, bundle
 

@@ -135,7 +135,7 @@ def test_progress_is_told_unless_quiet(
             ["phantom_multitask", "--task.frames.batchsize=3"],
             "frames.batchsize: unknown key; did you mean 'batch_size'",
         ),
-        (["phantom_multitask", "--train.precision=fp8"], "train.precision: String should match pattern"),
+        (["phantom_multitask", "--train.precision=fp8"], "train.precision: Input should be 'auto', 'bf16' or 'fp32'"),
         (["phantom_multitask", "--train.steps=many"], "train.steps: Input should be a valid integer"),
         (["phantom_multitask", "--task.encoder.size=small"], "view.width is 192, the encoder's tokens have 384"),
         (["phantom_multitask", "--train.steps"], "--train.steps: has no value"),

@@ -12,7 +12,7 @@ from tiny_tasks import BLOCKS, PROVENANCE, frame_batch, multitask_recipe
 from echoapex.data.batch import standardise
 from echoapex.models.adapter_merge import merge_adapter, stack_adapters
 from echoapex.models.adapters import build_adapter_from
-from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
+from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle, read_card, update_card
 from echoapex.models.registry import SetPaths, verify_set
 from echoapex.tasks.setting import LearningSetting
 
@@ -104,3 +104,16 @@ def test_adapters_that_do_not_follow_each_other_are_not_stacked(saved_set: Path,
     with pytest.raises(BundleError, match="only adapters of kind lora"):
         stack_adapters(first, bitfit, tmp_path / "stacked")
     assert not (tmp_path / "stacked").exists()
+
+
+def test_what_the_encoder_or_the_adapter_is_bound_to_binds_what_they_become(saved_set: Path, tmp_path: Path) -> None:
+    _, paths = set_with_adapter("lora", saved_set, tmp_path / "adapted")
+    update_card(paths.encoder, licence="CC-BY-NC-4.0", non_commercial=True, training_data=["bound frames"])
+    _, later = set_with_adapter("lora", merge_adapter(paths, tmp_path / "merged").directory, tmp_path / "later")
+    stacked = stack_adapters(paths, later, tmp_path / "stacked")
+    for directory in (tmp_path / "merged", stacked.directory):
+        for place in (path.parent for path in directory.rglob("card.json")):
+            card = read_card(place)
+            assert card.non_commercial, place
+            assert "CC-BY-NC-4.0" in card.licence
+            assert "bound frames" in card.training_data

@@ -33,10 +33,13 @@ def test_a_workload_draws_its_stores_and_gives_batches(tmp_path: Path) -> None:
     assert told == ["phantom clips, views", "phantom clips, validation"]
     batch = workload.batches.batch(0)
     assert batch.pixels.shape == (48, IMAGE_SIZE, IMAGE_SIZE)
-    assert workload.validation_batches == 1
-    held_back = workload.validation.batch(0)
-    assert len(held_back.view) == 3
-    assert torch.equal(held_back.has_walls, held_back.view == list(View).index(View.PLAX)), "walls are always judged"
+    assert workload.validation_batches == 2, "each frame once, those of a clip together"
+    views = [workload.validation.batch(number).view.tolist() for number in range(2)]
+    plax = list(View).index(View.PLAX)
+    assert len(views[0]) == 2 and plax not in views[0]
+    assert set(views[1]) == {plax}
+    walls = [int(workload.validation.batch(number).has_walls.sum()) for number in range(2)]
+    assert walls == [0, 1], "walls are always judged"
     assert workload.task.loss(batch).total.isfinite()
 
 

@@ -66,7 +66,7 @@ def test_training_frames_lose_structures_and_validation_frames_do_not(saved_set:
     assert 0.2 < gone.float().mean() < 0.8
     assert (workload.validation.batch(0).maps.flatten(2).amax(dim=2) > 0).all()
     assert workload.validation_batches == 1
-    assert len(workload.validation.batch(0)) == 4
+    assert len(workload.validation.batch(0)) == 8, "both labelled frames of each of the four clips"
 
 
 def test_a_step_teaches_the_outline_decoder_alone(saved_set: Path, workspace: Workspace) -> None:

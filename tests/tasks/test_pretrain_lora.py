@@ -13,6 +13,7 @@ from tiny_tasks import PROVENANCE
 from echoapex.models.adapters import AdapterConfig
 from echoapex.models.bundle import build_encoder_from, load_bundle, save_bundle
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.tasks.recipe import Lineage
 from echoapex.train.loop import Run, TrainConfig, train
 from echoapex.train.optim import OptimConfig
 
@@ -24,7 +25,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(5)
     place = tmp_path_factory.mktemp("start") / "encoder"
     encoder = VisionTransformer(EncoderConfig(image_size=48))
-    save_bundle(place, encoder, PROVENANCE.card("encoder", 48, architecture=encoder.config.model_dump(mode="json")))
+    card = Lineage(PROVENANCE, ()).card("encoder", 48, architecture=encoder.config.model_dump(mode="json"))
+    save_bundle(place, encoder, card)
     return place
 
 

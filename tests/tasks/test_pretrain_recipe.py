@@ -82,7 +82,7 @@ def test_parts_that_do_not_fit_are_one_line(changes: dict, words: str) -> None:
         "kind": "pretrain",
         "schedule": {"steps": 3},
         "stores": {"a": {"patients": 1}},
-        "validation": {"patients": 1},
+        "validation": {"patients": 1, "first_seed": 190_000},
     }
     with pytest.raises(ConfigError) as caught:
         build_config(PretrainRecipe, {**values, **changes}, "recipe.yaml: task")
