@@ -153,7 +153,7 @@ def follow_outlines(
             continue
         sizes[index] = single_plane_volume(shapes[frame])
     method = DISCS_METHOD if by_discs else AREA_METHOD
-    for index in np.flatnonzero(impossible_jumps(_times(reading, frames), sizes)):
+    for index in np.flatnonzero(impossible_jumps(_times(reading, frames), sizes)).tolist():
         sizes[index] = np.nan
         shapes.pop(frames[index], None)
     timing = sizes / np.nanmax(sizes) if np.isfinite(sizes).any() else sizes

@@ -111,13 +111,14 @@ def measure_heart_rate(reading: ClipReading, cycle: LvCycle) -> Measurement | No
         marks = marks if reading.header.frame_times_known else None
     told = _told_by(marks, cycle)
     rate, flags = reading.header.heart_rate_bpm, list(reading.flags)
+    frames: tuple[int, ...] = ()
     if rate is not None:
         if marks is not None and abs(marks.rate_bpm - rate) > LARGEST_RATE_DIFFERENCE * rate:
             flags.append(Flag.METHODS_DISAGREE)
             told |= {"rate_of_marks": round(marks.rate_bpm, 2)}
         else:
             told = {}
-        method, frames = "header", ()
+        method = "header"
     elif marks is not None:
         rate, frames = marks.rate_bpm, _native_frames(marks, cycle)
     else:
