@@ -55,6 +55,17 @@ def test_a_value_is_that_of_its_written_contours_and_of_nothing_else() -> None:
         assert item.value == float(np.mean(volumes))
 
 
+def test_values_are_means_over_the_beats() -> None:
+    times = np.arange(0, 4 * PERIOD_S, 1 / FPS)
+    swelling = beating_volume(times, PERIOD_S, EF) * (1 + 0.1 * np.floor(times / PERIOD_S + 0.1))
+    item = discs(swelling)[Quantity.EDV]
+    frames = item.details["ed_frames"]
+    volumes = [single_plane_volume(shape_from_evidence(item.evidence[0], frame)) for frame in frames]
+    assert item.details["beats"] == len(volumes) >= 2
+    assert item.value == pytest.approx(np.mean(volumes))
+    assert abs(item.value - volumes[0]) > 2
+
+
 def test_the_probe_is_written_where_it_tells_base_from_apex() -> None:
     sector = Sector((10.0, 4.0, 160.0, 168.0))
     evidence = discs(sector=sector)[Quantity.EDV].evidence[0]

@@ -70,3 +70,10 @@ def test_two_processes_share_out_as_one(tmp_path: Path) -> None:
     for first_rows in SPLITS:
         together = torch.cat([torch.load(tmp_path / f"{first_rows}-{rank}.pt") for rank in (0, 1)])
         torch.testing.assert_close(together, sinkhorn_assignments(scores(), 0.05), rtol=1e-5, atol=1e-6)
+
+
+def test_three_iterations_are_made_unless_told_otherwise() -> None:
+    logits = torch.randn(12, 5, generator=torch.Generator().manual_seed(4))
+    found = sinkhorn_assignments(logits, 0.5)
+    assert torch.equal(found, sinkhorn_assignments(logits, 0.5, iterations=3))
+    assert not torch.allclose(found, sinkhorn_assignments(logits, 0.5, iterations=1), atol=1e-3)

@@ -172,3 +172,14 @@ def test_what_predicts_the_overlap_learns(tasks: TinyTasks) -> None:
     assert learning
     assert all(task.decoder.get_parameter(name).grad.abs().sum() > 0 for name in learning if name.endswith("bias"))
     task.zero_grad()
+
+
+def test_a_structure_that_was_drawn_on_some_frames_only_is_scored_on_those(tasks: TinyTasks) -> None:
+    task, batch = tasks.multitask.segmentation, frame_batch(4)
+    column = Structure.LV_CAVITY - 1
+    shown = structure_masks(batch.labels)[:, column].any(dim=(-2, -1))
+    assert shown.any()
+    unknown = batch.structure_known.clone()
+    unknown[:, column] = False
+    assert "dice_lv_cavity" in task.score(batch)
+    assert "dice_lv_cavity" not in task.score(replace(batch, structure_known=unknown))

@@ -153,9 +153,9 @@ def follow_outlines(
             continue
         sizes[index] = single_plane_volume(shapes[frame])
     method = DISCS_METHOD if by_discs else AREA_METHOD
-    for jump in np.flatnonzero(impossible_jumps(_times(reading, frames), sizes)).tolist():
-        sizes[jump] = np.nan
-        shapes.pop(frames[jump], None)
+    for index in np.flatnonzero(impossible_jumps(_times(reading, frames), sizes)).tolist():
+        sizes[index] = np.nan
+        shapes.pop(frames[index], None)
     timing = sizes / np.nanmax(sizes) if np.isfinite(sizes).any() else sizes
     if relative_volume is not None:
         known = np.array([relative_volume[reading.row_of(frame)] for frame in frames])

@@ -112,6 +112,7 @@ def measure_heart_rate(reading: ClipReading, cycle: LvCycle) -> Measurement | No
     told = _told_by(marks, cycle)
     frames: tuple[int, ...] = ()
     rate, flags = reading.header.heart_rate_bpm, list(reading.flags)
+    frames: tuple[int, ...] = ()
     if rate is not None:
         if marks is not None and abs(marks.rate_bpm - rate) > LARGEST_RATE_DIFFERENCE * rate:
             flags.append(Flag.METHODS_DISAGREE)
