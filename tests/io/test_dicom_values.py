@@ -122,5 +122,5 @@ def test_a_value_of_an_impossible_length_is_absent(keyword: str, vr: str) -> Non
     dataset = Dataset()
     dataset[tag] = RawDataElement(Tag(tag), vr, 3, b"\1\0\0", 0, False, True)
 
-    assert value_of(dataset, keyword) is None
+    assert not value_of(dataset, keyword)
     assert numbers_of(dataset, keyword) == ()
