@@ -8,7 +8,8 @@ import pytest
 
 from echoapex.domain import ContentKind
 from echoapex.io.clip_source import ReadError
-from echoapex.io.plain_file import content_of_pixels, file_digest
+from echoapex.io.content import content_of_pixels
+from echoapex.io.plain_file import file_digest
 
 
 def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
