@@ -29,7 +29,7 @@ WORKING_SIZE_PX = 480
 MOST_FRAMES = 24
 """Frames looked at; more are thinned out evenly."""
 
-_LIT_ABOVE_BACKGROUND = (7, 3)
+_LIT_ABOVE_BACKGROUND, _LIT_AT_SECOND_LOOK = 7, 3
 _UNLIKE_LIGHT_SCREEN = 7
 _DARKEST_SCREEN = 40
 _SCREEN_AT_BORDER = 0.3
@@ -106,14 +106,12 @@ def search_sector(frames: UInt8[np.ndarray, "frames height width"], region_box_x
         raise ValueError(f"find_sector wants uint8 frames (frames, height, width), got {frames.dtype} {frames.shape}")
     reduced, scale = _reduce(_thin_out(frames))
     window = _region_mask(reduced.shape[1:], region_box_xyxy, scale)
-    first = None
     # dark tissue, which a first look takes for the screen, shows at a second one
-    for above in _LIT_ABOVE_BACKGROUND:
-        search = _search_reduced(reduced, scale, window, above)
-        if search.shape is not Shape.OTHER:
-            return first or search if search.fan is None else search
-        first = first or search
-    return first or search
+    first = _search_reduced(reduced, scale, window, _LIT_ABOVE_BACKGROUND)
+    if first.shape in (Shape.FAN, Shape.RECTANGLE):
+        return first
+    second = _search_reduced(reduced, scale, window, _LIT_AT_SECOND_LOOK)
+    return first if second.fan is None else second
 
 
 def _search_reduced(

@@ -77,6 +77,8 @@ def _draw(part: ScoredPart, row: MaskRow, rank: Rank, found: tuple[ReferenceClip
     clip = read_clip(reference.path)
     preparer = _preparer(clip)
     picture = preparer.prepare(to_grey(clip.frames[row.frame]))
+    if not preparer.has_sector:  # names burned in around it cannot be told from the image
+        picture = np.zeros_like(picture)
     name = f"{PICTURE_FOLDER}/{part.name}-{row.structure.key}-{rank}.jpg"
     encoded, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     assert encoded
