@@ -143,7 +143,7 @@ def find_packaged(name: str) -> Path | None:
             if path.suffix != ".zip":
                 return path
             with zipfile.ZipFile(path) as packed:
-                return Path(packed.extract(packed.namelist()[0], tempfile.mkdtemp(prefix="echoapex-gate-")))
+                return Path(packed.extract(packed.namelist()[0], tempfile.mkdtemp(prefix="gate-cases-")))
     return None
 
 
