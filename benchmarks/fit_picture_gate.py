@@ -36,7 +36,9 @@ def variants(case: Case) -> Iterator[list[np.ndarray]]:
         yield frames[:1]
         yield [(255 * (frame / 255.0) ** 1.5).astype(np.uint8) for frame in frames]
         height, width = frames[0].shape[:2]
-        yield [cv2.resize(frame, (112, max(1, 112 * height // width)), interpolation=cv2.INTER_AREA) for frame in frames]
+        yield [
+            cv2.resize(frame, (112, max(1, 112 * height // width)), interpolation=cv2.INTER_AREA) for frame in frames
+        ]
 
 
 def measure(frames: Sequence[np.ndarray]) -> PictureTraits | None:
@@ -58,7 +60,14 @@ def collect(folder: Path | None, drawn: int) -> tuple[list[PictureTraits], list[
     kept += camus[:: max(1, len(camus) // MOST_CAMUS)]
     # a curved array, left out below, looks like an echocardiogram but for where its fan begins, which a limit decides
     clips = [np.stack([_rgb(frame) for frame in case.frames()]) for case in kept if case.is_echo][:30]
-    cases = [*kept, *(case for case in drawn_cases(2 * drawn, {"tuning": clips, "judging": clips}) if case.half == "tuning" and "curved" not in case.group)]
+    cases = [
+        *kept,
+        *(
+            case
+            for case in drawn_cases(2 * drawn, {"tuning": clips, "judging": clips})
+            if case.half == "tuning" and "curved" not in case.group
+        ),
+    ]
     found: tuple[list[PictureTraits], list[PictureTraits]] = ([], [])
     for case in cases:
         for frames in variants(case):

@@ -62,12 +62,15 @@ def collect(folder: Path | None, drawn: int, camus_step: int, judge_only: Sequen
     real = [*real_cases(folder), *phantom_cases()]
     camus = [case for case in real if case.group.startswith("CAMUS 224")]
     kept = [case for case in real if not case.group.startswith("CAMUS 224")] + camus[:: max(1, camus_step)]
-    kept += [Case("judged only", path.name, True, "judging", lambda path=path: read_frames(path), path) for path in judge_only]
+    kept += [
+        Case("judged only", path.name, True, "judging", lambda path=path: read_frames(path), path)
+        for path in judge_only
+    ]
     halves = ("tuning", "judging")
     clips = {
-        half: [_rgb(case.frames()) for case in kept if case.is_echo and case.half == half and "CAMUS" not in case.group][
-            :_DRAWN_CLIPS
-        ]
+        half: [
+            _rgb(case.frames()) for case in kept if case.is_echo and case.half == half and "CAMUS" not in case.group
+        ][:_DRAWN_CLIPS]
         for half in halves
     }
     return [judge(case) for case in [*kept, *drawn_cases(drawn, clips)]]

@@ -45,7 +45,9 @@ def draw_text(seed: int) -> Frames:
     while y < height - 10:
         text = "   ".join(_LINES[index] for index in rng.integers(0, len(_LINES), rng.integers(1, 3)))
         font = (0, 2, 3, 5)[rng.integers(4)]
-        cv2.putText(image, text, (int(rng.integers(5, 60)), y), font, scale, (ink,) * 3, 1 + int(scale > 0.8), cv2.LINE_AA)
+        cv2.putText(
+            image, text, (int(rng.integers(5, 60)), y), font, scale, (ink,) * 3, 1 + int(scale > 0.8), cv2.LINE_AA
+        )
         y += int(rng.uniform(24, 40) * scale)
     return image[None]
 
@@ -190,7 +192,9 @@ def _spectral_strip(clip: Frames, size: tuple[int, int], rng: np.random.Generato
     velocity = (np.arange(height)[:, None] - baseline) / longer * (1 if height - baseline > baseline else -1)
     below = (first + second)[None] - velocity
     body = ((velocity > 0) & (below > 0)) * (np.exp(-below / 0.12) if rng.random() < 0.5 else 0.75)
-    strip = body * rng.uniform(120, 220) + 120 * np.exp(-np.abs(np.arange(height)[:, None] - baseline) / rng.uniform(3, 10))
+    strip = body * rng.uniform(120, 220) + 120 * np.exp(
+        -np.abs(np.arange(height)[:, None] - baseline) / rng.uniform(3, 10)
+    )
     strip = cv2.GaussianBlur((strip * rng.gamma(2, 0.5, size)).astype(np.float32), (0, 0), 0.8)
     strip = strip + rng.rayleigh(rng.uniform(1, 14), size)
     strip[baseline - 1 : baseline + 1] = 90

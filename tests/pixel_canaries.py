@@ -1,4 +1,4 @@
-"""Canaries in pixels: invented names and dates burned in around a fan, in every kind of file and on every kind of screen.
+"""Canaries in pixels: invented names and numbers burned in around a fan, in every kind of file, on every screen.
 
 A case is one file with five canaries. Where each of them would show in an output is known, so that it is looked for
 there by template, at its own scale; the words are looked for by optical character recognition as well.
@@ -113,7 +113,9 @@ def _place(fan: np.ndarray, rng: np.random.Generator) -> Iterator[Canary]:
 def write_case(case: Case, frames: np.ndarray, folder: Path) -> Path:
     """The frames as a file (or a folder) of the kind of the case."""
     path = folder / f"clip.{case.kind}"
-    grey = frames[..., 0] if case.picture != "colour" else np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames])
+    grey = (
+        frames[..., 0] if case.picture != "colour" else np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames])
+    )
     if case.kind in ("png", "jpg"):
         Image.fromarray(frames[0]).save(path, quality=92)
     elif case.kind == "series":

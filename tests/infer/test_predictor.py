@@ -207,3 +207,22 @@ def test_a_colour_clip_of_the_apex_has_a_view_and_no_volumes(labelled_study: Lab
     report = analyse(labelled_study, Altered(source, header)).report
     assert report.view is View.A4C
     assert not report.measurements
+
+
+def test_what_a_set_has_learned_to_be_no_echo_is_set_aside_and_not_shown(labelled_study: LabelledStudy) -> None:
+    class Doubter:
+        """The oracle, and a doubt about every clip."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(labelled_study.oracle, name)
+
+        def doubts_echo(self, _encoded: object) -> bool:
+            return True
+
+    source = open_view(labelled_study, View.A4C)
+
+    found = analyze_clip(source, "clip.dcm", Doubter(), AnalysisOptions())  # type: ignore[arg-type]
+
+    assert "unlike the echocardiograms" in found.report.set_aside
+    assert found.sector is None
+    assert not found.report.measurements

@@ -1,4 +1,4 @@
-"""A fan: two straight sides that meet in an apex above, closed by an arc; and how well one explains an area of pixels."""
+"""A fan: two straight sides that meet in an apex above, closed by an arc; and how well one explains an area."""
 
 from __future__ import annotations
 
@@ -185,5 +185,3 @@ def _fan_outline(apex: Points, angles: tuple[float, float], radii: tuple[float, 
     far = apex + radii[1] * directions
     near = apex + max(0.0, radii[0]) * directions[::-1]
     return np.concatenate([far, near])
-
-

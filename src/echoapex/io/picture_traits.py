@@ -1,4 +1,4 @@
-"""What a picture that holds a fan looks like, in numbers with a physical meaning: its geometry, its surroundings, its texture.
+"""What a picture that holds a fan looks like, in numbers with a physical meaning: geometry, surroundings, texture.
 
 Ultrasound is sharper along the beam than across it, its beams fan out from the apex, its speckle joins neighbouring
 pixels, and beyond the fan there is nothing but the screen. Noise, drawings, photographs and the strips of M-mode and
@@ -8,6 +8,7 @@ spectral Doppler each break at least one of these.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -47,9 +48,10 @@ class PictureTraits:
         beside: the largest area of texture outside the fan, over the area of the fan.
         bound: correlation of the fine texture with itself one pixel across; 0 for noise.
         even: share of the lit pixels without any texture, as in a drawing.
-        axial: logarithm of the mean gradient along the beams over that across them (the usual value where the picture is too small to tell).
-        turning: how far the grain of the picture turns with the beams; 1 in a fan (and where it is too small to tell), 0 in
-            a strip or a photograph.
+        axial: logarithm of the mean gradient along the beams over that across them; the usual value where the picture
+            is too small to tell.
+        turning: how far the grain of the picture turns with the beams; 1 in a fan (and where the picture is too small
+            to tell), 0 in a strip or a photograph.
         coloured: share of the visible pixels in the fan with colour.
     """
 
@@ -179,7 +181,7 @@ def _turning(fan: Fan, gradient_x: Plane, gradient_y: Plane, tissue: Mask) -> fl
     angle = _beam_angles(fan, tissue.shape)
     edges = np.linspace(*fan.sweep_rad, 9)
     beams, turns, weights = [], [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         here = tissue & (angle >= low) & (angle < high)
         if here.sum() < _FEWEST_PIXELS:
             continue
@@ -189,9 +191,9 @@ def _turning(fan: Fan, gradient_x: Plane, gradient_y: Plane, tissue: Mask) -> fl
         beams.append((low + high) / 2)
         turns.append(np.angle(mean) / 2)
         weights.append(abs(mean) * here.sum())
-    if len(beams) < 3:
-        return 0.0
     x, y, w = np.array(beams), np.array(turns), np.array(weights)
+    if len(beams) < 3 or w.sum() <= 0:
+        return 0.0
     x = x - np.average(x, weights=w)
     return float((w * x * y).sum() / max(1e-9, (w * x * x).sum()))
 

@@ -25,7 +25,7 @@ Mask = Bool[np.ndarray, "height width"]
 
 _LEAST_OPENING_DEG, _MOST_OPENING_DEG = 30.0, 135.0
 _MOST_NEAR = 0.25
-"""A phased array begins near its apex; a curved abdominal array of 40 to 60 mm radius begins at a third of its depth."""
+"""A phased array begins near its apex, a curved array of 40 to 60 mm radius at a quarter of its depth or later."""
 _LEAST_SHARE = 0.1
 """A smaller fan is the reference image beside a trace."""
 _LEAST_RIM_DARK = 0.8

@@ -171,9 +171,7 @@ def _region_mask(size: tuple[int, ...], box_xyxy: Box | None, scale: Points) -> 
     return mask
 
 
-def _ultrasound_evidence(
-    frames: UInt8[np.ndarray, "frames h w"], window: Mask, above: int
-) -> tuple[Mask, Mask, bool]:
+def _ultrasound_evidence(frames: UInt8[np.ndarray, "frames h w"], window: Mask, above: int) -> tuple[Mask, Mask, bool]:
     """Pixels lit in a fair share of the frames and, where the clip moves at all, moving; those lit; does it move?"""
     panels = _is_panel(frames[0]) & _is_panel(frames[-1])
     often: Mask = _differs_from_screen(frames, _screen_levels(frames[0]), above).mean(axis=0) >= _OFTEN
