@@ -1,4 +1,4 @@
-"""Drawn pictures that are no echocardiogram: screens of text, noise, plots, traces beside a fan, several fans, other probes.
+"""Drawn pictures that are no echocardiogram: text, noise, plots, traces beside a fan, several fans, other probes.
 
 Every function takes a seed and returns RGB frames ``(frames, height, width, 3)``. Screens with a reference image borrow
 it from clips that the caller gives (real or simulated ones).

@@ -121,7 +121,7 @@ def test_a_set_that_has_learned_what_is_no_echo_says_so(saved_set: Path, tmp_pat
     learned = shutil.copytree(saved_set, tmp_path / "learned")
     bundle = load_bundle(learned / "view_classification")
     token = encoded.tokens[-1].class_token.float().mean(dim=0)
-    around = token + 0.01 * torch.randn(50, len(token), generator=torch.Generator().manual_seed(0))
+    around = token + 0.01 * torch.randn(900, len(token), generator=torch.Generator().manual_seed(0))
 
     for head, doubts in ((NotEchoHead.fit_mahalanobis(around), False), (NotEchoHead.fit_mahalanobis(around + 5), True)):
         architecture = {**bundle.card.architecture, PART: head.config.model_dump()}

@@ -1,8 +1,8 @@
 """What an instance shows: a B-mode or colour Doppler image to analyse, or something to set aside, with the reason.
 
 The header is asked first: modality, the format and data type of the ultrasound regions (PS3.3 section C.8.5.5), the
-third and fourth value of ImageType (C.8.5.6.1.1). Then the pixels are asked: whether they show a cardiac fan at all, and
-whether colour Doppler is really on, since machines mark whole presets as coloured and many do not mark colour at all.
+third and fourth value of ImageType (C.8.5.6.1.1). Then the pixels are asked: whether they show a cardiac fan at all,
+and whether colour Doppler is really on, since machines mark whole presets as coloured and many mark no colour at all.
 """
 
 from __future__ import annotations

@@ -163,7 +163,8 @@ def _along_and_across(fan: Fan, gradient_x: Plane, gradient_y: Plane) -> tuple[P
 
 def _beam_angles(fan: Fan, size: tuple[int, ...]) -> Plane:
     rows, columns = np.indices(size)
-    return np.arctan2(columns - fan.apex_xy[0], rows - fan.apex_xy[1])
+    angles: Plane = np.arctan2(columns - fan.apex_xy[0], rows - fan.apex_xy[1])
+    return angles
 
 
 def _axial(along: Plane, across: Plane, tissue: Mask) -> float:
