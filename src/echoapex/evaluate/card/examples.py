@@ -115,7 +115,7 @@ def trace_outlines(mask: Bool[np.ndarray, "height width"], transform: FrameTrans
 def show_frame(
     preparer: FramePreparer, frame: UInt8[np.ndarray, "height width *channels"]
 ) -> UInt8[np.ndarray, "size size"]:
-    """The picture of a frame; black where no sector is known, for burned-in names cannot be told from the image then."""
+    """The picture of a frame; black where no sector is known, since names cannot be told from the image then."""
     picture = preparer.prepare(to_grey(frame))
     return picture if preparer.has_sector else np.zeros_like(picture)
 
