@@ -31,11 +31,33 @@ def draw_fan_clip(seed: int, frames: int = 6, size: int = 128) -> np.ndarray:
     tissue = rng.uniform(60, 140)
     drawn = []
     for number in range(frames):
-        grey = cv2.GaussianBlur(rng.uniform(0, 2 * tissue, (size, size)).astype(np.float32), (5, 5), 0)
+        grey = _speckle(rng, (size, size), (size / 2, 0.06 * size), 0.88 * size) * tissue
         radius = size * (0.1 + 0.06 * np.sin(number * 1.1 + seed))
         cv2.circle(grey, (round(size * 0.5), round(size * 0.5)), round(radius), 12, cv2.FILLED)
         drawn.append(np.clip(grey, 1, 255).astype(np.uint8) * inside)
     return np.stack(drawn)
+
+
+def draw_sector(size: tuple[int, int], frames: int = 3, seed: int = 0) -> np.ndarray:
+    """Grey frames ``(frames, *size)`` of a fan full of speckle, black around."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    apex, radius = (width / 2, 0.04 * height), 0.92 * height
+    angles = np.linspace(-0.66, 0.66, 48)
+    outline = np.vstack([apex, np.array(apex) + radius * np.stack([np.sin(angles), np.cos(angles)], axis=1)])
+    inside = np.zeros(size, np.uint8)
+    cv2.fillPoly(inside, [outline.round().astype(np.int32)], 1)
+    drawn = [np.clip(_speckle(rng, size, apex, radius) * 90, 12, 255).astype(np.uint8) * inside for _ in range(frames)]
+    return np.stack(drawn)
+
+
+def _speckle(rng: np.random.Generator, size: tuple[int, int], apex: tuple[float, float], radius: float) -> np.ndarray:
+    """Speckle of mean 1 as ultrasound has it: sharp along the beams from the apex, broad across them."""
+    rows, columns = np.indices(size)
+    x, y = columns - apex[0], rows - apex[1]
+    beams, depths = (np.arctan2(x, y) / 0.7 + 1) * 47.5, np.hypot(x, y) / radius * 399
+    polar = cv2.GaussianBlur(rng.rayleigh(0.8, (420, 96)).astype(np.float32), (0, 0), 1.2)
+    return cv2.remap(polar, beams.astype(np.float32), depths.astype(np.float32), cv2.INTER_LINEAR, borderValue=1.0)
 
 
 def write_fan_clip(path: Path, frames: np.ndarray, patient: int, instance: int = 1) -> Path:

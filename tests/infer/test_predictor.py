@@ -220,3 +220,22 @@ def test_a_value_of_a_clip_outside_its_range_is_flagged(labelled_study: Labelled
         assert Flag.OUT_OF_RANGE in item.flags
         fraction = [item for item in report.measurements if item.quantity is Quantity.LVEF]
         assert all(Flag.OUT_OF_RANGE not in item.flags for item in fraction)
+
+
+def test_what_a_set_has_learned_to_be_no_echo_is_set_aside_and_not_shown(labelled_study: LabelledStudy) -> None:
+    class Doubter:
+        """The oracle, and a doubt about every clip."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(labelled_study.oracle, name)
+
+        def doubts_echo(self, _encoded: object) -> bool:
+            return True
+
+    source = open_view(labelled_study, View.A4C)
+
+    found = analyze_clip(source, "clip.dcm", Doubter(), AnalysisOptions())  # type: ignore[arg-type]
+
+    assert "unlike the echocardiograms" in found.report.set_aside
+    assert found.sector is None
+    assert not found.report.measurements

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_studies import draw_sector
 
 from echoapex.domain import ContentKind
 from echoapex.io.calibration import UltrasoundRegion
-from echoapex.io.content import Content, classify_content, find_colour_box
+from echoapex.io.content import Content, classify_content, content_of_pixels, find_colour_box
 
 MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 TISSUE = UltrasoundRegion(1, 1, (0, 0, 319, 239), 3, 3, 0.05, 0.05)
@@ -18,8 +19,7 @@ TRACE = UltrasoundRegion(4, 10, (0, 440, 319, 479), 4, 0, 0.01, 0.0)
 
 def grey_clip(count: int = 3) -> list[np.ndarray]:
     """B-mode stored as RGB: all three colours equal."""
-    rng = np.random.default_rng(1)
-    return [np.repeat(rng.integers(0, 220, (240, 320, 1), dtype=np.uint8), 3, axis=2) for _ in range(count)]
+    return [np.repeat(frame[..., None], 3, axis=2) for frame in draw_sector((240, 320), count)]
 
 
 def with_flow(frames: list[np.ndarray], box: tuple[int, int, int, int]) -> list[np.ndarray]:
@@ -92,15 +92,15 @@ def test_an_ultrasound_class_without_modality_is_ultrasound() -> None:
 
 
 def test_flow_makes_colour_doppler_and_its_box_is_found() -> None:
-    content = classify([TISSUE], with_flow(grey_clip(), (100, 60, 180, 150)))
+    content = classify([TISSUE], with_flow(grey_clip(), (120, 60, 200, 150)))
     assert content.kind is ContentKind.COLOUR_DOPPLER
-    assert content.colour_box_xyxy == pytest.approx((100, 60, 180, 150), abs=3)
+    assert content.colour_box_xyxy == pytest.approx((120, 60, 200, 150), abs=3)
 
 
 def test_flow_in_one_frame_only_is_found() -> None:
     frames = grey_clip()
-    with_flow(frames[1:2], (100, 60, 180, 150))
-    assert find_colour_box(frames) == pytest.approx((100, 60, 180, 150), abs=3)
+    with_flow(frames[1:2], (120, 60, 200, 150))
+    assert find_colour_box(frames) == pytest.approx((120, 60, 200, 150), abs=3)
 
 
 def test_grey_frames_and_grey_stored_as_rgb_have_no_colour_box() -> None:
@@ -126,3 +126,35 @@ def test_colour_outside_the_region_is_not_looked_at() -> None:
     frames = with_flow(grey_clip(), (200, 20, 300, 120))
     assert find_colour_box(frames, (0.0, 0.0, 180.0, 240.0)) is None
     assert find_colour_box(frames, (150.0, 0.0, 320.0, 240.0)) == pytest.approx((200, 20, 300, 120), abs=3)
+
+
+def test_the_pixels_outrank_a_header_that_says_2d() -> None:
+    noise = list(np.random.default_rng(0).integers(0, 255, (3, 240, 320), dtype=np.uint8))
+
+    content = classify([TISSUE], noise)
+
+    assert content.kind is ContentKind.NOT_ECHO
+    assert content.is_set_aside and content.reason and content.sector is None
+
+
+def test_an_image_type_of_another_part_of_the_body_is_set_aside() -> None:
+    content = classify([TISSUE], image_type=("ORIGINAL", "PRIMARY", "SMALL PARTS", "0001"))
+
+    assert content.kind is ContentKind.NOT_ECHO
+    assert "small parts" in content.reason
+
+
+def test_the_sector_comes_with_what_is_analysed() -> None:
+    assert classify([TISSUE]).sector is not None
+    assert classify([M_MODE]).sector is None
+
+
+def test_colour_flow_is_told_from_grey_without_a_header() -> None:
+    grey, flow = grey_clip(2)
+    flow[100:150, 130:190] = (30, 40, 230)
+
+    assert content_of_pixels([grey]).kind is ContentKind.B_MODE
+    found = content_of_pixels([grey, flow])
+    assert found.kind is ContentKind.COLOUR_DOPPLER
+    assert found.colour_box_xyxy == pytest.approx((130, 100, 190, 150), abs=3)
+    assert found.sector is not None

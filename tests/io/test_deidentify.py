@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from real_files import unzipped_dicom
+from real_files import real_dicom, unzipped_dicom
 
 from echoapex.domain import Sector
 from echoapex.io.deidentify import deidentify_frame, pseudonym
@@ -34,14 +34,19 @@ def test_a_polygon_is_followed() -> None:
     assert blanked[6, 11] == 0
 
 
-def test_names_burned_into_a_real_clip_are_blanked(tmp_path: Path) -> None:
-    source = open_dicom(unzipped_dicom("RGB_CINE.zip", tmp_path))
+def test_names_burned_into_a_real_clip_are_blanked() -> None:
+    source = open_dicom(real_dicom("color3d_jpeg_baseline.dcm"))
     assert source.header.sector is not None
     frame = next(source.frames())
     blanked = deidentify_frame(frame, source.header.sector)
-    top = int(source.header.sector.box_xyxy[1])
-    assert frame[: top - 5].max() > 100  # the names are in the margin above
-    assert not blanked[: top - 5].any()
+    assert frame[:, :75].max() > 100  # the names are in the margin
+    assert not blanked[:, :75].any()
+
+
+def test_a_linear_array_has_no_sector_and_is_set_aside(tmp_path: Path) -> None:
+    header = open_dicom(unzipped_dicom("RGB_CINE.zip", tmp_path)).header
+    assert header.sector is None
+    assert header.content_reason
 
 
 def test_a_pseudonym_is_stable_keyed_and_reveals_nothing() -> None:

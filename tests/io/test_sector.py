@@ -6,7 +6,7 @@ import pytest
 from real_files import shared_data
 
 from echoapex.domain import Sector
-from echoapex.io.sector import find_sector, sector_mask
+from echoapex.io.sector import Shape, find_sector, search_sector, sector_mask
 from echoapex.phantom import simulate_clip
 from echoapex.vocabulary import View
 
@@ -83,14 +83,44 @@ def test_black_chambers_and_shadowed_corners_belong_to_the_fan() -> None:
     assert _overlap(found, fan) > 0.9
 
 
-def test_a_linear_array_is_a_rectangle() -> None:
+def test_a_linear_array_is_a_rectangle_and_no_sector() -> None:
     mask = np.zeros((300, 400), bool)
     mask[40:260, 60:330] = True
 
-    found = find_sector(_speckle(mask, 5))
+    assert search_sector(_speckle(mask, 5)).shape is Shape.RECTANGLE
+    assert find_sector(_speckle(mask, 5)) is None
 
-    assert len(found.polygon_xy) == 4
-    assert found.box_xyxy == pytest.approx((60, 40, 330, 260), abs=5)
+
+@pytest.mark.parametrize("level", [25, 60, 128, 235])
+@pytest.mark.parametrize("bar", [False, True])
+def test_a_grey_or_light_screen_is_background(level: int, bar: bool) -> None:
+    fan = _fan_mask((480, 640), (320, 40), 40, 380)
+    frames = np.where(fan, _speckle(fan, 4), level).astype(np.uint8)
+    if bar:
+        frames[:, :30] = 90  # a title bar
+    for frame in frames:
+        cv2.putText(frame, "DOE JANE 1957-03-12", (20, 70), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255 if level < 120 else 0, 2)
+
+    found = find_sector(frames)
+
+    assert _overlap(found, fan) > 0.95
+    assert not sector_mask(found, fan.shape)[45:75, 15:260].any()
+
+
+def test_a_black_gap_does_not_cut_off_half_of_a_fan() -> None:
+    fan = _fan_mask((400, 500), (250, 20), 38, 350)
+    rows, columns = np.indices(fan.shape)
+    angle = np.degrees(np.arctan2(columns - 250, rows - 20))
+    lit = fan & ~((np.abs(angle + 4) < 9) & (rows > 90))  # a shadow from top to bottom
+
+    assert _overlap(find_sector(_speckle(lit, 1)), fan) > 0.9
+
+
+def test_dark_tissue_is_seen_at_a_second_look() -> None:
+    fan = _fan_mask((300, 400), (200, 10), 40, 270)
+    frame = (_speckle(fan, 1)[0] // 8).astype(np.uint8)
+
+    assert _overlap(find_sector(frame[None]), fan) > 0.9
 
 
 def test_a_single_frame_and_a_frozen_clip_do_too() -> None:

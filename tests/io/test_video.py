@@ -5,6 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from drawn_studies import draw_sector
 
 from echoapex.domain import ContentKind
 from echoapex.io.clip_source import ClipSource, ReadError, ReadFlag, ReadLimits
@@ -42,7 +43,7 @@ CODECS = [
 
 @pytest.mark.parametrize(("name", "codec", "pixel_format"), CODECS)
 def test_frames_and_times_come_back(tmp_path: Path, name: str, codec: str, pixel_format: str) -> None:
-    frames = _moving_disc(12)
+    frames = draw_sector((96, 128), 12)
 
     source = open_video(_write(tmp_path / name, frames, codec, pixel_format))
 
@@ -73,13 +74,13 @@ def test_frames_start_again_and_stream(tmp_path: Path) -> None:
 
 
 def test_coloured_flow_is_told_from_the_pixels(tmp_path: Path) -> None:
-    frames = np.repeat(_moving_disc(6)[..., None], 3, axis=3)
-    frames[:, 30:70, 60:100] = (220, 30, 10)
+    frames = np.repeat(draw_sector((96, 128), 6)[..., None], 3, axis=3)
+    frames[:, 50:70, 50:80] = (220, 30, 10)
 
     header = open_video(_write(tmp_path / "clip.avi", frames, "mjpeg", "yuvj444p")).header
 
     assert header.content is ContentKind.COLOUR_DOPPLER
-    assert header.colour_box_xyxy == pytest.approx((60, 30, 100, 70), abs=3)
+    assert header.colour_box_xyxy == pytest.approx((50, 50, 80, 70), abs=3)
 
 
 def test_a_truncated_video_keeps_its_good_frames_with_a_flag(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import torch
 from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, TinyTasks, build_tasks, multitask_recipe, save_set
 
 from echoapex.models import registry
-from echoapex.models.bundle import BundleError, load_bundle, update_card
+from echoapex.models.bundle import BundleError, load_bundle, save_bundle, update_card
 from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
 from echoapex.tasks.models import blocks_of, load_models, load_view_model
+from echoapex.tasks.not_echo import PART, NotEchoHead, join_not_echo
 from echoapex.vocabulary import Application, Structure
 
 
@@ -112,3 +113,23 @@ def test_the_blocks_of_a_bundle_are_those_of_its_card(saved_set: Path) -> None:
 def test_weights_come_back_on_the_device_asked_for(saved_set: Path) -> None:
     models = load_models(saved_set, torch.device("cpu"))
     assert {parameter.device.type for parameter in models.segmentation.parameters()} == {"cpu"}
+
+
+def test_a_set_that_has_learned_what_is_no_echo_says_so(saved_set: Path, tmp_path: Path, encoded: EncodedClip) -> None:
+    assert load_models(saved_set).view_classification.not_echo is None
+    assert not load_models(saved_set).view_classification.doubts_echo(encoded)
+    learned = shutil.copytree(saved_set, tmp_path / "learned")
+    bundle = load_bundle(learned / "view_classification")
+    token = encoded.tokens[-1].class_token.float().mean(dim=0)
+    around = token + 0.01 * torch.randn(900, len(token), generator=torch.Generator().manual_seed(0))
+
+    for head, doubts in ((NotEchoHead.fit_mahalanobis(around), False), (NotEchoHead.fit_mahalanobis(around + 5), True)):
+        architecture = {**bundle.card.architecture, PART: head.config.model_dump()}
+        card = bundle.card.model_copy(update={"architecture": architecture})
+        save_bundle(learned / "view_classification", join_not_echo(bundle.state, head), card)
+        views = load_models(learned).view_classification
+        assert views.doubts_echo(encoded) is doubts
+        assert (
+            views.predict(encoded).probabilities
+            == load_models(saved_set).view_classification.predict(encoded).probabilities
+        )

@@ -115,10 +115,12 @@ class FramePreparer:
 
     Attributes:
         transform: native pixels to model pixels.
+        has_sector: whether what lies outside is blanked; without a sector no picture of the frame may be shown.
     """
 
     def __init__(self, native_size: Size, sector: Sector | None, size: int) -> None:
         self._native_size = native_size
+        self.has_sector = sector is not None
         self._box = square_box(sector, native_size)
         self._outside = None if sector is None else np.where(sector_mask(sector, native_size), 255, 0).astype(np.uint8)
         x0, y0, x1, y1 = self._box

@@ -19,6 +19,8 @@ class ContentKind(StrEnum):
     COLOUR_DOPPLER = "colour_doppler"
     M_MODE = "m_mode"
     SPECTRAL_DOPPLER = "spectral_doppler"
+    SPLIT_SCREEN = "split_screen"
+    TEXT_SCREEN = "text_screen"
     NOT_ECHO = "not_echo"
 
 

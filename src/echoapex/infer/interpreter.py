@@ -6,7 +6,7 @@ The analysis is written against this protocol, so that it can be read and tested
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -70,4 +70,13 @@ class Interpreter(Protocol):
 
     def estimate_ejection_fraction(self, encoded: Any) -> EjectionEstimate:
         """The ejection fraction of the whole clip."""
+        ...
+
+
+@runtime_checkable
+class EchoDoubter(Protocol):
+    """Models that may have learned what is no echocardiogram; an interpreter need not be one."""
+
+    def doubts_echo(self, encoded: Any) -> bool:
+        """Whether an encoded clip is no echocardiogram; False where nothing was learned."""
         ...

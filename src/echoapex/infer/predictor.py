@@ -19,7 +19,7 @@ from echoapex.domain import (
 from echoapex.domain.report import VolumePoint
 from echoapex.infer.duplicates import sign_loop
 from echoapex.infer.frame_choice import choose_cycle_rows
-from echoapex.infer.interpreter import Interpreter
+from echoapex.infer.interpreter import EchoDoubter, Interpreter
 from echoapex.infer.label_maps import LabelMaps
 from echoapex.infer.lv_cycle import LvCycle, curve_points, follow_decoder, follow_outlines, take_shapes
 from echoapex.infer.options import AnalysisOptions
@@ -41,6 +41,7 @@ from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
 
 _FEW_ROWS = 12
 """Rows from which ED is found in views without a volume decoder, when only ED and ES are to be outlined."""
+LEARNED_DOUBT = "no echocardiogram: it is unlike the echocardiograms from which the models have learned"
 COLOUR_NOTE = "colour Doppler: the view is read; volumes and ejection fraction are not measured under colour"
 
 
@@ -104,6 +105,8 @@ def analyze_clip(
     if image.contrast < BLANK_CONTRAST:
         return _set_aside(clip.header, name, "the image is nearly blank", clip.sector)
     encoded = interpreter.encode(clip.pixels, clip.frame_times_s)
+    if isinstance(interpreter, EchoDoubter) and interpreter.doubts_echo(encoded):
+        return _set_aside(clip.header, name, LEARNED_DOUBT)
     view = restrict_view(interpreter.classify_view(encoded), options.probe)
     reason = reason_to_abstain(clip, image, view)
     if reason:

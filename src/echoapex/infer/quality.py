@@ -1,8 +1,8 @@
 """The gate: whether a clip is an echocardiogram that can be read at all, and how far to trust what is read.
 
-Nothing here is learned. A clip is set aside when it is no tissue image (by its header or its colours), when it is
-nearly blank, or when neither an ultrasound sector nor a view can be recognised in it. Everything else is analysed, and
-doubts become flags.
+A clip is set aside when it is no tissue image (by its header or by its pixels, see ``io.pixel_content``), when it is
+nearly blank, when no ultrasound sector or no view can be recognised in it, or when a set that has learned it says so.
+Everything else is analysed, and doubts become flags.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _ANALYSED = (ContentKind.B_MODE, ContentKind.COLOUR_DOPPLER)
 _KIND_TITLES = {
     ContentKind.M_MODE: "an M-mode image",
     ContentKind.SPECTRAL_DOPPLER: "a spectral Doppler image",
+    ContentKind.SPLIT_SCREEN: "a split screen",
+    ContentKind.TEXT_SCREEN: "a screen of text",
     ContentKind.NOT_ECHO: "no echocardiogram",
 }
 
@@ -75,8 +77,8 @@ def reason_to_abstain(clip: PreparedClip, image: ImageQuality, view: ViewPredict
         return "the image is nearly blank"
     if view.probability < LEAST_VIEW:
         return f"no view was recognised (the likeliest, {view.view}, has probability {view.probability:.2f})"
-    if SECTOR_NOT_FOUND in clip.header.flags and view.probability < CERTAIN_VIEW:
-        return "neither an ultrasound sector nor a view was recognised"
+    if SECTOR_NOT_FOUND in clip.header.flags:
+        return "no ultrasound sector was recognised"
     return ""
 
 

@@ -90,6 +90,12 @@ class TaskInterpreter:
         """The view of the whole clip."""
         return self._models.view_classification.predict(self._tokens(encoded, Application.VIEW_CLASSIFICATION))
 
+    def doubts_echo(self, encoded: _ClipTokens) -> bool:
+        """Whether the clip is no echocardiogram by what the set has learned; the encoder runs only where it has."""
+        if self._models.view_classification.not_echo is None:
+            return False
+        return self._models.view_classification.doubts_echo(self._tokens(encoded, Application.VIEW_CLASSIFICATION))
+
     def segment(
         self, encoded: _ClipTokens, rows: Sequence[int], structures: Sequence[Structure]
     ) -> Iterator[FrameMasks]:

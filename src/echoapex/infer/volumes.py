@@ -110,7 +110,6 @@ def measure_heart_rate(reading: ClipReading, cycle: LvCycle) -> Measurement | No
         method = BEATS_METHOD
         marks = marks if reading.header.frame_times_known else None
     told = _told_by(marks, cycle)
-    frames: tuple[int, ...] = ()
     rate, flags = reading.header.heart_rate_bpm, list(reading.flags)
     frames: tuple[int, ...] = ()
     if rate is not None:

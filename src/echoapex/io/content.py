@@ -1,21 +1,22 @@
 """What an instance shows: a B-mode or colour Doppler image to analyse, or something to set aside, with the reason.
 
 The header is asked first: modality, the format and data type of the ultrasound regions (PS3.3 section C.8.5.5), the
-fourth value of ImageType (C.8.5.6.1.1). Whether colour Doppler is really on is asked of the pixels, since machines mark
-whole presets as coloured and many do not mark colour at all.
+third and fourth value of ImageType (C.8.5.6.1.1). Then the pixels are asked: whether they show a cardiac fan at all,
+and whether colour Doppler is really on, since machines mark whole presets as coloured and many mark no colour at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from echoapex.domain import ContentKind
+from echoapex.domain import ContentKind, Sector
 from echoapex.io.calibration import SpatialFormat, UltrasoundRegion
+from echoapex.io.pixel_content import judge_pixels
 
 Box = tuple[float, float, float, float]
 
@@ -29,6 +30,11 @@ _M_MODE_BITS = 0x0002 | 0x0020
 _SPECTRAL_BITS = 0x0004 | 0x0008
 _TWO_D_BITS = 0x0001 | 0x0010
 
+# values of ImageType 3 that name another part of the body than the heart
+_OTHER_PARTS = frozenset(("BREAST", "ENDOCAVITARY", "ENDORECTAL", "ENDOVAGINAL", "GYNECOLOGY", "INTRAVASCULAR"))
+_OTHER_PARTS |= frozenset(("MUSCULOSKELETAL", "NEONATAL HEAD", "OBSTETRICAL", "OPHTHALMIC", "PELVIC", "SMALL PARTS"))
+_OTHER_PARTS |= frozenset(("THYROID", "TRANSCRANIAL"))
+
 _CHROMA = 48  # difference between the largest and smallest of R, G, B from which a pixel counts as coloured
 _VISIBLE = 32  # grey level from which a pixel counts as lit
 _TINT_SHARE = 0.6  # a larger coloured share of the lit pixels is a tinted grey scale, no flow
@@ -38,11 +44,15 @@ _SMALLEST_BOX_SIDE = 0.05  # of the side searched: colour bars and traces are na
 
 @dataclass(frozen=True)
 class Content:
-    """What an instance shows, why it is so classified, and where colour flow was found (pixel edges)."""
+    """What an instance shows, why it is so classified, where colour flow was found (pixel edges), and the sector.
+
+    There is a sector exactly where the instance is to be analysed.
+    """
 
     kind: ContentKind
     reason: str = ""
     colour_box_xyxy: Box | None = None
+    sector: Sector | None = None
 
     @property
     def is_set_aside(self) -> bool:
@@ -65,7 +75,7 @@ def classify_content(
         sop_class: SOPClassUID, for instances without a modality.
         image_type: ImageType (0008,0008), all values.
         regions: the ultrasound regions.
-        frames: some frames, in which colour is looked for.
+        frames: some frames, in which the fan and colour are looked for.
         within_xyxy: the part of the image with ultrasound data, in pixel edges; the whole image without it.
 
     Returns:
@@ -74,13 +84,27 @@ def classify_content(
     if modality != "US" and (modality or sop_class not in _ULTRASOUND_CLASSES):
         known = modality if modality in _KNOWN_MODALITIES else "of another modality"
         return Content(ContentKind.NOT_ECHO, f"the image is {known}, not ultrasound")
+    part = image_type[2].strip().upper() if len(image_type) > 2 else ""
+    if part in _OTHER_PARTS:
+        return Content(ContentKind.NOT_ECHO, f"the image type says {part.lower()}, not the heart")
     by_header = _classify_regions(regions) if regions else _classify_image_type(image_type)
     if by_header.is_set_aside:
         return by_header
+    by_pixels = content_of_pixels(frames, within_xyxy)
+    return by_pixels if by_pixels.kind is not ContentKind.B_MODE else replace(by_pixels, reason=by_header.reason)
+
+
+def content_of_pixels(
+    frames: Sequence[UInt8[np.ndarray, "height width *channels"]], within_xyxy: Box | None = None
+) -> Content:
+    """B-mode, colour Doppler where some of the frames show coloured flow, or what else the pixels show."""
+    judged = judge_pixels(frames, within_xyxy)
+    if judged.sector is None:
+        return Content(judged.kind, judged.reason)
     box = find_colour_box(frames, within_xyxy)
     if box is None:
-        return by_header
-    return Content(ContentKind.COLOUR_DOPPLER, "coloured pixels of flow in the image", box)
+        return Content(ContentKind.B_MODE, sector=judged.sector)
+    return Content(ContentKind.COLOUR_DOPPLER, "coloured pixels of flow in the image", box, judged.sector)
 
 
 def find_colour_box(

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from pydicom.dataset import Dataset
 
-from echoapex.domain import ClipHeader, Sector
+from echoapex.domain import ClipHeader
 from echoapex.io.calibration import Calibration, UltrasoundRegion, calibrate
 from echoapex.io.clip_source import ReadLimits
 from echoapex.io.content import Content, classify_content
@@ -27,7 +26,6 @@ from echoapex.io.dicom_layout import PixelLayout, read_layout, syntax_name
 from echoapex.io.dicom_regions import read_regions, read_timing
 from echoapex.io.dicom_values import clean_errors, number_of, numbers_of, text_of, texts_of
 from echoapex.io.frame_times import build_frame_times, plausible_heart_rate, plausible_r_waves
-from echoapex.io.sector import find_sector
 from echoapex.io.transducer import probe_kind
 
 _CLIP_ID_DIGITS = 12
@@ -127,7 +125,7 @@ def _build_header(file: DicomFile, layout: PixelLayout, stored: StoredFrames, sa
         frame_times_known=times.known,
         spacing=calibration.spacing,
         spacing_reason=calibration.reason,
-        sector=None if content.is_set_aside else _find_sector(sample, calibration),
+        sector=content.sector,
         content=content.kind,
         content_reason=content.reason,
         colour_box_xyxy=content.colour_box_xyxy,
@@ -159,13 +157,6 @@ def _classify(
         frames=sample,
         within_xyxy=calibration.sector.box_xyxy if calibration.sector else None,
     )
-
-
-def _find_sector(sample: list[Image], calibration: Calibration) -> Sector | None:
-    """The fan inside the 2D region; the region itself where no fan is seen; None where nothing is known."""
-    grey = np.stack([frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in sample])
-    box = calibration.sector.box_xyxy if calibration.sector else None
-    return find_sector(grey, box) or calibration.sector
 
 
 def _describe_source(dataset: Dataset, key: bytes, keep_identifiers: bool) -> dict[str, str]:

@@ -20,10 +20,11 @@ from PIL import Image
 
 from echoapex.domain import ClipHeader
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.content import content_of_pixels
 from echoapex.io.dicom_codestream import has_too_many_scans
 from echoapex.io.dicom_values import clean_errors
 from echoapex.io.frame_times import NOMINAL_RATE_HZ
-from echoapex.io.plain_file import CLIP_ID_DIGITS, content_of_pixels, file_digest
+from echoapex.io.plain_file import CLIP_ID_DIGITS, file_digest
 
 NO_CALIBRATION = "still images carry no calibration"
 
@@ -147,6 +148,7 @@ def _with_content(source: ImageSource) -> ImageSource:
             content=content.kind,
             content_reason=content.reason,
             colour_box_xyxy=content.colour_box_xyxy,
+            sector=content.sector,
         ),
     )
 

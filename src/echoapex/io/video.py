@@ -22,13 +22,14 @@ from jaxtyping import UInt8
 
 from echoapex.domain import ClipHeader
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.content import content_of_pixels
 from echoapex.io.decoder_process import Task, run_apart
 from echoapex.io.dicom_values import clean_errors
 from echoapex.io.ffmpeg_input import open_media
 from echoapex.io.file_format import HEAD_BYTES, FileFormat, recognise
 from echoapex.io.frame_times import NOMINAL_RATE_HZ
 from echoapex.io.media_structure import read_promise
-from echoapex.io.plain_file import content_of_pixels, file_digest
+from echoapex.io.plain_file import file_digest
 
 NO_CALIBRATION = "video files carry no calibration"
 
@@ -97,6 +98,7 @@ def open_video(path: Path, *, display_name: str | None = None, limits: ReadLimit
             content=content.kind,
             content_reason=content.reason,
             colour_box_xyxy=content.colour_box_xyxy,
+            sector=content.sector,
         )
     return VideoSource(path, name, header, limits)
 

@@ -22,6 +22,7 @@ from nibabel import imageglobals
 
 from echoapex.domain import ClipHeader, Spacing
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.content import content_of_pixels
 from echoapex.io.dicom_values import clean_errors
 from echoapex.io.file_format import HEAD_BYTES, FileFormat, recognise
 from echoapex.io.frame_times import NOMINAL_RATE_HZ
@@ -38,6 +39,8 @@ MOST_SAMPLES = 2**28
 
 _NIFTI_2_HEADER_BYTES = 540
 _MOST_EXTENSION_BYTES = 64 << 20
+_SAMPLE = 8
+
 _MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
@@ -102,6 +105,7 @@ def open_volume(path: Path, *, display_name: str | None = None, limits: ReadLimi
     digest = _digest(path, volume, name)
     pixels, is_rescaled = _to_8_bit(volume.frames)
     step_s = volume.frame_step_s or 1 / NOMINAL_RATE_HZ
+    content = content_of_pixels(list(pixels[:: max(1, len(pixels) // _SAMPLE)][:_SAMPLE]))
     header = ClipHeader(
         clip_id=digest[:CLIP_ID_DIGITS],
         size=(pixels.shape[1], pixels.shape[2]),
@@ -111,6 +115,9 @@ def open_volume(path: Path, *, display_name: str | None = None, limits: ReadLimi
         spacing_reason=volume.spacing_reason,
         flags=(ReadFlag.RESCALED_TO_8_BIT,) if is_rescaled else (),
         source={"format": "volume", "sha256": digest},
+        content=content.kind,
+        content_reason=content.reason,
+        sector=content.sector,
     )
     return VolumeSource(header, pixels)
 

@@ -23,6 +23,8 @@ from echoapex.models.registry import ADAPTER, DEFAULT_SET, ENCODER, SetPaths, fi
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.lv_wall import LvWall
+from echoapex.tasks.not_echo import PART as NOT_ECHO
+from echoapex.tasks.not_echo import NotEchoConfig, NotEchoHead, split_not_echo
 from echoapex.tasks.outline_reader import OutlineReader, split_outlines
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.view_classification import ViewClassification
@@ -173,13 +175,24 @@ def _assemble(
 
 def _view_task(encoder: VisionTransformer, bundle: Bundle, outlines: OutlineReader | None) -> ViewClassification:
     temperature = float(bundle.card.calibration.get("temperature", 1.0))  # type: ignore[arg-type]
-    return ViewClassification(encoder, build_view_decoder(bundle), blocks_of(bundle), temperature, outlines=outlines)
+    task = ViewClassification(encoder, build_view_decoder(bundle), blocks_of(bundle), temperature, outlines=outlines)
+    task.not_echo = _not_echo_head(bundle)
+    return task
+
+
+def _not_echo_head(bundle: Bundle) -> NotEchoHead | None:
+    """What the set has learned of pictures that are no echocardiogram; most sets have nothing."""
+    if NOT_ECHO not in bundle.card.architecture:
+        return None
+    head = NotEchoHead(_config(NotEchoConfig, bundle, NOT_ECHO))
+    load_weights(head, split_not_echo(bundle.state)[1], bundle.directory)
+    return head
 
 
 def build_view_decoder(bundle: Bundle) -> LinearViewDecoder:
     """The decoder of pooled tokens in a bundle of view classification, without the outlines that may be beside it."""
     decoder = LinearViewDecoder.build(_config(LinearViewConfig, bundle))
-    load_weights(decoder, split_outlines(bundle.state)[0], bundle.directory)
+    load_weights(decoder, split_not_echo(split_outlines(bundle.state)[0])[0], bundle.directory)
     return decoder
 
 

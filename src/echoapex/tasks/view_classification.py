@@ -20,6 +20,7 @@ from echoapex.models.decoders.linear import LinearViewDecoder, pool_frame
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.tokens import Tokens
 from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.tasks.not_echo import NotEchoHead
 from echoapex.tasks.outline_reader import OUTLINED_FRAMES, OutlineReader, agree, spread
 from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.vocabulary import View
@@ -48,6 +49,9 @@ class ViewClassification(Task):
         temperature: divides the logits, so that probabilities are honest.
         config: of the loss.
         outlines: a second witness of whole clips, taught separately; both then count alike.
+
+    Attributes:
+        not_echo: what was learned of pictures that are no echocardiogram, where anything was.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class ViewClassification(Task):
         self.temperature = temperature
         self.config = config or ViewLossConfig()
         self.outlines = outlines
+        self.not_echo: NotEchoHead | None = None
 
     def loss(self, batch: FrameBatch) -> Loss:
         """Cross-entropy of single frames, label-smoothed and mixed as configured."""
@@ -128,6 +133,10 @@ class ViewClassification(Task):
             logits = agree(logits, self.outlines(tokens, images).double().log_softmax(dim=1).mean(dim=0))
         probabilities = nn.functional.softmax(logits / self.temperature, dim=0).tolist()
         return ViewPrediction(dict(zip(View, probabilities, strict=True)))
+
+    def doubts_echo(self, encoded: EncodedClip) -> bool:
+        """Whether the clip is no echocardiogram by what was learned; never, where nothing was."""
+        return self.not_echo is not None and self.not_echo.doubts(encoded.tokens[-1].class_token)
 
 
 def fit_temperature(logits: Float[Tensor, "cases classes"], labels: Int[Tensor, "cases"]) -> float:

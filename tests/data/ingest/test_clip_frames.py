@@ -11,7 +11,7 @@ from drawn_studies import SPACING, draw_fan_clip, write_fan_clip
 from real_files import real_dicom
 from synthetic_dicom import region, write_native
 
-from echoapex.data.ingest.clip_frames import NO_SECTOR, ClipFrames, read_clip_frames
+from echoapex.data.ingest.clip_frames import ClipFrames, read_clip_frames
 from echoapex.data.ingest.rules import IngestRules
 from echoapex.domain import ContentKind
 from echoapex.io.clip_file import ClipFile
@@ -95,7 +95,9 @@ def test_without_a_sector_nothing_is_kept(tmp_path: Path) -> None:
     for frame in frames:
         cv2.putText(frame, "JANE DOE", (5, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1)
     found = read(write_native(tmp_path / "t.dcm", frames, "MONOCHROME2"))
-    assert found.set_aside == NO_SECTOR
+    assert "no ultrasound fan" in found.set_aside
+    assert found.header.sector is None
+    assert len(found.pixels) == 0
 
 
 def test_colour_is_kept_and_marked() -> None:

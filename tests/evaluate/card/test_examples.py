@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from echoapex.domain import FrameTransform
-from echoapex.evaluate.card.examples import choose_rows, trace_outlines
+from echoapex.data.preprocess import FramePreparer
+from echoapex.domain import FrameTransform, Sector
+from echoapex.evaluate.card.examples import choose_rows, show_frame, trace_outlines
 from echoapex.evaluate.card.scored_part import MaskRow
 from echoapex.vocabulary import Structure
 
@@ -40,3 +41,9 @@ def test_a_ring_has_two_outlines_where_the_picture_has_it() -> None:
 def test_an_empty_mask_has_no_outline() -> None:
     transform = FrameTransform.crop_resize((0.0, 0.0, 8.0, 8.0), (8, 8), (32, 32))
     assert trace_outlines(np.zeros((8, 8), bool), transform) == ()
+
+
+def test_without_a_sector_the_picture_is_black() -> None:
+    frame = np.full((60, 80), 200, np.uint8)
+    assert not show_frame(FramePreparer((60, 80), None, 32), frame).any()
+    assert show_frame(FramePreparer((60, 80), Sector((0.0, 0.0, 80.0, 60.0)), 32), frame).any()

@@ -11,7 +11,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 
 from echoapex.data.preprocess import FramePreparer, to_grey
 from echoapex.domain import Clip, FrameTransform
@@ -76,7 +76,7 @@ def _draw(part: ScoredPart, row: MaskRow, rank: Rank, found: tuple[ReferenceClip
     reference, results = found
     clip = read_clip(reference.path)
     preparer = _preparer(clip)
-    picture = preparer.prepare(to_grey(clip.frames[row.frame]))
+    picture = show_frame(preparer, clip.frames[row.frame])
     name = f"{PICTURE_FOLDER}/{part.name}-{row.structure.key}-{rank}.jpg"
     encoded, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     assert encoded
@@ -110,6 +110,14 @@ def trace_outlines(mask: Bool[np.ndarray, "height width"], transform: FrameTrans
     contours, _ = cv2.findContours((grey > 127).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     simple = [cv2.approxPolyDP(contour, _TOLERANCE_PX, True)[:, 0] for contour in contours if len(contour) > 3]
     return tuple(tuple((float(x), float(y)) for x, y in contour) for contour in simple)
+
+
+def show_frame(
+    preparer: FramePreparer, frame: UInt8[np.ndarray, "height width *channels"]
+) -> UInt8[np.ndarray, "size size"]:
+    """The picture of a frame; black where no sector is known, since names cannot be told from the image then."""
+    picture = preparer.prepare(to_grey(frame))
+    return picture if preparer.has_sector else np.zeros_like(picture)
 
 
 def _written_labels(results: Results, clip: ReferenceClip, frame: int) -> np.ndarray:

@@ -1,0 +1,187 @@
+"""A fan: two straight sides that meet in an apex above, closed by an arc; and how well one explains an area."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+Mask = Bool[np.ndarray, "height width"]
+Points = Float[np.ndarray, "points 2"]
+
+_FAN_COVERED = 0.4
+_FAN_ENCLOSING = 0.97
+_LEAST_OPENING_RAD = np.deg2rad(15)
+_MOST_TILT_RAD = np.deg2rad(15)
+_LEAST_SHARE_OF_ARC = 0.1
+_HALF_ANGLES_DEG = np.arange(-15.0, 80.0, 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Fan:
+    """A fan fitted to an area, in pixel centres of the image that was searched.
+
+    Attributes:
+        apex_xy: where the sides meet.
+        sweep_rad: angles of the left and the right side, measured from straight down towards larger x.
+        radii_px: where the fan begins and ends, as distances from the apex.
+        covered: share of the fan that the area covers.
+        enclosing: share of the area that lies in the fan.
+        score: how well the fan explains the area; only to be compared within one image.
+    """
+
+    apex_xy: Points
+    sweep_rad: tuple[float, float]
+    radii_px: tuple[float, float]
+    covered: float
+    enclosing: float
+    score: float
+
+    @property
+    def outline(self) -> Points:
+        """Corner points."""
+        return _fan_outline(self.apex_xy, self.sweep_rad, self.radii_px)
+
+    @property
+    def opening_deg(self) -> float:
+        """The angle between its sides in degrees."""
+        return float(np.rad2deg(self.sweep_rad[1] - self.sweep_rad[0]))
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the area fills a fair part of it and hardly leaves it."""
+        return self.covered > _FAN_COVERED and self.enclosing > _FAN_ENCLOSING
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A line ``normal . point = offset`` that supports the area on one side; ``touching_px`` of its edge lie on it."""
+
+    normal: Points
+    offset: float
+    touching_px: int
+
+
+def best_fan(areas: list[Mask], lit: Mask) -> Fan | None:
+    """The fan that explains the areas best, each with its apex above and its sides along the edge of the area.
+
+    A chamber or a shadow can cut a fan in two; of several good fans that one is taken which also holds most of the
+    last area (the one with every part).
+    """
+    whole = areas[-1]
+    fans = [_fit_fan(area, hull_of(area), lit) for area in areas]
+    good = [replace(fan, score=fan.score + _held(fan, whole)) for fan in fans if fan is not None and fan.is_good]
+    return max(good, key=lambda fan: fan.score, default=None)
+
+
+def _held(fan: Fan, whole: Mask) -> float:
+    return float((filled(fan.outline, whole.shape) & whole).sum()) / max(1, int(whole.sum()))
+
+
+def hull_of(area: Mask) -> Points:
+    """Corner points of the convex hull of an area, pixel centres."""
+    return np.asarray(cv2.convexHull(_edge_points(area).astype(np.int32))[:, 0], np.float64)
+
+
+def filled(outline: Points, size: tuple[int, ...]) -> Mask:
+    """The inside of an outline in pixel centres, as a boolean image of ``size``."""
+    mask = np.zeros(size, np.uint8)
+    # a sixteenth of a pixel is kept, so that the edge is not biased by rounding
+    cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 1, lineType=cv2.LINE_8, shift=4)
+    return mask.astype(bool)
+
+
+def _edge_points(area: Mask) -> Points:
+    contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.concatenate([contour[:, 0] for contour in contours]).astype(np.float64)
+
+
+def _fit_fan(area: Mask, hull: Points, lit: Mask) -> Fan | None:
+    """The fan with its apex above whose sides follow the edge of the area longest and which the area fills best."""
+    edge = _edge_points(area)
+    height, width = area.shape
+    # where the image cuts the fan, its edge is the border of the image and says nothing of the fan
+    inside = (edge > 0.5).all(axis=1) & (edge[:, 0] < width - 1.5) & (edge[:, 1] < height - 1.5)
+    if inside.sum() < 20:
+        return None
+    lefts, rights = (_candidate_sides(edge[inside], hull, outward) for outward in (-1.0, 1.0))
+    fans = [_fan_between(left, right, area, lit) for left in lefts for right in rights]
+    return max((fan for fan in fans if fan is not None), key=lambda fan: fan.score, default=None)
+
+
+def _candidate_sides(edge: Points, hull: Points, outward: float) -> list[_Side]:
+    """The supporting lines on one side (outward -1 left, +1 right) that touch the edge longest, at most four."""
+    half_angles = np.deg2rad(_HALF_ANGLES_DEG)
+    normals = np.stack([outward * np.cos(half_angles), -np.sin(half_angles)], axis=1)
+    support = (hull @ normals.T).max(axis=0)
+    tolerance = 0.008 * float(np.ptp(hull, axis=0).max()) + 0.5
+    touching = (support - edge @ normals.T < tolerance).sum(axis=0)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(touching, 8, constant_values=0), 17)
+    peaks = np.flatnonzero((touching == around.max(axis=1)) & (touching > 0.2 * touching.max()))
+    best = peaks[np.argsort(-touching[peaks], kind="stable")][:4]
+    return [_Side(normals[k], float(support[k]), int(touching[k])) for k in best]
+
+
+def _fan_between(left: _Side, right: _Side, area: Mask, lit: Mask) -> Fan | None:
+    """The fan between two sides, or None when they meet nowhere a transducer could be."""
+    sweep = (-float(np.arcsin(-left.normal[1])), float(np.arcsin(-right.normal[1])))
+    if sweep[1] - sweep[0] < _LEAST_OPENING_RAD or abs(sweep[0] + sweep[1]) > 2 * _MOST_TILT_RAD:
+        return None
+    apex = np.linalg.solve(np.array([left.normal, right.normal]), np.array([left.offset, right.offset]))
+    rows, columns = np.nonzero(area)
+    height, top = area.shape[0], rows.min()
+    if not top - 2.0 * height < apex[1] < top + 0.1 * height:
+        return None
+    distances = np.hypot(columns - apex[0], rows - apex[1])
+    farthest = float(np.percentile(distances, 99.9))
+    nearest = _nearest_radius(lit, apex, sweep, (float(distances.min()), farthest))
+    fan = filled(_fan_outline(apex, sweep, (nearest, farthest)), area.shape)
+    both = float((fan & area).sum())
+    # scored up to the apex: the lower half of a fan that a black vessel cuts is no fan of its own
+    wedge = filled(_fan_outline(apex, sweep, (0.0, farthest)), area.shape)
+    touching = (left.touching_px + right.touching_px) / farthest
+    score = float((wedge & area).sum()) / max(1, int(wedge.sum())) + 0.25 * touching
+    covered, enclosing = both / max(1, int(fan.sum())), both / float(area.sum())
+    return Fan(apex, sweep, (nearest, farthest), covered, enclosing, score)
+
+
+def without_marks(lit: Mask) -> Mask:
+    """Lit pixels without dots and strokes, such as the mark beside the transducer."""
+    stroke = max(3, round(0.018 * min(lit.shape))) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (stroke, stroke))
+    return np.asarray(cv2.morphologyEx(lit.astype(np.uint8), cv2.MORPH_OPEN, kernel), bool)
+
+
+def _nearest_radius(lit: Mask, apex: Points, sweep: tuple[float, float], radii: tuple[float, float]) -> float:
+    """Where the fan begins: up from the dense area for as long as a fair share of every arc is lit.
+
+    ``radii`` are the nearest and the farthest of the dense area. Marks beside the transducer are dots and strokes with
+    a gap to the fan: small gaps are crossed without dots and strokes, and a dim near field is crossed without gaps.
+    """
+    farthest = radii[1]
+    rows, columns = np.indices(lit.shape)
+    radius = np.hypot(columns - apex[0], rows - apex[1])
+    angle = np.arctan2(columns - apex[0], rows - apex[1])
+    margin = 0.1 * (sweep[1] - sweep[0])
+    within = (angle > sweep[0] + margin) & (angle < sweep[1] - margin) & (radius < farthest)
+    bins = radius[within].astype(int)
+    total = np.maximum(np.bincount(bins, minlength=int(farthest) + 1), 1)
+    empty = np.bincount(bins, without_marks(lit)[within], minlength=len(total)) / total < _LEAST_SHARE_OF_ARC
+    dark = np.bincount(bins, lit[within], minlength=len(total)) / total < _LEAST_SHARE_OF_ARC
+    middle = min(len(total) // 2, int(radii[0]) + 1)
+    gap = max(2, round(0.03 * farthest))
+    runs = np.convolve(empty, np.ones(gap))[:middle] >= gap
+    begin = int(np.flatnonzero(runs)[-1]) + 1 if runs.any() else 0
+    gaps = np.flatnonzero(dark[:begin])
+    return float(gaps[-1] + 1) if len(gaps) else 0.0
+
+
+def _fan_outline(apex: Points, angles: tuple[float, float], radii: tuple[float, float]) -> Points:
+    """Corner points of a fan; ``angles`` are measured from straight down, towards larger x."""
+    sweep = np.linspace(angles[0], angles[1], 48)
+    directions = np.stack([np.sin(sweep), np.cos(sweep)], axis=1)
+    far = apex + radii[1] * directions
+    near = apex + max(0.0, radii[0]) * directions[::-1]
+    return np.concatenate([far, near])

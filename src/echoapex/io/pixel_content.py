@@ -1,0 +1,223 @@
+"""What the pixels of a picture show: an echocardiogram, or something else, with the reason in words.
+
+A picture passes as B-mode or colour Doppler when it holds one fan that looks like one. Each limit below has a physical
+meaning and lies outside of what real echocardiograms show; a picture that keeps to all limits but is odd in several
+ways at once is refused by a logistic model with five coefficients. Both were set on the tuning half of real and drawn
+pictures (``benchmarks/fit_picture_gate.py``) and are judged on the other half (``benchmarks/not_an_echo.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from echoapex.domain import ContentKind, Sector
+from echoapex.io.fan import without_marks
+from echoapex.io.picture_traits import PictureTraits, largest_textured_area, measure_traits
+from echoapex.io.sector import Box, Search, Shape, search_sector, sector_of
+
+Frames = Sequence[UInt8[np.ndarray, "height width *channels"]]
+Mask = Bool[np.ndarray, "height width"]
+
+_LEAST_OPENING_DEG, _MOST_OPENING_DEG = 30.0, 135.0
+_MOST_NEAR = 0.25
+"""A phased array begins near its apex, a curved array of 40 to 60 mm radius at a quarter of its depth or later."""
+_LEAST_SHARE = 0.1
+"""A smaller fan is the reference image beside a trace."""
+_LEAST_RIM_DARK = 0.8
+_MOST_BESIDE = 0.25
+_LEAST_BOUND = 0.4
+_MOST_EVEN = 0.4
+_MOST_COLOURED = 0.6
+
+_MEANS_AND_COEFFICIENTS = {
+    "sides": (0.76, 15.08),
+    "turning": (0.968, 4.29),
+    "axial": (0.295, 15.41),
+    "opening": (0.022, -2.1),
+    "rim_dark": (0.985, 13.03),
+}
+_INTERCEPT = 6.94
+LEAST_SCORE = -1.0
+"""Score of the logistic model (log odds) below which a picture is refused."""
+
+_TRACES = {
+    ContentKind.SPECTRAL_DOPPLER: "a wide area with upright grain, as of a spectral Doppler trace",
+    ContentKind.M_MODE: "a wide area of level lines, as of an M-mode or a linear array",
+}
+_STROKES = 0.5
+_FLAT_GRAIN, _UPRIGHT_GRAIN = -0.3, 0.02
+_WIDE = 1.8
+_FULL = 0.7
+
+
+@dataclass(frozen=True)
+class PixelContent:
+    """What the pixels show; the sector only where it is an echocardiogram, so that nothing else is ever shown."""
+
+    kind: ContentKind
+    reason: str = ""
+    sector: Sector | None = None
+
+
+def judge_pixels(frames: Frames, region_box_xyxy: Box | None = None) -> PixelContent:
+    """Judge some frames of one clip.
+
+    Args:
+        frames: grey or RGB frames of one size, spread over the clip; one does, less surely.
+        region_box_xyxy: pixel edges of the region that holds the ultrasound, where the header says it.
+
+    Returns:
+        B-mode with its sector, or what else it is and why. Whether flow is on is not asked here.
+
+    Raises:
+        ValueError: there is no frame.
+    """
+    grey = np.stack([frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
+    search = search_sector(grey, region_box_xyxy)
+    if search.shape is not Shape.FAN:
+        return _no_fan(search)
+    middle = frames[len(frames) // 2]
+    traits = measure_traits(search, _cropped(middle, region_box_xyxy) if middle.ndim == 3 else None)
+    refusal = refuse(traits, search)
+    if refusal is not None:
+        return refusal
+    return PixelContent(ContentKind.B_MODE, sector=sector_of(search, grey.shape[1:], region_box_xyxy))
+
+
+def refuse(traits: PictureTraits, search: Search) -> PixelContent | None:
+    """Why a picture with a fan is no echocardiogram; None where it is one."""
+    by_limits = refuse_by_limits(traits, search)
+    if by_limits is not None or score_traits(traits) >= LEAST_SCORE:
+        return by_limits
+    kind = None if search.area is None else _trace_kind(search, search.area)
+    return PixelContent(ContentKind.NOT_ECHO, _oddest(traits)) if kind is None else PixelContent(kind, _TRACES[kind])
+
+
+def refuse_by_limits(traits: PictureTraits, search: Search) -> PixelContent | None:
+    """The same by the limits alone, each of which holds by itself."""
+    if traits.beside > _MOST_BESIDE or traits.share < _LEAST_SHARE:
+        return _beside(traits, search)
+    limits = (
+        (traits.bound < _LEAST_BOUND, "neighbouring pixels have nothing in common, as in noise"),
+        (traits.even > _MOST_EVEN, "its areas are even, as in a drawing"),
+        (traits.coloured > _MOST_COLOURED, "it is coloured throughout, as a photograph is"),
+        (traits.rim_dark < _LEAST_RIM_DARK, "the surroundings of the fan are not dark"),
+        (traits.near > _MOST_NEAR, "the fan is that of a curved array (abdominal probe), not of a cardiac one"),
+        (
+            not _LEAST_OPENING_DEG <= traits.opening_deg <= _MOST_OPENING_DEG,
+            f"a fan of {traits.opening_deg:.0f} degrees is none of a cardiac probe",
+        ),
+    )
+    reason = next((words for broken, words in limits if broken), "")
+    return PixelContent(ContentKind.NOT_ECHO, reason) if reason else None
+
+
+def soft_traits(traits: PictureTraits) -> dict[str, float]:
+    """The traits that the logistic model weighs, each clipped where more of it says nothing more."""
+    return {
+        "sides": min(traits.sides, 0.8),
+        "turning": float(np.clip(traits.turning, -0.5, 1.0)),
+        "axial": float(np.clip(traits.axial, -0.3, 0.3)),
+        "opening": max(0.0, abs(traits.opening_deg - 75.0) / 15.0 - 1.0),
+        "rim_dark": max(traits.rim_dark, 0.8),
+    }
+
+
+def score_traits(traits: PictureTraits) -> float:
+    """Log odds of an echocardiogram by the logistic model."""
+    return _INTERCEPT + sum(_contributions(traits).values())
+
+
+def _contributions(traits: PictureTraits) -> dict[str, float]:
+    values = soft_traits(traits)
+    return {name: weight * (values[name] - mean) for name, (mean, weight) in _MEANS_AND_COEFFICIENTS.items()}
+
+
+_ODD = {
+    "sides": "the sides of the fan are hardly touched by the image",
+    "turning": "the grain of the image does not turn with the beams",
+    "axial": "the image is not sharper along the beams than across them",
+    "opening": "the opening of the fan is unusual for a cardiac probe",
+    "rim_dark": "the surroundings of the fan are not dark",
+}
+
+
+def _oddest(traits: PictureTraits) -> str:
+    """The trait that speaks most against an echocardiogram, in words."""
+    contributions = _contributions(traits)
+    return f"the fan does not look like an echocardiogram: {_ODD[min(contributions, key=contributions.__getitem__)]}"
+
+
+def _beside(traits: PictureTraits, search: Search) -> PixelContent:
+    """A fan beside something else: a trace or a second image."""
+    area = largest_textured_area(search)
+    if area is None:
+        return PixelContent(ContentKind.NOT_ECHO, "the fan is small, as a reference image beside a trace is")
+    kind = _trace_kind(search, area)
+    if kind is not None:
+        return PixelContent(kind, _TRACES[kind])
+    if traits.beside > _MOST_BESIDE:
+        return PixelContent(ContentKind.SPLIT_SCREEN, "several images on one screen")
+    return PixelContent(ContentKind.NOT_ECHO, "the fan is small, as a reference image beside a trace is")
+
+
+def _no_fan(search: Search) -> PixelContent:
+    """What a picture without a fan shows."""
+    lit = int(search.lit.sum())
+    if search.area is None:
+        if lit < 0.002 * search.lit.size:
+            return PixelContent(ContentKind.NOT_ECHO, "the image is nearly blank")
+        return _strokes() if without_marks(search.lit).sum() < _STROKES * lit else _nothing()
+    if without_marks(search.lit).sum() < _STROKES * lit and search.shape is Shape.OTHER:
+        return _strokes()
+    kind = _trace_kind(search, search.area)
+    if kind is not None:
+        return PixelContent(kind, _TRACES[kind])
+    if search.area.mean() > _FULL:
+        return PixelContent(ContentKind.NOT_ECHO, "the picture fills the screen; no ultrasound fan on a dark ground")
+    if search.shape is Shape.RECTANGLE:
+        return PixelContent(ContentKind.NOT_ECHO, "a rectangle, as of a linear array, and no ultrasound fan")
+    return _nothing()
+
+
+def _strokes() -> PixelContent:
+    return PixelContent(ContentKind.TEXT_SCREEN, "the screen holds text or lines and no ultrasound fan")
+
+
+def _nothing() -> PixelContent:
+    return PixelContent(ContentKind.NOT_ECHO, "no ultrasound fan was found")
+
+
+def _trace_kind(search: Search, area: Mask) -> ContentKind | None:
+    """M-mode or spectral Doppler, by the grain of a wide area: lines along time, or upright ones; None for neither.
+
+    An M-mode is told from the wide image of a linear array by what lies beside it: its reference image.
+    """
+    rows, columns = np.nonzero(area)
+    width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
+    lit = area & search.lit
+    if width < _WIDE * height or lit.sum() < 200 or area.mean() > _FULL:
+        return None
+    frame = search.frames[len(search.frames) // 2]
+    across, down = (float(np.abs(cv2.Sobel(frame, cv2.CV_32F, *o, ksize=3))[lit].mean()) for o in ((1, 0), (0, 1)))
+    grain = float(np.log((across + 1e-3) / (down + 1e-3)))
+    if grain > _UPRIGHT_GRAIN:
+        return ContentKind.SPECTRAL_DOPPLER
+    apart = search.lit & ~cv2.dilate(area.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+    is_beside_an_image = without_marks(apart).sum() > 0.02 * apart.size
+    return ContentKind.M_MODE if grain < _FLAT_GRAIN and is_beside_an_image else None
+
+
+def _cropped(frame: UInt8[np.ndarray, "height width 3"], box: Box | None) -> UInt8[np.ndarray, "height width 3"]:
+    """The frame; what lies outside the region is black."""
+    if box is None:
+        return frame
+    x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)
+    kept = np.zeros_like(frame)
+    kept[y0:y1, x0:x1] = frame[y0:y1, x0:x1]
+    return kept
