@@ -172,7 +172,7 @@ def compare(choices: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run both sides in turns and describe what was found."""
     (clip,) = write_a4c(folder / "clip", frames=choices.frames)
     bundles = find_bundles(choices.set, folder / "set")
-    ours = OurSide(Models(TaskInterpreter.load(bundles, "cpu"), choices.set, "cpu"), clip)
+    ours = OurSide(Models(TaskInterpreter.load(bundles, "cpu", "fp32"), choices.set, "cpu"), clip)
     timings: dict[Contours, Timings] = {contours: Timings() for contours in get_args(Contours)}
     with open_peer(choices, prepare_for_peer(clip), folder) as peer:
         outlined = {contours: ours.run(contours) for contours in timings}  # warm

@@ -24,7 +24,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The sets that were loaded, all of one answer."""
     names: list[str] = []
 
-    def load(place: str, _device: str) -> OneAnswer:
+    def load(place: str, _device: str, _precision: str) -> OneAnswer:
         names.append(place)
         return OneAnswer()
 
