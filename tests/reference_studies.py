@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from drawn_studies import draw_sector
 
 from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceStudy
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, Structure, View
@@ -56,7 +57,7 @@ def ventricle(width: float, length: float) -> np.ndarray:
 def write_camus_archive(root: Path) -> None:
     """One patient of the split val in the layout of camus224.npz."""
     ed, es = ventricle(40, 60), ventricle(28, 52)
-    image = np.random.default_rng(0).integers(0, 255, (1, 2, 2, VENTRICLE_SIZE, VENTRICLE_SIZE)).astype(np.uint8)
+    image = draw_sector((VENTRICLE_SIZE, VENTRICLE_SIZE), 4).reshape(1, 2, 2, VENTRICLE_SIZE, VENTRICLE_SIZE)
     np.savez(
         root / "camus224.npz",
         image=image,
