@@ -2,9 +2,8 @@
 
     python benchmarks/not_an_echo.py [--data FOLDER] [--drawn 24] [--camus-step 6] [--judge-only PATH ...] [--out FILE]
 
-FOLDER holds real echocardiograms and others (see ``gate_cases.py``); what is absent is left out. Thresholds were set on
-the tuning half; the judging half was not looked at for that, but for the pictures that the documentation names. Paths
-of ``--judge-only`` are further echocardiograms that were never tuned on.
+FOLDER holds real echocardiograms and others (see ``gate_cases.py``); what is absent is left out. Coefficients were
+fitted to the tuning half; the limits were set by hand with pictures of both halves in view. Paths of ``--judge-only`` are further echocardiograms that were never tuned on.
 """
 
 from __future__ import annotations

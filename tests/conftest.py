@@ -45,8 +45,10 @@ def every_value_is_computed_again() -> Iterator[None]:
     """Whatever study a test analyses into a folder: each value must follow from the files that were written."""
     run = StudyAnalyzer.run
 
-    def run_and_check(analyzer: StudyAnalyzer, paths: Sequence[Path | str], out: Path | None = None) -> StudyReport:
-        report = run(analyzer, paths, out)
+    def run_and_check(
+        analyzer: StudyAnalyzer, paths: Sequence[Path | str], out: Path | None = None, *rest: Path | None
+    ) -> StudyReport:
+        report = run(analyzer, paths, out, *rest)
         if out is not None:
             check_written_values(out)
         return report

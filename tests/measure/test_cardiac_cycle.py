@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from beating import ES_PHASE, beating_volume
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from echoapex.domain import Flag
@@ -20,6 +20,7 @@ def nearest_phase(times_s: np.ndarray, period_s: float, phase: float) -> np.ndar
 @given(
     rate=st.floats(45, 140), ef=st.floats(12, 75), start=st.floats(0, 1), beats=st.floats(2.1, 6), fps=st.floats(25, 90)
 )
+@example(rate=105.0, ef=12.0, start=0.21875, beats=3.0, fps=25.0)  # begins in the last two frames of a systole
 @settings(max_examples=60, deadline=None)
 def test_every_beat_of_a_clean_clip_is_found(rate: float, ef: float, start: float, beats: float, fps: float) -> None:
     period = 60 / rate

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tiny_pretraining import pretrain_recipe
 from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, TinyTasks, ef_recipe, multitask_recipe
 
+from echoapex.data.frame_source import FrameSourceConfig
 from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.models.adapters import AdapterConfig
 from echoapex.models.bundle import read_card, update_card
@@ -17,6 +18,7 @@ from echoapex.models.encoder import EncoderConfig
 from echoapex.tasks.camus_recipe import CamusRecipe
 from echoapex.tasks.dataset_ejection_fraction_recipe import DatasetEjectionFractionRecipe
 from echoapex.tasks.dataset_views_recipe import DatasetViewsRecipe
+from echoapex.tasks.joint_recipe import JointRecipe, RealFrames
 from echoapex.tasks.kinds import TASK_KINDS
 from echoapex.tasks.outline_views import OutlineViews
 from echoapex.tasks.outline_views_recipe import OutlineViewsRecipe
@@ -92,9 +94,19 @@ def pretrain(start: Path, tasks: TinyTasks) -> Trained:
     return recipe, recipe.build_task()
 
 
+def joint(start: Path, tasks: TinyTasks) -> Trained:
+    plain = multitask_recipe()
+    values = {name: getattr(plain, name) for name in type(plain).model_fields if name != "kind"}
+    own = RealFrames(dataset="folder", root=Path("clips"), frames=FrameSourceConfig())
+    recipe = JointRecipe(
+        **values | {"encoder_bundle": start / "encoder", "decoders": start, "real": {"own": own}},
+    )
+    return recipe, recipe.build_task()
+
+
 PATHS: list[Callable[[Path, TinyTasks], Trained]] = [
     multitask_of_set, multitask_of_encoder, camus, ejection_fraction, dataset_ejection_fraction, dataset_views,
-    outline_views, pretrain,
+    outline_views, pretrain, joint,
 ]  # fmt: skip
 
 

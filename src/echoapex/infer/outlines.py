@@ -46,9 +46,9 @@ class Outlines:
 def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: Outlines | None = None) -> Outlines:
     """Outline what the view shows on some rows of the clip; frames that ``outlines`` has already are not done again.
 
-    Neighbours in time hold each other steady. A structure that the view must show and that is not found has no
-    predicted overlap: nobody may be sure of its absence. Nothing under a colour Doppler box is labelled: colour hides
-    the tissue.
+    Neighbours in time hold each other steady. A structure that was not found on the frame itself has no predicted
+    overlap, whatever its neighbours show: nobody may be sure of it, or of its absence, and nothing is measured there.
+    Nothing under a colour Doppler box is labelled: colour hides the tissue.
     """
     outlines = outlines or Outlines(LabelMaps(reading.header.size))
     structures = VISIBLE_STRUCTURES[reading.view]
@@ -58,14 +58,14 @@ def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: Outl
         return outlines
     times_s = [reading.clip.frame_times_s[row] for row, _, _ in found]
     steadied = steady_masks(np.stack([probabilities for _, probabilities, _ in found]), times_s)
-    for (row, _, overlap), probabilities in zip(found, steadied, strict=True):
+    for (row, own, overlap), probabilities in zip(found, steadied, strict=True):
         cleaned = remove_islands(probabilities)
         labels = probabilities_to_native(cleaned, reading.clip.transform, [int(item) for item in structures])
-        shown = (cleaned > 0.5).any(axis=(1, 2))
+        found_here = (own > 0.5).any(axis=(1, 2))
         segmentation = Segmentation(
             frame=reading.clip.frame_indices[row],
             labels=_without_colour(labels, reading),
-            confidence=dict(zip(structures, (np.clip(overlap, 0, 1) * shown).tolist(), strict=True)),
+            confidence=dict(zip(structures, (np.clip(overlap, 0, 1) * found_here).tolist(), strict=True)),
         )
         outlines.add(segmentation)
     return outlines

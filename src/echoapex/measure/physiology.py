@@ -60,7 +60,7 @@ def expected_systole_s(beat_s: float) -> float:
 
 
 def is_possible_systole(systole_s: float, frame_s: float, beat_s: float | None = None) -> bool:
-    """Whether a time from end-diastole to end-systole can be a heart's, give or take one frame.
+    """Whether a time from end-diastole to end-systole can be a heart's, give or take one frame, but never the shortest.
 
     >>> is_possible_systole(0.35, frame_s=0.02), is_possible_systole(1.3, frame_s=0.02)
     (True, False)
@@ -77,7 +77,7 @@ def is_possible_systole(systole_s: float, frame_s: float, beat_s: float | None =
         expected = expected_systole_s(beat_s)
         shortest = max(shortest, expected - SYSTOLE_MARGIN_S)
         longest = min(longest, expected + SYSTOLE_MARGIN_S, LONGEST_SYSTOLE_OF_BEAT * beat_s)
-    return shortest - frame_s <= systole_s <= longest + frame_s and systole_s > 0
+    return max(SHORTEST_SYSTOLE_S, shortest - frame_s) <= systole_s <= longest + frame_s
 
 
 def is_possible_beat(beat_s: float) -> bool:
