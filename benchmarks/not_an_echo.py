@@ -3,7 +3,8 @@
     python benchmarks/not_an_echo.py [--data FOLDER] [--drawn 24] [--camus-step 6] [--judge-only PATH ...] [--out FILE]
 
 FOLDER holds real echocardiograms and others (see ``gate_cases.py``); what is absent is left out. Coefficients were
-fitted to the tuning half; the limits were set by hand with pictures of both halves in view. Paths of ``--judge-only`` are further echocardiograms that were never tuned on.
+fitted to the tuning half; the limits were set by hand with pictures of both halves in view. Paths of ``--judge-only``
+are further echocardiograms that were never tuned on.
 """
 
 from __future__ import annotations
