@@ -41,7 +41,9 @@ def joint_recipe(roots: dict[str, Path], **changes: object) -> JointRecipe:
         "validation_batch": 4,
         "frames": plain.frames.model_copy(update={"batch_size": 4}),
         "real": {
-            "camus": RealFrames(dataset="camus", root=roots["camus"], held_back=1, store=own, frames=frames),
+            "camus": RealFrames(
+                dataset="camus", root=roots["camus"], held_back=1, store=own, frames=frames, absent_by_view=True
+            ),
             "own": RealFrames(dataset="folder", root=roots["own"], store=own, frames=frames),
         },
     }

@@ -62,6 +62,9 @@ class RealFrames(Config):
     """Splits that teach."""
     held_back: int = Field(default=40, ge=0)
     """CAMUS: so many of its training patients, the last ones, judge the run and never teach."""
+    absent_by_view: bool = False
+    """Whether structures that a clip's view cannot show teach that they are absent. Where no source of patients shows a
+    structure, this teaches that patients have none: turn it on only when each structure is outlined on patients too."""
     store: DatasetStoreConfig = DatasetStoreConfig(frames=8, labelled=4, size=192)
     frames: FrameSourceConfig
     """How they are drawn; the size of the images is that of the simulated frames."""
@@ -74,13 +77,16 @@ class RealFrames(Config):
         parts = {"train": slice(0, -self.held_back or None)}
         if self.held_back:
             parts["held-back"] = slice(-self.held_back, None)
-        opened = []
+        opened: list[ClipSource] = []
         for part, patients in parts.items():
             key = f"{name}-{part}-{patients.start}-{patients.stop}-{self.store.size}"
             directory = workspace.directory / "stores" / key
             write_camus_store(self.root, "train", patients, self.store.size, directory)
-            opened.append(AbsentByView(ClipStore(directory)))
+            opened.append(self._known(ClipStore(directory)))
         return opened[0], opened[1] if len(opened) > 1 else None
+
+    def _known(self, store: ClipStore) -> ClipSource:
+        return AbsentByView(store) if self.absent_by_view else store
 
     def _open_folder(self, name: str, workspace: Workspace) -> tuple[ClipSource, ClipSource | None]:
         dataset = DATASETS["folder"].open(self.root)
@@ -93,7 +99,7 @@ class RealFrames(Config):
             digest = hashlib.sha256(f"{self.root.resolve()} {self.store.model_dump_json()}\n{listed}".encode())
             directory = workspace.directory / "stores" / f"{name}-{part}-{digest.hexdigest()[:10]}"
             write_dataset_store(records, self.store, directory, partial(workspace.progress, f"{name}, {part}"))
-            opened[part] = AbsentByView(ClipStore(directory))
+            opened[part] = self._known(ClipStore(directory))
         if "train" not in opened:
             raise DatasetError(f"{self.root}: no clip of the split {', '.join(sorted(self.train))}; fill in the column")
         return opened["train"], opened.get("val")
