@@ -27,7 +27,8 @@ def draw(folder: str) -> None:
 
 
 _PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with interrupts ignored
 sys.path.insert(0, sys.argv[2])
 from io_worker_test import draw
 from echoapex.io.worker_pool import ended_on_error, new_pool, run_stoppable
@@ -67,6 +68,7 @@ def test_workers_end_with_their_parent_and_tidy_up(tmp_path: Path, number: signa
         assert _until(lambda: len(list(halves.iterdir())) == 2)
         workers = [int(path.stem) for path in halves.iterdir()]
         parent.send_signal(number)
+        parent.wait(timeout=120)
 
     assert _until(lambda: not any(map(_is_running, workers)))
     assert list(halves.iterdir()) == []
