@@ -10,7 +10,7 @@ import torch
 from tiny_tasks import BLOCKS, PROVENANCE, frame_batch, multitask_recipe
 
 from echoapex.data.batch import standardise
-from echoapex.models.adapter_merge import merge_adapter, stack_adapters
+from echoapex.models.adapter_merge import merge_adapter, split_adapter, stack_adapters
 from echoapex.models.adapters import build_adapter_from
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle, read_card, update_card
 from echoapex.models.registry import SetPaths, verify_set
@@ -117,3 +117,28 @@ def test_what_the_encoder_or_the_adapter_is_bound_to_binds_what_they_become(save
             assert card.non_commercial, place
             assert "CC-BY-NC-4.0" in card.licence
             assert "bound frames" in card.training_data
+
+
+def test_what_was_merged_can_be_split_again(saved_set: Path, tmp_path: Path) -> None:
+    expected, paths = set_with_adapter("lora", saved_set, tmp_path / "adapted")
+    merged = merge_adapter(paths, tmp_path / "merged")
+    rank = int(load_bundle(paths.directory / "segmentation" / "adapter").card.architecture["rank"])
+    split = split_adapter(merged, saved_set / "encoder", rank, tmp_path / "split")
+    assert {check.problem for check in verify_set(split)} == {""}
+    base, _, adapter = split.find_task("segmentation").load()
+    assert base.digest == load_bundle(saved_set / "encoder").digest, "the encoder is the one that others share"
+    assert adapter is not None
+    encoder = build_encoder_from(base)
+    with torch.no_grad(), build_adapter_from(adapter, encoder).attached(encoder):
+        found = encoder.forward_blocks(standardise(frame_batch(2).pixels), BLOCKS)[-1].patches
+    assert torch.allclose(found, expected, atol=0.03), "halved weights differ by rounding only"
+    assert set(PROVENANCE.training_data) <= set(adapter.card.training_data)
+
+
+def test_what_no_adapter_can_tell_is_not_split(saved_set: Path, tmp_path: Path) -> None:
+    _, paths = set_with_adapter("bitfit", saved_set, tmp_path / "adapted")
+    merged = merge_adapter(paths, tmp_path / "merged")
+    with pytest.raises(BundleError, match=r"differs from .*, which no adapter can tell; keep the set"):
+        split_adapter(merged, saved_set / "encoder", 4, tmp_path / "split")
+    with pytest.raises(BundleError, match="is there already"):
+        split_adapter(merged, saved_set / "encoder", 4, tmp_path / "merged")

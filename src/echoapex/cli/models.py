@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from echoapex.cli.exit_codes import ExitCode
-from echoapex.models.adapter_merge import merge_adapter, stack_adapters
+from echoapex.models.adapter_merge import merge_adapter, split_adapter, stack_adapters
 from echoapex.models.bundle import WEIGHTS_FILE, BundleError, Card, read_card
 from echoapex.models.registry import DEFAULT_SET, ENCODER, TASKS, SetPaths, find_set, list_sets, verify_set
 from echoapex.models.set_import import import_set
@@ -131,6 +131,22 @@ def stack(first: str, second: str, *, out: Path) -> int:
     with _one_line_errors() as failures:
         paths = stack_adapters(find_set(first), find_set(second), out)
         Console().print(f"stacked into {escape(str(paths.directory))}", soft_wrap=True)
+    return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
+
+
+@app.command(name="split")
+def split(name: str, *, base: Path, rank: int, out: Path) -> int:
+    """Write a set as an encoder that others share, and what its own encoder learned beyond it as an adapter (lora).
+
+    Args:
+        name: a set or its directory, whose decoders need no adapter.
+        base: bundle of the encoder that it started from.
+        rank: of the adapter; the ranks of all adapters that were merged together give an exact one.
+        out: directory of the new set.
+    """
+    with _one_line_errors() as failures:
+        paths = split_adapter(find_set(name), base, rank, out)
+        Console().print(f"split into {escape(str(paths.directory))}", soft_wrap=True)
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 

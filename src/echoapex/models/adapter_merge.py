@@ -1,4 +1,4 @@
-"""A set that was trained with an adapter as one without, and two adapters in a row as one."""
+"""A set that was trained with an adapter as one without, and the other way round; two adapters in a row as one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import torch
 
-from echoapex.models.adapters import build_adapter_from
+from echoapex.models.adapters import Adapter, AdapterConfig, build_adapter_from
 from echoapex.models.bundle import WEIGHTS_FILE, Bundle, BundleError, build_encoder_from, load_bundle, save_bundle
 from echoapex.models.registry import ADAPTER, ENCODER, SetPaths, find_set
+
+_NOT_USED = frozenset({"mask_token"})
+"""What only pretraining reads."""
 
 
 def merge_adapter(paths: SetPaths, directory: Path) -> SetPaths:
@@ -99,6 +102,70 @@ def stack_adapters(first: SetPaths, second: SetPaths, directory: Path) -> SetPat
         card = decoder.card.model_copy(update={"base_encoder_sha256": base.digest, "adapter_sha256": digest})
         card = card.of_origin(decoder.card.origin.after([stacked.origin]))
         save_bundle(directory / name, decoder.state, card, half=True)
+        (directory / f".{ADAPTER}").rename(directory / name / ADAPTER)
+    return find_set(directory)
+
+
+def split_adapter(paths: SetPaths, base: Path, rank: int, directory: Path) -> SetPaths:
+    """Write a set as an encoder that other sets may share, and what its own encoder learned beyond it as an adapter.
+
+    The adapter (lora) holds the best approximation of that rank of what each linear layer of a block changed; it is
+    exact where adapters of that rank together were merged. What changed elsewhere is refused.
+
+    Source: Eckart and Young, "The approximation of one matrix by another of lower rank", 1936.
+
+    Args:
+        paths: a set whose decoders need no adapter.
+        base: bundle of the encoder that the set's own one started from.
+        rank: of the adapter.
+        directory: of the new set; must not exist.
+
+    Raises:
+        BundleError: the encoders have different shapes, or differ beside the linear layers of blocks; a decoder has an
+            adapter; a bundle is damaged, or ``directory`` exists.
+    """
+    if directory.exists():
+        raise BundleError(f"{directory}: is there already; choose another directory")
+    start, learned = load_bundle(base), load_bundle(paths.encoder)
+    config = AdapterConfig(kind="lora", rank=rank, scale=1.0)
+    adapter = Adapter(build_encoder_from(start), config)
+    changed = {name.replace("/", ".") + ".weight" for name in adapter.additions}
+    if start.state.keys() != learned.state.keys():
+        raise BundleError(
+            f"{paths.directory}: its encoder is not of the architecture of {base}; give the one it began as"
+        )
+    for name, value in start.state.items():
+        moved = name not in changed and name not in _NOT_USED and not torch.equal(value, learned.state[name])
+        if value.shape != learned.state[name].shape or moved:
+            raise BundleError(f"{paths.directory}: {name} differs from {base}, which no adapter can tell; keep the set")
+    state = {}
+    for name in adapter.additions:
+        difference = (
+            learned.state[f"{name.replace('/', '.')}.weight"] - start.state[f"{name.replace('/', '.')}.weight"]
+        ).float()
+        left, sizes, right = torch.linalg.svd(difference, full_matrices=False)
+        root = sizes[:rank].sqrt()
+        state[f"additions.{name}.up"], state[f"additions.{name}.down"] = (
+            left[:, :rank] * root,
+            root[:, None] * right[:rank],
+        )
+    note = f"what the encoder learned beyond {start.card.name} {start.card.version}, as an adapter of rank {rank}"
+    card = learned.card.model_copy(
+        update={
+            "kind": "adapter", "architecture": config.model_dump(mode="json"), "base_encoder_sha256": start.digest,
+            "notes": (*learned.card.notes, note),
+        }
+    ).of_origin(learned.card.origin.after([start.card.origin]))  # fmt: skip
+    shutil.copytree(start.directory, directory / ENCODER)
+    for name in (each for each in paths.bundles if each != ENCODER):
+        _, decoder, own = paths.find_task(name).load()
+        if own is not None:
+            raise BundleError(f"{decoder.directory}: has an adapter already; merge it first")
+        digest = save_bundle(directory / f".{ADAPTER}", state, card, half=True).files[WEIGHTS_FILE]
+        told = decoder.card.model_copy(update={"base_encoder_sha256": start.digest, "adapter_sha256": digest})
+        save_bundle(
+            directory / name, decoder.state, told.of_origin(decoder.card.origin.after([card.origin])), half=True
+        )
         (directory / f".{ADAPTER}").rename(directory / name / ADAPTER)
     return find_set(directory)
 
