@@ -82,10 +82,11 @@ def shrink_pretrain(task: Mapping[str, Any], start: StartingPoint) -> dict[str, 
     handful of prototypes.
     """
     stores = task.get("stores") or ("pretrain",)
+    given = {"start": str(start.bundles / "encoder")} if "start" in task else {}
     head = {"hidden": 32, "bottleneck": 16, "prototypes": 24}
-    return {
+    return given | {
         "archives": [],
-        "encoder": {"size": "tiny", "image_size": SIDE},
+        "encoder": {"size": "tiny", "image_size": SIDE, "patch_size": 16},
         "class_head": head,
         "patch_head": head,
         "schedule": {"temperature_steps": 2, "frozen_prototype_steps": 1},
