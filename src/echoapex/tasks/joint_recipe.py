@@ -30,21 +30,14 @@ from echoapex.data.frame_source import (
     JoinedFrameSource,
 )
 from echoapex.data.style import StyleBank, StyleConfig
-from echoapex.models.bundle import Origin, load_bundle
-from echoapex.models.decoders.promptable import PromptableDecoder
-from echoapex.models.weights_file import load_weights
+from echoapex.models.bundle import Origin
 from echoapex.tasks.camus_recipe import CAMUS_LICENCE
 from echoapex.tasks.dataset_clips import record_key
 from echoapex.tasks.multitask import MultiTask
-from echoapex.tasks.multitask_recipe import MultiTaskRecipe
-from echoapex.tasks.outline_reader import split_outlines
+from echoapex.tasks.multitask_recipe import DECODERS, MultiTaskRecipe, load_decoders
 from echoapex.tasks.phantom_stores import open_phantom_store
 from echoapex.tasks.recipe import Lineage, Provenance, Workload, Workspace
 from echoapex.tasks.task import Cases, Task
-from echoapex.vocabulary import Application
-
-_DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
-
 
 _SEEDS_APART = 1009
 """Between the seeds of sources, so that no two of them draw the same scanners."""
@@ -145,20 +138,14 @@ class JointRecipe(MultiTaskRecipe):
         """The task with fresh weights, or with those it goes on from."""
         task = super().build_task()
         if self.decoders is not None:
-            modules = (task.view.decoder, task.segmentation.decoder, task.wall.decoder)
-            for application, module in zip(_DECODERS, modules, strict=True):
-                bundle = load_bundle(self.decoders / application.value)
-                state, _ = split_outlines(bundle.state)
-                if isinstance(module, PromptableDecoder):
-                    state = module.with_fresh_pyramid(state)
-                load_weights(module, state, bundle.directory)
+            load_decoders(task, self.decoders)
         joint = JointTask(task.view, task.segmentation, task.wall, task.weights, task.volume)
         joint.adapter = task.adapter
         return joint
 
     def starts(self) -> Sequence[Path]:
         """As of a multitask recipe, and the decoders."""
-        decoders = [] if self.decoders is None else [self.decoders / application.value for application in _DECODERS]
+        decoders = [] if self.decoders is None else [self.decoders / application.value for application in DECODERS]
         return [*super().starts(), *decoders]
 
     def learned_from(self, provenance: Provenance) -> Provenance:

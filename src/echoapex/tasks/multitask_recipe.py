@@ -32,7 +32,7 @@ from echoapex.tasks.view_classification import ViewClassification, ViewLossConfi
 from echoapex.tasks.volume_change import VolumeChange
 from echoapex.vocabulary import Application, Structure, View
 
-_DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
+DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
 
 
 class MultiTaskRecipe(TaskRecipe):
@@ -115,19 +115,9 @@ class MultiTaskRecipe(TaskRecipe):
             VolumeChange(encoder, self.blocks) if self.weights.volume > 0 else None,
         )
         if self.start is not None:
-            parts = {
-                "encoder": encoder,
-                Application.VIEW_CLASSIFICATION.value: task.view.decoder,
-                Application.SEGMENTATION.value: task.segmentation.decoder,
-                Application.LV_WALL.value: task.wall.decoder,
-            }
-            for name, module in parts.items():
-                bundle = load_bundle(self.start / name)
-                # outlines are those of another segmentation as soon as this one learns
-                state, _ = split_outlines(bundle.state)
-                if isinstance(module, PromptableDecoder):
-                    state = module.with_fresh_pyramid(state)
-                load_weights(module, state, bundle.directory)
+            bundle = load_bundle(self.start / ENCODER)
+            load_weights(encoder, bundle.state, bundle.directory)
+            load_decoders(task, self.start)
         base = None if self.start is None else load_bundle(self.start / ENCODER)
         task.adapter = self.setting.apply(encoder, base)
         return task
@@ -136,7 +126,7 @@ class MultiTaskRecipe(TaskRecipe):
         """The set, or the encoder, and the adapter that the weights go on from."""
         given = [] if self.encoder_bundle is None else [self.encoder_bundle]
         if self.start is not None:
-            given = [self.start / name for name in (ENCODER, *_DECODERS)]
+            given = [self.start / name for name in (ENCODER, *DECODERS)]
         return [*given, *self.setting.starts]
 
     def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
@@ -167,3 +157,20 @@ class MultiTaskRecipe(TaskRecipe):
                 calibration=calibration.get(application, {}),
             )
         out.finish()
+
+
+def load_decoders(task: MultiTask, start: Path) -> None:
+    """Give the decoders of a task the weights of a set; its segmentation decoder may lack the pyramid.
+
+    Raises:
+        BundleError: the set lacks one, or it is damaged.
+        WeightsError: one has another architecture.
+    """
+    modules = (task.view.decoder, task.segmentation.decoder, task.wall.decoder)
+    for application, module in zip(DECODERS, modules, strict=True):
+        bundle = load_bundle(start / application.value)
+        # outlines are those of another segmentation as soon as this one learns
+        state, _ = split_outlines(bundle.state)
+        if isinstance(module, PromptableDecoder):
+            state = module.with_fresh_pyramid(state)
+        load_weights(module, state, bundle.directory)
