@@ -50,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: what follows ``echoapex``; by default the arguments of this process.
     """
-    told_to_stop = _stop_cleanly_when_told()
+    told_to_stop = stop_cleanly_when_told()
     code = run(sys.argv[1:] if arguments is None else arguments)
     sys.exit(ExitCode.TERMINATED if told_to_stop else code)
 
 
-def _stop_cleanly_when_told() -> list[int]:
+def stop_cleanly_when_told() -> list[int]:
     """On SIGTERM stop as on Ctrl-C: outputs stay valid, extracted files and workers do not stay behind.
 
     Returns:
