@@ -40,10 +40,10 @@ from phantom_clips import write_a4c
 from random_set import describe_set, find_bundles
 
 from echoapex.domain import StudyReport
-from echoapex.infer.options import AnalysisOptions
-from echoapex.infer.study import Models, StudyAnalyzer
-from echoapex.infer.task_interpreter import TaskInterpreter
-from echoapex.io.read_clip import read_clip
+from echoapex.infer.clip.models import TaskInterpreter
+from echoapex.infer.clip.reading import AnalysisOptions
+from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
+from echoapex.io.study_files import read_clip
 from echoapex.version import __version__
 
 PEER_SCRIPT = Path(__file__).with_name("echonet_peer.py")
@@ -78,7 +78,7 @@ class Timings:
 class OurSide:
     """``analyze`` with models that are loaded once; every repetition writes a fresh output folder."""
 
-    def __init__(self, models: Models, clip: Path) -> None:
+    def __init__(self, models: NamedInterpreter, clip: Path) -> None:
         self._models, self._clip = models, clip
 
     def run(self, contours: Contours, timings: Timings | None = None) -> int:
@@ -172,7 +172,7 @@ def compare(choices: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run both sides in turns and describe what was found."""
     (clip,) = write_a4c(folder / "clip", frames=choices.frames)
     bundles = find_bundles(choices.set, folder / "set")
-    ours = OurSide(Models(TaskInterpreter.load(bundles, "cpu", "fp32"), choices.set, "cpu"), clip)
+    ours = OurSide(NamedInterpreter(TaskInterpreter.load(bundles, "cpu", "fp32"), choices.set, "cpu"), clip)
     timings: dict[Contours, Timings] = {contours: Timings() for contours in get_args(Contours)}
     with open_peer(choices, prepare_for_peer(clip), folder) as peer:
         outlined = {contours: ours.run(contours) for contours in timings}  # warm

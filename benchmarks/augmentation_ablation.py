@@ -22,8 +22,8 @@ from typing import Any
 from echoapex.cli.recipe_run import summarise
 from echoapex.config import ConfigError
 from echoapex.data.crops import CROP_APPEARANCE
+from echoapex.recipes.runner import Reporting, finetune
 from echoapex.train.checkpoint import CheckpointError
-from echoapex.train.finetune import Reporting, finetune
 
 RECIPE = "pretrain_tiny_phantom"
 SCORES = {

@@ -31,9 +31,9 @@ from echoapex.data.datasets.records import DatasetError
 from echoapex.models.bundle import BundleError, read_card, save_bundle
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
 from echoapex.models.weights_file import WeightsError
-from echoapex.tasks.recipe import Lineage, Provenance
+from echoapex.recipes.recipe import Lineage, Provenance
+from echoapex.recipes.runner import Reporting, finetune
 from echoapex.train.checkpoint import CheckpointError
-from echoapex.train.finetune import Reporting, finetune
 
 SIDE = 112
 OFFICIAL_PATIENTS = 400

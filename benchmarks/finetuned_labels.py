@@ -33,9 +33,9 @@ from echoapex.cli.recipe_run import summarise
 from echoapex.config import ConfigError, read_recipe
 from echoapex.models.bundle import BundleError, read_card
 from echoapex.models.weights_file import WeightsError
-from echoapex.tasks.multitask_recipe import MultiTaskRecipe
+from echoapex.recipes.multitask import MultiTaskRecipe
+from echoapex.recipes.runner import Reporting, build_recipe, find_recipe, finetune
 from echoapex.train.checkpoint import CheckpointError
-from echoapex.train.finetune import Reporting, build_recipe, find_recipe, finetune
 
 SCORES = {
     "views": ("view_frame_accuracy", "frames called right"),

@@ -32,12 +32,10 @@ from figures_file import tell_figures
 from phantom_clips import write_a4c
 from pydicom.pixels import get_decoder
 
-from echoapex.data.ingest.archive_key import ArchiveKey
-from echoapex.data.ingest.plan import SourceFile, Unit, find_sources
-from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.ingest.plan import ArchiveKey, IngestRules, SourceFile, Unit, find_sources
 from echoapex.data.ingest.unit_work import INGESTED, IngestJob, ingest_unit
-from echoapex.data.store_place import StorePlace
-from echoapex.data.store_writer import StoreIdentity, StoreWriter
+from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
+from echoapex.data.stores.place import StorePlace
 from echoapex.version import __version__
 
 KEY = ArchiveKey(bytes(32))

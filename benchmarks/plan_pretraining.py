@@ -30,12 +30,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from echoapex.cli import run
 from echoapex.config import read_recipe
-from echoapex.data.crop_source import CropSource
-from echoapex.data.frame_reader import open_frame_store
+from echoapex.data.crops import CropSource
+from echoapex.data.stores.frame_reader import open_frame_store
 from echoapex.models.decoders.projection_head import ProjectionHead
 from echoapex.models.encoder import VisionTransformer
-from echoapex.tasks.pretrain_recipe import PretrainRecipe
-from echoapex.train.finetune import Recipe, build_recipe, find_recipe
+from echoapex.recipes.pretrain import PretrainRecipe
+from echoapex.recipes.runner import Recipe, build_recipe, find_recipe
 
 RECIPES = ("pretrain_small", "pretrain_base", "pretrain_large")
 GPUS = {"L40S": 362.05, "A100 SXM": 312.0, "H100 SXM": 989.4}

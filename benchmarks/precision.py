@@ -24,11 +24,10 @@ from figures_file import tell_figures
 from echoapex.config import read_recipe
 from echoapex.data.batch import CropBatch
 from echoapex.models.precision import choose_precision, measure_bf16_speed
-from echoapex.tasks.pretrain_recipe import PretrainRecipe
+from echoapex.recipes.pretrain import PretrainRecipe
+from echoapex.recipes.runner import build_recipe, find_recipe
 from echoapex.train.distributed import Processes
-from echoapex.train.finetune import build_recipe, find_recipe
-from echoapex.train.gradients import GradientRules, Gradients
-from echoapex.train.optim import OptimConfig, build_optimizer
+from echoapex.train.optim import GradientRules, Gradients, OptimConfig, build_optimizer
 
 CPU = torch.device("cpu")
 PRECISIONS = ("fp32", "bf16")

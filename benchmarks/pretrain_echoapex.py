@@ -14,18 +14,16 @@ from pretrain_turns import Crops, Size, main
 from torch import Tensor
 
 from echoapex.data.batch import CropBatch, standardise
-from echoapex.data.phantom_store import PhantomStoreConfig
-from echoapex.losses.koleo import koleo_loss
+from echoapex.data.stores.phantom_store import PhantomStoreConfig
+from echoapex.losses.self_distillation import koleo_loss
 from echoapex.models.decoders.projection_head import ProjectionHeadConfig
 from echoapex.models.encoder import EncoderConfig
 from echoapex.models.precision import Precision, choose_precision
-from echoapex.tasks.pretrain import Pretrain, PretrainWeights
-from echoapex.tasks.pretrain_recipe import PretrainRecipe
-from echoapex.tasks.pretrain_schedule import PretrainSchedule
+from echoapex.recipes.pretrain import PretrainRecipe
+from echoapex.tasks.pretrain import Pretrain, PretrainSchedule, PretrainWeights
 from echoapex.tasks.task import Loss
 from echoapex.train.distributed import Processes
-from echoapex.train.gradients import GradientRules, Gradients
-from echoapex.train.optim import OptimConfig, build_optimizer
+from echoapex.train.optim import GradientRules, Gradients, OptimConfig, build_optimizer
 
 
 class PlainPretrain(Pretrain):

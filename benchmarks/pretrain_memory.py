@@ -23,16 +23,15 @@ import torch
 from phantom_clips import LOOP_BEATS, LOOP_FRAMES, SEED
 from pretrain_turns import read_memory_mb
 
-from echoapex.data.crop_source import CropSource, CropSourceConfig
-from echoapex.data.crops import CropConfig, CropKind
-from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.data.crops import CropConfig, CropKind, CropSource, CropSourceConfig
+from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.models.decoders.projection_head import ProjectionHeadConfig
 from echoapex.models.encoder import EncoderConfig
 from echoapex.phantom import simulate_clip
-from echoapex.tasks.pretrain_recipe import PretrainRecipe
-from echoapex.tasks.pretrain_schedule import PretrainSchedule
+from echoapex.recipes.pretrain import PretrainRecipe
+from echoapex.tasks.pretrain import PretrainSchedule
 from echoapex.tasks.task import Loss
-from echoapex.train.loop import Run, TrainConfig, train
+from echoapex.train.trainer import Run, TrainConfig, train
 from echoapex.vocabulary import View
 
 ALLOWED_GROWTH = 1.02

@@ -37,9 +37,8 @@ from pretrain_turns import PATCH, SIZES, Size
 
 from echoapex.cli import run
 from echoapex.data.batch import CropBatch
-from echoapex.data.crop_source import CropSource, CropSourceConfig
-from echoapex.data.crops import CropConfig, CropKind
-from echoapex.data.frame_reader import FrameReader, open_frame_store
+from echoapex.data.crops import CropConfig, CropKind, CropSource, CropSourceConfig
+from echoapex.data.stores.frame_reader import FrameReader, open_frame_store
 
 HERE = Path(__file__).parent
 BATCHES_ON_DISK = 3

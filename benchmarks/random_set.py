@@ -11,11 +11,11 @@ from echoapex.config import read_recipe
 from echoapex.models.bundle import Card, load_bundle
 from echoapex.models.decoders.spatiotemporal import ClipDecoder
 from echoapex.models.registry import DEFAULT_SET, find_set
+from echoapex.recipes.ejection_fraction import EjectionFractionRecipe
+from echoapex.recipes.multitask import MultiTaskRecipe
+from echoapex.recipes.recipe import Provenance, TaskRecipe
+from echoapex.recipes.runner import build_recipe, find_recipe
 from echoapex.tasks.ejection_fraction import EjectionFraction
-from echoapex.tasks.ejection_fraction_recipe import EjectionFractionRecipe
-from echoapex.tasks.multitask_recipe import MultiTaskRecipe
-from echoapex.tasks.recipe import Provenance, TaskRecipe
-from echoapex.train.finetune import build_recipe, find_recipe
 from echoapex.vocabulary import Application, View
 
 RANDOM = "random"

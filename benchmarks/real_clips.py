@@ -17,7 +17,7 @@ from pathlib import Path
 
 import echoapex
 from echoapex.cli.demo import REAL_FILES, DemoError, find_sample
-from echoapex.infer.options import AnalysisOptions
+from echoapex.infer.clip.reading import AnalysisOptions
 from echoapex.models.registry import DEFAULT_SET
 from echoapex.vocabulary import Probe, View
 

@@ -31,12 +31,10 @@ import numpy as np
 from echoapex.cli import run as run_echoapex
 from echoapex.data.datasets.folder import ClipFolder
 from echoapex.data.datasets.records import ClipRecord
-from echoapex.infer.interpreter import Interpreter
-from echoapex.infer.known_view import KnownViewInterpreter
-from echoapex.infer.options import AnalysisOptions
-from echoapex.infer.predictor import ClipAnalysis, analyze_clip
-from echoapex.infer.task_interpreter import TaskInterpreter
-from echoapex.io.read_clip import open_only_clip
+from echoapex.infer.clip.analyze import ClipAnalysis, analyze_clip
+from echoapex.infer.clip.models import Interpreter, TaskInterpreter, ViewOverride
+from echoapex.infer.clip.reading import AnalysisOptions
+from echoapex.io.study_files import open_only_clip
 from echoapex.models.registry import DEFAULT_SET
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
 
@@ -168,7 +166,7 @@ def score_source(root: Path, interpreter: Interpreter, learnt_from: bool) -> Sou
         found = _analyze(record, interpreter, _VIEW_ONLY)
         probability = max(found.report.view_probabilities.values(), default=0.0)
         score.calls.append(Call(record.name, record.view, found.report.view, round(probability, 3)))
-        told = _analyze(record, KnownViewInterpreter(interpreter, record.view), _OUTLINED)
+        told = _analyze(record, ViewOverride(interpreter, record.view), _OUTLINED)
         if told.header.frame_count > 2 and told.labels.frames:
             maps = {frame: told.labels[frame] for frame in told.labels.frames}
             score.flicker.append((record.view, measure_flicker(maps, record.view)))

@@ -21,27 +21,26 @@ from figures_file import tell_figures
 
 from echoapex.config import build_config, merge, read_recipe
 from echoapex.models.bundle import load_bundle, update_card
-from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineViewDecoder
+from echoapex.models.decoders.linear import ViewFromMasksConfig, ViewFromMasksDecoder
 from echoapex.models.registry import find_set
 from echoapex.models.weights_file import load_weights
-from echoapex.tasks.outline_reader import split_outlines
-from echoapex.tasks.outline_views import OutlineViews
-from echoapex.tasks.outline_views_recipe import OutlineViewsRecipe
-from echoapex.tasks.recipe import Workspace
-from echoapex.train.finetune import build_recipe, find_recipe
+from echoapex.recipes.recipe import Workspace
+from echoapex.recipes.runner import build_recipe, find_recipe
+from echoapex.recipes.view_from_masks import ViewFromMasksRecipe, ViewFromMasksTask
+from echoapex.tasks.view_classification import split_view_branches
 from echoapex.vocabulary import Application
 
 VIEWS = Application.VIEW_CLASSIFICATION.value
 
 
-def recalibrate(recipe: OutlineViewsRecipe, workspace: Workspace) -> dict[str, float]:
+def recalibrate(recipe: ViewFromMasksRecipe, workspace: Workspace) -> dict[str, float]:
     """Validation figures of the set that the recipe starts from, with the outlines that it already reads."""
     bundle = load_bundle(find_set(recipe.start).bundles[VIEWS])
     section = bundle.card.architecture["outlines"]
     assert isinstance(section, dict)
-    decoder = OutlineViewDecoder.build(build_config(OutlineViewConfig, section, f"{bundle.directory}: outlines"))
-    load_weights(decoder, split_outlines(bundle.state)[1], bundle.directory)
-    task, judging = OutlineViews(decoder).eval(), recipe.judging(workspace)
+    decoder = ViewFromMasksDecoder.build(build_config(ViewFromMasksConfig, section, f"{bundle.directory}: outlines"))
+    load_weights(decoder, split_view_branches(bundle.state)[1], bundle.directory)
+    task, judging = ViewFromMasksTask(decoder).eval(), recipe.judging(workspace)
     found = [task.cases(judging.batch(number)) for number in range(len(judging))]
     figures = task.summarise({name: torch.cat([each[name] for each in found]) for name in found[0]})
     return {name: round(value, 5) for name, value in figures.items()}
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     path = find_recipe(chosen.recipe)
     recipe = build_recipe(merge(read_recipe(path), {"task": {"start": chosen.set}}), path.name).task
-    assert isinstance(recipe, OutlineViewsRecipe), "a recipe of the kind outline_views"
+    assert isinstance(recipe, ViewFromMasksRecipe), "a recipe of the kind outline_views"
     told = Workspace(chosen.workspace, chosen.workers, lambda *what: print(*what, file=sys.stderr))
     figures = recalibrate(recipe, told)
     tell_figures(figures, None)

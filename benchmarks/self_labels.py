@@ -31,9 +31,9 @@ from echoapex.data.augment import AugmentConfig, Warp, random_warp
 from echoapex.data.datasets.folder import LIST_FILE, ClipFolder
 from echoapex.data.datasets.records import ClipRecord
 from echoapex.data.preprocess import PreparedClip, prepare_frames, probabilities_to_native
-from echoapex.infer.islands import remove_islands
-from echoapex.infer.task_interpreter import TaskInterpreter
-from echoapex.io.read_clip import open_only_clip
+from echoapex.infer.clip.models import TaskInterpreter
+from echoapex.infer.clip.outlines import drop_small_components
+from echoapex.io.study_files import open_only_clip
 from echoapex.vocabulary import Structure, View
 
 _MOVES = AugmentConfig(scale=0.12, shift=0.04, rotation_degrees=8, aspect=0.05)
@@ -90,7 +90,7 @@ def label_clip(record: ClipRecord, teacher: Teacher, structures: Sequence[Struct
     probabilities, agreement = teacher.outline(clip, structures)
     maps: dict[int, np.ndarray] = {}
     for row, frame in enumerate(clip.frame_indices):
-        cleaned = remove_islands(probabilities[row])
+        cleaned = drop_small_components(probabilities[row])
         good = (agreement[row] >= teacher.agreement).all()
         if good and is_plausible(cleaned > 0.5, clip.pixels[row] > 0, structures, record.view):
             maps[frame] = probabilities_to_native(cleaned, clip.transform, [int(one) for one in structures])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from echoapex.io.video_writer import open_video_writer
+from echoapex.io.pictures import open_video_writer
 
 
 def write_avi(path: Path, frames: np.ndarray, rate_hz: float = 25.0) -> Path:

@@ -10,11 +10,10 @@ import numpy as np
 from reference_studies import make_study
 from written_results import write_results
 
-from echoapex.evaluate.card.scored_part import CASES_FILE, METRICS_FILE, ScoredPart, read_scored_part
+from echoapex.evaluate.card.rows import CASES_FILE, METRICS_FILE, ScoredPart, read_scored_part
 from echoapex.evaluate.cases import write_cases
 from echoapex.evaluate.harness import score_predictions
-from echoapex.evaluate.predictions import read_predictions
-from echoapex.evaluate.reference import LabelMaps, ReferenceSet
+from echoapex.evaluate.reference import LabelMaps, ReferenceSet, read_predictions
 from echoapex.phantom.truth import FIRST_HELD_OUT_SEED
 from echoapex.vocabulary import Quantity, Structure, View
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from echoapex.domain.prompts import Prompt
-from echoapex.evaluate.click_cases import ClickImage
+from echoapex.evaluate.clicks import ClickImage
 from echoapex.vocabulary import Structure, View
 
 SIDE = 48

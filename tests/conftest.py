@@ -11,7 +11,7 @@ from phantom_oracle import PhantomOracle, write_labelled_study
 from recomputed_values import check_written_values
 
 from echoapex.domain import StudyReport
-from echoapex.infer.study import StudyAnalyzer
+from echoapex.infer.study.analyze import StudyAnalyzer
 from echoapex.models.precision import choose_precision
 from echoapex.phantom.truth import StudyTruth
 from echoapex.vocabulary import View

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from echoapex.data.clip_store import ClipStore, write_shard
+from echoapex.data.stores.clip_store import ClipStore, write_shard
 from echoapex.vocabulary import Structure, View
 
 DRAWN_VIEWS = (View.A4C, View.PLAX)

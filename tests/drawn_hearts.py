@@ -13,7 +13,7 @@ from ventricles import half_ellipse, half_ellipsoid_ml
 
 from echoapex.data.preprocess import PreparedClip
 from echoapex.domain import ClipHeader, FrameTransform, Sector, Spacing, ViewPrediction
-from echoapex.infer.reading import ClipReading
+from echoapex.infer.clip.reading import ClipReading
 from echoapex.vocabulary import Structure, View
 
 SIZE = 170

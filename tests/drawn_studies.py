@@ -10,7 +10,7 @@ import numpy as np
 
 from echoapex.domain import Clip, ClipHeader, Sector
 from echoapex.domain.geometry import Spacing
-from echoapex.io.ultrasound_writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
+from echoapex.io.dicom.writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
 
 FRAME_INTERVAL_S = 0.04
 SPACING = Spacing(0.9, 0.9)

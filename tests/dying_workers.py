@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from echoapex.data.ingest.engine import Work
+from echoapex.data.ingest.local_engine import Work
 from echoapex.data.ingest.plan import Unit
 from echoapex.data.ingest.unit_work import UnitReport
 
@@ -38,7 +38,7 @@ def note_node(folder: Path, work: Work, unit: Unit) -> UnitReport:
 
 def refuse(unit: Unit) -> UnitReport:
     """Work that fails as a full disk does."""
-    from echoapex.data.store_writer import cannot_write
+    from echoapex.data.stores.frame_store_writer import cannot_write
 
     raise cannot_write(OSError(28, "No space left on device"))
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pydicom
 
-from echoapex.data.ingest.engine import InlineEngine
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.rules import IngestRules
-from echoapex.io.ultrasound_writer import UltrasoundSyntax
+from echoapex.data.ingest.local_engine import InlineEngine
+from echoapex.data.ingest.plan import IngestRules
+from echoapex.io.dicom.writer import UltrasoundSyntax
 from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.vocabulary import View
 

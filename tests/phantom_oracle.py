@@ -15,7 +15,7 @@ import numpy as np
 
 from echoapex.data.preprocess import PreparedClip, prepare_frames, prepare_labels
 from echoapex.domain import ViewPrediction, WallPoint
-from echoapex.io.dicom import open_dicom
+from echoapex.io.dicom.reader import open_dicom
 from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.phantom.truth import ClipTruth, StudyTruth, read_label_maps
 from echoapex.vocabulary import Structure, View

@@ -125,7 +125,7 @@ def write_case(case: Case, frames: np.ndarray, folder: Path) -> Path:
     elif case.kind == "avi":
         write_avi(path, grey)
     elif case.kind == "mp4":
-        from echoapex.io.video_writer import open_video_writer
+        from echoapex.io.pictures import open_video_writer
 
         with open_video_writer(path, (HEIGHT, WIDTH), 25.0) as write:
             for frame in frames:

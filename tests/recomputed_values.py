@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from echoapex.domain import ClipReport, Evidence, Flag, Measurement, Spacing, StudyReport, WallPoint
-from echoapex.infer.contours import contour_key, shape_from_evidence, trace_contour
+from echoapex.infer.clip.outlines import contour_key, shape_from_evidence, trace_contour
 from echoapex.measure import (
     WallThickness,
     biplane_volume,
@@ -24,7 +24,7 @@ from echoapex.measure import (
     relative_wall_thickness,
     single_plane_volume,
 )
-from echoapex.measure.physiology import is_possible_beat, is_possible_systole
+from echoapex.measure.reference_limits import is_possible_beat, is_possible_systole
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, Structure
 
 WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)

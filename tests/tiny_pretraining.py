@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 from drawn_clips import draw_store
 
-from echoapex.data.clip_store import ClipStore
-from echoapex.data.crop_source import CropSource, CropSourceConfig
-from echoapex.data.crops import CropConfig, CropKind
-from echoapex.data.frame_reader import ClipStoreReader
-from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.data.crops import CropConfig, CropKind, CropSource, CropSourceConfig
+from echoapex.data.stores.clip_store import ClipStore
+from echoapex.data.stores.frame_reader import ClipStoreReader
+from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.models.decoders.projection_head import ProjectionHeadConfig
 from echoapex.models.encoder import EncoderConfig
+from echoapex.recipes.pretrain import PretrainRecipe
 from echoapex.tasks.pretrain import Pretrain
-from echoapex.tasks.pretrain_recipe import PretrainRecipe
 
 CROPS = CropConfig(
     global_crops=CropKind(count=2, side=48, scale=(0.4, 1.0)),

@@ -12,22 +12,21 @@ from drawn_clips import DRAWN_STRUCTURES, LABEL_FRAMES, draw_clip
 
 from echoapex.data.batch import EncodedClipBatch, FrameBatch
 from echoapex.data.frame_source import FrameSourceConfig
-from echoapex.data.phantom_store import PhantomStoreConfig
-from echoapex.infer.interactive import InteractiveSegmenter, Refinement
+from echoapex.data.stores.phantom_store import PhantomStoreConfig
+from echoapex.infer.interactive.clicks import InteractiveSegmenter, Refinement
 from echoapex.models.decoders.linear import LinearViewConfig
 from echoapex.models.decoders.multiscale import WallPointConfig
 from echoapex.models.decoders.promptable import PromptableConfig
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 from echoapex.models.encoder import DIMENSIONS, EncoderConfig, EncoderSize
+from echoapex.recipes.ejection_fraction import EjectionFractionRecipe
+from echoapex.recipes.ejection_fraction_clips import FrozenFeatureConfig
+from echoapex.recipes.multitask import MultiTaskRecipe
+from echoapex.recipes.recipe import Provenance
 from echoapex.tasks.ejection_fraction import EjectionFraction
-from echoapex.tasks.ejection_fraction_recipe import EjectionFractionRecipe
-from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
-from echoapex.tasks.frozen_features import FrozenFeatureConfig
-from echoapex.tasks.models import TaskModel
 from echoapex.tasks.multitask import MultiTask
-from echoapex.tasks.multitask_recipe import MultiTaskRecipe
-from echoapex.tasks.recipe import Provenance
-from echoapex.tasks.task import Task
+from echoapex.tasks.task import EncodedClip, Task, encode_clip
+from echoapex.tasks.trained_set import TaskModel
 from echoapex.vocabulary import Application, Structure
 
 IMAGE_SIZE = 64

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from echoapex.io.clip_file import open_clip
 from echoapex.io.clip_source import ReadError
-from echoapex.io.study_files import find_clips, open_clip
+from echoapex.io.study_files import find_clips
 
 
 def write_case(folder: Path, files: Mapping[str, bytes]) -> Path:

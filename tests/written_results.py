@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport
-from echoapex.evaluate.predictions import MASK_FOLDER, RESULTS_FILE
-from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceStudy
+from echoapex.evaluate.reference import MASK_FOLDER, RESULTS_FILE, LabelMaps, ReferenceClip, ReferenceStudy
 from echoapex.vocabulary import Quantity, View
 
 BUNDLES = {"phantom/encoder": "ab" * 32}

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from echoapex.version import __version__
 
 if TYPE_CHECKING:
-    from echoapex.infer.clip_propagation import segment_clip
-    from echoapex.infer.options import AnalysisOptions
-    from echoapex.infer.study import analyze
+    from echoapex.infer.clip.reading import AnalysisOptions
+    from echoapex.infer.interactive.propagation import segment_clip
+    from echoapex.infer.study.analyze import analyze
 
 __all__ = ["AnalysisOptions", "__version__", "analyze", "segment_clip"]
 
 _LAZY = {
-    "analyze": "echoapex.infer.study",
-    "AnalysisOptions": "echoapex.infer.options",
-    "segment_clip": "echoapex.infer.clip_propagation",
+    "analyze": "echoapex.infer.study.analyze",
+    "AnalysisOptions": "echoapex.infer.clip.reading",
+    "segment_clip": "echoapex.infer.interactive.propagation",
 }
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from echoapex.models.bundle import load_bundle
 from echoapex.models.encoder import EncoderSize
-from echoapex.tasks.encoded_clip import EncodedClip
-from echoapex.tasks.models import Models, load_models
-from echoapex.tasks.task import Task
+from echoapex.tasks.task import EncodedClip, Task
+from echoapex.tasks.trained_set import TrainedSet, load_models
 from echoapex.vocabulary import Application, Structure, View
 
 SIZES: tuple[EncoderSize, ...] = ("tiny", "small")
@@ -115,7 +114,7 @@ def saved(tasks: TinyTasks, size: EncoderSize, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def models(saved: Path) -> Models:
+def models(saved: Path) -> TrainedSet:
     return load_models(saved)
 
 
@@ -128,7 +127,7 @@ def clip(tasks: TinyTasks) -> EncodedClip:
 
 @pytest.mark.parametrize("application", Application)
 def test_a_saved_task_answers_as_before(
-    application: Application, tasks: TinyTasks, models: Models, clip: EncodedClip
+    application: Application, tasks: TinyTasks, models: TrainedSet, clip: EncodedClip
 ) -> None:
     before, after = tasks.by_name[application.value].eval(), getattr(models, application.value)
     first, second = answer(before, application, clip), answer(after, application, clip)
@@ -154,7 +153,7 @@ def answer(task: Task, application: Application, clip: EncodedClip) -> np.ndarra
 
 @pytest.mark.parametrize("application", Application)
 def test_the_card_agrees_with_the_model(
-    application: Application, tasks: TinyTasks, saved: Path, models: Models, size: EncoderSize
+    application: Application, tasks: TinyTasks, saved: Path, models: TrainedSet, size: EncoderSize
 ) -> None:
     bundle, encoder = load_bundle(saved / application.value), load_bundle(saved / "encoder")
     decoder = tasks.by_name[application.value].decoder

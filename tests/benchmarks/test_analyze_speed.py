@@ -11,9 +11,9 @@ from analyze_speed import BenchmarkError, OurSide, PeerSide, Timings, _peer_tota
 from phantom_clips import write_a4c
 from random_set import describe_set, find_bundles
 
-from echoapex.infer.study import Models
-from echoapex.infer.task_interpreter import TaskInterpreter
-from echoapex.io.read_clip import read_clip
+from echoapex.infer.clip.models import TaskInterpreter
+from echoapex.infer.study.analyze import NamedInterpreter
+from echoapex.io.study_files import read_clip
 
 # answers as the real peer does, at once: 2 windows in 3 s, 5 frames in 1 s
 FAKE_PEER = """#!{python}
@@ -61,7 +61,7 @@ def test_a_random_set_gives_a_whole_analysis(clips: list[Path], tmp_path: Path) 
     bundles = find_bundles("random", tmp_path / "set")
     assert describe_set(bundles)["name"] == "random"
     timings = Timings()
-    ours = OurSide(Models(TaskInterpreter.load(bundles, "cpu"), "random", "cpu"), clips[0])
+    ours = OurSide(NamedInterpreter(TaskInterpreter.load(bundles, "cpu"), "random", "cpu"), clips[0])
     assert ours.run("cycle", timings) == 70
     assert 0 < timings.medians()["cpu_s"] < 600
 

@@ -6,8 +6,8 @@ import pytest
 from augmentation_ablation import ARMS, RECIPE, SCORES, main, write_table
 
 from echoapex.config import merge, read_recipe
-from echoapex.tasks.pretrain_recipe import PretrainRecipe
-from echoapex.train.finetune import build_recipe, find_recipe
+from echoapex.recipes.pretrain import PretrainRecipe
+from echoapex.recipes.runner import build_recipe, find_recipe
 
 
 def crops_of(arm: str) -> dict:

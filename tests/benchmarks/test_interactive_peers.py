@@ -14,8 +14,8 @@ from peer_messages import read_message, write_message
 from tiny_tasks import build_tasks, save_set
 
 from echoapex.domain.prompts import Prompt
+from echoapex.evaluate.click_scores import ClicksFile
 from echoapex.evaluate.clicks import ClickProtocol, ask_about
-from echoapex.evaluate.clicks_file import ClicksFile
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 THRESHOLD = f"""

@@ -10,8 +10,8 @@ from drawn_studies import draw_fan_clip
 from label_efficiency import PARTS, bootstrap, choose_patients, covered_parts, dice, main, mean_by_patient
 from label_efficiency_page import SHARES, UNITS
 
-from echoapex.evaluate.card.label_metrics import PROBES, higher_is_better
-from echoapex.evaluate.card.label_probes import PROBE_PREFIX, read_probe_curves
+from echoapex.evaluate.card.labels import PROBE_PREFIX, read_probe_curves
+from echoapex.evaluate.card.targets import PROBES, higher_is_better
 from echoapex.vocabulary import Structure
 
 

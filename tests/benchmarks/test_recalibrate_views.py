@@ -7,11 +7,11 @@ import torch
 from recalibrate_views import recalibrate, write
 from tiny_tasks import IMAGE_SIZE, PROVENANCE, build_tasks, save_set
 
-from echoapex.data.phantom_store import PhantomStoreConfig
+from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import read_card, verify_bundle
-from echoapex.models.decoders.outline_view import OutlineViewConfig
-from echoapex.tasks.outline_views_recipe import OutlineViewsRecipe
-from echoapex.tasks.recipe import Workspace
+from echoapex.models.decoders.linear import ViewFromMasksConfig
+from echoapex.recipes.recipe import Workspace
+from echoapex.recipes.view_from_masks import ViewFromMasksRecipe
 from echoapex.vocabulary import View
 
 
@@ -23,8 +23,8 @@ def clips(first_seed: int) -> PhantomStoreConfig:
 
 def test_the_card_takes_over_what_all_held_back_frames_say(tmp_path: Path) -> None:
     start = save_set(build_tasks(), tmp_path / "set")
-    recipe = OutlineViewsRecipe(
-        start=str(start), decoder=OutlineViewConfig(side=8, width=4), stores={"views": clips(0)},
+    recipe = ViewFromMasksRecipe(
+        start=str(start), decoder=ViewFromMasksConfig(side=8, width=4), stores={"views": clips(0)},
         validation=clips(190_000), drawn=4, batch_size=1,
     )  # fmt: skip
     workspace = Workspace(tmp_path, 1, lambda what, done, total: None)

@@ -17,9 +17,9 @@ from conftest import LabelledStudy
 
 from echoapex.cli import main, run
 from echoapex.cli.analyze import exit_code_of
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.domain import ClipReport, StudyReport
-from echoapex.infer.task_interpreter import TaskInterpreter
+from echoapex.infer.clip.models import TaskInterpreter
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_with_its_own_code(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("echoapex.infer.study.analyze_clip", interrupt)
+    monkeypatch.setattr("echoapex.infer.study.analyze.analyze_clip", interrupt)
     code = run(["analyze", str(perfect_models.folder / "PLAX.dcm"), "--out", str(tmp_path / "o")])
     assert code == ExitCode.INTERRUPTED
     assert "the same command" in capsys.readouterr().err
@@ -166,7 +166,7 @@ def test_sigterm_leaves_valid_results_and_no_extracted_original(
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)  # the signal comes first
 
-    monkeypatch.setattr("echoapex.infer.study.analyze_clip", terminated)
+    monkeypatch.setattr("echoapex.infer.study.analyze.analyze_clip", terminated)
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(SystemExit) as caught:

@@ -15,7 +15,7 @@ from tiny_tasks import build_tasks, save_set
 
 from echoapex.cli import benchmark_parts, run
 from echoapex.cli.benchmark_parts import PhantomPlan, digest_of_folder
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.evaluate.card.card_file import BenchmarkCard
 from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.phantom.truth import FIRST_HELD_OUT_SEED
@@ -53,7 +53,7 @@ def benchmark(out: Path, *arguments: str) -> int:
 def few_resamples() -> Iterator[None]:
     """Intervals need not be precise here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("echoapex.evaluate.scores.BOOTSTRAP_SAMPLES", 20)
+        patch.setattr("echoapex.evaluate.metrics_file.BOOTSTRAP_SAMPLES", 20)
         yield
 
 

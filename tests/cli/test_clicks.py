@@ -11,8 +11,8 @@ from reference_studies import write_camus_archive
 from tiny_tasks import build_tasks, save_set
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
-from echoapex.evaluate.clicks_file import ClicksFile
+from echoapex.cli.console import ExitCode
+from echoapex.evaluate.click_scores import ClicksFile
 
 
 @pytest.fixture(scope="module")

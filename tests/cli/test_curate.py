@@ -11,11 +11,11 @@ from drawn_studies import write_studies
 from tiny_recipes import StartingPoint, as_arguments, shrink
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
-from echoapex.data.ingest.engine import InlineEngine
+from echoapex.cli.console import ExitCode
+from echoapex.curation import frame_embedder
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.rules import IngestRules
-from echoapex.infer.curation import glances
+from echoapex.data.ingest.local_engine import InlineEngine
+from echoapex.data.ingest.plan import IngestRules
 from echoapex.models.bundle import verify_bundle
 from echoapex.train.journal import read_journal
 
@@ -91,11 +91,11 @@ def test_a_selection_of_another_store_is_refused_by_pretraining(
 def test_interrupted_it_says_so_and_goes_on(
     frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(self: glances.Looking, places: range) -> None:
+    def interrupted(self: frame_embedder.Embedding, places: range) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(glances.Looking, "__call__", interrupted)
+        patch.setattr(frame_embedder.Embedding, "__call__", interrupted)
         assert curate(frames, "--out", tmp_path / "out") == ExitCode.INTERRUPTED
     assert "the same command goes on" in capsys.readouterr().err
     assert curate(frames, "--out", tmp_path / "out", "--quiet") == ExitCode.ALL_GOOD

@@ -8,8 +8,8 @@ from real_files import real_dicom
 
 import echoapex.cli
 from echoapex.cli import demo as demo_verb
+from echoapex.cli.console import ExitCode
 from echoapex.cli.demo import REAL_FILES, DemoError, SampleFile, assemble_real_study, find_sample
-from echoapex.cli.exit_codes import ExitCode
 
 
 @pytest.fixture

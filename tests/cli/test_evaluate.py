@@ -18,13 +18,13 @@ from tiny_tmed2 import write_tiny_tmed2
 from written_results import write_results
 
 from echoapex.cli import run
+from echoapex.cli.console import ExitCode
 from echoapex.cli.evaluate import DatasetName
-from echoapex.cli.exit_codes import ExitCode
 from echoapex.data.datasets import DATASETS
 from echoapex.domain import ViewPrediction
 from echoapex.evaluate.metrics_file import MetricsFile
-from echoapex.evaluate.phantom_truth import read_phantom_reference
-from echoapex.infer.task_interpreter import TaskInterpreter
+from echoapex.evaluate.truth import read_phantom_reference
+from echoapex.infer.clip.models import TaskInterpreter
 from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.phantom.truth import FIRST_HELD_OUT_SEED
 from echoapex.vocabulary import Structure, View

@@ -8,10 +8,9 @@ from reference_studies import make_study
 from rich.console import Console
 from written_results import write_results
 
-from echoapex.cli.evaluation_summary import summary_table
+from echoapex.cli.evaluate import summary_table
 from echoapex.evaluate.harness import score_predictions
-from echoapex.evaluate.predictions import read_predictions
-from echoapex.evaluate.reference import ReferenceSet
+from echoapex.evaluate.reference import ReferenceSet, read_predictions
 from echoapex.vocabulary import Quantity
 
 

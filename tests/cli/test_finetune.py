@@ -13,14 +13,14 @@ from tiny_clip_folder import write_tiny_clip_folder
 from tiny_recipes import RECIPE_FOLDER, RECIPES, StartingPoint, as_arguments, shrink
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.cli.recipe_run import Invocation
 from echoapex.config import read_recipe
-from echoapex.data.lance_library import StoreError
+from echoapex.data.stores.place import StoreError
 from echoapex.models import registry
 from echoapex.models.bundle import verify_bundle
-from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
-from echoapex.tasks.models import load_models
+from echoapex.tasks.task import EncodedClip, encode_clip
+from echoapex.tasks.trained_set import load_models
 from echoapex.train.journal import read_journal
 from echoapex.vocabulary import Application, Structure
 

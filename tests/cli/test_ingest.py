@@ -9,10 +9,10 @@ import pytest
 from drawn_studies import write_studies
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.data.ingest import local_engine
-from echoapex.data.ingest.engine import InlineEngine
-from echoapex.data.store import FrameStore
+from echoapex.data.ingest.local_engine import InlineEngine
+from echoapex.data.stores.frame_store import FrameStore
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.cli.phantom import parse_views
 from echoapex.phantom.study import StudyPlanError
 from echoapex.phantom.truth import read_truth

@@ -11,10 +11,10 @@ from tiny_recipes import SHRINK, TRAIN, StartingPoint, as_arguments, shrink
 from torch import multiprocessing
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.config import read_recipe
 from echoapex.models.bundle import build_encoder_from, load_bundle, verify_bundle
-from echoapex.train.finetune import find_recipe
+from echoapex.recipes.runner import find_recipe
 from echoapex.train.journal import read_journal
 
 NAME = "pretrain_tiny_cpu"

@@ -12,9 +12,9 @@ from tiny_clip_folder import write_tiny_clip_folder
 from tiny_tmed2 import write_tiny_tmed2
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.evaluate.transfer import TransferFile
-from echoapex.infer.task_interpreter import TaskInterpreter
+from echoapex.infer.clip.models import TaskInterpreter
 from echoapex.models.registry import default_set
 from echoapex.vocabulary import Application
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from echoapex.data.absent_by_view import AbsentByView
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.frame_source import AbsentByView, FrameSource, FrameSourceConfig
 from echoapex.vocabulary import Structure, View
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from echoapex.data.block_masks import BlockMaskConfig, block_mask, sample_block_masks
+from echoapex.data.crops import BlockMaskConfig, block_mask, sample_block_masks
 
 GRID = (7, 9)
 CONFIG = BlockMaskConfig()

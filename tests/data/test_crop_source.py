@@ -10,10 +10,8 @@ import pytest
 import torch
 from drawn_clips import draw_store
 
-from echoapex.data.block_masks import BlockMaskConfig
-from echoapex.data.crop_source import CropSource, CropSourceConfig
-from echoapex.data.crops import CropConfig, CropKind
-from echoapex.data.frame_reader import ClipStoreReader
+from echoapex.data.crops import BlockMaskConfig, CropConfig, CropKind, CropSource, CropSourceConfig
+from echoapex.data.stores.frame_reader import ClipStoreReader
 
 CROPS = CropConfig(
     global_crops=CropKind(count=2, side=48, scale=(0.4, 1.0)),

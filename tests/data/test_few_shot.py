@@ -7,8 +7,8 @@ import pytest
 from drawn_clips import draw_store
 from pydantic import ValidationError
 
-from echoapex.data.clip_store import ClipStore
-from echoapex.data.few_shot import ChosenClips, FewShot, choose_clips
+from echoapex.data.sampler import ChosenClips, FewShot, choose_clips
+from echoapex.data.stores.clip_store import ClipStore
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from echoapex.data.augment import AugmentConfig
 from echoapex.data.batch import FrameBatch
-from echoapex.data.clip_store import ClipStore, write_shard
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames, open_stores, whole_frames
+from echoapex.data.stores.clip_store import ClipStore, write_shard
 from echoapex.vocabulary import Structure, View
 
 PLAIN = AugmentConfig(**dict.fromkeys(AugmentConfig.model_fields, 0.0))

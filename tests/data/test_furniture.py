@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from echoapex.data.furniture import draw_furniture
+from echoapex.data.style import draw_furniture
 
 
 def test_pieces_come_as_often_as_they_are_told_to() -> None:

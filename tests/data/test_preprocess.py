@@ -22,7 +22,7 @@ from echoapex.data.preprocess import (
 )
 from echoapex.domain import ClipHeader, FrameTransform, Sector
 from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom import open_dicom
+from echoapex.io.dicom.reader import open_dicom
 from echoapex.phantom import simulate_clip
 from echoapex.vocabulary import View
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from drawn_clips import draw_store
 
-from echoapex.data.frame_reader import ClipStoreReader
-from echoapex.data.probe_source import ProbeSource
+from echoapex.data.frame_source import ProbeSource
+from echoapex.data.stores.frame_reader import ClipStoreReader
 
 
 def test_batches_hold_every_frame_once_and_every_view(tmp_path: Path) -> None:

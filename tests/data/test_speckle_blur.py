@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from echoapex.data.speckle_blur import speckle_blur
+from echoapex.data.augment import speckle_blur
 
 
 def speckle(size: int = 128) -> np.ndarray:

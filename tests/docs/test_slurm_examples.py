@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from echoapex.config import read_recipe
-from echoapex.train.finetune import build_recipe, find_recipe
+from echoapex.recipes.runner import build_recipe, find_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "examples" / "slurm").glob("*.sbatch"))

@@ -12,8 +12,15 @@ import pytest
 from written_results import write_results
 
 from echoapex.evaluate.cases import NO_VIEW, Cases, collect_cases, write_cases
-from echoapex.evaluate.predictions import MatchedStudy, PredictionError, match_studies, read_predictions
-from echoapex.evaluate.reference import LabelMaps, ReferenceSet, WrittenMasks
+from echoapex.evaluate.reference import (
+    LabelMaps,
+    MatchedStudy,
+    PredictionError,
+    ReferenceSet,
+    WrittenMasks,
+    match_studies,
+    read_predictions,
+)
 from echoapex.vocabulary import Quantity, Structure, View
 
 

@@ -8,10 +8,9 @@ import numpy as np
 from conftest import LabelledStudy
 from reference_studies import write_camus_archive
 
-from echoapex.evaluate.camus_truth import pack_camus
-from echoapex.evaluate.click_cases import choose_frames, read_click_images
-from echoapex.evaluate.phantom_truth import read_phantom_reference
-from echoapex.io.read_clip import read_clip
+from echoapex.evaluate.clicks import choose_frames, read_click_images
+from echoapex.evaluate.truth import pack_camus, read_phantom_reference
+from echoapex.io.study_files import read_clip
 from echoapex.vocabulary import Structure, View
 
 

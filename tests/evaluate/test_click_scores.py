@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 from click_oracles import RightAfter, click_image
 
-from echoapex.evaluate.click_scores import score_following, score_prompts, score_structures, write_click_cases
+from echoapex.evaluate.click_scores import (
+    ClicksFile,
+    FollowedClip,
+    score_following,
+    score_prompts,
+    score_structures,
+    write_click_cases,
+)
 from echoapex.evaluate.clicks import ClickCase, ClickProtocol, ask_about
-from echoapex.evaluate.clicks_file import ClicksFile
-from echoapex.evaluate.clip_following import FollowedClip
 from echoapex.vocabulary import Structure, View
 
 PROTOCOL = ClickProtocol(clicks=5)

@@ -11,8 +11,8 @@ import pytest
 from click_oracles import RightAfter
 from reference_studies import make_clip
 
+from echoapex.evaluate.click_scores import area_jitter, can_be_followed, follow_clip
 from echoapex.evaluate.clicks import ClickProtocol
-from echoapex.evaluate.clip_following import area_jitter, can_be_followed, follow_clip
 from echoapex.vocabulary import Structure, View
 
 FRAMES = 8

@@ -21,8 +21,7 @@ from echoapex.data.datasets import DATASETS, DatasetError
 from echoapex.evaluate.dataset_truth import SCORED, read_dataset_reference
 from echoapex.evaluate.harness import score_predictions
 from echoapex.evaluate.metrics_file import MetricsFile
-from echoapex.evaluate.predictions import read_predictions
-from echoapex.evaluate.reference import ReferenceSet, ReferenceSetError
+from echoapex.evaluate.reference import ReferenceSet, ReferenceSetError, read_predictions
 from echoapex.metrics import dice
 from echoapex.vocabulary import Quantity, Structure, View
 

@@ -13,8 +13,7 @@ from written_results import BUNDLES, write_results
 
 from echoapex.evaluate.harness import score_predictions
 from echoapex.evaluate.metrics_file import MetricsFile, Score
-from echoapex.evaluate.predictions import read_predictions
-from echoapex.evaluate.reference import LabelMaps, ReferenceSet
+from echoapex.evaluate.reference import LabelMaps, ReferenceSet, read_predictions
 from echoapex.metrics import intraclass_correlation
 from echoapex.vocabulary import Quantity, Structure, View
 

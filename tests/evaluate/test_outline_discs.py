@@ -7,7 +7,7 @@ import pytest
 from reference_studies import ventricle
 
 from echoapex.domain import Spacing
-from echoapex.evaluate.outline_discs import LongAxisPlane, ejection_fraction_of_outlines
+from echoapex.evaluate.cases import LongAxisPlane, ejection_fraction_of_outlines
 
 TRUE_PERCENT = 100 * (1 - 28**2 * 52 / (40**2 * 60))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from echoapex.evaluate.phantom_truth import phantom_studies, read_phantom_reference
 from echoapex.evaluate.reference import ReferenceSetError
+from echoapex.evaluate.truth import phantom_studies, read_phantom_reference
 from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.phantom.truth import FIRST_HELD_OUT_SEED
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, View

@@ -7,8 +7,7 @@ from pathlib import Path
 from written_results import write_results
 
 from echoapex.evaluate.harness import score_predictions
-from echoapex.evaluate.predictions import read_predictions
-from echoapex.evaluate.reference import ReferenceSet
+from echoapex.evaluate.reference import ReferenceSet, read_predictions
 from echoapex.evaluate.transfer import collect_transfer, markdown_text, write_transfer
 from echoapex.vocabulary import Application, Quantity
 

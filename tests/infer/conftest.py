@@ -7,7 +7,7 @@ import pytest
 from conftest import LabelledStudy
 
 from echoapex.domain import StudyReport
-from echoapex.infer.study import Models, StudyAnalyzer
+from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,6 @@ class AnalysedStudy:
 def analysed(labelled_study: LabelledStudy, tmp_path_factory: pytest.TempPathFactory) -> AnalysedStudy:
     """The labelled study analysed with perfect models."""
     out = tmp_path_factory.mktemp("results")
-    models = Models(labelled_study.oracle, "oracle", "cpu")
+    models = NamedInterpreter(labelled_study.oracle, "oracle", "cpu")
     report = StudyAnalyzer(models, raise_unexpected=True).run([labelled_study.folder], out)
     return AnalysedStudy(out, report)

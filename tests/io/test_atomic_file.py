@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from echoapex.io.atomic_file import remove_abandoned_partials, replace_when_complete, write_bytes_atomically
+from echoapex.io.temporary_files import remove_abandoned_partials, replace_when_complete, write_bytes_atomically
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_failure_keeps_what_was_there(tmp_path: Path, error: BaseException) ->
 @pytest.mark.skipif(os.name != "posix", reason="whether a process lives is asked on POSIX systems only")
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from echoapex.io.atomic_file import replace_when_complete\n"
+        "import os, sys; from pathlib import Path; from echoapex.io.temporary_files import replace_when_complete\n"
         "with replace_when_complete(Path(sys.argv[1]) / 'clip.mp4') as partial:\n"
         "    partial.write_bytes(b'half'); os.kill(os.getpid(), 9)\n"
     )

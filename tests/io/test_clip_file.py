@@ -12,9 +12,9 @@ from synthetic_dicom import PATIENT_ID, jpeg, moving_frames, write_compressed, w
 from echoapex.io.clip_file import ClipFile, ClipKind, open_clip
 from echoapex.io.clip_source import ClipSource, ReadError, ReadFlag
 from echoapex.io.deidentify import PUBLIC_KEY, pseudonym
-from echoapex.io.dicom import open_dicom
-from echoapex.io.video_writer import open_video_writer
-from echoapex.io.workspace import Workspace
+from echoapex.io.dicom.reader import open_dicom
+from echoapex.io.pictures import open_video_writer
+from echoapex.io.temporary_files import TemporaryFolder
 
 
 def test_a_clip_is_called_as_it_was_found(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_clip_file_travels_to_another_process(tmp_path: Path) -> None:
 
 
 def test_a_workspace_is_deleted_with_its_object(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path / "deep" / "work")
+    workspace = TemporaryFolder(tmp_path / "deep" / "work")
     (workspace.folder / "file").write_bytes(b"x")
     assert workspace.folder.stat().st_mode & 0o077 == 0
 

@@ -10,7 +10,7 @@ from real_files import real_dicom, unzipped_dicom
 
 from echoapex.domain import Sector
 from echoapex.io.deidentify import deidentify_frame, pseudonym
-from echoapex.io.dicom import open_dicom
+from echoapex.io.dicom.reader import open_dicom
 
 BOX = Sector((10.0, 5.0, 30.0, 25.0))
 

@@ -15,9 +15,8 @@ import pytest
 from avi_files import write_avi
 
 from echoapex.io.clip_source import ReadError
-from echoapex.io.ffmpeg_input import open_media
-from echoapex.io.video import open_video
-from echoapex.io.video_writer import open_video_writer
+from echoapex.io.pictures import open_video_writer
+from echoapex.io.video import open_media, open_video
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from echoapex.io.file_names import FileNames, clip_id_of
+from echoapex.io.deidentify import FileNames, clip_id_of
 
 KEY = bytes(range(32))
 PARTS = ("Müller-Lüdenscheid", "19510829", "Ng.dcm")

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from synthetic_files import write_zip
 
-from echoapex.io.archive import list_members
+from echoapex.io.archive import FoundFolder, file_on_disk, list_members, walk_archive, walk_disk
 from echoapex.io.clip_source import ReadLimits
-from echoapex.io.found_files import FoundFolder, file_on_disk, walk_archive, walk_disk
 
 NAMES = ("b/2", "a/1", "top", "a/deep/3", ".git/config", "__MACOSX/x")
 

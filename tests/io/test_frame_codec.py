@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn_studies import draw_fan_clip
 
-from echoapex.io.frame_codec import decode_frame, encode_frame
+from echoapex.io.still_image import decode_frame, encode_frame
 
 
 def test_a_frame_comes_back_nearly_the_same() -> None:

@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echoapex.io.calibration import TimingElements, build_frame_times, plausible_heart_rate, plausible_r_waves
 from echoapex.io.clip_source import ReadFlag
-from echoapex.io.frame_times import (
-    TimingElements,
-    build_frame_times,
-    plausible_heart_rate,
-    plausible_r_waves,
-)
 
 
 def test_a_vector_gives_uneven_times() -> None:

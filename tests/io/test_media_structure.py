@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from echoapex.io.file_format import FileFormat, recognise
-from echoapex.io.media_structure import read_promise
+from echoapex.io.video import read_promise
 
 FRAMES = np.random.default_rng(3).integers(0, 255, (7, 32, 48, 3)).astype(np.uint8)
 KINDS = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from echoapex.io.clip_source import ReadError
-from echoapex.io.plain_file import file_digest
+from echoapex.io.file_format import file_digest
 
 
 def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:

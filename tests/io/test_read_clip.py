@@ -9,7 +9,7 @@ import pytest
 from synthetic_dicom import PATIENT, moving_frames, write_native
 
 from echoapex.io.clip_source import ReadError
-from echoapex.io.read_clip import read_clip
+from echoapex.io.study_files import read_clip
 
 GREY = moving_frames(3, colours=1)
 

@@ -13,7 +13,7 @@ from synthetic_files import mark_encrypted, write_dicomdir, write_meta_image, wr
 
 from echoapex.io.clip_file import ClipFile, ClipKind, open_clip
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
-from echoapex.io.file_names import FileNames
+from echoapex.io.deidentify import FileNames
 from echoapex.io.study_files import find_clips
 
 FRAMES = moving_frames(3, colours=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echoapex.io.transducer import probe_kind, vendor_of
+from echoapex.io.sector import probe_kind, vendor_of
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from echoapex.io.worker_pool import ended_on_error, new_pool, run_stoppable
+from echoapex.io.processes import ended_on_error, new_pool, run_stoppable
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
@@ -31,7 +31,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with interrupts ignored
 sys.path.insert(0, sys.argv[2])
 from io_worker_test import draw
-from echoapex.io.worker_pool import ended_on_error, new_pool, run_stoppable
+from echoapex.io.processes import ended_on_error, new_pool, run_stoppable
 if __name__ == "__main__":
     with ended_on_error(new_pool(2, "spawn")) as pool:
         futures = [pool.submit(run_stoppable, draw, sys.argv[1]) for _ in range(6)]

@@ -16,9 +16,9 @@ from conftest import LabelledStudy
 
 import echoapex
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.domain import StudyReport
-from echoapex.infer.task_interpreter import TaskInterpreter
+from echoapex.infer.clip.models import TaskInterpreter
 
 SECRETS = ("Quillfeather", "Araminta", "PID-77-4411", "19510203", "ACC-90210", "Dr^Wolpertinger")
 

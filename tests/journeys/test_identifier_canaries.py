@@ -19,8 +19,8 @@ from drawn_studies import draw_fan_clip, write_fan_clip
 from journeys.test_analyze_journey import everything_in
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
-from echoapex.infer.task_interpreter import TaskInterpreter
+from echoapex.cli.console import ExitCode
+from echoapex.infer.clip.models import TaskInterpreter
 
 WANTED = 2000
 SHOWN = re.compile(r"(clip|file)-[0-9a-f]{16}( entry \d+| image \d+)?")

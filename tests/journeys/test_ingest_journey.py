@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
-from echoapex.data.store import FrameStore
+from echoapex.cli.console import ExitCode
+from echoapex.data.stores.frame_store import FrameStore
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "ingest.md"
 

@@ -23,8 +23,8 @@ import pytest
 from conftest import LabelledStudy
 
 from echoapex.cli import stop_cleanly_when_told
-from echoapex.infer.options import AnalysisOptions
-from echoapex.infer.study import AnalysisError, Models, StudyAnalyzer
+from echoapex.infer.clip.reading import AnalysisOptions
+from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, StudyAnalyzer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the fault is injected into a forked child")
 QUICK = AnalysisOptions(contours="ed_es", overlays=False)
@@ -46,7 +46,7 @@ def _no_room() -> None:
 
 
 def analyze(study: LabelledStudy, folder: Path, out: Path) -> None:
-    StudyAnalyzer(Models(study.oracle, "oracle", "cpu"), QUICK).run([folder], out)
+    StudyAnalyzer(NamedInterpreter(study.oracle, "oracle", "cpu"), QUICK).run([folder], out)
 
 
 def in_child(work: Callable[[], None], place: Path, fault: Callable[[], None], at: int) -> tuple[int, int]:

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 from pixel_canaries import Canary, Case, all_cases, draw_case, found_by_reading, found_by_template, write_case
 
-from echoapex.data.ingest.clip_frames import read_clip_frames
-from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.ingest.plan import IngestRules
+from echoapex.data.ingest.unit_work import read_clip_frames
 from echoapex.domain import ViewPrediction
-from echoapex.infer.options import AnalysisOptions
+from echoapex.infer.clip.reading import AnalysisOptions
 from echoapex.infer.outputs.frame_picture import Placement, sector_box
-from echoapex.infer.study import Models, StudyAnalyzer
+from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
 from echoapex.io.clip_file import ClipFile, open_clip
 from echoapex.io.study_files import find_clips
 from echoapex.io.video import open_video
@@ -54,7 +54,7 @@ class PlaxModels:
 
 def _analyze(path: Path, out: Path, keep: bool = False) -> Path:
     options = AnalysisOptions(keep_identifiers=keep, max_segmented_frames=2)
-    StudyAnalyzer(Models(PlaxModels(), "plain", "cpu"), options, raise_unexpected=True).run([path], out)
+    StudyAnalyzer(NamedInterpreter(PlaxModels(), "plain", "cpu"), options, raise_unexpected=True).run([path], out)
     return out
 
 

@@ -16,7 +16,7 @@ import pytest
 from tiny_recipes import StartingPoint, as_arguments, shrink
 
 from echoapex.cli import run
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.models.bundle import load_bundle
 
 pytest.importorskip("lance", reason="Lance is not installed; it comes with the extra ingest")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echoapex.losses import assignment_entropy as module
-from echoapex.losses.assignment_entropy import assignment_entropy
+from echoapex.losses import self_distillation as module
+from echoapex.losses.self_distillation import prototype_cross_entropy
 
 
 def example(rows: int = 7) -> tuple[torch.Tensor, ...]:
@@ -24,10 +24,10 @@ def formula(logits: torch.Tensor, shares: torch.Tensor, targets: torch.Tensor, w
 @pytest.mark.parametrize("scores_at_once", [1, 20, 1000])
 def test_it_is_the_formula_however_many_rows_are_taken(scores_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CPU_SCORES_AT_ONCE", scores_at_once)
-    found, expected = assignment_entropy(*example(), 0.1), formula(*example())
+    found, expected = prototype_cross_entropy(*example(), 0.1), formula(*example())
     torch.testing.assert_close(found, expected)
     gradients = []
-    for loss_of in (lambda *parts: assignment_entropy(*parts, 0.1), formula):
+    for loss_of in (lambda *parts: prototype_cross_entropy(*parts, 0.1), formula):
         parts = example()
         (3 * loss_of(*parts)).backward()
         gradients.append(parts[0].grad)
@@ -37,7 +37,7 @@ def test_it_is_the_formula_however_many_rows_are_taken(scores_at_once: int, monk
 def test_scores_far_apart_stay_finite() -> None:
     logits, shares, targets, weights = example()
     far = (logits.detach() * 1000).requires_grad_()
-    loss = assignment_entropy(far, shares, targets, weights, 0.1)
+    loss = prototype_cross_entropy(far, shares, targets, weights, 0.1)
     loss.backward()
     torch.testing.assert_close(loss, formula(far, shares, targets, weights))
     assert far.grad is not None
@@ -48,7 +48,7 @@ def test_the_gradient_of_half_precision_has_half_precision() -> None:
     logits, shares, targets, weights = example()
     half = logits.detach().bfloat16().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = assignment_entropy(half, shares, targets, weights, 0.1)
+        loss = prototype_cross_entropy(half, shares, targets, weights, 0.1)
     loss.backward()
     assert loss.dtype == torch.float32
     assert half.grad is not None
@@ -61,4 +61,4 @@ def test_the_gradient_of_half_precision_has_half_precision() -> None:
 
 def test_without_a_wish_for_gradients_nothing_is_kept() -> None:
     logits, *rest = example()
-    assert not assignment_entropy(logits.detach(), *rest, 0.1).requires_grad
+    assert not prototype_cross_entropy(logits.detach(), *rest, 0.1).requires_grad

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echoapex.losses.gaussian_target import gaussian_target
+from echoapex.losses.supervised import gaussian_target
 
 
 def test_it_has_the_centre_and_the_width_that_it_was_given() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from echoapex.losses.ibot import ibot_loss
+from echoapex.losses.self_distillation import ibot_loss
 
 
 def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from echoapex.losses.koleo import koleo_loss
+from echoapex.losses.self_distillation import koleo_loss
 
 
 def test_it_is_minus_the_logarithm_of_the_distance_to_the_nearest() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from echoapex.losses.mask_target import mask_target
+from echoapex.losses.supervised import mask_target
 
 
 def test_a_cell_says_how_much_of_it_is_inside() -> None:

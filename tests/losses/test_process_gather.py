@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import distributed, multiprocessing
 
-from echoapex.losses.koleo import koleo_loss
-from echoapex.losses.process_gather import gather_over_processes
+from echoapex.losses.self_distillation import gather_over_processes, koleo_loss
 
 
 def rows() -> torch.Tensor:

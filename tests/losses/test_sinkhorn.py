@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import distributed, multiprocessing
 
-from echoapex.losses.sinkhorn import sinkhorn_assignments
+from echoapex.losses.self_distillation import sinkhorn_assignments
 
 
 def scores(samples: int = 12, prototypes: int = 5) -> torch.Tensor:

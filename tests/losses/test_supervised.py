@@ -7,10 +7,10 @@ import torch
 from torch.distributions import Normal
 from torch.nn import functional
 
-from echoapex.losses.gaussian_target import gaussian_target
 from echoapex.losses.supervised import (
     dice_loss,
     ef_loss,
+    gaussian_target,
     heatmap_loss,
     iou_loss,
     mask_loss,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from echoapex.losses.volume_change import volume_change_loss
+from echoapex.losses.supervised import volume_change_loss
 
 CLIP = torch.tensor([0, 0, 1, 1])
 VOLUME = torch.tensor([1.0, 0.5, 0.8, 1.0])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from echoapex.domain import Flag
 from echoapex.measure import MeasureError, detect_cardiac_cycles
 from echoapex.measure.cardiac_cycle import NO_SYSTOLE, NOISE, RateMarks
-from echoapex.measure.physiology import is_possible_systole
+from echoapex.measure.reference_limits import is_possible_systole
 
 
 def nearest_phase(times_s: np.ndarray, period_s: float, phase: float) -> np.ndarray:

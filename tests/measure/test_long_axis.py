@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoapex.measure import MeasureError
-from echoapex.measure.long_axis import chord_lengths, find_long_axis, resample_outline
+from echoapex.measure.outline import chord_lengths, find_long_axis, resample_outline
 
 WIDTH, LENGTH = 44.0, 84.0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from beating import beating_volume
 
-from echoapex.measure.physiology import (
+from echoapex.measure.reference_limits import (
     LONGEST_BEAT_S,
     SHORTEST_BEAT_S,
     expected_systole_s,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from echoapex.metrics.pairs import MetricError, paired_labels, paired_masks, paired_numbers
+from echoapex.metrics.agreement import MetricError, paired_labels, paired_masks, paired_numbers
 
 
 def test_numbers_come_back_as_flat_floats() -> None:

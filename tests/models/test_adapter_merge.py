@@ -14,7 +14,7 @@ from echoapex.models.adapter_merge import merge_adapter, split_adapter, stack_ad
 from echoapex.models.adapters import build_adapter_from
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle, read_card, update_card
 from echoapex.models.registry import SetPaths, verify_set
-from echoapex.tasks.setting import LearningSetting
+from echoapex.recipes.recipe import LearningSetting
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import torch
 
-from echoapex.models.block import Block, DropPath
+from echoapex.models.attention import Block, DropPath
 
 
 def test_drop_path_drops_whole_images_and_keeps_the_expectation() -> None:

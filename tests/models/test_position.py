@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from echoapex.models.position import PositionTable, RotaryPosition, interpolate_positions, rotate_patches
+from echoapex.models.attention import PositionTable, RotaryPosition, interpolate_positions, rotate_patches
 
 RULES = ["dinov2", "dinov2_registers", "plain"]
 

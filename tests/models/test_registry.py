@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from echoapex.models.bundle import BundleError
-from echoapex.models.registry import TASKS, find_set, list_sets, user_directory, verify_set
-from echoapex.models.set_import import import_set
+from echoapex.models.registry import TASKS, find_set, import_set, list_sets, user_directory, verify_set
 
 WriteSet = Callable[..., Path]
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from echoapex.models import set_import
+from echoapex.models import registry
 from echoapex.models.bundle import BundleError
-from echoapex.models.registry import find_set, user_directory
-from echoapex.models.set_import import import_set
+from echoapex.models.registry import find_set, import_set, user_directory
 
 WriteSet = Callable[..., Path]
 
@@ -106,7 +105,7 @@ def test_an_archive_that_would_fill_the_disk_is_refused(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = pack(source, tmp_path / "big.zip")
-    monkeypatch.setattr(set_import, "_SIZE_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(registry, "_SIZE_LIMIT_BYTES", 1000)
     with pytest.raises(BundleError, match="no set of bundles is so large"):
         import_set(archive)
     assert nothing_was_left()

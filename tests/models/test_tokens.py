@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from echoapex.models.tokens import Tokens
+from echoapex.models.encoder import Tokens
 
 
 def build_tokens(patches: int, grid: tuple[int, int]) -> Tokens:

@@ -13,10 +13,9 @@ from torch import nn
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 transformers = pytest.importorskip("transformers")
 
-from echoapex.models.encoder import VisionTransformer  # noqa: E402
-from echoapex.models.position import interpolate_positions  # noqa: E402
+from echoapex.models.attention import interpolate_positions  # noqa: E402
+from echoapex.models.encoder import Tokens, VisionTransformer  # noqa: E402
 from echoapex.models.pretrained import build_pretrained  # noqa: E402
-from echoapex.models.tokens import Tokens  # noqa: E402
 
 TINY = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3}
 TOLERANCE = 1e-4

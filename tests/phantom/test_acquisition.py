@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from echoapex.phantom import Imaging, Patient
-from echoapex.phantom.acquisition import BeamFormer
 from echoapex.phantom.anatomy import Heart
+from echoapex.phantom.clip import BeamFormer
 from echoapex.phantom.echogenicity import HeartEcho
 from echoapex.phantom.scan import GridSize, PolarGrid
-from echoapex.phantom.view_checks import verified_pose
+from echoapex.phantom.views import verified_pose
 from echoapex.vocabulary import Structure, View
 
 HEART = Heart(Patient(seed=0))

@@ -8,7 +8,7 @@ import pytest
 from echoapex.phantom import Imaging
 from echoapex.phantom.artefacts import ClipPattern, build_pattern
 from echoapex.phantom.scan import GridSize, PolarGrid
-from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.views import Pose
 from echoapex.vocabulary import View
 
 POSE = Pose(np.zeros(3), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), depth_mm=150.0, field_of_view_deg=80.0)

@@ -9,7 +9,7 @@ from echoapex.phantom.artefacts import build_pattern
 from echoapex.phantom.echogenicity import HeartEcho
 from echoapex.phantom.scan import GridSize, PolarGrid
 from echoapex.phantom.speckle import PointSpread, TissueSpeckle
-from echoapex.phantom.view_checks import verified_pose
+from echoapex.phantom.views import verified_pose
 from echoapex.vocabulary import Structure, View
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from echoapex.phantom import sample_imaging, sample_wide_imaging
+from echoapex.phantom import sample_imaging, sample_randomized_imaging
 from echoapex.phantom.imaging import VENDOR_LOOKS
 from echoapex.vocabulary import View
 
@@ -33,8 +33,8 @@ def test_probes_inside_the_body_resolve_more() -> None:
 
 def test_wide_settings_reach_beyond_the_usual() -> None:
     usual = [sample_imaging(seed, View.A4C) for seed in range(200)]
-    wide = [sample_wide_imaging(seed, View.A4C) for seed in range(200)]
-    assert sample_wide_imaging(4, View.A4C) == wide[4]
+    wide = [sample_randomized_imaging(seed, View.A4C) for seed in range(200)]
+    assert sample_randomized_imaging(4, View.A4C) == wide[4]
     for name in ("haze_db", "dynamic_range_db", "gamma", "depth_gain_db", "blood_db", "surroundings_db", "fan_factor"):
         assert np.std([getattr(setting, name) for setting in wide]) > 1.2 * np.std(
             [getattr(setting, name) for setting in usual]

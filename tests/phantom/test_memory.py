@@ -2,7 +2,7 @@
 
 import platform
 
-from echoapex.phantom.memory import keep_temporaries_on_the_heap
+from echoapex.phantom.clip import keep_temporaries_on_the_heap
 
 
 def test_glibc_takes_the_setting_and_others_go_without() -> None:

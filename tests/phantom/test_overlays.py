@@ -3,9 +3,9 @@
 import numpy as np
 
 from echoapex.phantom import Imaging
-from echoapex.phantom.overlays import EcgTrace, draw_annotations, ecg_volts
+from echoapex.phantom.artefacts import EcgTrace, draw_annotations, ecg_volts
 from echoapex.phantom.scan import GridSize, PolarGrid, ScanConverter
-from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.views import Pose
 
 POSE = Pose(np.zeros(3), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), depth_mm=150.0, field_of_view_deg=80.0)
 CONVERTER = ScanConverter(PolarGrid(POSE, GridSize.for_image(256)), 256, 0.0)

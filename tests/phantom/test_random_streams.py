@@ -1,6 +1,6 @@
 """Independent draws for independent purposes."""
 
-from echoapex.phantom.random_streams import Stream, random_stream
+from echoapex.phantom.patient import Stream, random_stream
 
 
 def test_a_stream_repeats_itself() -> None:

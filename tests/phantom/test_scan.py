@@ -14,7 +14,7 @@ from echoapex.phantom.scan import (
     image_side_mm,
     in_image,
 )
-from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.views import Pose
 
 POSE = Pose(np.zeros(3), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), depth_mm=150.0, field_of_view_deg=80.0)
 GRID = PolarGrid(POSE, GridSize.for_image(128))

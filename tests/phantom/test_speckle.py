@@ -6,7 +6,7 @@ import pytest
 from echoapex.phantom import Imaging
 from echoapex.phantom.scan import PAD_BEAMS, GridSize, PolarGrid
 from echoapex.phantom.speckle import PointSpread, TissueSpeckle, noise_field, shared_lattices, smooth_field
-from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.views import Pose
 
 POSE = Pose(np.zeros(3), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), depth_mm=150.0, field_of_view_deg=80.0)
 GRID = PolarGrid(POSE, GridSize.for_image(256))

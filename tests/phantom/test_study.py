@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from echoapex.domain import WallPoint
-from echoapex.io.dicom import open_dicom
+from echoapex.io.dicom.reader import open_dicom
 from echoapex.phantom import study as study_module
 from echoapex.phantom.patient import sample_patient
 from echoapex.phantom.study import StudyPlan, StudyPlanError, study_name, write_studies, write_study

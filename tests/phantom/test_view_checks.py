@@ -4,8 +4,7 @@ import pytest
 
 from echoapex.phantom import Patient, PhantomError, sample_patient
 from echoapex.phantom.anatomy import Heart
-from echoapex.phantom.view_checks import shows_view, verified_pose, visible_areas_cm2
-from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.views import Pose, shows_view, verified_pose, visible_areas_cm2
 from echoapex.vocabulary import View
 
 PLANES = [view for view in View if view not in (View.SUPRASTERNAL, View.SUBCOSTAL_IVC)]

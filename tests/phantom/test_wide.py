@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echoapex.phantom import sample_imaging, sample_patient, sample_wide_setting, simulate_clip
+from echoapex.phantom import sample_imaging, sample_patient, sample_randomized_setting, simulate_clip
 from echoapex.vocabulary import View
 
 
 def test_a_seed_is_a_setting() -> None:
-    assert sample_wide_setting(4, View.A4C) == sample_wide_setting(4, View.A4C)
-    assert sample_wide_setting(4, View.A4C) != sample_wide_setting(4, View.A2C)
+    assert sample_randomized_setting(4, View.A4C) == sample_randomized_setting(4, View.A4C)
+    assert sample_randomized_setting(4, View.A4C) != sample_randomized_setting(4, View.A2C)
 
 
 def test_what_is_measured_stays_within_the_population() -> None:
     for seed in range(100):
-        wide, usual = sample_wide_setting(seed, View.PLAX).patient, sample_patient(seed)
+        wide, usual = sample_randomized_setting(seed, View.PLAX).patient, sample_patient(seed)
         assert wide.ejection_fraction_percent == usual.ejection_fraction_percent
         assert wide.edv_ml == usual.edv_ml
         assert wide.heart_rate_bpm == usual.heart_rate_bpm
@@ -24,7 +24,7 @@ def test_what_is_measured_stays_within_the_population() -> None:
 
 
 def test_bodies_depths_and_hands_reach_beyond_the_usual() -> None:
-    wide = [sample_wide_setting(seed, View.A4C) for seed in range(200)]
+    wide = [sample_randomized_setting(seed, View.A4C) for seed in range(200)]
     usual = [sample_patient(seed) for seed in range(200)]
     for name in ("rv_size", "la_size", "ra_size", "aorta_size", "equator_position", "ellipticity"):
         spread = np.std([getattr(setting.patient, name) for setting in wide])

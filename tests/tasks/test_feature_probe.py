@@ -7,12 +7,7 @@ import torch
 from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
-from echoapex.tasks.feature_probe import (
-    assignment_entropies,
-    effective_rank,
-    linear_view_accuracy,
-    nearest_view_accuracy,
-)
+from echoapex.tasks.pretrain import effective_rank, linear_view_accuracy, nearest_view_accuracy, prototype_entropies
 
 
 def test_rank_counts_the_directions_that_are_used() -> None:
@@ -28,9 +23,9 @@ def test_rank_of_collapsed_features_is_zero() -> None:
 
 
 def test_entropies_tell_the_two_collapses_from_health() -> None:
-    healthy = assignment_entropies(torch.eye(6))
-    one_takes_all = assignment_entropies(torch.eye(6)[torch.zeros(9, dtype=torch.int64)])
-    nothing_told_apart = assignment_entropies(torch.full((9, 6), 1 / 6))
+    healthy = prototype_entropies(torch.eye(6))
+    one_takes_all = prototype_entropies(torch.eye(6)[torch.zeros(9, dtype=torch.int64)])
+    nothing_told_apart = prototype_entropies(torch.full((9, 6), 1 / 6))
     assert healthy == pytest.approx((1, 0))
     assert one_takes_all == pytest.approx((0, 0))
     assert nothing_told_apart == pytest.approx((1, 1))

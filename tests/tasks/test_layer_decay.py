@@ -3,8 +3,7 @@
 import pytest
 
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
-from echoapex.tasks.layer_decay import LayerDecay, layer_decay_groups
-from echoapex.tasks.task import is_matrix
+from echoapex.tasks.task import LayerDecay, is_matrix, layer_decay_groups
 
 
 def rates(encoder: VisionTransformer, config: LayerDecay) -> dict[str, tuple[float, float]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from echoapex.tasks.not_echo import NotEchoConfig, NotEchoHead, join_not_echo, split_not_echo
+from echoapex.tasks.view_classification import NotEchoConfig, NotEchoHead, join_not_echo, split_not_echo
 
 
 def _echo(clips: int = 400, width: int = 6) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Two witnesses of a view count alike, and a clip is outlined in a few frames spread over it."""
+"""Two witnesses of a view count alike, and a clip is outlined in a few frames spread_rows over it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import pytest
 import torch
 from tiny_tasks import TinyTasks
 
-from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineViewDecoder
-from echoapex.tasks.encoded_clip import EncodedClip
-from echoapex.tasks.outline_reader import (
+from echoapex.models.decoders.linear import ViewFromMasksConfig, ViewFromMasksDecoder
+from echoapex.tasks.task import EncodedClip
+from echoapex.tasks.view_classification import (
     OUTLINED_FRAMES,
-    OutlineReader,
-    agree,
-    draw_outlines,
-    join_outlines,
-    split_outlines,
-    spread,
+    ViewClassification,
+    ViewFromMasks,
+    draw_mask_maps,
+    join_view_branches,
+    product_of_experts,
+    split_view_branches,
+    spread_rows,
 )
-from echoapex.tasks.view_classification import ViewClassification
 
 
 def test_both_witnesses_count_alike_whatever_their_scale() -> None:
     sure, unsure = torch.tensor([[4.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0]])
-    assert torch.allclose(agree(sure, unsure), agree(unsure, sure))
-    assert torch.allclose(agree(sure + 7, unsure - 3), agree(sure, unsure), atol=1e-6)
-    assert agree(sure, unsure).argmax() == 0
-    assert torch.allclose(agree(sure, sure), 2 * sure.log_softmax(dim=-1))
-    assert torch.allclose(agree(sure, torch.zeros(1, 3)).log_softmax(dim=-1), sure.log_softmax(dim=-1)), (
+    assert torch.allclose(product_of_experts(sure, unsure), product_of_experts(unsure, sure))
+    assert torch.allclose(product_of_experts(sure + 7, unsure - 3), product_of_experts(sure, unsure), atol=1e-6)
+    assert product_of_experts(sure, unsure).argmax() == 0
+    assert torch.allclose(product_of_experts(sure, sure), 2 * sure.log_softmax(dim=-1))
+    assert torch.allclose(product_of_experts(sure, torch.zeros(1, 3)).log_softmax(dim=-1), sure.log_softmax(dim=-1)), (
         "silence changes nothing"
     )
 
 
 def test_frames_are_spread_over_the_whole_clip() -> None:
-    assert spread(5, 8) == [0, 1, 2, 3, 4]
-    rows = spread(100, OUTLINED_FRAMES)
+    assert spread_rows(5, 8) == [0, 1, 2, 3, 4]
+    rows = spread_rows(100, OUTLINED_FRAMES)
     assert len(rows) == OUTLINED_FRAMES
     assert rows[0] + rows[-1] in (99, 100)
     assert {after - before for before, after in pairwise(rows)} <= {12, 13}
@@ -45,7 +45,7 @@ def test_maps_are_shares_of_cells_and_hold_the_same_area(tasks: TinyTasks, encod
     segmentation = tasks.multitask.segmentation
     images, tokens = encoded.select([0, 2])
     with torch.inference_mode():
-        fine, coarse = (draw_outlines(segmentation.decoder, tokens, images, side) for side in (32, 8))
+        fine, coarse = (draw_mask_maps(segmentation.decoder, tokens, images, side) for side in (32, 8))
     assert coarse.maps.shape == (2, 6, 8, 8)
     assert torch.allclose(coarse.maps.mean(dim=(2, 3)), fine.maps.mean(dim=(2, 3)), atol=1e-4)
     assert coarse.overlap.shape == (2, 6)
@@ -53,15 +53,15 @@ def test_maps_are_shares_of_cells_and_hold_the_same_area(tasks: TinyTasks, encod
 
 def test_weights_of_both_witnesses_come_apart_as_they_were_joined() -> None:
     appearance, outlines = {"norm.weight": torch.ones(2)}, {"classifier.bias": torch.zeros(3)}
-    assert split_outlines(join_outlines(appearance, outlines)) == (appearance, outlines)
-    assert split_outlines(appearance) == (appearance, {})
+    assert split_view_branches(join_view_branches(appearance, outlines)) == (appearance, outlines)
+    assert split_view_branches(appearance) == (appearance, {})
 
 
 def test_outlines_change_the_view_of_a_clip_and_not_of_single_frames(tasks: TinyTasks, encoded: EncodedClip) -> None:
     view = tasks.multitask.view
-    decoder = OutlineViewDecoder(OutlineViewConfig(side=8, width=4)).eval()
+    decoder = ViewFromMasksDecoder(ViewFromMasksConfig(side=8, width=4)).eval()
     decoder.classifier.bias.data[3] = 20.0
-    reader = OutlineReader(tasks.multitask.segmentation.decoder, decoder)
+    reader = ViewFromMasks(tasks.multitask.segmentation.decoder, decoder)
     both = ViewClassification(view.encoder, view.decoder, view.blocks, outlines=reader).eval()
     before, after = view.predict(encoded), both.predict(encoded)
     assert list(after.probabilities.values())[3] > list(before.probabilities.values())[3]

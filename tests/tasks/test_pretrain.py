@@ -10,9 +10,7 @@ import torch
 from tiny_pretraining import build_pretrain, crop_source
 
 from echoapex.data.batch import CropBatch, ProbeBatch, standardise
-from echoapex.losses.dino import dino_loss
-from echoapex.losses.koleo import koleo_loss
-from echoapex.losses.sinkhorn import sinkhorn_assignments
+from echoapex.losses.self_distillation import dino_loss, koleo_loss, sinkhorn_assignments
 from echoapex.models.encoder import EncoderConfig
 from echoapex.tasks.pretrain import Pretrain
 

@@ -13,9 +13,9 @@ from tiny_tasks import PROVENANCE
 from echoapex.models.adapters import AdapterConfig
 from echoapex.models.bundle import build_encoder_from, load_bundle, save_bundle
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
-from echoapex.tasks.recipe import Lineage
-from echoapex.train.loop import Run, TrainConfig, train
+from echoapex.recipes.recipe import Lineage
 from echoapex.train.optim import OptimConfig
+from echoapex.train.trainer import Run, TrainConfig, train
 
 CONFIG = TrainConfig(steps=4, precision="fp32", trackers=(), average_decay=0, checkpoint_every=2)
 

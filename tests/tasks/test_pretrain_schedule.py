@@ -2,7 +2,7 @@
 
 import pytest
 
-from echoapex.tasks.pretrain_schedule import PretrainSchedule
+from echoapex.tasks.pretrain import PretrainSchedule
 
 
 def test_momentum_rises_from_its_start_to_its_end() -> None:

@@ -5,9 +5,8 @@ from collections import Counter
 import torch
 from tiny_tasks import IMAGE_SIZE, frame_batch
 
-from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PointLabel, PromptBatch
-from echoapex.tasks.segmentation import structure_masks
-from echoapex.tasks.simulated_clicks import add_correction, simulate_prompts
+from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch
+from echoapex.tasks.segmentation import add_correction, simulate_prompts, structure_masks
 
 BATCH = frame_batch(4)
 TRUTH = structure_masks(BATCH.labels)

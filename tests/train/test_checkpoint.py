@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from straight_line import PointSource, StraightLine
 
-from echoapex.train.average import WeightAverage
 from echoapex.train.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -19,6 +18,7 @@ from echoapex.train.checkpoint import (
     require_same_recipe,
     save_checkpoint,
 )
+from echoapex.train.ema import WeightAverage
 from echoapex.train.optim import OptimConfig, build_optimizer
 
 RECIPE = {"task": {"kind": "line", "place": "a"}, "train": {"steps": 3, "seed": 0}}

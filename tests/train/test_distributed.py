@@ -16,14 +16,14 @@ from tiny_tasks import IMAGE_SIZE, build_tasks
 from torch import nn
 from two_processes import run_two, take_rank
 
-from echoapex.data.clip_store import ClipStore
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
+from echoapex.data.stores.clip_store import ClipStore
 from echoapex.models.encoder import EncoderConfig
 from echoapex.tasks.task import Loss
 from echoapex.train.distributed import DistributedError, Processes, joined_processes
 from echoapex.train.journal import read_journal
-from echoapex.train.loop import Run, TrainConfig, train
 from echoapex.train.optim import OptimConfig
+from echoapex.train.trainer import Run, TrainConfig, train
 
 STEPS = 4
 CONFIG = TrainConfig(

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from tiny_pretraining import build_pretrain, crop_source
 
-from echoapex.train.loop import Run, TrainConfig, train
 from echoapex.train.optim import OptimConfig
+from echoapex.train.trainer import Run, TrainConfig, train
 
 
 def test_the_encoder_waits_for_the_heads(tmp_path: Path) -> None:

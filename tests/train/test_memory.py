@@ -11,9 +11,8 @@ from tiny_tasks import build_tasks, frame_batch
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
 from echoapex.models.precision import choose_precision
 from echoapex.train.distributed import Processes
-from echoapex.train.gradients import GradientRules, Gradients
-from echoapex.train.memory import compile_blocks, recompute_blocks
-from echoapex.train.optim import OptimConfig, build_optimizer
+from echoapex.train.optim import GradientRules, Gradients, OptimConfig, build_optimizer
+from echoapex.train.trainer import checkpoint_activations, compile_blocks
 
 
 def gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -37,7 +36,7 @@ def test_recomputed_blocks_give_the_same_gradients_and_keep_less(tmp_path: Path)
     batch = crop_source(tmp_path).batch(0)
     plain, frugal = build_pretrain(), build_pretrain()
     names = list(frugal.state_dict())
-    recompute_blocks(frugal)
+    checkpoint_activations(frugal)
     assert list(frugal.state_dict()) == names
     for task in (plain, frugal):
         torch.manual_seed(3)

@@ -9,8 +9,8 @@ from tiny_pretraining import build_pretrain, crop_source
 
 from echoapex.tasks.pretrain import Pretrain
 from echoapex.train.journal import read_journal
-from echoapex.train.loop import Run, TrainConfig, train
 from echoapex.train.optim import OptimConfig
+from echoapex.train.trainer import Run, TrainConfig, train
 
 
 def config(steps: int, **changes: object) -> TrainConfig:

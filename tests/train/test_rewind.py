@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from straight_line import Points, PointSource, StraightLine
 
 from echoapex.train.checkpoint import GOOD_FILE
-from echoapex.train.drift_guard import DriftError, DriftGuardConfig, Health, judge
 from echoapex.train.journal import read_journal
-from echoapex.train.loop import Run, TrainConfig, train
+from echoapex.train.monitor import DriftError, DriftGuardConfig, Health, judge
 from echoapex.train.optim import OptimConfig
+from echoapex.train.trainer import Run, TrainConfig, train
 
 GUARD = DriftGuardConfig(floors={"health": 0.5}, patience=2, on_drift="rewind", most_rewinds=2, rate_after_rewind=0.5)
 CONFIG = TrainConfig(

@@ -14,11 +14,10 @@ from torch.distributed.tensor import DTensor
 from two_processes import run_two, take_rank
 
 from echoapex.models.encoder import EncoderConfig
-from echoapex.train.distributed import DistributedError, Processes, joined_processes
+from echoapex.train.distributed import DistributedError, Processes, gather_into, joined_processes, shard
 from echoapex.train.journal import read_journal
-from echoapex.train.loop import Run, TrainConfig, train
 from echoapex.train.optim import OptimConfig
-from echoapex.train.sharding import gather_into, shard
+from echoapex.train.trainer import Run, TrainConfig, train
 
 STEPS = 4
 CONFIG = TrainConfig(

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from straight_line import PointSource, StraightLine
 
-from echoapex.train import trackers
-from echoapex.train.journal import read_journal
-from echoapex.train.loop import Run, TrainConfig, train
-from echoapex.train.trackers import TrackerError, curves, open_trackers
+from echoapex.train import journal
+from echoapex.train.journal import TrackerError, curves, open_trackers, read_journal
+from echoapex.train.trainer import Run, TrainConfig, train
 
 
 def run_for(directory: Path, steps: int, *names: str) -> None:
@@ -53,7 +52,7 @@ def test_mlflow_keeps_one_run_over_a_resume(tmp_path: Path, monkeypatch: pytest.
 def test_a_missing_tracker_is_one_line_only_where_it_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackers, "_installed", lambda name: False)
+    monkeypatch.setattr(journal, "_installed", lambda name: False)
     with open_trackers(None, tmp_path, 0) as opened:
         assert opened == []
     with (

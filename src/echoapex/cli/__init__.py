@@ -1,7 +1,7 @@
 """The command line: ``echoapex VERB``. One file per verb, imported only when its verb is used.
 
 A verb's module holds ``app``, a cyclopts ``App`` named like the verb, whose functions return an exit code: 0 all good,
-2 wrong usage, 3 some files failed, 4 nothing could be done; see ``echoapex.cli.exit_codes``.
+2 wrong usage, 3 some files failed, 4 nothing could be done; see ``echoapex.cli.console``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.version import __version__
 
 _VERBS = {

@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ProgressBar, complain
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain
 from echoapex.domain import StudyReport
-from echoapex.domain.report import DISCLAIMER
+from echoapex.domain.results import DISCLAIMER
 from echoapex.vocabulary import Probe
 
 app = App(
@@ -92,13 +91,12 @@ def analyze(
         complain("analyze", "where should the results go? Give --out FOLDER, or --json to print them")
         return ExitCode.USAGE
     # the models load slowly: not before the arguments are known to be good
-    from echoapex.infer.options import AnalysisOptions
-    from echoapex.infer.outputs.name_map import NameMapError
-    from echoapex.infer.outputs.results_json import results_text
-    from echoapex.infer.study import AnalysisError, Models, StudyAnalyzer
-    from echoapex.infer.task_interpreter import DeviceError, TaskInterpreter, choose_device
+    from echoapex.infer.clip.models import TaskInterpreter
+    from echoapex.infer.clip.reading import AnalysisOptions
+    from echoapex.infer.outputs.files import NameMapError, results_text
+    from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, StudyAnalyzer
     from echoapex.models.bundle import BundleError
-    from echoapex.models.precision import choose_precision
+    from echoapex.models.precision import DeviceError, choose_device, choose_precision
 
     options = AnalysisOptions(
         contours=choices.contours,
@@ -113,7 +111,7 @@ def analyze(
         if precision.warning and not talk.quiet:
             complain("analyze", precision.warning)
         interpreter = TaskInterpreter.load(choices.bundle, choices.device, precision.name)
-        models = Models(interpreter, Path(choices.bundle).name, str(device), precision.name)
+        models = NamedInterpreter(interpreter, Path(choices.bundle).name, str(device), precision.name)
         with ProgressBar(quiet=talk.quiet) as bar:
             analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=talk.debug)
             report = analyzer.run(paths, out, choices.names)
@@ -142,7 +140,7 @@ def exit_code_of(report: StudyReport) -> ExitCode:
 
 def _summarise(report: StudyReport, out: Path | None) -> None:
     """The study's values as a table for people, and where the rest lies."""
-    from echoapex.infer.outputs.captions import value_text
+    from echoapex.infer.outputs.clip_pictures import value_text
 
     table = Table("value", "", "method", "from", box=None, pad_edge=False, header_style="dim")
     for item in report.measurements:

@@ -1,8 +1,12 @@
-"""What a person sees while work is done: a progress bar on a terminal, nothing but results when piped."""
+"""What a person sees while work is done: a progress bar on a terminal, nothing but results when piped.
+
+The exit codes of every verb.
+"""
 
 from __future__ import annotations
 
 import sys
+from enum import IntEnum
 from types import TracebackType
 from typing import Self
 
@@ -71,3 +75,16 @@ class ProgressBar(TerminalProgress):
             style = "red" if outcome.startswith("failed") else "dim" if outcome.startswith("set aside") else "green"
             self._progress.console.print(f"{escape(name)}  [{style}]{escape(outcome)}[/{style}]")
         self._progress.advance(self._task)
+
+
+class ExitCode(IntEnum):
+    """What the shell learns; stable, documented in ``docs/reference/output.md``."""
+
+    ALL_GOOD = 0
+    USAGE = 2
+    SOME_FILES_FAILED = 3
+    NOTHING_ANALYSED = 4
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C, as shells expect (128 + SIGINT)."""
+    TERMINATED = 143
+    """Stopped by SIGTERM, as shells expect (128 + SIGTERM)."""

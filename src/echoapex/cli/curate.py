@@ -11,12 +11,11 @@ from cyclopts.validators import Number
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, TerminalProgress, complain
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain
 
 if TYPE_CHECKING:
-    from echoapex.data.curation.report import CurationReport
-    from echoapex.data.curation.rules import CurationRules
+    from echoapex.curation.balance import CurationRules
+    from echoapex.curation.report import CurationReport
 
 app = App(name="curate", help="Weight the frames of a store, so that rare views, vendors and qualities count.")
 
@@ -58,7 +57,7 @@ class Balance:
             ConfigError: they contradict each other.
         """
         from echoapex.config import build_config
-        from echoapex.data.curation.rules import CurationRules
+        from echoapex.curation.balance import CurationRules
 
         values = {name: getattr(self, name) for name in CurationRules.model_fields}
         return build_config(CurationRules, values, "arguments")
@@ -92,18 +91,17 @@ def curate(
     """
     # slow to load: not before the arguments are known to be good
     from echoapex.config import ConfigError
-    from echoapex.data.lance_library import StoreError
-    from echoapex.infer.curation.curate import CurationPlan
-    from echoapex.infer.curation.curate import curate as run_curation
-    from echoapex.infer.curation.frame_eyes import FrameEyes
-    from echoapex.infer.curation.glances import CurationError
-    from echoapex.infer.task_interpreter import DeviceError
+    from echoapex.curation.curate import CurationPlan
+    from echoapex.curation.curate import curate as run_curation
+    from echoapex.curation.frame_embedder import CurationError, FrameEmbedder
+    from echoapex.data.stores.place import StoreError
     from echoapex.models.bundle import BundleError
+    from echoapex.models.precision import DeviceError
 
     try:
         plan = CurationPlan(store, out, (balance or Balance()).build())
         with _Bar(quiet=quiet) as bar:
-            report = run_curation(plan, FrameEyes.load(bundle, device), bar)
+            report = run_curation(plan, FrameEmbedder.load(bundle, device), bar)
     except (BundleError, ConfigError, CurationError, DeviceError, StoreError) as error:
         complain("curate", str(error))
         return ExitCode.USAGE

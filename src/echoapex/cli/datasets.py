@@ -13,8 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, complain
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ERRORS, ExitCode, complain
 from echoapex.data.datasets import DATASETS, DatasetDescription, DatasetError, Finding, Inspection, Severity
 from echoapex.vocabulary import SubTask
 

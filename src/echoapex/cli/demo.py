@@ -11,7 +11,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.markup import escape
 
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 
 app = App(name="demo", help="Assemble a real and a simulated study, analyse both, and say where to look.")
 

@@ -1,8 +1,13 @@
-"""``echoapex evaluate``: analyse a data set, or take results that were written, and score them."""
+"""``echoapex evaluate``: analyse a data set, or take results that were written, and score them.
+
+Analyses every study of a reference with one set of models, each into a folder of its own.
+
+The scores of an evaluation as a table for people.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count, islice
@@ -12,22 +17,30 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter, Token, convert
 from cyclopts.validators import Number
 from rich.progress import track
+from rich.table import Table
 
-from echoapex.cli.console import ERRORS, complain
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ERRORS, ExitCode, complain
 from echoapex.data.datasets.records import DatasetError
+from echoapex.domain import StudyReport
 from echoapex.evaluate.baseline_pixels import classify_phantom_studies, fit_pixel_baseline
-from echoapex.evaluate.camus_truth import pack_camus
 from echoapex.evaluate.cases import Cases, write_cases
-from echoapex.evaluate.comparison import ComparisonFile, compare_cases
+from echoapex.evaluate.comparison import Comparison, ComparisonFile, compare_cases
 from echoapex.evaluate.dataset_truth import read_dataset_reference
-from echoapex.evaluate.harness import score_balanced_accuracy, score_predictions
+from echoapex.evaluate.harness import headlines, score_balanced_accuracy, score_predictions
 from echoapex.evaluate.metrics_file import MetricsFile, Score
-from echoapex.evaluate.phantom_truth import phantom_patient, phantom_studies, read_phantom_reference
-from echoapex.evaluate.predictions import PredictionError, read_predictions
-from echoapex.evaluate.reference import ReferenceSet, ReferenceSetError
-from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.evaluate.reference import (
+    PredictionError,
+    ReferenceClip,
+    ReferenceSet,
+    ReferenceSetError,
+    read_predictions,
+)
+from echoapex.evaluate.truth import pack_camus, phantom_patient, phantom_studies, read_phantom_reference
+from echoapex.infer.clip.reading import AnalysisOptions
+from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
+from echoapex.infer.study.records import KnownClip
 from echoapex.io.clip_source import ReadError
+from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.phantom.truth import TruthError
 
 app = App(name="evaluate", help="Score an analysis against a reference data set.")
@@ -163,11 +176,10 @@ def analyze_studies(reference: ReferenceSet, method: Method, out: Path, quiet: b
         EvaluationError: the weights or the device are not there.
     """
     # models load slowly, and nothing else here needs them
-    from echoapex.cli.evaluation_runs import FOUND_VIEWS, GIVEN_VIEWS, analyze_reference
-    from echoapex.infer.study import AnalysisError, Models
-    from echoapex.infer.task_interpreter import DeviceError, TaskInterpreter, choose_device
+    from echoapex.infer.clip.models import TaskInterpreter
+    from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter
     from echoapex.models.bundle import BundleError
-    from echoapex.models.precision import choose_precision
+    from echoapex.models.precision import DeviceError, choose_device, choose_precision
 
     give_views = method.gives_views(reference.dataset)
     folder = out / (GIVEN_VIEWS if give_views else FOUND_VIEWS)
@@ -175,7 +187,7 @@ def analyze_studies(reference: ReferenceSet, method: Method, out: Path, quiet: b
         device = choose_device(method.device)
         precision = choose_precision("auto", device).name
         interpreter = TaskInterpreter.load(method.bundle, method.device, precision)
-        models = Models(interpreter, Path(method.bundle).name, str(device), precision)
+        models = NamedInterpreter(interpreter, Path(method.bundle).name, str(device), precision)
         for _ in track(
             analyze_reference(reference, models, folder, give_views=give_views),
             description="Analysing",
@@ -215,7 +227,6 @@ def _compare(against: Path, reference: ReferenceSet, metrics: MetricsFile, cases
 
 
 def _summarise(metrics: MetricsFile, out: Path, compared: ComparisonFile | None) -> None:
-    from echoapex.cli.evaluation_summary import comparison_table, summary_table
 
     ERRORS.print(summary_table(metrics))
     if compared is not None:
@@ -223,3 +234,84 @@ def _summarise(metrics: MetricsFile, out: Path, compared: ComparisonFile | None)
     for note in metrics.notes:
         ERRORS.print(note, markup=False, style="dim")
     ERRORS.print(f"{metrics.studies} studies, {metrics.clips} clips; see {out / METRICS_FILE}", markup=False)
+
+
+_OPTIONS = AnalysisOptions(overlays=False)
+FOUND_VIEWS, GIVEN_VIEWS = "predictions", "predictions_known_views"
+
+
+def analyze_reference(
+    reference: ReferenceSet, models: NamedInterpreter, out: Path, *, give_views: bool = False
+) -> Iterator[StudyReport]:
+    """Analyse study by study; finished studies are taken over.
+
+    Of the truth the analysis is told the pixel size where the data set knows it and the file does not, which frames to
+    outline beside those it chooses (never their phase), and, when ``give_views``, the view of every clip.
+
+    Args:
+        reference: the studies.
+        models: what reads them.
+        out: folder for one results folder per study.
+        give_views: tell the analysis the true view of every clip that has one.
+
+    Yields:
+        The reports, in order.
+    """
+    for study in reference.studies:
+        known = {clip.sha256: _known(clip, give_views) for clip in study.clips}
+        paths = [clip.path for clip in study.clips]
+        yield StudyAnalyzer(models, _OPTIONS, known=known).run(paths, out / study.folder)
+
+
+def _known(clip: ReferenceClip, give_views: bool) -> KnownClip:
+    return KnownClip(clip.view if give_views else None, clip.spacing, clip.outlined_frames)
+
+
+def summary_table(metrics: MetricsFile) -> Table:
+    """One row per headline score: value, 95 % interval, cases, and how many got no answer."""
+    table = Table("score", "value", "95 % interval", "n", "missing", title=None, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, _, score, digits in headlines(metrics):
+        if score.n or score.missing:
+            table.add_row(
+                name, _number(score.value, digits), _interval(score, digits), str(score.n), str(score.missing)
+            )
+    return table
+
+
+def comparison_table(compared: ComparisonFile) -> Table:
+    """One row per metric: both means, their difference with its interval, and how sure it is."""
+    table = Table(
+        "paired comparison", "against", "this", "difference", "95 % interval", "p", "better", box=None, pad_edge=False
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in compared.comparisons:
+        low, high = row.interval
+        table.add_row(
+            f"{row.metric} ({row.unit})" if row.unit else row.metric,
+            f"{row.first:.3f}",
+            f"{row.second:.3f}",
+            f"{row.difference:+.3f}",
+            f"{low:+.3f} to {high:+.3f}",
+            f"{row.p_bootstrap:.3f}",
+            _better(row),
+        )
+    return table
+
+
+def _better(row: Comparison) -> str:
+    """Which of the two, where the interval leaves zero out."""
+    low, high = row.interval
+    if low <= 0 <= high:
+        return "-"
+    return "this" if (row.difference > 0) is row.higher_is_better else "against"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(score: Score, digits: int) -> str:
+    return " to ".join(_number(end, digits) for end in score.interval) if score.interval else "-"

@@ -11,12 +11,11 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from echoapex.cli.console import ERRORS, TerminalProgress, complain
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain
 
 if TYPE_CHECKING:
-    from echoapex.data.ingest.engine import Engine
-    from echoapex.data.ingest.summary import IngestSummary
+    from echoapex.data.ingest.ingest import IngestSummary
+    from echoapex.data.ingest.local_engine import Engine
 
 app = App(name="ingest", help="Turn an archive of echo files into a de-identified store of frames to train on.")
 
@@ -105,8 +104,8 @@ def ingest(
     # slow to load: not before the arguments are known to be good
     from echoapex.data.ingest.ingest import IngestPlan
     from echoapex.data.ingest.ingest import ingest as run_ingest
-    from echoapex.data.ingest.rules import IngestRules
-    from echoapex.data.lance_library import StoreError
+    from echoapex.data.ingest.plan import IngestRules
+    from echoapex.data.stores.place import StoreError
 
     key = key or Path(f"{out.rstrip('/')}.key")
     is_new_key = not key.exists() and not quiet

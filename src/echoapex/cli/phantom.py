@@ -12,8 +12,8 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import track
 
-from echoapex.cli.exit_codes import ExitCode
-from echoapex.io.ultrasound_writer import UltrasoundSyntax
+from echoapex.cli.console import ExitCode
+from echoapex.io.dicom.writer import UltrasoundSyntax
 from echoapex.phantom import PhantomError
 from echoapex.phantom.study import StudyLabels, StudyPlan, StudyPlanError, write_studies
 from echoapex.vocabulary import View

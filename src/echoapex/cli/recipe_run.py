@@ -12,23 +12,22 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from echoapex.cli.exit_codes import ExitCode
+from echoapex.cli.console import ExitCode
 from echoapex.config import ConfigError, merge, parse_overrides, read_recipe
 from echoapex.data.datasets.records import DatasetError
-from echoapex.data.frame_reader import FrameReaderError
-from echoapex.data.lance_library import StoreError
+from echoapex.data.stores.frame_reader import FrameReaderError
+from echoapex.data.stores.place import StoreError
 from echoapex.models.bundle import BundleError
 from echoapex.models.weights_file import WeightsError
 from echoapex.phantom import PhantomError
-from echoapex.tasks.kinds import TASK_KINDS
-from echoapex.tasks.setting import parse_setting
+from echoapex.recipes.recipe import parse_setting
+from echoapex.recipes.runner import TASK_KINDS, Reporting, build_recipe, find_recipe, finetune
 from echoapex.tasks.task import Loss
 from echoapex.train.checkpoint import CheckpointError
 from echoapex.train.distributed import DistributedError
-from echoapex.train.drift_guard import DriftError
-from echoapex.train.finetune import Reporting, build_recipe, find_recipe, finetune
-from echoapex.train.loop import NonFiniteLossError
-from echoapex.train.trackers import TrackerError
+from echoapex.train.journal import TrackerError
+from echoapex.train.monitor import DriftError
+from echoapex.train.trainer import NonFiniteLossError
 
 
 @dataclass(frozen=True)

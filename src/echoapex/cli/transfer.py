@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import App, Parameter
 
-from echoapex.cli.console import ERRORS, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain
 from echoapex.cli.evaluate import (
     CASES_FILE,
     METRICS_FILE,
@@ -20,14 +20,12 @@ from echoapex.cli.evaluate import (
     analyze_studies,
     read_reference,
 )
-from echoapex.cli.exit_codes import ExitCode
 from echoapex.evaluate.cases import write_cases
 from echoapex.evaluate.harness import score_predictions
 from echoapex.evaluate.metrics_file import MetricsFile
-from echoapex.evaluate.predictions import read_predictions
-from echoapex.evaluate.reference import ReferenceSet
+from echoapex.evaluate.reference import ReferenceSet, read_predictions
 from echoapex.evaluate.transfer import collect_transfer, write_transfer
-from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.version import __version__
 from echoapex.vocabulary import Application
 

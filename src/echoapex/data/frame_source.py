@@ -1,4 +1,9 @@
-"""Batches of single frames drawn from prepared clips: balanced over views, augmented, a pure function of the step."""
+"""Batches of single frames drawn from prepared clips: balanced over views, augmented, a pure function of the step.
+
+A structure that a view cannot show is known to be absent, even where nobody outlined anything.
+
+Whole frames of known views, to look at an encoder while it learns without labels.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from pydantic import Field, model_validator
 
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
-from echoapex.data.batch import FrameBatch
-from echoapex.data.clip_store import ClipSource, ClipStore
+from echoapex.data.batch import FrameBatch, ProbeBatch
 from echoapex.data.sampler import balanced_example, own_places
+from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
+from echoapex.data.stores.frame_reader import ClipStoreReader
 from echoapex.data.style import StyleBank
-from echoapex.vocabulary import Structure, View
+from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
 
 
 class FrameSourceConfig(Config):
@@ -66,7 +73,7 @@ class FrameSource:
 
     def __init__(
         self,
-        stores: Sequence[ClipSource],
+        stores: Sequence[PreparedClipSource],
         config: FrameSourceConfig,
         places: range | None = None,
         style: StyleBank | None = None,
@@ -112,7 +119,7 @@ class FrameSource:
     def _styled(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return image if self._style is None else self._style(image, rng)
 
-    def _frames(self, store: ClipSource, clip: int, rng: np.random.Generator) -> list[int]:
+    def _frames(self, store: PreparedClipSource, clip: int, rng: np.random.Generator) -> list[int]:
         """Which frames of a clip to show: labelled ones, and often the one with wall points."""
         truth = store.truth
         wall_frame = int(truth["wall_frame"][clip])
@@ -139,7 +146,7 @@ class HeldBackFrames:
         batch_size: most frames of a batch, but for a clip that has more.
     """
 
-    def __init__(self, store: ClipSource, size: int, batch_size: int) -> None:
+    def __init__(self, store: PreparedClipSource, size: int, batch_size: int) -> None:
         self._store = store
         self._size = size
         self._batches: list[list[tuple[int, list[int]]]] = []
@@ -173,7 +180,7 @@ def _collect(rows: Sequence[dict[str, np.ndarray]]) -> FrameBatch:
     return FrameBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
 
 
-def _frame(store: ClipSource, clip: int, frame: int, warp: Warp) -> dict[str, np.ndarray]:
+def _frame(store: PreparedClipSource, clip: int, frame: int, warp: Warp) -> dict[str, np.ndarray]:
     """A frame with its truth, moved to model size."""
     truth = store.truth
     labels, known = _labels_of(store, clip, frame, warp)
@@ -189,7 +196,7 @@ def _frame(store: ClipSource, clip: int, frame: int, warp: Warp) -> dict[str, np
     }
 
 
-def _frames_with_truth(store: ClipSource, clip: int) -> list[int]:
+def _frames_with_truth(store: PreparedClipSource, clip: int) -> list[int]:
     """The frames of a clip that a task can be judged by, in order."""
     labelled = set(_labelled_frames(store.truth["label_frames"][clip], len(store.frames(clip))).tolist())
     wall_frame = int(store.truth["wall_frame"][clip])
@@ -254,7 +261,7 @@ def _labelled_frames(label_frames: np.ndarray, frame_count: int) -> np.ndarray:
     return labelled if labelled.size else np.arange(frame_count)
 
 
-def _labels_of(store: ClipSource, clip: int, frame: int, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+def _labels_of(store: PreparedClipSource, clip: int, frame: int, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
     """The warped label map of a frame, and which structures it labels; nothing is known of an unlabelled frame."""
     known = np.zeros(len(Structure), bool)
     row = np.flatnonzero(store.truth["label_frames"][clip] == frame)
@@ -266,7 +273,7 @@ def _labels_of(store: ClipSource, clip: int, frame: int, warp: Warp) -> tuple[np
     return warp.labels(np.ascontiguousarray(store.labels(clip)[row[0]])), known
 
 
-def whole_frames(store: ClipSource, clip: int, size: int) -> np.ndarray:
+def whole_frames(store: PreparedClipSource, clip: int, size: int) -> np.ndarray:
     """All frames of a clip at model size, without augmentation, ``(frames, size, size)`` uint8."""
     frames = store.frames(clip)
     warp = plain_warp(frames.shape[-1], size)
@@ -276,3 +283,77 @@ def whole_frames(store: ClipSource, clip: int, size: int) -> np.ndarray:
 def open_stores(directories: Sequence[Path]) -> list[ClipStore]:
     """Open several stores of prepared clips."""
     return [ClipStore(directory) for directory in directories]
+
+
+class AbsentByView:
+    """A store in which the structures that a clip's view does not show are labelled as absent.
+
+    What was outlined stays. In a clip without outlines every frame becomes labelled, with empty maps; structures that
+    the view may show stay unknown there. A clip of unknown view stays as it is.
+
+    Args:
+        store: the clips.
+    """
+
+    def __init__(self, store: PreparedClipSource) -> None:
+        self._store = store
+        views, known = store.truth["view"], store.truth["known_structures"].copy()
+        label_frames = store.truth["label_frames"]
+        frames = len(store.frames(0)) if len(store) else 0
+        padded = np.full((len(store), max(frames, label_frames.shape[1])), -1)
+        padded[:, : label_frames.shape[1]] = label_frames
+        for clip, view in enumerate(views):
+            if view < 0:
+                continue
+            if not (label_frames[clip] >= 0).any():
+                known[clip] = 0
+                padded[clip, :frames] = np.arange(frames)
+            known[clip] |= _absent_bits(list(View)[view])
+        self.truth = {**store.truth, "known_structures": known, "label_frames": padded}
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def frames(self, clip: int) -> UInt8[np.ndarray, "frames size size"]:
+        """All frames of one clip."""
+        return self._store.frames(clip)
+
+    def labels(self, clip: int) -> UInt8[np.ndarray, "labelled size size"]:
+        """The label maps of one clip, empty ones where nothing was outlined."""
+        given = self._store.labels(clip)
+        maps = np.zeros((self.truth["label_frames"].shape[1], *given.shape[1:]), np.uint8)
+        maps[: len(given)] = given
+        return maps
+
+
+def _absent_bits(view: View) -> int:
+    return sum(1 << int(structure) for structure in Structure if structure not in VISIBLE_STRUCTURES[view])
+
+
+class ProbeSource:
+    """``batch(step)`` gives frames ``step * batch_size`` and on, at model size and as they are.
+
+    The frames are dealt out evenly, so that every batch holds every view that the clips have.
+
+    Args:
+        reader: frames with their views and clips.
+        batch_size: frames of a batch; the last batch may have fewer.
+        side: side of the frames as the encoder sees them, in pixels.
+    """
+
+    def __init__(self, reader: ClipStoreReader, batch_size: int, side: int) -> None:
+        self._reader = reader
+        self._side = side
+        self.batches = -(-len(reader) // batch_size)
+
+    def batch(self, step: int) -> ProbeBatch:
+        """The batch of a number from 0 to ``batches`` - 1."""
+        reader = self._reader
+        rows = np.arange(step, len(reader), self.batches)
+        frames = reader.take(rows.tolist())
+        warped = [plain_warp(frame.shape[-1], self._side).image(np.ascontiguousarray(frame)) for frame in frames]
+        return ProbeBatch(
+            pixels=torch.from_numpy(np.stack(warped)),
+            view=torch.from_numpy(reader.view[rows]),
+            clip=torch.from_numpy(reader.clip[rows]),
+        )

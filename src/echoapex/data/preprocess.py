@@ -299,3 +299,33 @@ def _neighbours(
     clipped = np.clip(coordinates, 0, count - 1)
     first = np.minimum(np.floor(clipped).astype(int), max(0, count - 2))
     return first, np.minimum(first + 1, count - 1), (clipped - first).astype(np.float32)
+
+
+BLANK_CONTRAST = 4.0
+"""Standard deviation of grey levels (0 to 255) below which an image shows nothing."""
+FULL_CONTRAST = 30.0
+"""Contrast from which the image counts as fully legible."""
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """How legible a clip is.
+
+    Attributes:
+        contrast: standard deviation of the grey levels of a typical frame.
+        score: from 0 (blank) to 1 (full contrast).
+    """
+
+    contrast: float
+    score: float
+
+
+def assess_image(pixels: UInt8[np.ndarray, "frames size size"]) -> ImageQuality:
+    """Legibility of prepared frames: the median over frames of their contrast.
+
+    At most 32 frames, evenly spread, are looked at.
+    """
+    sample = pixels[:: max(1, len(pixels) // 32)]
+    contrast = float(np.median(sample.reshape(len(sample), -1).std(axis=1)))
+    score = (contrast - BLANK_CONTRAST) / (FULL_CONTRAST - BLANK_CONTRAST)
+    return ImageQuality(contrast, float(np.clip(score, 0.0, 1.0)))

@@ -3,14 +3,18 @@
 from echoapex.domain.clip import Clip, ClipHeader, ContentKind, Sector
 from echoapex.domain.geometry import FrameTransform, Spacing
 from echoapex.domain.prompts import Prompt
-from echoapex.domain.report import (
+from echoapex.domain.results import (
     ClipReport,
     Evidence,
     Flag,
+    Landmarks,
     Measurement,
+    Segmentation,
     StudyReport,
+    ViewPrediction,
+    VolumeCurve,
+    WallPoint,
 )
-from echoapex.domain.results import Landmarks, Segmentation, ViewPrediction, VolumeCurve, WallPoint
 
 __all__ = [
     "Clip",

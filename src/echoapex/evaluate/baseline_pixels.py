@@ -20,9 +20,9 @@ from sklearn.preprocessing import StandardScaler
 
 from echoapex.data.preprocess import prepare_frames, prepare_image
 from echoapex.evaluate.cases import NO_VIEW, ViewCase
-from echoapex.evaluate.phantom_truth import phantom_patient
+from echoapex.evaluate.truth import phantom_patient
 from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom import open_dicom
+from echoapex.io.dicom.reader import open_dicom
 from echoapex.phantom import simulate_clip
 from echoapex.phantom.truth import is_held_out, read_truth
 from echoapex.vocabulary import View

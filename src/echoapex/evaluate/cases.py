@@ -1,4 +1,7 @@
-"""The cases behind every metric: one row per clip, mask or study-level value, true and written side by side."""
+"""The cases behind every metric: one row per clip, mask or study-level value, true and written side by side.
+
+Ejection fraction by discs on label maps of known ED and ES frames, for data sets that outline just these two.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from echoapex.domain import ClipReport, Spacing
-from echoapex.evaluate.predictions import MatchedStudy, PredictionError, Results
-from echoapex.evaluate.reference import LabelMaps, ReferenceClip, ReferenceSet, WrittenMasks
-from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.evaluate.reference import (
+    LabelMaps,
+    MatchedStudy,
+    PredictionError,
+    ReferenceClip,
+    ReferenceSet,
+    Results,
+    WrittenMasks,
+)
+from echoapex.io.temporary_files import write_bytes_atomically
+from echoapex.measure.lv_volume import (
+    LvShape,
+    biplane_volume,
+    ejection_fraction_percent,
+    measure_lv_shape,
+    single_plane_volume,
+)
+from echoapex.measure.outline import MeasureError
 from echoapex.metrics import dice, hd95_mm, mean_surface_distance_mm
 from echoapex.vocabulary import Quantity, Structure, View
 
@@ -190,3 +209,40 @@ def write_cases(path: Path, cases: Cases) -> Path:
         measured = "missing" if value.measured is None else f"{value.measured:.3f}"
         table.writerow((value.patient, value.study, "", value.quantity, f"{value.truth:.3f}", measured, "", "", ""))
     return write_bytes_atomically(path, buffer.getvalue().encode())
+
+
+METHOD = "method of discs on ED and ES outlines: biplane where both views are calibrated, else mean of the planes"
+
+
+@dataclass(frozen=True, eq=False)
+class LongAxisPlane:
+    """Label maps of one apical view at ED and ES, in native pixels; ``spacing`` None when uncalibrated."""
+
+    end_diastole: UInt8[np.ndarray, "height width"]
+    end_systole: UInt8[np.ndarray, "height width"]
+    spacing: Spacing | None
+
+
+def ejection_fraction_of_outlines(planes: Sequence[LongAxisPlane]) -> float | None:
+    """Ejection fraction in per cent; None where an outline is missing or too small for discs.
+
+    Args:
+        planes: A4C alone, or A4C and A2C.
+    """
+    try:
+        shapes = [
+            (_shape(plane.end_diastole, plane.spacing), _shape(plane.end_systole, plane.spacing)) for plane in planes
+        ]
+        if len(shapes) == 2 and all(plane.spacing for plane in planes):
+            (ed_first, es_first), (ed_second, es_second) = shapes
+            return ejection_fraction_percent(
+                biplane_volume(ed_first, ed_second).volume_ml, biplane_volume(es_first, es_second).volume_ml
+            )
+        fractions = [ejection_fraction_percent(single_plane_volume(ed), single_plane_volume(es)) for ed, es in shapes]
+    except MeasureError:
+        return None
+    return float(np.mean(fractions)) if fractions else None
+
+
+def _shape(labels: UInt8[np.ndarray, "height width"], spacing: Spacing | None) -> LvShape:
+    return measure_lv_shape(labels == int(Structure.LV_CAVITY), spacing, labels == int(Structure.LEFT_ATRIUM))

@@ -10,7 +10,7 @@ from scipy import stats
 
 from echoapex.config import Config
 from echoapex.evaluate.cases import Cases
-from echoapex.evaluate.scores import BOOTSTRAP_SAMPLES
+from echoapex.evaluate.metrics_file import BOOTSTRAP_SAMPLES
 from echoapex.metrics import MetricError, paired_bootstrap
 from echoapex.vocabulary import Quantity, Structure
 

@@ -25,7 +25,7 @@ from echoapex.evaluate.reference import (
     traits_of,
 )
 from echoapex.io.clip_source import ReadError
-from echoapex.io.read_clip import open_only_clip
+from echoapex.io.study_files import open_only_clip
 from echoapex.vocabulary import Quantity, Structure
 
 QUANTITIES = (Quantity.LVEF, Quantity.EDV, Quantity.ESV, Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)

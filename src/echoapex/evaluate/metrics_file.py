@@ -1,12 +1,23 @@
-"""Content of ``metrics.json``: every number with its count, its interval, and how many cases got no answer."""
+"""Content of ``metrics.json``: every number with its count, its interval, and how many cases got no answer.
+
+One metric of many cases: its value, its count and a 95 % interval that resamples patients.
+
+The same scores for those who share a trait: men and women, young and old, good images and poor ones.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import Field
 
 from echoapex.config import Config
+from echoapex.evaluate.cases import Cases, ValueCase
+from echoapex.evaluate.reference import ReferenceStudy
+from echoapex.metrics import MetricError, bootstrap_interval, mean_absolute_error
 from echoapex.vocabulary import Quantity, Structure, View
 
 METRICS_VERSION: Literal["1.3"] = "1.3"
@@ -175,3 +186,95 @@ class MetricsFile(Config):
         default_factory=dict, description="trait (sex, age, image quality, vendor, frame rate): value: scores"
     )
     notes: tuple[str, ...] = Field(default=(), description="what of the data set is not scored, and why")
+
+
+BOOTSTRAP_SAMPLES = 1000
+_BOOTSTRAP_SEED = 0
+
+
+def score_statistic(
+    statistic: Callable[..., float], *columns: Sequence[Any], patients: Sequence[str], missing: int = 0
+) -> Score:
+    """The statistic of the cases with its interval; None where it is not defined."""
+    count = len(patients)
+    if not count:
+        return Score(missing=missing)
+    arrays = [np.asarray(column) for column in columns]
+    value = statistic(*arrays)
+    try:
+        low, high = bootstrap_interval(
+            statistic, *arrays, groups=np.asarray(patients), samples=BOOTSTRAP_SAMPLES, seed=_BOOTSTRAP_SEED
+        )
+    except MetricError:  # undefined on most resamples: too few patients for an interval
+        low = high = float("nan")
+    finite = bool(np.isfinite([low, high]).all())
+    return Score(
+        value=float(value) if np.isfinite(value) else None,
+        n=count,
+        interval=(low, high) if finite else None,
+        missing=missing,
+    )
+
+
+def score_mean(values: Sequence[float], patients: Sequence[str], missing: int = 0) -> Score:
+    """Mean over cases with its interval; ``patients`` names the patient of each case."""
+    return score_statistic(_mean, values, patients=patients, missing=missing)
+
+
+def score_values(statistic: Callable[..., float], cases: Sequence[ValueCase], quantity: Quantity) -> Score:
+    """A statistic of true and written values of a quantity; what was not written is counted as missing."""
+    known = [case for case in cases if case.quantity is quantity]
+    pairs = [(case.truth, case.measured, case.patient) for case in known if case.measured is not None]
+    return score_statistic(
+        statistic,
+        [truth for truth, _, _ in pairs],
+        [measured for _, measured, _ in pairs],
+        patients=[patient for _, _, patient in pairs],
+        missing=len(known) - len(pairs),
+    )
+
+
+def mean_error(truth: ArrayLike, measured: ArrayLike) -> float:
+    """Mean of measured minus true."""
+    return _mean(np.asarray(measured, dtype=float) - np.asarray(truth, dtype=float))
+
+
+def _mean(values: ArrayLike) -> float:
+    return float(np.mean(np.asarray(values, dtype=float)))
+
+
+def score_subgroups(
+    studies: Sequence[ReferenceStudy], cases: Cases, views_given: bool
+) -> dict[str, dict[str, SubgroupScores]]:
+    """Scores by trait and by its value; traits that all patients share tell nothing and are left out."""
+    names = sorted({name for study in studies for name in study.traits})
+    found: dict[str, dict[str, SubgroupScores]] = {}
+    for name in names:
+        values = sorted({study.traits[name] for study in studies if name in study.traits})
+        if len(values) > 1:
+            found[name] = {value: _score(cases, _patients(studies, name, value), views_given) for value in values}
+    return found
+
+
+def _patients(studies: Sequence[ReferenceStudy], name: str, value: str) -> set[str]:
+    return {study.patient for study in studies if study.traits.get(name) == value}
+
+
+def _score(cases: Cases, patients: set[str], views_given: bool) -> SubgroupScores:
+    views = [case for case in cases.views if case.patient in patients]
+    values = [case for case in cases.values if case.patient in patients]
+    right = [float(case.predicted == case.truth.value) for case in views]
+    return SubgroupScores(
+        patients=len(patients),
+        views=Score() if views_given else score_mean(right, [case.patient for case in views]),
+        lv_cavity_dice=_dice(cases, patients, Structure.LV_CAVITY),
+        lv_myocardium_dice=_dice(cases, patients, Structure.LV_MYOCARDIUM),
+        ejection_fraction_mae=score_values(mean_absolute_error, values, Quantity.LVEF),
+        ejection_fraction_bias=score_values(mean_error, values, Quantity.LVEF),
+    )
+
+
+def _dice(cases: Cases, patients: set[str], structure: Structure) -> Score:
+    chosen = [case for case in cases.masks if case.structure is structure and case.patient in patients]
+    missing = sum(case.missing for case in chosen)
+    return score_mean([case.dice for case in chosen], [case.patient for case in chosen], missing)

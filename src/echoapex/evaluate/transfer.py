@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from echoapex.config import Config
-from echoapex.evaluate.headlines import headlines
+from echoapex.evaluate.harness import headlines
 from echoapex.evaluate.metrics_file import MetricsFile, Score
-from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.vocabulary import Application
 
 TRANSFER_VERSION = "1.0"

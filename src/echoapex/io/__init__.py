@@ -1,7 +1,7 @@
 """Files: every reader gives a ``ClipSource`` or one clear ``ReadError``, every writer writes whole or not at all.
 
 Only what all readers share is exported here, so that asking for it imports no DICOM or video library; the readers are
-``echoapex.io.read_clip``, ``echoapex.io.study_files``, ``echoapex.io.dicom`` and their neighbours.
+``echoapex.io.study_files``, ``echoapex.io.study_files``, ``echoapex.io.dicom.reader`` and their neighbours.
 """
 
 from echoapex.io.clip_source import ClipSource, ReadError, ReadFlag, ReadLimits, load_clip

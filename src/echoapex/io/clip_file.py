@@ -15,11 +15,11 @@ from echoapex.domain import ClipHeader
 from echoapex.io.archive import extract_members
 from echoapex.io.clip_source import ClipSource, ReadError, ReadLimits
 from echoapex.io.deidentify import PUBLIC_KEY
-from echoapex.io.dicom import DicomSource, open_dicom
+from echoapex.io.dicom.reader import DicomSource, open_dicom
 from echoapex.io.still_image import open_image, open_image_series
+from echoapex.io.temporary_files import TemporaryFolder
 from echoapex.io.video import open_video
 from echoapex.io.volume import open_volume
-from echoapex.io.workspace import Workspace
 
 
 class ClipKind(StrEnum):
@@ -56,13 +56,13 @@ class ClipFile:
     is_packed: bool = False
     flags: tuple[str, ...] = ()
     work_dir: Path | None = None
-    keeps: Workspace | None = field(default=None, repr=False, compare=False)
+    keeps: TemporaryFolder | None = field(default=None, repr=False, compare=False)
 
 
 class OpenedClip:
     """A clip source under the name that the search gave it; a packed clip's extracted files are deleted with it."""
 
-    def __init__(self, source: ClipSource, header: ClipHeader, workspace: Workspace | None) -> None:
+    def __init__(self, source: ClipSource, header: ClipHeader, workspace: TemporaryFolder | None) -> None:
         self._source = source
         self._header = header
         self._workspace = workspace
@@ -118,7 +118,7 @@ def open_clip(
     limits = limits or ReadLimits()
     if not file.is_packed:
         return _opened(file, file.path, None, _Reading(keep_identifiers, limits, pseudonym_key))
-    workspace = Workspace(file.work_dir)
+    workspace = TemporaryFolder(file.work_dir)
     try:
         extracted = extract_members(file.path, file.members, workspace.folder, file.display_name)
         path = workspace.folder if file.kind is ClipKind.IMAGE_SERIES else extracted[0]
@@ -137,7 +137,7 @@ class _Reading:
     pseudonym_key: bytes
 
 
-def _opened(file: ClipFile, path: Path, workspace: Workspace | None, reading: _Reading) -> OpenedClip:
+def _opened(file: ClipFile, path: Path, workspace: TemporaryFolder | None, reading: _Reading) -> OpenedClip:
     source = _source(file, path, reading)
     header = replace(source.header, clip_id=file.clip_id).with_flags(*file.flags)
     return OpenedClip(source, header, workspace)

@@ -1,13 +1,21 @@
-"""What a file is, told from its first bytes; names lie."""
+"""What a file is, told from its first bytes; names lie.
+
+What a file without a header of its own still tells: its digest.
+"""
 
 from __future__ import annotations
 
 import codecs
+import hashlib
 import re
 import zlib
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
+
+from echoapex.io.clip_source import ReadError
+from echoapex.io.dicom.elements import clean_errors
 
 HEAD_BYTES = 4096
 """How much of a file is needed to tell its format."""
@@ -144,3 +152,19 @@ _SIGNATURES: dict[FileFormat, Callable[[bytes], bool]] = {
     FileFormat.META_IMAGE: _is_meta_image,
     FileFormat.ZIP: lambda head: head[:4] in (b"PK\x03\x04", b"PK\x05\x06"),
 }
+
+CLIP_ID_DIGITS = 16
+"""Hexadecimal digits of a file's digest that name its clip until its reader's caller gives it a better name."""
+
+
+def file_digest(path: Path, display_name: str) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        ReadError: the file cannot be read, or is empty.
+    """
+    with clean_errors(display_name, "cannot be read"), path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if stream.tell() == 0:
+            raise ReadError(display_name, "is empty", "copy or export the file again")
+    return digest

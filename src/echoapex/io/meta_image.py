@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom_values import clean_errors
+from echoapex.io.dicom.elements import clean_errors
 
 MOST_INFLATED_BYTES = 256 << 20
 """What compressed samples may expand to: they are held in memory, and a small file could claim any size."""

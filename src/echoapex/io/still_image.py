@@ -2,6 +2,8 @@
 
 Neither carries a calibration or frame times: a folder's frames are set at a nominal rate and its times are marked as
 unknown, so that no rate-dependent value is given without a flag.
+
+Single grey frames as JPEG bytes and back: how a frame store keeps pixels.
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
+import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
 from echoapex.domain import ClipHeader
+from echoapex.io.calibration import NOMINAL_RATE_HZ
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
 from echoapex.io.content import content_of_pixels
-from echoapex.io.dicom_codestream import has_too_many_scans
-from echoapex.io.dicom_values import clean_errors
-from echoapex.io.frame_times import NOMINAL_RATE_HZ
-from echoapex.io.plain_file import CLIP_ID_DIGITS, file_digest
+from echoapex.io.dicom.codecs import has_too_many_scans
+from echoapex.io.dicom.elements import clean_errors
+from echoapex.io.file_format import CLIP_ID_DIGITS, file_digest
 
 NO_CALIBRATION = "still images carry no calibration"
 
@@ -194,3 +197,21 @@ def _to_8_bit(samples: np.ndarray) -> UInt8[np.ndarray, "height width"]:
     largest = float(samples.max(initial=0.0))
     full_scale = next((2.0**bits - 1 for bits in (8, 10, 12, 16) if largest < 2**bits), max(1.0, largest))
     return np.clip(np.rint(samples * (255.0 / full_scale)), 0, 255).astype(np.uint8)
+
+
+FRAME_JPEG_QUALITY = 95
+
+
+def encode_frame(frame: UInt8[np.ndarray, "height width"]) -> bytes:
+    """A grey frame as baseline JPEG of quality 95; the same pixels give the same bytes."""
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(frame)[..., None], FRAME_JPEG_QUALITY, colorspace="GRAY"))
+
+
+def decode_frame(data: bytes) -> UInt8[np.ndarray, "height width"]:
+    """The pixels of a grey JPEG.
+
+    Raises:
+        ValueError: the bytes are no whole JPEG.
+    """
+    decoded: UInt8[np.ndarray, "height width"] = simplejpeg.decode_jpeg(data, colorspace="GRAY")[..., 0]
+    return decoded

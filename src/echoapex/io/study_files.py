@@ -2,6 +2,8 @@
 
 Files are told by their content, never by their name alone. What is met while walking a folder and is plainly no clip
 (text, tables, system files) is passed over in silence; what was named explicitly is read or refused with a reason.
+
+Read one clip of any format into memory, for scripts and notebooks.
 """
 
 from __future__ import annotations
@@ -10,10 +12,23 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from echoapex.io.archive import extract_members, list_members, opened_archive
+from echoapex.domain import Clip
+from echoapex.io.archive import (
+    FoundFile,
+    FoundFolder,
+    extract_members,
+    file_on_disk,
+    is_hidden,
+    list_members,
+    opened_archive,
+    walk_archive,
+    walk_disk,
+)
 from echoapex.io.clip_file import ClipFile, ClipKind, OpenedClip, open_clip
-from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
-from echoapex.io.dicomdir import is_dicomdir, referenced_files
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits, load_clip
+from echoapex.io.deidentify import FileNames
+from echoapex.io.dicom.dicomdir import is_dicomdir, referenced_files
+from echoapex.io.dicom.reader import anonymous_name
 from echoapex.io.file_format import (
     FORMAT_OF_SUFFIX,
     HEAD_BYTES,
@@ -25,11 +40,9 @@ from echoapex.io.file_format import (
     recognise,
     suffix_of,
 )
-from echoapex.io.file_names import FileNames
-from echoapex.io.found_files import FoundFile, FoundFolder, file_on_disk, is_hidden, walk_archive, walk_disk
 from echoapex.io.meta_image import data_file_name
 from echoapex.io.still_image import frame_number, is_numbered_series
-from echoapex.io.workspace import Workspace
+from echoapex.io.temporary_files import TemporaryFolder
 
 __all__ = ["ClipFile", "ClipKind", "OpenedClip", "find_clips", "open_clip"]
 
@@ -108,7 +121,7 @@ class _Search:
         folder: FoundFolder,
         archive: zipfile.ZipFile | None = None,
         depth: int = 0,
-        keeps: Workspace | None = None,
+        keeps: TemporaryFolder | None = None,
     ) -> Iterator[ClipFile | ReadError]:
         context = _Context(folder, archive, depth, keeps)
         candidates = [file for file in folder.files if not _is_ignorable_name(file.name)]
@@ -211,7 +224,7 @@ class _Search:
             raise ReadError(name, "is a zip archive inside a zip archive inside a zip archive", "unpack it yourself")
         path, keeps = file.path, context.keeps
         if file.member:
-            keeps = Workspace(self._work_dir)
+            keeps = TemporaryFolder(self._work_dir)
             path = extract_members(file.path, [file.member], keeps.folder, name)[0]
         members, errors = list_members(path, name, self._limits)
         for error in errors:
@@ -255,7 +268,7 @@ class _Context:
     """Where a file was met: its folder, the opened archive around it, and how many archives deep."""
 
     def __init__(
-        self, folder: FoundFolder, archive: zipfile.ZipFile | None, depth: int, keeps: Workspace | None
+        self, folder: FoundFolder, archive: zipfile.ZipFile | None, depth: int, keeps: TemporaryFolder | None
     ) -> None:
         self.folder = folder
         self.archive = archive
@@ -284,3 +297,39 @@ def _kind_of(found: FileFormat) -> ClipKind:
     if found in IMAGE_FORMATS:
         return ClipKind.STILL_IMAGE
     return ClipKind.VOLUME if found in VOLUME_FORMATS else ClipKind.DICOM
+
+
+def read_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> Clip:
+    """Read the only clip at ``path``: a DICOM, video, image or volume file, or a folder or archive that holds one.
+
+    Every frame is held in memory; stream long clips with ``open_clip(...).frames()`` instead.
+
+    Args:
+        path: the file or folder.
+        keep_identifiers: put patient name, ID, dates and UIDs of DICOM into ``header.source``.
+        limits: bounds on size and count.
+
+    Returns:
+        The clip, without identifiers unless they were asked for.
+
+    Raises:
+        ReadError: nothing there can be read, or there are several clips.
+    """
+    opened = open_only_clip(path, keep_identifiers=keep_identifiers, limits=limits)
+    return load_clip(opened)
+
+
+def open_only_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> OpenedClip:
+    """Open the only clip at ``path`` without decoding its frames; arguments as in :func:`read_clip`.
+
+    Raises:
+        ReadError: nothing there can be read, or there are several clips.
+    """
+    found = list(find_clips([path], limits=limits, keep_identifiers=keep_identifiers))
+    clips = [item for item in found if not isinstance(item, ReadError)]
+    if len(clips) == 1:
+        return open_clip(clips[0], keep_identifiers=keep_identifiers, limits=limits)
+    if found and not clips:
+        raise next(item for item in found if isinstance(item, ReadError))
+    name = Path(path).name if keep_identifiers else anonymous_name(Path(path))
+    raise ReadError(name, f"holds {len(clips)} clips", "give the path of one clip, or use find_clips")

@@ -21,18 +21,17 @@ from jaxtyping import Num, UInt8
 from nibabel import imageglobals
 
 from echoapex.domain import ClipHeader, Spacing
+from echoapex.io.calibration import NOMINAL_RATE_HZ
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
 from echoapex.io.content import content_of_pixels
-from echoapex.io.dicom_values import clean_errors
-from echoapex.io.file_format import HEAD_BYTES, FileFormat, recognise
-from echoapex.io.frame_times import NOMINAL_RATE_HZ
+from echoapex.io.dicom.elements import clean_errors
+from echoapex.io.file_format import CLIP_ID_DIGITS, HEAD_BYTES, FileFormat, file_digest, recognise
 from echoapex.io.meta_image import (
     MOST_INFLATED_BYTES,
     TOO_LARGE_TO_INFLATE,
     read_meta_image_header,
     read_meta_image_samples,
 )
-from echoapex.io.plain_file import CLIP_ID_DIGITS, file_digest
 
 MOST_SAMPLES = 2**28
 """Volumes are read whole; one of more samples (268 million) is refused."""

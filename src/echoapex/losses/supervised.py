@@ -2,6 +2,12 @@
 
 All of them compute in single precision whatever the model ran in, give a scalar to minimise, and give zero, with a
 gradient of zero, where nothing of the batch is known.
+
+The heat map that a point should have.
+
+The masks that a label map asks for, at the resolution of the decoder.
+
+How much the left ventricle differs between two frames of a clip.
 """
 
 from __future__ import annotations
@@ -9,17 +15,35 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from echoapex.losses.gaussian_target import gaussian_target
+
+def gaussian_target(
+    centres_xy: Float[Tensor, "*batch 2"], size: tuple[int, int], sigma: float
+) -> Float[Tensor, "*batch height width"]:
+    """Gaussians around sub-pixel centres, each summing to one over the map.
+
+    Args:
+        centres_xy: in map pixels, centre of the first pixel at (0, 0).
+        size: height and width of the map.
+        sigma: standard deviation in map pixels.
+    """
+    height, width = size
+    columns = torch.arange(width, dtype=torch.float32, device=centres_xy.device)
+    rows = torch.arange(height, dtype=torch.float32, device=centres_xy.device)
+    # a softmax of the exponents cannot underflow to an empty row, however far the centre is
+    along_x = torch.softmax(-0.5 * ((columns - centres_xy[..., :1]) / sigma).square(), dim=-1)
+    along_y = torch.softmax(-0.5 * ((rows - centres_xy[..., 1:]) / sigma).square(), dim=-1)
+    return along_y[..., :, None] * along_x[..., None, :]
+
 
 _EF_SCALE_POINTS = 10.0
 
 
 @runtime_checkable
-class EfPrediction(Protocol):
+class EfOutput(Protocol):
     """What ``ef_loss`` reads of a prediction."""
 
     @property
@@ -187,7 +211,7 @@ def heatmap_loss(
 
 
 def ef_loss(
-    prediction: EfPrediction,
+    prediction: EfOutput,
     ef_percent: Float[Tensor, "batch"],
     relative_volume: Float[Tensor, "batch frames"],
     frame_mask: Bool[Tensor, "batch frames"] | None = None,
@@ -231,3 +255,68 @@ def _mean_where(values: Tensor, valid: Tensor | None) -> Float[Tensor, ""]:
     if valid is None:
         return values.sum() / max(1, values.numel())
     return torch.where(valid, values, 0.0).sum() / valid.sum().clamp_min(1)
+
+
+def mask_target(
+    labels: UInt8[Tensor, "batch height width"], structures: Int[Tensor, "batch prompts"], stride: int = 2
+) -> Float[Tensor, "batch prompts height2 width2"]:
+    """How much of each ``stride`` x ``stride`` cell belongs to each structure, 0 to 1.
+
+    Cell ``i`` is centred at pixel ``stride i + (stride - 1) / 2`` of the label map, as are the decoder's mask logits.
+
+    Args:
+        labels: ``Structure`` values; 0 is background.
+        structures: the ``Structure`` value of every prompt; one that the map does not have gives an empty mask.
+        stride: label-map pixels per cell.
+    """
+    inside = labels[:, None] == structures[:, :, None, None]
+    return functional.avg_pool2d(inside.float(), stride)
+
+
+_CLOSE = 0.1
+"""Differences of the logarithm below this count squared, larger ones by their size."""
+
+
+def volume_change_loss(
+    log_volume: Float[Tensor, "batch"],
+    relative_volume: Float[Tensor, "batch"],
+    clip: Int[Tensor, "batch"],
+    valid: Bool[Tensor, "batch"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean error of the predicted ratio of volumes, over all pairs of frames of one clip; zero without any pair.
+
+    See :func:`volume_change_errors`.
+    """
+    errors = volume_change_errors(log_volume, relative_volume, clip, valid)
+    total: Float[Tensor, ""] = errors.mean() if len(errors) else log_volume.float().sum() * 0
+    return total
+
+
+def volume_change_errors(
+    log_volume: Float[Tensor, "batch"],
+    relative_volume: Float[Tensor, "batch"],
+    clip: Int[Tensor, "batch"],
+    valid: Bool[Tensor, "batch"] | None = None,
+) -> Float[Tensor, "pairs"]:
+    """Error of the predicted ratio of volumes, of every pair of frames of one clip.
+
+    The ratio of two volumes is what an ejection fraction is made of; it needs no scale, and so no calibration.
+
+    Args:
+        log_volume: predicted natural logarithm of the LV volume, up to a constant of the clip.
+        relative_volume: LV volume over EDV; NaN unknown.
+        clip: frames with the same number belong to one clip.
+        valid: False where the ventricle cannot be seen.
+
+    Returns:
+        The smooth absolute difference of the logarithms of the two ratios.
+    """
+    known = torch.isfinite(relative_volume) & (relative_volume > 0)
+    if valid is not None:
+        known = known & valid
+    truth = torch.where(known, relative_volume, torch.ones_like(relative_volume)).float().log()
+    predicted = log_volume.float()
+    pairs = (clip[:, None] == clip[None, :]) & known[:, None] & known[None, :]
+    first, second = torch.nonzero(pairs.triu(diagonal=1), as_tuple=True)
+    difference = (predicted[first] - predicted[second]) - (truth[first] - truth[second])
+    return functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none", beta=_CLOSE)

@@ -1,9 +1,7 @@
 """Clinical arithmetic: volumes, walls, beats, and how values of several clips become one. Every formula is cited."""
 
-from echoapex.measure.body_size import body_surface_area_dubois, body_surface_area_mosteller, index_to_body
 from echoapex.measure.cardiac_cycle import Beat, CardiacCycles, detect_cardiac_cycles
 from echoapex.measure.combine import combine_measurements, flag_disagreement, flag_implausible
-from echoapex.measure.errors import MeasureError
 from echoapex.measure.lv_volume import (
     BiplaneVolume,
     LvShape,
@@ -22,8 +20,14 @@ from echoapex.measure.lv_wall import (
     measure_walls,
     relative_wall_thickness,
 )
-from echoapex.measure.outline import is_cut_off, trace_outline
-from echoapex.measure.reference_limits import ReferenceLimits, read_reference_limits
+from echoapex.measure.outline import MeasureError, is_cut_off, trace_outline
+from echoapex.measure.reference_limits import (
+    ReferenceLimits,
+    body_surface_area_dubois,
+    body_surface_area_mosteller,
+    index_to_body,
+    read_reference_limits,
+)
 
 __all__ = [
     "Beat",

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike
 from scipy import signal
 
 from echoapex.domain import Flag
-from echoapex.measure.errors import MeasureError
 from echoapex.measure.lv_volume import ejection_fraction_percent
-from echoapex.measure.physiology import (
+from echoapex.measure.outline import MeasureError
+from echoapex.measure.reference_limits import (
     LEAST_FRAMES_PER_BEAT,
     LONGEST_SYSTOLE_S,
     SHORTEST_BEAT_S,

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from echoapex.domain import Flag, Measurement
-from echoapex.measure.errors import MeasureError
+from echoapex.measure.outline import MeasureError
 
 _UNKNOWN_CONFIDENCE = 0.5
 _WEIGHT_OF_A_FLAG = 0.5

@@ -13,9 +13,16 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from echoapex.domain import Flag, Sector, Spacing
-from echoapex.measure.errors import MeasureError
-from echoapex.measure.long_axis import LongAxis, chord_lengths, find_long_axis
-from echoapex.measure.outline import Outline, is_cut_off, polygon_area, trace_outline
+from echoapex.measure.outline import (
+    LongAxis,
+    MeasureError,
+    Outline,
+    chord_lengths,
+    find_long_axis,
+    is_cut_off,
+    polygon_area,
+    trace_outline,
+)
 
 DISCS = 20
 """Number of discs (Lang et al. 2015)."""

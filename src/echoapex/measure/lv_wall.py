@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 
 from echoapex.domain import Spacing, WallPoint
-from echoapex.domain.report import LvhAssessment
-from echoapex.measure.errors import MeasureError
+from echoapex.domain.results import LvhAssessment
+from echoapex.measure.outline import MeasureError
 from echoapex.measure.reference_limits import ReferenceLimits, read_reference_limits
 
 MYOCARDIAL_DENSITY_G_PER_ML = 1.04

@@ -1,4 +1,13 @@
-"""Normal limits as a versioned data file, so that a cardiologist can read and change them without reading code."""
+"""Normal limits as a versioned data file, so that a cardiologist can read and change them without reading code.
+
+What no human heart does: limits of time, rate and change of volume, each with its source.
+
+A value outside is refused, or flagged where it is shown. Ranges of the measured quantities themselves are in
+``vocabulary.quantities``. Limits are wide on purpose: they part an impossible value from a rare one, not a sick heart
+from a sound one.
+
+Body surface area, by which chamber sizes are indexed.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +16,12 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
+import numpy as np
+from jaxtyping import Bool, Float
 from pydantic import PositiveFloat
 
 from echoapex.config import Config, build_config
-from echoapex.measure.errors import MeasureError
+from echoapex.measure.outline import MeasureError
 
 
 class ReferenceLimits(Config):
@@ -56,3 +67,173 @@ def read_reference_limits(name: str = "ase2015") -> ReferenceLimits:
         known = sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json"))
         raise MeasureError(f"there are no reference limits called {name!r}; known: {', '.join(known)}")
     return build_config(ReferenceLimits, json.loads(file.read_text(encoding="utf-8")), source=file.name)
+
+
+SHORTEST_BEAT_S, LONGEST_BEAT_S = 0.27, 2.0
+"""Periods of heart rates from 220 to 30 per minute.
+
+The highest rate at age ``a`` is ``208 - 0.7 a`` per minute (Tanaka et al., J Am Coll Cardiol 2001,
+doi 10.1016/S0735-1097(00)01054-8); below 30 per minute a patient is not sent for a routine echocardiogram (ours).
+"""
+
+SHORTEST_SYSTOLE_S, LONGEST_SYSTOLE_S = 0.10, 0.65
+"""From end-diastole to end-systole, at any heart rate."""
+
+SYSTOLE_MARGIN_S = 0.2
+"""How far systole may be from the one expected at a known heart rate, see ``expected_systole_s`` (ours).
+
+Room for bundle branch block, aortic stenosis and the flat ends of the volume curve, between which a frame is chosen.
+"""
+
+LONGEST_SYSTOLE_OF_BEAT = 0.75
+"""Of the time from one end-diastole to the next.
+
+By ``expected_systole_s`` it takes 0.49 of the beat at 75 and 0.59 at 140 per minute;
+diastole is what shortens as the heart beats faster.
+"""
+
+FASTEST_CHANGE_PER_S = 10.0
+"""Largest change of the LV volume in end-diastolic volumes per second.
+
+The peak filling rate of sound adults at rest is 3.1 with a standard deviation of 0.9 (Bonow et al., Circulation 1981,
+doi 10.1161/01.CIR.64.4.787), the peak ejection rate about the same; exercise doubles both. The limit leaves room for
+the error of an outline (ours).
+"""
+
+LEAST_FRAMES_PER_BEAT = 6
+"""Frames between two marks of the same phase from which a heart rate is told (ours): with fewer, one frame is 17 %."""
+
+LARGEST_RATE_DIFFERENCE = 0.2
+"""Of the header's heart rate: a rate of the beats seen that is farther off contradicts it (ours)."""
+
+
+def expected_systole_s(beat_s: float) -> float:
+    """Electromechanical systole (QS2) at the heart rate of a beat: ``546 - 2.1 HR`` ms, standard deviation 14 ms.
+
+    Source: Weissler et al., Circulation 1968, doi 10.1161/01.CIR.37.2.149 (sound men; women 4 ms more).
+
+    >>> round(expected_systole_s(0.8), 3)
+    0.389
+    """
+    return 0.546 - 0.0021 * 60 / beat_s
+
+
+def is_possible_systole(systole_s: float, frame_s: float, beat_s: float | None = None) -> bool:
+    """Whether a time from end-diastole to end-systole can be a heart's, give or take one frame, but never the shortest.
+
+    >>> is_possible_systole(0.35, frame_s=0.02), is_possible_systole(1.3, frame_s=0.02)
+    (True, False)
+    >>> is_possible_systole(0.5, frame_s=0.02, beat_s=0.55), is_possible_systole(0.2, frame_s=0.02, beat_s=1.9)
+    (False, False)
+
+    Args:
+        systole_s: the time.
+        frame_s: time between frames, by which either end may be wrong.
+        beat_s: from this end-diastole to the next, where that is known.
+    """
+    shortest, longest = SHORTEST_SYSTOLE_S, LONGEST_SYSTOLE_S
+    if beat_s is not None:
+        expected = expected_systole_s(beat_s)
+        shortest = max(shortest, expected - SYSTOLE_MARGIN_S)
+        longest = min(longest, expected + SYSTOLE_MARGIN_S, LONGEST_SYSTOLE_OF_BEAT * beat_s)
+    return max(SHORTEST_SYSTOLE_S, shortest - frame_s) <= systole_s <= longest + frame_s
+
+
+def is_possible_beat(beat_s: float) -> bool:
+    """Whether a time between two beats is one of a heart rate from 30 to 220 per minute.
+
+    >>> is_possible_beat(0.8), is_possible_beat(2.4)
+    (True, False)
+    """
+    return SHORTEST_BEAT_S <= beat_s <= LONGEST_BEAT_S
+
+
+def impossible_jumps(
+    times_s: Float[np.ndarray, " frames"], sizes: Float[np.ndarray, " frames"]
+) -> Bool[np.ndarray, " frames"]:
+    """Frames whose LV is not reached from its neighbours at any heart's speed; NaN marks a frame without LV.
+
+    A frame is marked where the change from the measured frame before it, and that to the one after it, are both too
+    fast and of opposite sign: a lone peak or pit. At the ends of the curve there is one neighbour, which decides
+    together with the next but one.
+
+    >>> times = np.arange(6) * 0.02
+    >>> impossible_jumps(times, np.array([100.0, 98.0, 40.0, 95.0, 93.0, 90.0])).tolist()
+    [False, False, True, False, False, False]
+
+    Args:
+        times_s: times of the frames, increasing.
+        sizes: volumes or areas in any one unit.
+    """
+    jumps = np.zeros(sizes.size, dtype=bool)
+    known = np.flatnonzero(np.isfinite(sizes))
+    if known.size < 3:
+        return jumps
+    times, values = times_s[known], sizes[known]
+    # the usual largest: a lone peak must not set its own measure
+    largest = float(np.quantile(values, 0.9))
+    step, rise = np.diff(times), np.diff(values)
+    too_fast = np.abs(rise) > FASTEST_CHANGE_PER_S * largest * step
+    lone = too_fast[:-1] & too_fast[1:] & (np.sign(rise[:-1]) != np.sign(rise[1:]))
+    jumps[known[1:-1]] = lone
+    # an end is wrong where its only neighbour agrees with the frame beyond
+    jumps[known[0]] = too_fast[0] and not too_fast[1]
+    jumps[known[-1]] = too_fast[-1] and not too_fast[-2]
+    return jumps
+
+
+_HEIGHT_RANGE_M = (0.3, 2.6)
+_WEIGHT_RANGE_KG = (1.0, 400.0)
+
+
+def body_surface_area_mosteller(height_m: float, weight_kg: float) -> float:
+    """Body surface area in m2 after Mosteller: ``sqrt(height_cm * weight_kg / 3600)``.
+
+    Source: Mosteller, N Engl J Med 1987, doi 10.1056/NEJM198710223171717.
+
+    >>> round(body_surface_area_mosteller(1.80, 80), 2)
+    2.0
+
+    Raises:
+        MeasureError: the height or weight is not a person's, for instance in cm instead of m.
+    """
+    _require_person(height_m, weight_kg)
+    return float((100 * height_m * weight_kg / 3600) ** 0.5)
+
+
+def body_surface_area_dubois(height_m: float, weight_kg: float) -> float:
+    """Body surface area in m2 after DuBois: ``0.007184 * weight_kg^0.425 * height_cm^0.725``.
+
+    Source: DuBois & DuBois, Arch Intern Med 1916, doi 10.1001/archinte.1916.00080130010002.
+
+    >>> round(body_surface_area_dubois(1.80, 80), 2)
+    2.0
+
+    Raises:
+        MeasureError: the height or weight is not a person's, for instance in cm instead of m.
+    """
+    _require_person(height_m, weight_kg)
+    return float(0.007184 * weight_kg**0.425 * (100 * height_m) ** 0.725)
+
+
+def index_to_body(value: float, body_surface_area_m2: float) -> float:
+    """A value per m2 of body surface area, as the guideline indexes mass and volumes (Lang et al. 2015).
+
+    >>> index_to_body(190.0, 2.0)
+    95.0
+
+    Raises:
+        MeasureError: the area is not positive.
+    """
+    if not body_surface_area_m2 > 0:
+        raise MeasureError(
+            f"a body surface area of {body_surface_area_m2:g} m2 is not possible; give height and weight"
+        )
+    return value / body_surface_area_m2
+
+
+def _require_person(height_m: float, weight_kg: float) -> None:
+    if not _HEIGHT_RANGE_M[0] <= height_m <= _HEIGHT_RANGE_M[1]:
+        raise MeasureError(f"a height of {height_m:g} m is not a person's; give it in metres")
+    if not _WEIGHT_RANGE_KG[0] <= weight_kg <= _WEIGHT_RANGE_KG[1]:
+        raise MeasureError(f"a weight of {weight_kg:g} kg is not a person's; give it in kilograms")

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import signal
 
-from echoapex.measure.errors import MeasureError
-from echoapex.measure.physiology import LONGEST_BEAT_S, SHORTEST_BEAT_S
+from echoapex.measure.outline import MeasureError
+from echoapex.measure.reference_limits import LONGEST_BEAT_S, SHORTEST_BEAT_S
 
 _LARGEST_MISSING_SHARE = 0.5
 _MOST_OUTLIERS = 50

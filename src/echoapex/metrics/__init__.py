@@ -2,6 +2,7 @@
 
 from echoapex.metrics.agreement import (
     LimitsOfAgreement,
+    MetricError,
     intraclass_correlation,
     limits_of_agreement,
     mean_absolute_error,
@@ -21,7 +22,6 @@ from echoapex.metrics.classification import (
     reliability_bins,
     top_k_accuracy,
 )
-from echoapex.metrics.pairs import MetricError
 from echoapex.metrics.segmentation import dice, hd95_mm, iou, mean_surface_distance_mm
 from echoapex.metrics.uncertainty import (
     PairedDifference,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from echoapex.metrics.pairs import MetricError, paired_labels, paired_numbers
+from echoapex.metrics.agreement import MetricError, paired_labels, paired_numbers
 
 
 def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[Any]) -> NDArray[np.int64]:

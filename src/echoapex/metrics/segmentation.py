@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from echoapex.domain import Spacing
-from echoapex.metrics.pairs import paired_masks
+from echoapex.metrics.agreement import paired_masks
 
 
 def dice(a: ArrayLike, b: ArrayLike) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from echoapex.metrics.pairs import MetricError
+from echoapex.metrics.agreement import MetricError
 
 Statistic = Callable[..., float]
 

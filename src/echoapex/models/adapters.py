@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from echoapex.config import Config, ConfigError, build_config
-from echoapex.models.block import FeedForward
+from echoapex.models.attention import FeedForward
 from echoapex.models.bundle import Bundle, BundleError
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.weights_file import WeightsError, load_weights

@@ -2,11 +2,14 @@
 
 Sources: Dosovitskiy et al., "An image is worth 16x16 words", 2021; Oquab et al., "DINOv2", 2023; Darcet et al.,
 "Vision transformers need registers", 2023; Siméoni et al., "DINOv3", 2025 (rotary positions).
+
+What the encoder says of an image: a class token, registers, and one token per patch on a grid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -15,9 +18,38 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from echoapex.config import Config
-from echoapex.models.block import Block
-from echoapex.models.position import Grid, PositionInterpolation, PositionTable, RotaryPosition, Rotation
-from echoapex.models.tokens import Tokens
+from echoapex.models.attention import Block, Grid, PositionInterpolation, PositionTable, RotaryPosition, Rotation
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The output of the encoder for a batch of images.
+
+    Attributes:
+        class_token: one token for the whole image, ``(batch, width)``.
+        registers: scratch tokens without a place in the image, ``(batch, registers, width)``; may be empty.
+        patches: one token per patch in row-major order, ``(batch, patches, width)``.
+        grid: patches per column and row, ``(height, width)``.
+
+    Raises:
+        ValueError: the number of patches is not grid height times grid width.
+    """
+
+    class_token: Float[Tensor, "batch width"]
+    registers: Float[Tensor, "batch registers width"]
+    patches: Float[Tensor, "batch patches width"]
+    grid: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        height, width = self.grid
+        if self.patches.shape[1] != height * width:
+            raise ValueError(f"{self.patches.shape[1]} patch tokens do not fill a grid of {height} x {width}")
+
+    def as_map(self) -> Float[Tensor, "batch width grid_height grid_width"]:
+        """The patch tokens as an image of features."""
+        batch, _, width = self.patches.shape
+        return self.patches.transpose(1, 2).reshape(batch, width, *self.grid)
+
 
 EncoderSize = Literal["tiny", "small", "base", "large"]
 

@@ -131,3 +131,22 @@ def _times(ratio: float) -> str:
 
 def _noun(kind: str) -> str:
     return "processor" if kind == "cpu" else f"{kind} device"
+
+
+class DeviceError(ValueError):
+    """A device that this machine does not have; the message says which it has."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu``, ``cuda`` or ``mps``; ``auto`` takes the fastest there is.
+
+    Raises:
+        DeviceError: there is no such device here.
+    """
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    if not present.get(name, False):
+        have = ", ".join(kind for kind, there in present.items() if there)
+        raise DeviceError(f"there is no device {name!r} here (there is: {have}); use --device auto")
+    return torch.device(name)

@@ -5,11 +5,16 @@ clinical validity.
 """
 
 from echoapex.phantom.clip import SIMULATOR_VERSION, PhantomClip, simulate_clip
-from echoapex.phantom.imaging import Imaging, sample_imaging, sample_wide_imaging
+from echoapex.phantom.imaging import (
+    Imaging,
+    RandomizedSetting,
+    sample_imaging,
+    sample_randomized_imaging,
+    sample_randomized_setting,
+)
 from echoapex.phantom.patient import Patient, sample_patient
-from echoapex.phantom.view_checks import PhantomError
+from echoapex.phantom.views import PhantomError
 from echoapex.phantom.walls import WallTruth
-from echoapex.phantom.wide import WideSetting, sample_wide_setting
 
 __all__ = [
     "SIMULATOR_VERSION",
@@ -17,11 +22,11 @@ __all__ = [
     "Patient",
     "PhantomClip",
     "PhantomError",
+    "RandomizedSetting",
     "WallTruth",
-    "WideSetting",
     "sample_imaging",
     "sample_patient",
-    "sample_wide_imaging",
-    "sample_wide_setting",
+    "sample_randomized_imaging",
+    "sample_randomized_setting",
     "simulate_clip",
 ]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoapex.phantom.anatomy import Heart, HeartChambers, HeartDetails
+from echoapex.phantom.anatomy.geometry import Field, Points, smooth_minimum, union
 from echoapex.phantom.anatomy.scenes import Scene
 from echoapex.phantom.anatomy.vessels_and_atria import nearest
 from echoapex.phantom.artefacts import ClipPattern
 from echoapex.phantom.imaging import Imaging
 from echoapex.phantom.scan import PolarGrid
-from echoapex.phantom.shapes import Field, Points, smooth_minimum, union
 from echoapex.phantom.speckle import TissueSpeckle
 from echoapex.vocabulary import View
 

@@ -1,4 +1,7 @@
-"""How the machine was set: probe, gain, artefacts and the look of four fictitious vendors."""
+"""How the machine was set: probe, gain, artefacts and the look of four fictitious vendors.
+
+Patients, machines and hands far beyond the usual, for training: what must not decide is drawn at random.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from echoapex.phantom.random_streams import Stream, random_stream
+from echoapex.phantom.patient import Patient, Stream, random_stream, sample_patient
 from echoapex.vocabulary import Probe, View
 
 
@@ -124,7 +127,7 @@ def sample_imaging(seed: int, view: View) -> Imaging:
     )
 
 
-def sample_wide_imaging(seed: int, view: View) -> Imaging:
+def sample_randomized_imaging(seed: int, view: View) -> Imaging:
     """Draw a setting far beyond what one clinic sees, for training: what must not decide is drawn at random.
 
     Greyed cavities, bright or absent surroundings, weak reflections, tight or generous framing, coarse or flat grey
@@ -160,3 +163,51 @@ def sample_wide_imaging(seed: int, view: View) -> Imaging:
         depth_factor=between(0.86, 1.12),
         fan_factor=between(0.78, 1.25),
     )
+
+
+_LARGEST_WALL_MM = 20.0
+
+
+@dataclass(frozen=True)
+class RandomizedSetting:
+    """Who is examined, by which machine, and how far the hand strays (``jitter`` of ``simulate_clip``)."""
+
+    patient: Patient
+    imaging: Imaging
+    jitter: float
+
+
+def sample_randomized_setting(seed: int, view: View) -> RandomizedSetting:
+    """Draw a patient, a machine and a hand far beyond what one clinic sees; a plane for it is not always to be had.
+
+    To ``sample_randomized_imaging`` it adds a depth that cuts the atria off or leaves half the image empty, contact
+    lost on one side of the fan, planes that stray, and chambers, walls and shapes of the ventricle in proportions that
+    ``sample_patient`` does not give. Volumes, ejection fraction and heart rate stay those of ``sample_patient``.
+
+    Source: Tobin et al., "Domain randomization for transferring deep neural networks from simulation to the real
+    world", 2017.
+    """
+    rng = random_stream(seed, Stream.IMAGING, 200 + list(View).index(view))
+
+    def between(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    usual = sample_patient(seed)
+    walls = between(0.75, 1.15)
+    patient = replace(
+        usual,
+        lv_length_mm=usual.lv_length_mm * between(0.88, 1.08),
+        septum_mm=min(_LARGEST_WALL_MM, usual.septum_mm * walls),
+        posterior_wall_mm=min(_LARGEST_WALL_MM, usual.posterior_wall_mm * walls),
+        apical_wall_mm=between(4, 9),
+        equator_position=between(0.18, 0.45),
+        basal_taper=between(0.05, 0.22),
+        ellipticity=between(-0.03, 0.10),
+        rv_size=between(0.75, 1.4),
+        la_size=between(0.75, 1.5),
+        ra_size=between(0.75, 1.4),
+        aorta_size=between(0.76, 1.35),
+    )
+    one_sided = between(-26, 26) if rng.random() < 0.45 else 0.0
+    imaging = replace(sample_randomized_imaging(seed, view), depth_factor=between(0.72, 1.18), side_loss_db=one_sided)
+    return RandomizedSetting(patient, imaging, jitter=between(1.0, 1.7))

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from echoapex.domain import Sector, Spacing
+from echoapex.phantom.anatomy.geometry import Points, Vector
 from echoapex.phantom.imaging import VENDOR_LOOKS, Imaging
-from echoapex.phantom.shapes import Points, Vector
-from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.views import Pose
 
 NEAREST_MM = 2.0
 """Depth of the first sample."""

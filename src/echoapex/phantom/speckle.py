@@ -14,9 +14,9 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
+from echoapex.phantom.anatomy.geometry import Field, Points
 from echoapex.phantom.imaging import Imaging
 from echoapex.phantom.scan import PolarGrid
-from echoapex.phantom.shapes import Field, Points
 
 _LATTICE_SEED = 20240611
 _FWHM_PER_SIGMA = 2.355

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from echoapex.domain import Clip, ClipHeader
-from echoapex.io.ultrasound_writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
-from echoapex.io.worker_pool import ended_on_error, new_pool, run_stoppable
+from echoapex.io.dicom.writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
+from echoapex.io.processes import ended_on_error, new_pool, run_stoppable
 from echoapex.phantom.clip import SIMULATOR_VERSION, SMALLEST_SIZE, PhantomClip, simulate_clip
 from echoapex.phantom.imaging import Imaging, sample_imaging
-from echoapex.phantom.patient import Patient, sample_patient
-from echoapex.phantom.random_streams import Stream, random_stream
+from echoapex.phantom.patient import Patient, Stream, random_stream, sample_patient
 from echoapex.phantom.truth import (
     LABEL_FOLDER,
     ClipTruth,

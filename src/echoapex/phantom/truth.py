@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from echoapex.config import Config
 from echoapex.domain import Sector, Spacing, WallPoint
 from echoapex.domain.geometry import Size
-from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.vocabulary import Quantity, View
 
 TRUTH_VERSION: Literal["1.0"] = "1.0"

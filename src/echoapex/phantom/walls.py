@@ -10,9 +10,9 @@ import numpy as np
 
 from echoapex.domain import WallPoint
 from echoapex.phantom.anatomy import Heart
+from echoapex.phantom.anatomy.geometry import Vector, unit
 from echoapex.phantom.scan import ScanConverter
-from echoapex.phantom.shapes import Vector, unit
-from echoapex.phantom.view_planes import Pose
+from echoapex.phantom.views import Pose
 
 MEASUREMENT_LEVEL = 0.22
 """Fraction of the long axis below the base: at the tips of the open mitral leaflets, as ASE 2015 asks."""

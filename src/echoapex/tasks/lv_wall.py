@@ -11,10 +11,8 @@ from torch import Tensor
 from echoapex.data.batch import FrameBatch, standardise
 from echoapex.losses.supervised import heatmap_loss
 from echoapex.models.decoders.multiscale import WallPointDecoder
-from echoapex.models.encoder import VisionTransformer
-from echoapex.models.tokens import Tokens
-from echoapex.tasks.encoded_clip import EncodedClip, chunks
-from echoapex.tasks.task import Cases, Loss, Task
+from echoapex.models.encoder import Tokens, VisionTransformer
+from echoapex.tasks.task import Cases, EncodedClip, Loss, Task, chunks
 
 FrameWallPoints = tuple[int, np.ndarray, np.ndarray]
 """Frame number, points (4, 2) in model pixels in ``WallPoint`` order, confidence (4,)."""

@@ -11,11 +11,11 @@ import torch
 from echoapex.config import Config
 from echoapex.data.batch import FrameBatch, standardise
 from echoapex.models.adapters import Adapter
+from echoapex.tasks.ejection_fraction import VolumeChange
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.tasks.view_classification import ViewClassification
-from echoapex.tasks.volume_change import VolumeChange
 
 
 class LossWeights(Config):

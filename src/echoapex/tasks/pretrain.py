@@ -2,6 +2,10 @@
 
 Sources: Caron et al., "Emerging properties in self-supervised vision transformers" (DINO), 2021; Zhou et al., "iBOT",
 2022; Oquab et al., "DINOv2", 2023.
+
+What changes in the course of pretraining: momentum and temperature of the teacher, freedom of the prototypes.
+
+Is an encoder that learns without labels still healthy: how many directions its features use, and what they know.
 """
 
 from __future__ import annotations
@@ -12,27 +16,178 @@ from dataclasses import replace
 from typing import Self
 
 import torch
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from echoapex.config import Config
 from echoapex.data.batch import CropBatch, ProbeBatch, standardise
-from echoapex.losses.dino import dino_loss
-from echoapex.losses.ibot import ibot_loss
-from echoapex.losses.koleo import koleo_loss
-from echoapex.losses.sinkhorn import sinkhorn_assignments
+from echoapex.losses.self_distillation import dino_loss, ibot_loss, koleo_loss, sinkhorn_assignments
 from echoapex.models.adapters import Adapter, freeze
 from echoapex.models.decoders.projection_head import ProjectionHead
 from echoapex.models.encoder import VisionTransformer
-from echoapex.tasks.feature_probe import (
-    assignment_entropies,
-    effective_rank,
-    linear_view_accuracy,
-    nearest_view_accuracy,
-)
-from echoapex.tasks.layer_decay import LayerDecay, layer_decay_groups
-from echoapex.tasks.pretrain_schedule import PretrainSchedule
-from echoapex.tasks.task import Cases, Loss, ParameterGroup, Task, is_matrix
+from echoapex.tasks.task import Cases, LayerDecay, Loss, ParameterGroup, Task, is_matrix, layer_decay_groups
+
+
+class PretrainSchedule(Config):
+    """Schedules of DINO and DINOv2, counted in updates."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Updates until the teacher's momentum has reached its end; None: those of the run (``train.steps``)."""
+    momentum: float = Field(default=0.992, ge=0, le=1)
+    """Share of the old teacher in the new one, at the start; higher for small batches."""
+    final_momentum: float = Field(default=1.0, ge=0, le=1)
+    temperature: float = Field(default=0.04, gt=0)
+    """Of the teacher, at the start."""
+    final_temperature: float = Field(default=0.07, gt=0)
+    temperature_steps: int = Field(default=0, ge=0)
+    """Updates over which the temperature rises, linearly."""
+    frozen_prototype_steps: int = Field(default=0, ge=0)
+    """Updates during which the prototypes stay where they are, so that features come to meet them."""
+
+    def momentum_at(self, step: int) -> float:
+        """The momentum after update ``step``, on half a cosine.
+
+        >>> schedule = PretrainSchedule(steps=11, momentum=0.9)
+        >>> [round(schedule.momentum_at(step), 3) for step in (0, 5, 10, 20)]
+        [0.9, 0.95, 1.0, 1.0]
+
+        Raises:
+            ValueError: the number of updates is not known.
+        """
+        if self.steps is None:
+            raise ValueError("the length of the schedule is not known; set schedule.steps")
+        progress = min(1.0, step / max(1, self.steps - 1))
+        return self.final_momentum - (self.final_momentum - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def temperature_at(self, step: int) -> float:
+        """The teacher's temperature at update ``step``.
+
+        >>> schedule = PretrainSchedule(steps=100, temperature_steps=30)
+        >>> [round(schedule.temperature_at(step), 3) for step in (0, 10, 30, 99)]
+        [0.04, 0.05, 0.07, 0.07]
+        """
+        progress = min(1.0, step / self.temperature_steps) if self.temperature_steps else 1.0
+        return self.temperature + (self.final_temperature - self.temperature) * progress
+
+
+_VOTE_TEMPERATURE = 0.07
+
+
+def effective_rank(features: Float[Tensor, "samples width"]) -> float:
+    """How many directions the features spread over: the exponential of the entropy of their singular values.
+
+    From 1 (all on one line) to the smaller of width and samples less one; the mean is taken off first, so that features
+    that are all the same have rank 0.
+
+    Sources: Roy and Vetterli, "The effective rank", 2007; Garrido et al., "RankMe", 2023.
+    """
+    centred = features.double() - features.double().mean(dim=0)
+    values = torch.linalg.svdvals(centred)
+    total = float(values.sum())
+    if total <= 1e-9 * max(1.0, float(features.abs().max())) * values.numel():
+        return 0.0
+    shares = values / total
+    return float(torch.exp(torch.special.entr(shares).sum()))
+
+
+def prototype_entropies(shares: Float[Tensor, "samples prototypes"]) -> tuple[float, float]:
+    """Entropy of the mean assignment, and mean entropy of the assignments; both over that of an even one, 0 to 1.
+
+    The first falls to 0 when everything goes to one prototype, the second rises to 1 when nothing is told apart: the
+    two ways in which self-distillation collapses (Caron et al., "DINO", 2021, section 5.3).
+    """
+    even = torch.log(torch.tensor(float(shares.shape[1])))
+    of_mean = torch.special.entr(shares.mean(dim=0)).sum() / even
+    mean_of = torch.special.entr(shares).sum(dim=1).mean() / even
+    return float(of_mean), float(mean_of)
+
+
+def nearest_view_accuracy(
+    features: Float[Tensor, "samples width"],
+    view: Int[Tensor, "samples"],
+    clip: Int[Tensor, "samples"],
+    neighbours: int = 10,
+) -> float | None:
+    """How often the nearest frames of other clips, voting by their cosine, agree with a frame's view.
+
+    Source: Wu et al., "Unsupervised feature learning via non-parametric instance discrimination", 2018, section 3.4
+    (weighted votes at a temperature of 0.07).
+
+    Args:
+        features: of whole frames.
+        view: true view; frames with a negative one are left out.
+        clip: frames of the same clip do not vote for each other.
+        neighbours: how many vote.
+
+    Returns:
+        A share of the frames with a known view, or ``None`` where they come from fewer than two clips.
+    """
+    known = view >= 0
+    view, clip = view[known], clip[known]
+    if bool((clip == clip[:1]).all()):
+        return None
+    directions = functional.normalize(features[known].float(), dim=-1)
+    cosines = (directions @ directions.T).masked_fill(clip[:, None] == clip[None], -torch.inf)
+    nearest, index = cosines.topk(min(neighbours, len(view) - 1), dim=1)
+    votes = torch.zeros(len(view), int(view.max()) + 1, device=features.device)
+    votes.scatter_add_(1, view[index], torch.exp((nearest - nearest[:, :1]) / _VOTE_TEMPERATURE))
+    return float((votes.argmax(dim=1) == view).float().mean())
+
+
+def linear_view_accuracy(
+    features: Float[Tensor, "samples width"],
+    view: Int[Tensor, "samples"],
+    clip: Int[Tensor, "samples"],
+    ridge: float = 0.1,
+) -> float | None:
+    """How often a linear classifier, fitted on half of the clips by least squares, knows the view of the other half.
+
+    Both halves take their turn. Features are standardised by those that are fitted; ``ridge`` is the penalty over their
+    number.
+
+    Source: Hoerl and Kennard, "Ridge regression", 1970; one-hot targets as in Rifkin et al., "Regularized least-squares
+    classification", 2003.
+
+    Args:
+        features: of whole frames.
+        view: true view; frames with a negative one are left out.
+        clip: frames of the same clip are in the same half.
+        ridge: strength of the penalty.
+
+    Returns:
+        A share of the frames with a known view, or ``None`` where no view has two clips.
+    """
+    known = view >= 0
+    features, view, clip = features[known].double(), view[known], clip[known]
+    half_of = _halves(view, clip)
+    if int(half_of.sum()) in (0, len(view)):
+        return None
+    targets = functional.one_hot(view).double()
+    hits = 0
+    for half in (0, 1):
+        fitted, judged = half_of == half, half_of != half
+        mean, deviation = features[fitted].mean(dim=0), features[fitted].std(dim=0, unbiased=False).clamp_min(1e-6)
+        rows, centre = (features[fitted] - mean) / deviation, targets[fitted].mean(dim=0)
+        normal = rows.T @ rows + ridge * len(rows) * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
+        weights = torch.linalg.solve(normal, rows.T @ (targets[fitted] - centre))
+        guessed = ((features[judged] - mean) / deviation @ weights + centre).argmax(dim=1)
+        hits += int((guessed == view[judged]).sum())
+    return hits / len(view)
+
+
+def _halves(view: Int[Tensor, "samples"], clip: Int[Tensor, "samples"]) -> Int[Tensor, "samples"]:
+    """0 or 1 for each frame, the same for all of a clip; the clips of a view take turns."""
+    clips, number = torch.unique(clip, return_inverse=True)
+    view_of = torch.zeros(len(clips), dtype=view.dtype, device=view.device)
+    view_of[number] = view
+    half_of = torch.zeros(len(clips), dtype=torch.int64, device=view.device)
+    for each in torch.unique(view_of):
+        members = torch.nonzero(view_of == each)[:, 0]
+        half_of[members] = torch.arange(len(members), device=view.device) % 2
+    return half_of[number]
+
 
 _STUDENT_TEMPERATURE = 0.1
 
@@ -196,7 +351,7 @@ class Pretrain(Task):
         two clips' views are known.
         """
         features, view, clip = cases["features"], cases["view"], cases["clip"]
-        prototypes, assignments = assignment_entropies(cases["shares"])
+        prototypes, assignments = prototype_entropies(cases["shares"])
         figures = {
             "effective_rank": effective_rank(features),
             "prototype_entropy": prototypes,

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from echoapex.train.average import WeightAverage
-from echoapex.train.sharding import fitted, whole
+from echoapex.train.distributed import fitted, whole
+from echoapex.train.ema import WeightAverage
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 GOOD_FILE = "good.safetensors"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from echoapex.data.datasets import Inspection, Severity
 from echoapex.data.datasets.inspection import MOST_EXAMPLES, SAMPLE
-from echoapex.data.datasets.splits import SplitTally
+from echoapex.data.datasets.records import SplitTally
 
 
 def test_findings_are_bounded_ordered_and_counted(tmp_path: Path) -> None:

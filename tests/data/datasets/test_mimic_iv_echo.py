@@ -11,7 +11,7 @@ from tiny_mimic_iv_echo import STUDIES, WITHOUT_MEASUREMENT, write_digests, writ
 
 from echoapex.data.datasets import DatasetError, mimic_iv_echo
 from echoapex.data.datasets.mimic_iv_echo import MimicIvEcho, inspect_mimic_iv_echo
-from echoapex.io.read_clip import read_clip
+from echoapex.io.study_files import read_clip
 from echoapex.phantom.truth import StudyTruth
 from echoapex.vocabulary import Quantity
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoapex.data.datasets.polygons import fill_polygon, polygon_area_px, polygon_of_chords
+from echoapex.data.datasets.records import fill_polygon, polygon_area_px, polygon_of_chords
 
 
 @given(

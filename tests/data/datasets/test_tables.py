@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from echoapex.data.datasets import DatasetError
-from echoapex.data.datasets.tables import read_rows
+from echoapex.data.datasets.records import read_rows
 
 
 def test_rows_are_stripped_completed_and_freed_of_a_byte_order_mark(tmp_path: Path) -> None:

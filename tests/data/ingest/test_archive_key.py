@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoapex.data.ingest.archive_key import ArchiveKey, read_or_create_key
-from echoapex.data.lance_library import StoreError
+from echoapex.data.ingest.plan import ArchiveKey, read_or_create_key
+from echoapex.data.stores.place import StoreError
 
 
 def test_a_missing_key_is_made_for_its_owner_only_and_then_kept(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from drawn_studies import SPACING, draw_fan_clip, write_fan_clip
 from real_files import real_dicom
 from synthetic_dicom import region, write_native
 
-from echoapex.data.ingest.clip_frames import ClipFrames, read_clip_frames
-from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.ingest.plan import IngestRules
+from echoapex.data.ingest.unit_work import ClipFrames, read_clip_frames
 from echoapex.domain import ContentKind
 from echoapex.io.clip_file import ClipFile
 from echoapex.io.study_files import find_clips

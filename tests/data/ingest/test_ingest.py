@@ -26,14 +26,12 @@ from synthetic_dicom import PATIENT_ID, STUDY_DATE, region, write_native
 from synthetic_files import write_dicomdir, write_zip
 
 from echoapex.data.ingest import ingest as ingest_module
-from echoapex.data.ingest.engine import InlineEngine, LostUnit, Outcome, Work
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import LocalEngine
-from echoapex.data.ingest.plan import Unit
-from echoapex.data.ingest.rules import IngestRules
-from echoapex.data.lance_library import StoreError
-from echoapex.data.store import FrameStore
-from echoapex.io.video_writer import open_video_writer
+from echoapex.data.ingest.local_engine import InlineEngine, LocalEngine, LostUnit, Outcome, Work
+from echoapex.data.ingest.plan import IngestRules, Unit
+from echoapex.data.stores.frame_store import FrameStore
+from echoapex.data.stores.place import StoreError
+from echoapex.io.pictures import open_video_writer
 
 RULES = IngestRules(size=48)
 
@@ -125,7 +123,7 @@ import psutil
 from echoapex.data.ingest import ingest as module
 from echoapex.data.ingest.local_engine import LocalEngine
 from echoapex.data.ingest.plan import Unit
-from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.ingest.plan import IngestRules
 
 module.COMMIT_FRAMES = 1
 
@@ -209,8 +207,8 @@ def test_a_real_write_error_is_no_fault_of_the_file(plan: IngestPlan) -> None:
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from echoapex.data.ingest import ingest as m\n"
-        "from echoapex.data.ingest.engine import InlineEngine\n"
-        "from echoapex.data.ingest.rules import IngestRules\n"
+        "from echoapex.data.ingest.local_engine import InlineEngine\n"
+        "from echoapex.data.ingest.plan import IngestRules\n"
         "import lance\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
         f"plan = m.IngestPlan(({str(plan.sources[0])!r},), {str(plan.out)!r}, Path({str(plan.key)!r}),"
@@ -356,7 +354,8 @@ def test_nonsense_is_refused(plan: IngestPlan, archive: Path, change: dict[str, 
 
 def test_nothing_heavy_is_loaded() -> None:
     script = (
-        "import sys; import echoapex.data.ingest.ingest, echoapex.data.ingest.ray_engine, echoapex.data.store;"
+        "import sys; import echoapex.data.ingest.ingest, echoapex.data.ingest.ray_engine;"
+        "import echoapex.data.stores.frame_store;"
         "assert not {'torch', 'lance', 'ray', 'pyarrow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ})

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from echoapex.data.ingest.ledger import path_table_of, write_ledger, write_paths
-from echoapex.data.store_place import StorePlace
+from echoapex.data.stores.place import StorePlace
 
 
 def record(name: str, outcome: str, reason: str = "") -> dict[str, str]:

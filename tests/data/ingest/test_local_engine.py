@@ -12,15 +12,11 @@ import pytest
 from drawn_studies import write_studies
 from dying_workers import die_on, die_once, read_environment, refuse
 
-from echoapex.data.ingest.archive_key import ArchiveKey
-from echoapex.data.ingest.engine import InlineEngine, LostUnit
-from echoapex.data.ingest.local_engine import LocalEngine
-from echoapex.data.ingest.plan import SourceFile, Unit, find_sources, plan_units
-from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.ingest.local_engine import InlineEngine, LocalEngine, LostUnit
+from echoapex.data.ingest.plan import ArchiveKey, IngestRules, SourceFile, Unit, find_sources, plan_units
 from echoapex.data.ingest.unit_work import IngestJob, UnitReport, ingest_unit
-from echoapex.data.lance_library import StoreError
-from echoapex.data.store_place import StorePlace
-from echoapex.data.store_writer import StoreIdentity, StoreWriter
+from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
+from echoapex.data.stores.place import StoreError, StorePlace
 
 KEY = ArchiveKey(bytes(range(32)))
 

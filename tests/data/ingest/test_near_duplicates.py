@@ -8,7 +8,7 @@ import pytest
 from drawn_studies import draw_fan_clip
 from real_files import real_dicom
 
-from echoapex.data.ingest.near_duplicates import difference_hash, hamming_distance, mark_new
+from echoapex.data.ingest.unit_work import difference_hash, hamming_distance, mark_new
 from echoapex.data.preprocess import prepare_frames
 from echoapex.io.clip_file import ClipFile, open_clip
 from echoapex.io.study_files import find_clips

@@ -10,16 +10,16 @@ import pytest
 from drawn_studies import draw_fan_clip, write_fan_clip, write_studies
 from synthetic_files import write_zip
 
-from echoapex.data.ingest.archive_key import ArchiveKey
 from echoapex.data.ingest.plan import (
     CLIPS_PER_UNIT,
+    ArchiveKey,
     SourceFile,
     UnreadableFile,
     expand_lists,
     find_sources,
     plan_units,
 )
-from echoapex.data.lance_library import StoreError
+from echoapex.data.stores.place import StoreError
 
 KEY = ArchiveKey(bytes(range(32)))
 

@@ -15,16 +15,13 @@ from dying_workers import die_on, die_once, note_node, refuse
 from stored_rows import file_rows, frame_rows
 
 import echoapex
-from echoapex.data.ingest.archive_key import ArchiveKey
-from echoapex.data.ingest.engine import InlineEngine, LostUnit, Outcome, Work
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.plan import SourceFile, Unit, find_sources, plan_units
+from echoapex.data.ingest.local_engine import InlineEngine, LostUnit, Outcome, Work
+from echoapex.data.ingest.plan import ArchiveKey, IngestRules, SourceFile, Unit, find_sources, plan_units
 from echoapex.data.ingest.ray_engine import RayEngine
-from echoapex.data.ingest.rules import IngestRules
 from echoapex.data.ingest.unit_work import IngestJob, ingest_unit
-from echoapex.data.lance_library import StoreError
-from echoapex.data.store_place import StorePlace
-from echoapex.data.store_writer import StoreIdentity, StoreWriter
+from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
+from echoapex.data.stores.place import StoreError, StorePlace
 
 pytest.importorskip("ray", reason="Ray is not installed; it comes with the extra ray")
 

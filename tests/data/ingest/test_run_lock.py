@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from echoapex.data.ingest.run_lock import locked
-from echoapex.data.lance_library import StoreError
-from echoapex.data.store_place import StorePlace
+from echoapex.data.ingest.ingest import locked
+from echoapex.data.stores.place import StoreError, StorePlace
 
 
 def test_a_store_is_held_by_one_and_then_free_again(tmp_path: Path) -> None:

@@ -14,14 +14,11 @@ from stored_rows import frame_rows
 from synthetic_dicom import write_native
 
 from echoapex.data.ingest import unit_work
-from echoapex.data.ingest.archive_key import ArchiveKey
-from echoapex.data.ingest.plan import SourceFile, find_sources, plan_units
-from echoapex.data.ingest.rules import IngestRules
+from echoapex.data.ingest.plan import ArchiveKey, IngestRules, SourceFile, find_sources, plan_units
 from echoapex.data.ingest.unit_work import IngestJob, UnitReport, ingest_unit, pixel_digest
-from echoapex.data.lance_library import StoreError
-from echoapex.data.store_place import StorePlace
-from echoapex.data.store_writer import StoreIdentity, StoreWriter
-from echoapex.io.frame_codec import decode_frame
+from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
+from echoapex.data.stores.place import StoreError, StorePlace
+from echoapex.io.still_image import decode_frame
 
 KEY = ArchiveKey(bytes(range(32)))
 

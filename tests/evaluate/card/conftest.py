@@ -5,4 +5,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("echoapex.evaluate.scores.BOOTSTRAP_SAMPLES", 20)
+    monkeypatch.setattr("echoapex.evaluate.metrics_file.BOOTSTRAP_SAMPLES", 20)

@@ -7,7 +7,7 @@ import pytest
 from echoapex.data.preprocess import FramePreparer
 from echoapex.domain import FrameTransform, Sector
 from echoapex.evaluate.card.examples import choose_rows, show_frame, trace_outlines
-from echoapex.evaluate.card.scored_part import MaskRow
+from echoapex.evaluate.card.rows import MaskRow
 from echoapex.vocabulary import Structure
 
 

@@ -4,7 +4,6 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from echoapex.evaluate.card.agreement_figure import draw_agreement
 from echoapex.evaluate.card.card_file import (
     Agreement,
     Goal,
@@ -16,10 +15,16 @@ from echoapex.evaluate.card.card_file import (
     Published,
     SeedMean,
 )
-from echoapex.evaluate.card.curve_figures import draw_label_curves
-from echoapex.evaluate.card.drawing import Axis, round_ticks, standalone
-from echoapex.evaluate.card.interval_figure import draw_interval, shared_axis
-from echoapex.evaluate.card.views_figures import draw_confusion, draw_reliability
+from echoapex.evaluate.card.examples import draw_confusion, draw_reliability
+from echoapex.evaluate.card.figures import (
+    Axis,
+    draw_agreement,
+    draw_interval,
+    draw_label_curves,
+    round_ticks,
+    shared_axis,
+    standalone,
+)
 from echoapex.evaluate.metrics_file import Confusion, Reliability, Score
 from echoapex.vocabulary import Quantity, View
 

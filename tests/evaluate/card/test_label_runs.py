@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from echoapex.evaluate.card.errors import CardError
-from echoapex.evaluate.card.label_runs import read_label_curve
+from echoapex.evaluate.card.labels import read_label_curve
+from echoapex.evaluate.card.targets import CardError
 
 
 def write_run(folder: Path, task: dict[str, object], *scores: float, tail: str = "") -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from card_parts import write_scores
 
-from echoapex.evaluate.card.errors import CardError
-from echoapex.evaluate.card.scored_part import read_scored_part
+from echoapex.evaluate.card.rows import read_scored_part
+from echoapex.evaluate.card.targets import CardError
 from echoapex.vocabulary import Quantity
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from echoapex.domain import ClipReport, Evidence, Flag, Measurement
-from echoapex.infer.outputs.captions import clip_lines, short_name, value_line, value_text, view_text
+from echoapex.infer.outputs.clip_pictures import clip_lines, short_name, value_line, value_text, view_text
 from echoapex.vocabulary import Quantity, View
 
 EVIDENCE = (Evidence(clip_id="c", row_mm=0.3, column_mm=0.3),)

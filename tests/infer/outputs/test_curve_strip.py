@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from echoapex.domain import ClipReport
-from echoapex.domain.report import VolumePoint
-from echoapex.infer.outputs.curve_strip import CurveStrip
+from echoapex.domain.results import VolumePoint
+from echoapex.infer.outputs.frame_picture import CurveStrip
 
 
 def test_the_cursor_moves_with_time_and_stays_inside() -> None:

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from echoapex.domain import StudyReport
-from echoapex.infer.outputs.errors_csv import write_errors
+from echoapex.infer.outputs.files import write_errors
 
 
 def test_one_line_per_error_whatever_it_says(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from echoapex.domain import Landmarks, Sector, WallPoint
 from echoapex.infer.outputs.frame_picture import Placement, draw_frame, draw_outlines, draw_walls, sector_box
-from echoapex.infer.outputs.palette import STRUCTURE_COLOURS
+from echoapex.io.pictures import STRUCTURE_COLOURS
 from echoapex.vocabulary import Structure
 
 FRAME = np.full((100, 120), 90, np.uint8)

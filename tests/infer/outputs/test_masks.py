@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from echoapex.domain import Spacing
-from echoapex.infer.label_maps import LabelMaps
-from echoapex.infer.outputs.masks import write_masks
+from echoapex.infer.clip.outlines import LabelMaps
+from echoapex.infer.outputs.files import write_masks
 
 
 def some_labels() -> LabelMaps:

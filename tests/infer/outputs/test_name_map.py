@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echoapex.infer.outputs.name_map import (
-    NameMapError,
-    name_map_path,
-    read_or_create_name_map,
-    write_name_map,
-)
+from echoapex.infer.outputs.files import NameMapError, name_map_path, read_or_create_name_map, write_name_map
 
 
 def test_it_lies_beside_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport
 from echoapex.infer.outputs import preview
-from echoapex.infer.outputs.palette import Line
 from echoapex.infer.outputs.preview import MOST_TILES, write_preview
+from echoapex.io.pictures import Line
 from echoapex.vocabulary import Quantity
 
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from infer.conftest import AnalysedStudy
 
-from echoapex.infer.outputs.results_json import results_schema, write_schema
+from echoapex.infer.outputs.files import results_schema, write_schema
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "reference" / "results.schema.json"
 
@@ -17,7 +17,7 @@ PUBLISHED = Path(__file__).parents[3] / "docs" / "reference" / "results.schema.j
 def test_the_published_schema_is_up_to_date(tmp_path: Path) -> None:
     fresh = write_schema(tmp_path / "results.schema.json").read_text()
     assert PUBLISHED.read_text() == fresh, (
-        "write it again: python -m echoapex.infer.outputs.results_json docs/reference/results.schema.json"
+        "write it again: python -m echoapex.infer.outputs.files docs/reference/results.schema.json"
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from echoapex.models.tokens import Tokens
+from echoapex.models.encoder import Tokens
 
 MakeTokens = Callable[..., list[Tokens]]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echoapex.models.decoders.frame_summary import FrameSummary
+from echoapex.models.decoders.linear import FrameSummary
 
 
 def test_one_token_per_frame_for_any_square_grid() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from echoapex.losses.supervised import smoothed_cross_entropy
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder, pool_frame
-from echoapex.models.tokens import Tokens
+from echoapex.models.encoder import Tokens
 from echoapex.vocabulary import View
 
 

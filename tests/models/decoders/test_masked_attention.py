@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from echoapex.models.decoders.masked_attention import MaskedAttention, attend_masked
+from echoapex.models.decoders.mask_decoder import MaskedAttention, attend_masked
 
 
 def test_it_is_the_attention_of_torch() -> None:

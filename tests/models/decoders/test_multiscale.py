@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echoapex.losses.gaussian_target import gaussian_target
-from echoapex.losses.supervised import heatmap_loss
+from echoapex.losses.supervised import gaussian_target, heatmap_loss
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 
 

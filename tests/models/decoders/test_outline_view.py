@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineViewDecoder
+from echoapex.models.decoders.linear import ViewFromMasksConfig, ViewFromMasksDecoder
 from echoapex.vocabulary import Structure, View
 
 
-def decoder() -> OutlineViewDecoder:
-    return OutlineViewDecoder(OutlineViewConfig(side=8, width=4)).eval()
+def decoder() -> ViewFromMasksDecoder:
+    return ViewFromMasksDecoder(ViewFromMasksConfig(side=8, width=4)).eval()
 
 
 def test_one_logit_per_view_and_frame() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echoapex.losses.gaussian_target import gaussian_target
-from echoapex.models.decoders.peak import find_peaks
+from echoapex.losses.supervised import gaussian_target
+from echoapex.models.decoders.multiscale import find_peaks
 
 SIZE = (40, 48)
 

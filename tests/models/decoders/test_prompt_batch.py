@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PointLabel, PromptBatch, PromptError
+from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch, PromptError
 from echoapex.vocabulary import Structure
 
 

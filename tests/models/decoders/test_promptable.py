@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from echoapex.losses.supervised import iou_loss, mask_loss
-from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PointLabel, PromptBatch, PromptError
+from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch, PromptError
 from echoapex.models.decoders.promptable import ImageEmbedding, PromptableConfig, PromptableDecoder
 from echoapex.vocabulary import Structure
 

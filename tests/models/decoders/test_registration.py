@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from echoapex.config import ConfigError
 from echoapex.models.decoders import DECODERS, build_decoder
 from echoapex.models.decoders.linear import pool_frame
-from echoapex.models.decoders.prompt_batch import PromptBatch
+from echoapex.models.decoders.prompt_encoder import PromptBatch
 from echoapex.models.decoders.promptable import PromptableDecoder
 from echoapex.vocabulary import Structure
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from echoapex.models.decoders.temporal import RotaryTime, TemporalBlock
+from echoapex.models.decoders.spatiotemporal import RotaryTime, TemporalBlock
 
 
 def test_only_the_time_between_two_frames_counts() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from echoapex.models.decoders.two_way import TwoWayTransformer
+from echoapex.models.decoders.mask_decoder import TwoWayTransformer
 
 
 def transformer() -> TwoWayTransformer:

@@ -4,8 +4,8 @@ import numpy as np
 
 from echoapex.phantom import Patient, sample_patient
 from echoapex.phantom.anatomy import Heart
+from echoapex.phantom.anatomy.geometry import Points
 from echoapex.phantom.anatomy.right_ventricle import CRESCENT_ANGLE_DEG
-from echoapex.phantom.shapes import Points
 from echoapex.vocabulary import Structure
 
 AXIAL = np.arange(-70, 70, 1.0, dtype=np.float32)

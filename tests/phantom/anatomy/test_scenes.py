@@ -4,7 +4,7 @@ import numpy as np
 
 from echoapex.phantom import Patient
 from echoapex.phantom.anatomy import SubcostalVein, SuprasternalArch
-from echoapex.phantom.shapes import Points
+from echoapex.phantom.anatomy.geometry import Points
 from echoapex.vocabulary import Structure
 
 

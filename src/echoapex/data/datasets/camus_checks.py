@@ -17,7 +17,7 @@ from echoapex.data.datasets.camus import (
 )
 from echoapex.data.datasets.camus_patient import EF_SOURCES, CamusPatient, read_info, read_split_lists
 from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.splits import SplitTally
+from echoapex.data.datasets.records import SplitTally
 from echoapex.io.clip_source import ReadError
 from echoapex.vocabulary import Structure, View
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from echoapex.data.datasets.records import ReferenceValue
-from echoapex.data.datasets.tables import number, whole_number
+from echoapex.data.datasets.records import ReferenceValue, number, whole_number
 from echoapex.vocabulary import Quantity
 
 SPLIT_FILES = {

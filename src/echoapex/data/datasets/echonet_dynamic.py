@@ -25,19 +25,22 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
-from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.polygons import polygon_of_chords
+from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
     ClipRecord,
     DatasetError,
     Outline,
     ReferenceValue,
+    Row,
+    SplitTally,
+    number,
+    polygon_of_chords,
+    read_rows,
     require_split,
+    video_name,
+    whole_number,
 )
-from echoapex.data.datasets.splits import SplitTally
-from echoapex.data.datasets.tables import Row, number, read_rows, video_name, whole_number
 from echoapex.domain.geometry import Size
 from echoapex.vocabulary import Quantity, Structure, View
 

@@ -21,18 +21,21 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
-from echoapex.data.datasets.inspection import Inspection
+from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
     ClipRecord,
     DatasetError,
     ReferenceValue,
+    Row,
+    SplitTally,
     WallTracing,
+    number,
+    read_rows,
     require_split,
+    video_name,
+    whole_number,
 )
-from echoapex.data.datasets.splits import SplitTally
-from echoapex.data.datasets.tables import Row, number, read_rows, video_name, whole_number
 from echoapex.domain import Spacing, WallPoint
 from echoapex.domain.geometry import Size
 from echoapex.vocabulary import Quantity, View

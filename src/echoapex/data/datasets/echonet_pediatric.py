@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
 from echoapex.data.datasets.echonet_dynamic import (
     LIST_FILE,
     TRACING_FILE,
@@ -34,10 +33,19 @@ from echoapex.data.datasets.echonet_dynamic import (
     outlines_by_area,
     reference_values,
 )
-from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, require_split
-from echoapex.data.datasets.splits import SplitTally
-from echoapex.data.datasets.tables import Row, number, read_rows, video_name, whole_number
+from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
+from echoapex.data.datasets.records import (
+    ALL,
+    ClipRecord,
+    DatasetError,
+    Row,
+    SplitTally,
+    number,
+    read_rows,
+    require_split,
+    video_name,
+    whole_number,
+)
 from echoapex.vocabulary import View
 
 VIEW_FOLDERS = {"A4C": View.A4C, "PSAX": None}

@@ -33,19 +33,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
-from echoapex.data.datasets.inspection import Inspection
+from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
     ClipRecord,
     DatasetError,
     LabelMaps,
     ReferenceValue,
+    Row,
+    SplitTally,
+    number,
     read_frame_size,
+    read_rows,
     require_split,
 )
-from echoapex.data.datasets.splits import SplitTally
-from echoapex.data.datasets.tables import Row, number, read_rows
 from echoapex.domain import Spacing
 from echoapex.vocabulary import Quantity, Structure, View
 

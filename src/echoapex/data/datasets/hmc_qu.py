@@ -31,10 +31,19 @@ import numpy as np
 import scipy.io
 from jaxtyping import UInt8
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
-from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, LabelMaps, read_frame_size, require_split
-from echoapex.data.datasets.tables import Row, read_rows, video_name, whole_number
+from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
+from echoapex.data.datasets.records import (
+    ALL,
+    ClipRecord,
+    DatasetError,
+    LabelMaps,
+    Row,
+    read_frame_size,
+    read_rows,
+    require_split,
+    video_name,
+    whole_number,
+)
 from echoapex.vocabulary import Structure, View
 
 VIEWS = {"A4C": View.A4C, "A2C": View.A2C}

@@ -21,10 +21,17 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_clip
-from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, ReferenceValue, require_split
-from echoapex.data.datasets.tables import Row, number, read_rows
+from echoapex.data.datasets.inspection import Inspection, ListedClip, check_clip
+from echoapex.data.datasets.records import (
+    ALL,
+    ClipRecord,
+    DatasetError,
+    ReferenceValue,
+    Row,
+    number,
+    read_rows,
+    require_split,
+)
 from echoapex.vocabulary import Quantity
 
 RECORD_LIST, STUDY_LIST, DIGEST_FILE = "echo-record-list.csv", "echo-study-list.csv", "SHA256SUMS.txt"

@@ -2,24 +2,78 @@
 
 Everything is in native pixels (x to the right, y downwards, the centre of the first pixel is (0, 0)). What a data set
 does not tell is None or empty; nothing is guessed.
+
+Checks of splits: official names only, the published numbers, and no patient on both sides.
+
+CSV tables of public data sets, read row by row, with errors that name the file, the line and the remedy.
+
+Polygons in native pixels: from paired chords, to areas and masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import csv
+import gzip
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TextIO
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from echoapex.data.datasets.clip_checks import decode_whole
-from echoapex.data.datasets.polygons import fill_polygon, polygon_area_px
+from echoapex.data.datasets.inspection import Inspection, decode_whole
 from echoapex.domain import Spacing, WallPoint
 from echoapex.domain.geometry import Size
 from echoapex.io.clip_source import ReadError
 from echoapex.vocabulary import Quantity, Structure, View
+
+
+def polygon_of_chords(chords_xy: Float[np.ndarray, "chords 2 2"]) -> Float[np.ndarray, "points 2"]:
+    """The outline through the ends of chords that cross a structure: down one side and back up the other.
+
+    Args:
+        chords_xy: chord by chord in order along the structure, its two ends, x and y.
+
+    >>> polygon_of_chords(np.array([[[0.0, 0], [2, 0]], [[0, 1], [2, 1]]])).tolist()
+    [[0.0, 0.0], [0.0, 1.0], [2.0, 1.0], [2.0, 0.0]]
+    """
+    chords = np.asarray(chords_xy, dtype=np.float64)
+    return np.concatenate([chords[:, 0], chords[::-1, 1]])
+
+
+def polygon_area_px(polygon_xy: Float[np.ndarray, "points 2"]) -> float:
+    """Area inside a polygon, in square pixels (shoelace formula).
+
+    >>> polygon_area_px(np.array([[0.0, 0], [0, 1], [2, 1], [2, 0]]))
+    2.0
+    """
+    x, y = np.asarray(polygon_xy, dtype=np.float64).T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
+def fill_polygon(polygon_xy: Float[np.ndarray, "points 2"], size: Size) -> Bool[np.ndarray, "height width"]:
+    """The pixels whose centres lie inside a polygon (even-odd rule), so that the mask has the polygon's area.
+
+    Args:
+        polygon_xy: corners in order, x and y; parts outside the frame are cut off.
+        size: ``(height, width)`` of the mask.
+    """
+    height, width = size
+    mask = np.zeros(size, dtype=bool)
+    corners = np.asarray(polygon_xy, dtype=np.float64)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y0 == y1:
+            continue
+        # half-open, so that a corner on a row is crossed once
+        rows = np.arange(max(int(np.ceil(min(y0, y1))), 0), min(int(np.ceil(max(y0, y1))), height))
+        crossings = x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
+        for row, first in zip(rows, np.clip(np.ceil(crossings), 0, width).astype(int), strict=True):
+            mask[row, first:] ^= True
+    return mask
+
 
 LabelMaps = dict[int, UInt8[np.ndarray, "height width"]]
 ALL = "all"
@@ -176,3 +230,135 @@ def require_split(split: str, names: tuple[str, ...]) -> None:
     if split != ALL and split not in names:
         known = ", ".join((*names, ALL))
         raise DatasetError(f"split {split!r} is none of {known}")
+
+
+class SplitTally:
+    """Counts clips by split and watches for patients who are in two of them."""
+
+    def __init__(self, inspection: Inspection, table: Path, names: Sequence[str], *, group: str = "patient") -> None:
+        """Watch one table.
+
+        Args:
+            inspection: where findings go.
+            table: the file that tells the splits.
+            names: the official names; without any, every name is taken.
+            group: what must not be divided, in words; the clip where patients are hidden.
+        """
+        self._inspection, self._table, self._names, self._group = inspection, table, tuple(names), group
+        self._split_of: dict[str, str] = {}
+        self.counts: dict[str, int] = dict.fromkeys(self._names, 0)
+
+    @property
+    def groups(self) -> int:
+        """Patients (or whatever must not be divided) seen so far."""
+        return len(self._split_of)
+
+    def add(self, clip: str, patient: str | None, split: str | None) -> None:
+        """One clip, its patient (or other group) where known, and its split."""
+        if self._names and split not in self._names:
+            self._inspection.error(
+                "split name",
+                self._table,
+                f"{clip} has the split {split or 'none'!r}, official are {', '.join(self._names)}",
+                "take the official table; a split of your own belongs into the data set 'folder'",
+            )
+            return
+        if split is not None:
+            self.counts[split] = self.counts.get(split, 0) + 1
+        if patient is None:
+            return
+        earlier = self._split_of.get(patient, "")
+        self._split_of[patient] = earlier or split or ""
+        if split and earlier and earlier != split:
+            self._inspection.error(
+                f"{self._group} in two splits",
+                self._table,
+                f"the {self._group} of {clip} ({patient}) is in {earlier} and in {split}",
+                f"leave this {self._group} out of training; a score on the other split would be too good",
+            )
+
+    def compare(self, published: Mapping[str, int], source: str) -> None:
+        """Hold the counts against the published ones."""
+        for split, expected in published.items():
+            found = self.counts.get(split, 0)
+            if found != expected:
+                self._inspection.warn(
+                    "count of a split",
+                    self._table,
+                    f"{found} clips in the split {split}, published are {expected} ({source})",
+                    "take the official table, complete and unchanged",
+                )
+
+
+Row = dict[str, str]
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows of a table with a heading line; memory holds one row. ``.gz`` is expanded on the way.
+
+    Args:
+        path: the table.
+        columns: columns that it must have; others are passed on too.
+
+    Yields:
+        Column to text, stripped of blanks; a cell that a short row lacks is empty.
+
+    Raises:
+        DatasetError: the table is missing, is no text, or lacks a column.
+    """
+    try:
+        with _opened(path) as stream:
+            reader = csv.DictReader(stream)
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                raise DatasetError(
+                    f"{path.name}: lacks the column {', '.join(missing)} "
+                    f"(it has {', '.join(reader.fieldnames or ['none'])}); take the official table, unchanged"
+                )
+            for row in reader:
+                yield {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path.name}: is missing in {path.parent}; check --root, or download it again") from error
+    except (OSError, EOFError) as error:
+        raise DatasetError(f"{path.name}: cannot be read ({error}); check the file, or download it again") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path.name}: is no CSV text in UTF-8 ({error}); download it again") from error
+
+
+def _opened(path: Path) -> TextIO:
+    # a byte order mark, which spreadsheets write, is no part of the first column
+    if path.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
+    return path.open(newline="", encoding="utf-8-sig")
+
+
+def number(text: str) -> float | None:
+    """A finite number, or None where the cell is empty or holds something else.
+
+    >>> number("54.5"), number("nan"), number("No Systolic")
+    (54.5, None, None)
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def whole_number(text: str) -> int | None:
+    """A whole number (``12`` or ``12.0``), or None.
+
+    >>> whole_number("46"), whole_number("46.0"), whole_number("46.5")
+    (46, 46, None)
+    """
+    value = number(text)
+    return int(value) if value is not None and value == int(value) else None
+
+
+def video_name(name: str) -> str:
+    """A video's file name, with the ``.avi`` that some lists leave out.
+
+    >>> video_name("0X1A"), video_name("0X1A.avi")
+    ('0X1A.avi', '0X1A.avi')
+    """
+    return name if name.lower().endswith(".avi") else f"{name}.avi"

@@ -23,11 +23,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
-from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, require_split
-from echoapex.data.datasets.splits import SplitTally
-from echoapex.data.datasets.tables import Row, read_rows
+from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
+from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, Row, SplitTally, read_rows, require_split
 from echoapex.vocabulary import View
 
 APPROVED_FOLDER = "approved_users_only"

@@ -31,11 +31,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from echoapex.data.datasets.clip_checks import ListedClip, check_presence, check_readable
-from echoapex.data.datasets.inspection import Inspection
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, Outline, WallTracing, require_split
-from echoapex.data.datasets.splits import SplitTally
-from echoapex.data.datasets.tables import number
+from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
+from echoapex.data.datasets.records import (
+    ALL,
+    ClipRecord,
+    DatasetError,
+    Outline,
+    SplitTally,
+    WallTracing,
+    number,
+    require_split,
+)
 from echoapex.domain import WallPoint
 from echoapex.vocabulary import Structure, View
 

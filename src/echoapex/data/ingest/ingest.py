@@ -2,29 +2,158 @@
 
 Because reports are committed in the order of the plan, the rows of a store do not depend on how many workers there were
 or which was faster, and an interrupted ingest holds the beginning of what the whole one would hold.
+
+One ingest into a store at once, on file systems that can promise it.
+
+What an ingest did, and ``manifest.json``: what the store holds now. No path, no identifier.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
+import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from echoapex.data.ingest.archive_key import ArchiveKey, read_or_create_key
-from echoapex.data.ingest.engine import Engine, LostUnit, Work
 from echoapex.data.ingest.ledger import write_ledger, write_paths
-from echoapex.data.ingest.plan import Names, SourceFile, Unit, UnreadableFile, expand_lists, find_sources, plan_units
-from echoapex.data.ingest.rules import IngestRules
-from echoapex.data.ingest.run_lock import locked
-from echoapex.data.ingest.summary import IngestSummary, summarise, write_manifest
-from echoapex.data.ingest.unit_work import INGESTED, REJECTED, IngestJob, UnitReport, ingest_unit, rejected
-from echoapex.data.lance_library import StoreError
-from echoapex.data.store import MANIFEST_FILE
-from echoapex.data.store_place import StorePlace
-from echoapex.data.store_writer import StoreIdentity, StoreWriter
+from echoapex.data.ingest.local_engine import Engine, LostUnit, Work
+from echoapex.data.ingest.plan import (
+    ArchiveKey,
+    IngestRules,
+    Names,
+    SourceFile,
+    Unit,
+    UnreadableFile,
+    expand_lists,
+    find_sources,
+    plan_units,
+    read_or_create_key,
+)
+from echoapex.data.ingest.unit_work import INGESTED, REJECTED, SET_ASIDE, IngestJob, UnitReport, ingest_unit, rejected
+from echoapex.data.stores.frame_store import FRAME_COLUMNS, MANIFEST_FILE
+from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
+from echoapex.data.stores.place import StoreError, StorePlace
+from echoapex.version import __version__
+
+LOCK_FILE = ".ingest.lock"
+
+
+@contextmanager
+def locked(place: StorePlace) -> Iterator[None]:
+    """Hold a store; the system lets go of it when this process ends, however it ends.
+
+    Object stores and Windows have no such lock: there nothing is held.
+
+    Raises:
+        StoreError: another ingest holds it, or its folder cannot be made.
+    """
+    if place.folder is None or os.name != "posix":
+        yield
+        return
+    fcntl = importlib.import_module("fcntl")
+    try:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(place.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreError(f"the store cannot be made here ({error.strerror}); choose another --out") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(
+                "another ingest into this store is running; wait for it, or choose another --out"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+MANIFEST_VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What one ingest found and did.
+
+    Attributes:
+        ingested: clips of the given sources that are in the store, those done before included.
+        set_aside: clips that show no 2D echo, or that could not be made anonymous.
+        rejected: files that could not be read.
+        done_before: clips and set-aside files that an earlier ingest did.
+        frames_kept: frames of this ingest that were no near-duplicates.
+        near_duplicates: frames of this ingest that were.
+        equal_frames: frames that were dropped since an earlier one of the store has the very same pixels.
+        frames_stored: frames in the store now.
+    """
+
+    ingested: int
+    set_aside: int
+    rejected: int
+    done_before: int
+    frames_kept: int
+    near_duplicates: int
+    equal_frames: int
+    frames_stored: int
+
+
+def summarise(
+    met: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]], frames: int
+) -> IngestSummary:
+    """Sum up.
+
+    Args:
+        met: newest records of the files that this ingest met.
+        new: those of them that it worked on.
+        stored: newest records of all files of the store.
+        frames: frames in the store now.
+    """
+    outcomes = Counter(record["outcome"] for record in met)
+    kept = sum(record["frames_kept"] for record in new)
+    return IngestSummary(
+        ingested=outcomes[INGESTED],
+        set_aside=outcomes[SET_ASIDE],
+        rejected=outcomes[REJECTED],
+        done_before=len(met) - len(new),
+        frames_kept=kept,
+        near_duplicates=sum(record["frames_sampled"] for record in new) - kept,
+        equal_frames=sum(record["frames_kept"] for record in stored) - frames,
+        frames_stored=frames,
+    )
+
+
+def write_manifest(place: StorePlace, rules: IngestRules, records: Sequence[Mapping[str, Any]], frames: int) -> None:
+    """Write ``manifest.json`` for the whole store; the files table is the manifest clip by clip."""
+    clips = [record for record in records if record["outcome"] == INGESTED]
+    kept = sum(record["frames_kept"] for record in clips)
+    sampled = sum(record["frames_sampled"] for record in clips)
+    content = {
+        "manifest_version": MANIFEST_VERSION,
+        "echoapex_version": __version__,
+        "rules": rules.model_dump(),
+        "frames": frames,
+        "frames_dropped": {"near_duplicates": sampled - kept, "equal_to_an_earlier_frame": kept - frames},
+        "files": dict(sorted(Counter(record["outcome"] for record in records).items())),
+        "clips": {
+            name: dict(sorted(Counter(record[name] or "unknown" for record in clips).items()))
+            for name in ("content", "vendor", "probe", "split")
+        },
+        "clips_calibrated": sum(record["row_mm"] is not None for record in clips),
+        "studies": len({record["study"] for record in clips}),
+        "patients": {
+            split: len({record["patient"] for record in clips if record["split"] == split})
+            for split in ("train", "val")
+        },
+        "columns": FRAME_COLUMNS,
+    }
+    place.write(MANIFEST_FILE, (json.dumps(content, indent=1) + "\n").encode())
+
 
 COMMIT_FRAMES = 4096
 COMMIT_SECONDS = 15.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from echoapex.data.ingest.unit_work import INGESTED
-from echoapex.data.store_place import StorePlace
+from echoapex.data.stores.place import StorePlace
 
 LEDGER_FILE = "ledger.csv"
 COLUMNS = ("file", "outcome", "reason", "remedy")

@@ -1,21 +1,95 @@
 """What there is to do: the clips of an archive, in one order on every machine, a few at a time.
 
 Searching reads only the heads of files. It goes on while the first units are already at work.
+
+The secret key of an archive: digests that link frames of one patient and cannot be turned back without it.
+
+The key never enters the store. Whoever holds it can compute the digest of a known patient ID and so find that patient's
+frames; nobody else can.
+
+The rules that turn files into frames; all frames of a store follow the same ones.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from echoapex.data.ingest.archive_key import ArchiveKey
-from echoapex.data.lance_library import StoreError
+from pydantic import Field
+
+from echoapex.config import Config
+from echoapex.data.stores.place import StoreError
 from echoapex.io.clip_file import ClipFile
 from echoapex.io.clip_source import ReadError
+from echoapex.io.deidentify import pseudonym
 from echoapex.io.study_files import find_clips
-from echoapex.io.workspace import Workspace
+from echoapex.io.temporary_files import TemporaryFolder
+
+_KEY_BYTES = 32
+_SHORTEST = 16
+
+
+class ArchiveKey:
+    """Keyed digests (HMAC-SHA256, 128 bits in hexadecimal), one name space for each kind of thing."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < _SHORTEST:
+            raise StoreError(f"the key has less than {_SHORTEST} bytes; let echoapex ingest make one")
+        self.secret = secret
+
+    def digest(self, kind: str, value: str) -> str:
+        """The digest of ``value`` as a ``kind``; equal values of different kinds have different digests."""
+        return pseudonym(f"{kind}\x1f{value}", self.secret)
+
+    @property
+    def check(self) -> str:
+        """Tells this key from others without revealing it."""
+        return self.digest("key", "check")
+
+    def split_of(self, patient: str, val_percent: float) -> str:
+        """``val`` for so many percent of the patients and ``train`` for the others; the same at every ingest."""
+        share = int(self.digest("split", patient)[:16], 16) / 2**64
+        return "val" if share < val_percent / 100 else "train"
+
+
+def read_or_create_key(path: Path) -> tuple[ArchiveKey, bool]:
+    """The key in a file, which is made with a random key, readable by its owner only, when it is missing.
+
+    Returns:
+        The key, and whether it was made now.
+
+    Raises:
+        StoreError: the file cannot be read or made, or holds no key.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read_key(path), False
+    except OSError as error:
+        raise StoreError(
+            f"{path.name}: the key cannot be made here ({error.strerror}); choose another --key"
+        ) from error
+    secret = secrets.token_hex(_KEY_BYTES)
+    with os.fdopen(handle, "w", encoding="ascii") as stream:
+        stream.write(secret + "\n")
+    return ArchiveKey(bytes.fromhex(secret)), True
+
+
+def _read_key(path: Path) -> ArchiveKey:
+    try:
+        return ArchiveKey(bytes.fromhex(path.read_text(encoding="ascii").strip()))
+    except OSError as error:
+        raise StoreError(f"{path.name}: the key cannot be read ({error.strerror}); check --key") from error
+    except (UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path.name}: holds no key (hexadecimal digits); check --key") from error
+
 
 CLIPS_PER_UNIT = 16
 Names = Literal["digest", "path"]
@@ -48,7 +122,7 @@ class Unit:
 
     number: int
     files: tuple[SourceFile, ...]
-    keeps: tuple[Workspace, ...] = field(default=(), repr=False, compare=False)
+    keeps: tuple[TemporaryFolder, ...] = field(default=(), repr=False, compare=False)
     """What must not be deleted before the unit is done; it stays in the process that planned."""
 
     def for_worker(self) -> Unit:
@@ -158,3 +232,25 @@ def _stamp(clip: ClipFile) -> str:
     if clip.keeps is not None:
         return f"{found[0].st_size}"
     return " ".join(f"{status.st_size} {status.st_mtime_ns}" for status in found)
+
+
+class IngestRules(Config):
+    """How clips become frames."""
+
+    size: int = Field(default=256, ge=32, le=1024)
+    """Side of a stored frame in pixels."""
+    stride: int = Field(default=1, ge=1)
+    """Every so many frames one is looked at."""
+    max_frames: int = Field(default=64, ge=1, le=4096)
+    """At most so many frames of a clip are looked at; of longer clips every second, third... so that they spread."""
+    near_duplicate_bits: int = Field(default=2, ge=-1, le=255)
+    """A frame goes when its hash differs from that of an earlier kept frame of the clip in so many bits or fewer.
+    -1 keeps all."""
+    val_percent: float = Field(default=5.0, ge=0, le=100)
+    """Share of the patients that are set apart for validation, drawn by their keyed digest."""
+    unnamed: Literal["folder", "file"] = "folder"
+    """Whose the clips are that name no patient, as videos: one patient's per folder, or one patient's each."""
+
+    def stride_of(self, frame_count: int) -> int:
+        """Every how many frames one is looked at in a clip of ``frame_count`` frames."""
+        return max(self.stride, -(-frame_count // self.max_frames))

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from echoapex.data.ingest.engine import LostUnit, Outcome, Work
+from echoapex.data.ingest.local_engine import LostUnit, Outcome, Work
 from echoapex.data.ingest.plan import Unit
-from echoapex.data.lance_library import StoreError
+from echoapex.data.stores.place import StoreError
 
 _RETRIES = 2
 _UNITS_AHEAD = 4
@@ -32,7 +32,7 @@ class RayEngine:
         self._workers = workers
 
     def run(self, work: Work, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome]]:
-        """See :class:`~echoapex.data.ingest.engine.Engine`.
+        """See :class:`~echoapex.data.ingest.local_engine.Engine`.
 
         Raises:
             StoreError: Ray is not installed, or there is no cluster at the address.

@@ -16,8 +16,7 @@ from echoapex.evaluate.card.card_file import (
     PartReliability,
     PartSubgroups,
 )
-from echoapex.evaluate.card.rows import build_overall, build_rows
-from echoapex.evaluate.card.scored_part import ScoredPart
+from echoapex.evaluate.card.rows import ScoredPart, build_overall, build_rows
 from echoapex.metrics import limits_of_agreement
 from echoapex.version import __version__
 from echoapex.vocabulary import Quantity

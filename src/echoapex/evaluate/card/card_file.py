@@ -13,10 +13,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from echoapex.config import Config
-from echoapex.domain.report import DISCLAIMER
-from echoapex.evaluate.clicks_file import ClicksFile
+from echoapex.domain.results import DISCLAIMER
+from echoapex.evaluate.click_scores import ClicksFile
 from echoapex.evaluate.metrics_file import Confusion, Reliability, Score, SubgroupScores
-from echoapex.io.atomic_file import write_bytes_atomically
+from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.vocabulary import Application, Quantity, Structure, View
 
 CARD_VERSION: Literal["1.0"] = "1.0"

@@ -9,7 +9,6 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from echoapex.evaluate.card.agreement_figure import draw_agreement
 from echoapex.evaluate.card.card_file import (
     Agreement,
     BenchmarkCard,
@@ -18,15 +17,20 @@ from echoapex.evaluate.card.card_file import (
     PartConfusion,
     PartReliability,
 )
-from echoapex.evaluate.card.cells import interval_cell, number_cell
-from echoapex.evaluate.card.curve_figures import draw_clicks, draw_label_curves
-from echoapex.evaluate.card.drawing import style_sheet
-from echoapex.evaluate.card.example_figure import draw_examples_figure
-from echoapex.evaluate.card.label_metrics import higher_is_better
-from echoapex.evaluate.card.label_table import LabelFigure, label_figures, label_table
-from echoapex.evaluate.card.subtask_table import subtask_table
-from echoapex.evaluate.card.tables import agreement_table, clicks_table, part_table, subgroup_table, unmeasured_table
-from echoapex.evaluate.card.views_figures import draw_confusion, draw_reliability
+from echoapex.evaluate.card.examples import draw_confusion, draw_examples_figure, draw_reliability
+from echoapex.evaluate.card.figures import draw_agreement, draw_clicks, draw_label_curves, style_sheet
+from echoapex.evaluate.card.html_table import (
+    agreement_table,
+    clicks_table,
+    interval_cell,
+    number_cell,
+    part_table,
+    subgroup_table,
+    subtask_table,
+    unmeasured_table,
+)
+from echoapex.evaluate.card.labels import LabelFigure, label_figures, label_table
+from echoapex.evaluate.card.targets import higher_is_better
 from echoapex.vocabulary import Application, Structure
 
 _STYLES = ("colours.css", "figure.css", "page.css")

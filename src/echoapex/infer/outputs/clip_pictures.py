@@ -1,11 +1,13 @@
 """The pictures of one clip, in one more pass over its frames: ``overlays/<clip_id>.mp4`` and the tile of the preview.
 
 Frames are streamed: one is in memory at a time, however long the clip.
+
+Values in words for pictures, rounded as a clinician writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,12 +16,19 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from echoapex.domain import Landmarks
-from echoapex.infer.options import AnalysisOptions
-from echoapex.infer.outputs.captions import LOOK_TWICE, clip_lines, view_text
-from echoapex.infer.outputs.curve_strip import CurveStrip
-from echoapex.infer.outputs.frame_picture import Placement, draw_frame, draw_outlines, draw_walls, sector_box
-from echoapex.infer.outputs.palette import (
+from echoapex.domain import ClipReport, Landmarks, Measurement
+from echoapex.infer.clip.analyze import ClipAnalysis
+from echoapex.infer.clip.reading import AnalysisOptions
+from echoapex.infer.outputs.frame_picture import (
+    CurveStrip,
+    Placement,
+    draw_frame,
+    draw_outlines,
+    draw_walls,
+    sector_box,
+)
+from echoapex.io.clip_source import ClipSource
+from echoapex.io.pictures import (
     BACKGROUND,
     ED_COLOUR,
     ES_COLOUR,
@@ -30,14 +39,73 @@ from echoapex.infer.outputs.palette import (
     Line,
     Pixels,
     blank,
+    open_video_writer,
     shortened,
     write_lines,
 )
-from echoapex.infer.predictor import ClipAnalysis
-from echoapex.io.atomic_file import replace_when_complete
-from echoapex.io.clip_source import ClipSource
-from echoapex.io.video_writer import open_video_writer
-from echoapex.vocabulary import Structure
+from echoapex.io.temporary_files import replace_when_complete
+from echoapex.vocabulary import Quantity, Structure
+
+_SHORT = {
+    Quantity.LVEF: "EF",
+    Quantity.LVEF_DISCS: "EF discs",
+    Quantity.EDV: "EDV",
+    Quantity.ESV: "ESV",
+    Quantity.IVSD: "IVSd",
+    Quantity.LVIDD: "LVIDd",
+    Quantity.LVPWD: "LVPWd",
+    Quantity.LV_MASS: "LV mass",
+    Quantity.LV_MASS_INDEX: "LV mass index",
+    Quantity.RWT: "RWT",
+    Quantity.EDV_INDEX: "EDV index",
+    Quantity.ESV_INDEX: "ESV index",
+    Quantity.BSA: "BSA",
+    Quantity.HEART_RATE: "HR",
+}
+_DECIMALS = {Quantity.RWT: 2, Quantity.BSA: 2, Quantity.IVSD: 1, Quantity.LVPWD: 1}
+LOOK_TWICE = "* look twice"
+"""What the asterisk of a flagged value says."""
+_UNITS = {"1": ""}  # UCUM says 1 where there is no unit
+
+
+def short_name(quantity: Quantity) -> str:
+    """The abbreviation of the guideline."""
+    return _SHORT[quantity]
+
+
+def value_text(measurement: Measurement) -> str:
+    """``56 %``, ``9.6 mm``; flagged values carry an asterisk."""
+    unit = _UNITS.get(measurement.unit, measurement.unit)
+    number = f"{measurement.value:.{_DECIMALS.get(measurement.quantity, 0)}f}"
+    star = "*" if measurement.flags else ""
+    return f"{number}{' ' + unit if unit else ''}{star}"
+
+
+def value_line(measurements: Iterable[Measurement], quantities: Sequence[Quantity]) -> str:
+    """The values of some quantities on one line, those that are there."""
+    by_quantity = {item.quantity: item for item in measurements}
+    found = [by_quantity[quantity] for quantity in quantities if quantity in by_quantity]
+    return "    ".join(f"{short_name(item.quantity)} {value_text(item)}" for item in found)
+
+
+def view_text(clip: ClipReport) -> str:
+    """The view with its probability, or that there is none."""
+    if clip.set_aside:
+        return "Set aside"
+    if clip.view is None:
+        return "No view"
+    return f"{clip.view.display_name}  {100 * clip.view_probabilities.get(clip.view, 0):.0f} %"
+
+
+def clip_lines(clip: ClipReport) -> tuple[str, ...]:
+    """What is said of a clip below its picture: one or two lines of values, or why it was set aside."""
+    if clip.set_aside:
+        return (clip.set_aside,)
+    functional = value_line(clip.measurements, (Quantity.LVEF, Quantity.LVEF_DISCS, Quantity.EDV, Quantity.ESV))
+    walls = value_line(clip.measurements, (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD))
+    rate = value_line(clip.measurements, (Quantity.HEART_RATE,))
+    return tuple(line for line in (functional, walls, rate) if line)[:2]
+
 
 OVERLAY_FOLDER = "overlays"
 TILE_FOLDER = "clips"

@@ -11,10 +11,17 @@ import numpy as np
 from PIL import Image
 
 from echoapex.domain import ClipReport, Measurement, StudyReport
-from echoapex.domain.report import DISCLAIMER
-from echoapex.infer.outputs.captions import clip_lines, short_name, value_text, view_text
-from echoapex.infer.outputs.clip_pictures import TILE_FOLDER, TILE_HEIGHT, TILE_WIDTH
-from echoapex.infer.outputs.palette import (
+from echoapex.domain.results import DISCLAIMER
+from echoapex.infer.outputs.clip_pictures import (
+    TILE_FOLDER,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    clip_lines,
+    short_name,
+    value_text,
+    view_text,
+)
+from echoapex.io.pictures import (
     BACKGROUND,
     MUTED,
     PANEL,
@@ -28,7 +35,7 @@ from echoapex.infer.outputs.palette import (
     text_width,
     write_lines,
 )
-from echoapex.io.atomic_file import replace_when_complete
+from echoapex.io.temporary_files import replace_when_complete
 from echoapex.vocabulary import Quantity, View
 
 FILE_NAME = "preview.png"

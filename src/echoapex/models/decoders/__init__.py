@@ -12,9 +12,13 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from echoapex.config import Config, build_config
-from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
+from echoapex.models.decoders.linear import (
+    LinearViewConfig,
+    LinearViewDecoder,
+    ViewFromMasksConfig,
+    ViewFromMasksDecoder,
+)
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
-from echoapex.models.decoders.outline_view import OutlineViewConfig, OutlineViewDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
 
@@ -25,10 +29,10 @@ __all__ = [
     "DecoderKind",
     "LinearViewConfig",
     "LinearViewDecoder",
-    "OutlineViewConfig",
-    "OutlineViewDecoder",
     "PromptableConfig",
     "PromptableDecoder",
+    "ViewFromMasksConfig",
+    "ViewFromMasksDecoder",
     "WallPointConfig",
     "WallPointDecoder",
     "build_decoder",
@@ -46,7 +50,7 @@ DECODERS: dict[str, DecoderKind] = {
     "linear": DecoderKind(LinearViewConfig, LinearViewDecoder.build),
     "promptable": DecoderKind(PromptableConfig, PromptableDecoder.build),
     "multiscale": DecoderKind(WallPointConfig, WallPointDecoder.build),
-    "outline_view": DecoderKind(OutlineViewConfig, OutlineViewDecoder.build),
+    "outline_view": DecoderKind(ViewFromMasksConfig, ViewFromMasksDecoder.build),
     "spatiotemporal": DecoderKind(ClipConfig, ClipDecoder.build),
 }
 

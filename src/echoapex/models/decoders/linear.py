@@ -1,6 +1,16 @@
-"""The linear decoder: which view a clip shows, from the pooled tokens of its frames."""
+"""The linear decoder: which view a clip shows, from the pooled tokens of its frames.
+
+What a frame tells of the heart, in one token.
+
+The outline decoder: which view a frame shows, from where its automatic outlines say that the chambers lie.
+
+It never sees grey values, so that a scanner whose images look like none it was taught does not mislead it; what
+misleads the outlines does.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,8 +18,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from echoapex.config import Config
-from echoapex.models.tokens import Tokens
-from echoapex.vocabulary import View
+from echoapex.models.encoder import Tokens
+from echoapex.vocabulary import Structure, View
 
 
 class LinearViewConfig(Config):
@@ -75,4 +85,110 @@ class LinearViewDecoder(nn.Module):
             real = frame_mask[..., None].to(normed.dtype)
             clip_features = (normed * real).sum(dim=1) / real.sum(dim=1).clamp_min(1)
         logits: Tensor = self.classifier(self.dropout(clip_features))
+        return logits
+
+
+class FrameSummary(nn.Module):
+    """Sums up the patches of a frame in two ways, joined into one token.
+
+    *What* is there: a few learned queries each pool the patches that answer them. *Where* it is: a few channels of
+    every patch keep their place on a small fixed grid, for the size of the ventricle is a matter of extent, which an
+    average forgets.
+
+    Args:
+        width: length of a patch token.
+        dim: length of the summary.
+        queries: number of learned queries.
+        layout_channels: channels that keep their place.
+        layout_side: side of the grid on which they do; other grids are resampled to it.
+    """
+
+    def __init__(self, width: int, dim: int, queries: int, layout_channels: int, layout_side: int) -> None:
+        super().__init__()
+        self.layout_side = layout_side
+        # the layers that follow have gains of their own; without gains here, nothing flows back through every patch
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.queries = nn.Linear(width, queries)
+        self.layout = nn.Linear(width, layout_channels)
+        self.from_pooled = nn.Linear(queries * width, dim)
+        self.from_layout = nn.Linear(layout_channels * layout_side * layout_side, dim)
+
+    def forward(self, patches: Float[Tensor, "batch frames patches width"]) -> Float[Tensor, "batch frames dim"]:
+        """One token per frame.
+
+        Raises:
+            ValueError: the number of patches is not a square.
+        """
+        side = math.isqrt(patches.shape[2])
+        if side * side != patches.shape[2]:
+            raise ValueError(f"{patches.shape[2]} patches do not form a square; clips are prepared as square frames")
+        normed = self.norm(patches)
+        attention = torch.softmax(self.queries(normed).transpose(2, 3), dim=-1)
+        pooled = torch.matmul(attention, normed).flatten(2)
+        layout = self.layout(normed).flatten(0, 1).transpose(1, 2)
+        layout = layout.reshape(*layout.shape[:2], side, side)
+        if side != self.layout_side:
+            size = (self.layout_side, self.layout_side)
+            layout = nn.functional.interpolate(layout.float(), size=size, mode="bilinear", antialias=True)
+        layout = layout.reshape(*patches.shape[:2], -1)
+        summary: Tensor = self.from_pooled(pooled) + self.from_layout(layout)
+        return summary
+
+
+class ViewFromMasksConfig(Config):
+    """What an outline decoder is made of."""
+
+    side: int = Field(default=28, ge=4, multiple_of=4)
+    """Cells per side of the maps of structures."""
+    structures: int = Field(default=len(Structure), ge=1)
+    width: int = Field(default=32, ge=1)
+    """Channels of the first convolution; the second has twice as many."""
+    classes: int = Field(default=len(View), ge=2)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+
+
+class ViewFromMasksDecoder(nn.Module):
+    """Two convolutions that halve the maps, and one linear layer over all that is left.
+
+    Args:
+        config: sizes and dropout.
+    """
+
+    def __init__(self, config: ViewFromMasksConfig) -> None:
+        super().__init__()
+        self.config = config
+        cells = (config.side // 4) ** 2
+        self.features = nn.Sequential(
+            nn.Conv2d(config.structures, config.width, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(config.width, 2 * config.width, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Dropout(config.dropout),
+        )
+        self.classifier = nn.Linear(2 * config.width * cells + config.structures, config.classes)
+
+    @classmethod
+    def build(cls, config: ViewFromMasksConfig) -> ViewFromMasksDecoder:
+        """A decoder with fresh weights."""
+        return cls(config)
+
+    def forward(
+        self,
+        maps: Float[Tensor, "batch structures side side"],
+        overlap: Float[Tensor, "batch structures"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits of the classes, for each frame.
+
+        Args:
+            maps: probability of each structure in every cell.
+            overlap: that the segmentation predicts of its masks with the truth (IoU).
+
+        Raises:
+            ValueError: the maps have another shape than this decoder was built for.
+        """
+        wanted = (self.config.structures, self.config.side, self.config.side)
+        if tuple(maps.shape[1:]) != wanted:
+            raise ValueError(f"maps of {tuple(maps.shape[1:])}; this decoder takes {wanted} (structures, side, side)")
+        logits: Tensor = self.classifier(torch.cat((self.features(maps), overlap), dim=1))
         return logits

@@ -2,6 +2,13 @@
 
 Source: Kirillov et al., "Segment anything", 2023: two-way transformer, hypernetwork and IoU head; the high-resolution
 skip follows Ke et al., "Segment anything in high quality", 2023.
+
+The two-way transformer: prompts look at the image, and the image looks back at the prompts.
+
+Source: Kirillov et al., "Segment anything", 2023, figure 14. Here with normalisation before each step, which trains
+more steadily at small size.
+
+Attention that leaves out what is only padding.
 """
 
 from __future__ import annotations
@@ -12,8 +19,148 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from echoapex.models.decoders.image_stem import FineFeatures
-from echoapex.models.decoders.two_way import TwoWayTransformer
+from echoapex.models.decoders.pyramid import FineFeatures
+
+
+def attend_masked(
+    queries: Float[Tensor, "batch heads queries depth"],
+    keys: Float[Tensor, "batch heads keys depth"],
+    values: Float[Tensor, "batch heads keys depth"],
+    key_mask: Bool[Tensor, "batch keys"] | None,
+) -> Float[Tensor, "batch heads queries depth"]:
+    """Scaled dot-product attention to the keys where ``key_mask`` is True.
+
+    Written as two matrix products and a softmax: the decoders have few tokens, and the backward pass of the fused
+    kernel is slow in bf16 on a CPU. Where no key of a row is real, all of them count alike, so that no NaN arises.
+
+    Source: Vaswani et al., "Attention is all you need", 2017, equation 1.
+    """
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)
+    if key_mask is not None:
+        scores = scores.masked_fill(~key_mask[:, None, None, :], torch.finfo(scores.dtype).min)
+    return torch.matmul(torch.softmax(scores, dim=-1).to(values.dtype), values)
+
+
+class MaskedAttention(nn.Module):
+    """Multi-head attention of one set of tokens to another.
+
+    Args:
+        width: length of the tokens, in and out.
+        heads: number of heads; divides ``inner_width``.
+        inner_width: total length of the queries over all heads; ``None`` is ``width``.
+    """
+
+    def __init__(self, width: int, heads: int, inner_width: int | None = None) -> None:
+        super().__init__()
+        inner_width = inner_width or width
+        self.heads = heads
+        self.query = nn.Linear(width, inner_width)
+        self.key = nn.Linear(width, inner_width)
+        self.value = nn.Linear(width, inner_width)
+        self.projection = nn.Linear(inner_width, width)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "batch queries width"],
+        keys: Float[Tensor, "batch keys width"],
+        values: Float[Tensor, "batch keys width"],
+        key_mask: Bool[Tensor, "batch keys"] | None = None,
+    ) -> Float[Tensor, "batch queries width"]:
+        """Mix the values by how well the keys answer each query."""
+        mixed = attend_masked(
+            self._heads_apart(self.query(queries)),
+            self._heads_apart(self.key(keys)),
+            self._heads_apart(self.value(values)),
+            key_mask,
+        )
+        projected: Tensor = self.projection(mixed.transpose(1, 2).flatten(2))
+        return projected
+
+    def _heads_apart(self, tokens: Tensor) -> Float[Tensor, "batch heads tokens depth"]:
+        batch, count, width = tokens.shape
+        return tokens.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
+
+
+class TwoWayBlock(nn.Module):
+    """Prompt tokens among themselves, prompt to image, prompt alone, image to prompt; each added to what was there.
+
+    Args:
+        width: length of all tokens.
+        heads: number of attention heads.
+        hidden: inner width of the feed-forward network.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.self_norm = nn.LayerNorm(width)
+        self.self_attention = MaskedAttention(width, heads)
+        self.to_image_norm = nn.LayerNorm(width)
+        self.image_norm = nn.LayerNorm(width)
+        self.to_image = MaskedAttention(width, heads, width // 2)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.prompt_norm = nn.LayerNorm(width)
+        self.to_prompts = MaskedAttention(width, heads, width // 2)
+
+    def forward(
+        self,
+        prompts: Float[Tensor, "batch prompts width"],
+        prompt_mask: Bool[Tensor, "batch prompts"],
+        image: Float[Tensor, "batch patches width"],
+        position: Float[Tensor, "patches width"],
+    ) -> tuple[Float[Tensor, "batch prompts width"], Float[Tensor, "batch patches width"]]:
+        """Prompt tokens and image tokens after one exchange."""
+        normed = self.self_norm(prompts)
+        prompts = prompts + self.self_attention(normed, normed, normed, prompt_mask)
+        seen = self.image_norm(image)
+        prompts = prompts + self.to_image(self.to_image_norm(prompts), seen + position, seen)
+        prompts = prompts + self.feed_forward(self.feed_forward_norm(prompts))
+        normed = self.prompt_norm(prompts)
+        image = image + self.to_prompts(seen + position, normed, normed, prompt_mask)
+        return prompts, image
+
+
+class TwoWayTransformer(nn.Module):
+    """A stack of two-way blocks and a last look of the prompts at the image.
+
+    Args:
+        width: length of all tokens.
+        depth: number of blocks.
+        heads: number of attention heads.
+        hidden: inner width of the feed-forward networks.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(TwoWayBlock(width, heads, hidden) for _ in range(depth))
+        self.last_norm = nn.LayerNorm(width)
+        self.image_norm = nn.LayerNorm(width)
+        self.last_look = MaskedAttention(width, heads, width // 2)
+        self.prompt_norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        prompts: Float[Tensor, "batch prompts width"],
+        prompt_mask: Bool[Tensor, "batch prompts"],
+        image: Float[Tensor, "batch patches width"],
+        position: Float[Tensor, "patches width"],
+    ) -> tuple[Float[Tensor, "batch prompts width"], Float[Tensor, "batch patches width"]]:
+        """Exchange between prompts and image.
+
+        Args:
+            prompts: prompt tokens; a place, where a prompt has one, is already in them.
+            prompt_mask: False for padding tokens, which nothing attends to.
+            image: patch tokens.
+            position: where the patches are, in the code of the prompts' places.
+
+        Returns:
+            Both, normalised.
+        """
+        for block in self.blocks:
+            prompts, image = block(prompts, prompt_mask, image, position)
+        image = self.image_norm(image)
+        prompts = prompts + self.last_look(self.last_norm(prompts), image + position, image)
+        return self.prompt_norm(prompts), image
 
 
 class PromptTokens(NamedTuple):

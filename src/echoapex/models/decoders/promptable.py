@@ -28,13 +28,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from echoapex.config import Config
-from echoapex.models.decoders.fine_pyramid import FinePyramid
-from echoapex.models.decoders.image_stem import FineFeatures, ImageStem
-from echoapex.models.decoders.mask_decoder import FineUpscaling, MaskDecoder, PromptTokens
-from echoapex.models.decoders.prompt_batch import NO_STRUCTURE, PromptBatch, PromptError
-from echoapex.models.decoders.prompt_encoder import PromptEncoder
-from echoapex.models.decoders.two_way import TwoWayTransformer
-from echoapex.models.tokens import Tokens
+from echoapex.models.decoders.mask_decoder import FineUpscaling, MaskDecoder, PromptTokens, TwoWayTransformer
+from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PromptBatch, PromptEncoder, PromptError
+from echoapex.models.decoders.pyramid import FineFeatures, FinePyramid, ImageStem
+from echoapex.models.encoder import Tokens
 
 
 class PromptableConfig(Config):

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoapex.phantom.anatomy.heart_frame import BodyHabitus, HeartPoints
+from echoapex.phantom.anatomy.geometry import BodyHabitus, Field, HeartPoints, Points, union
 from echoapex.phantom.anatomy.left_ventricle import BeatState, LeftVentricle, LeftVentricleSurfaces
 from echoapex.phantom.anatomy.right_ventricle import WALL_MM, RightVentricle, RightVentricleSurfaces
-from echoapex.phantom.anatomy.subvalvular import Subvalvular
-from echoapex.phantom.anatomy.valves import Valves
+from echoapex.phantom.anatomy.valves import Subvalvular, Valves
 from echoapex.phantom.anatomy.vessels_and_atria import AorticRoot, Atria, VesselsAndAtria, least
 from echoapex.phantom.motion import CardiacCycle
 from echoapex.phantom.patient import Patient
-from echoapex.phantom.shapes import Field, Points, union
 from echoapex.vocabulary import Structure
 
 _HIDDEN_BEYOND_MM = 9.0

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoapex.phantom.anatomy.heart_frame import HeartPoints
+from echoapex.phantom.anatomy.geometry import Field, HeartPoints, Points, smooth_minimum
 from echoapex.phantom.motion import CardiacCycle, CycleState
 from echoapex.phantom.patient import Patient
-from echoapex.phantom.shapes import Field, Points, smooth_minimum
 
 _SEPTAL_CENTRE_DEG = 165.0
 _EPICARDIAL_TAPER = 0.8

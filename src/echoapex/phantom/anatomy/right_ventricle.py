@@ -6,10 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoapex.phantom.anatomy.heart_frame import HeartPoints, aortic_to_heart
+from echoapex.phantom.anatomy.geometry import (
+    Field,
+    HeartPoints,
+    aortic_to_heart,
+    capsule,
+    intersection,
+    smooth_minimum,
+    union,
+    unit,
+)
 from echoapex.phantom.anatomy.left_ventricle import BeatState, LeftVentricle, LeftVentricleSurfaces
 from echoapex.phantom.anatomy.vessels_and_atria import AorticRoot, VesselsAndAtria
-from echoapex.phantom.shapes import Field, capsule, intersection, smooth_minimum, union, unit
 
 CRESCENT_ANGLE_DEG = 194.0
 WALL_MM = 3.8

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from echoapex.phantom.anatomy.geometry import Field, Points, capsule, ellipsoid, intersection, smooth_minimum, union
 from echoapex.phantom.motion import CardiacCycle
 from echoapex.phantom.patient import Patient
-from echoapex.phantom.shapes import Field, Points, capsule, ellipsoid, intersection, smooth_minimum, union
 from echoapex.vocabulary import Structure
 
 

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoapex.phantom.anatomy.heart_frame import SUPERIOR, HeartPoints, aortic_to_heart
+from echoapex.phantom.anatomy.geometry import (
+    FAR_MM,
+    SUPERIOR,
+    Field,
+    HeartPoints,
+    aortic_to_heart,
+    capsule,
+    ellipsoid,
+    intersection,
+    smooth_minimum,
+    union,
+)
 from echoapex.phantom.anatomy.left_ventricle import LeftVentricle
 from echoapex.phantom.motion import CycleState
-from echoapex.phantom.shapes import FAR_MM, Field, capsule, ellipsoid, intersection, smooth_minimum, union
 
 _ROOT_TILT = (0.26, -0.966)
 """Direction of the aortic root: towards the aortic side, and up."""

@@ -1,0 +1,1 @@
+"""How often pretraining visits each frame, so that rare views count: embed, cluster, balance, select, report."""

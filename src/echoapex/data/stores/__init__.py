@@ -1,0 +1,1 @@
+"""Stores of prepared frames and clips: what training reads."""

@@ -1,0 +1,1 @@
+"""One clip: gate, view, outlines, cardiac cycle, volumes and walls."""

@@ -1,0 +1,238 @@
+"""What the analysis asks of models, in plain numpy: encode a clip once, then ask as many questions as needed.
+
+The analysis is written against this protocol, so that it can be read and tested without any weights.
+
+The trained tasks as an interpreter: an encoder runs once per clip, and all tasks that share it read its tokens.
+
+Models that need not find the view, because a person or a data set has told it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from echoapex.domain import ViewPrediction
+from echoapex.models.precision import Precision, choose_device, choose_precision
+from echoapex.tasks.ejection_fraction import EfPrediction
+from echoapex.tasks.task import EncodedClip, encode_clip
+from echoapex.tasks.trained_set import TrainedSet, load_models
+from echoapex.vocabulary import Application, Structure, View
+
+FrameMasks = tuple[int, Float[np.ndarray, "structures size size"], Float[np.ndarray, "structures"]]
+"""Row of the clip, probabilities in model pixels, predicted overlap (IoU) with the truth."""
+FrameWallPoints = tuple[int, Float[np.ndarray, "4 2"], Float[np.ndarray, "4"]]
+"""Row of the clip, wall points in model pixels in ``WallPoint`` order, confidence."""
+
+
+class EjectionEstimate(Protocol):
+    """Ejection fraction of a clip in percent with a 95 % interval, and each frame's LV volume over the largest."""
+
+    @property
+    def ef_percent(self) -> float:
+        """Ejection fraction."""
+        ...
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end of the 95 % interval, in percent."""
+        ...
+
+    @property
+    def relative_volume(self) -> Float[np.ndarray, "frames"]:
+        """Volume of every frame over the largest."""
+        ...
+
+
+class Interpreter(Protocol):
+    """Models that read prepared clips; rows count the frames of the clip as it was prepared."""
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square frames that the models want, in pixels."""
+        ...
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of the weights, by bundle."""
+        ...
+
+    def encode(self, pixels: UInt8[np.ndarray, "frames size size"], times_s: Sequence[float]) -> Any:
+        """A clip encoded once; what it is only the other methods know."""
+        ...
+
+    def classify_view(self, encoded: Any) -> ViewPrediction:
+        """The view of the whole clip."""
+        ...
+
+    def segment(self, encoded: Any, rows: Sequence[int], structures: Sequence[Structure]) -> Iterator[FrameMasks]:
+        """Masks of the named structures on some frames, in order."""
+        ...
+
+    def find_wall_points(self, encoded: Any, rows: Sequence[int]) -> Sequence[FrameWallPoints]:
+        """The four LV wall end points on some PLAX frames."""
+        ...
+
+    def estimate_ejection_fraction(self, encoded: Any) -> EjectionEstimate:
+        """The ejection fraction of the whole clip."""
+        ...
+
+
+@runtime_checkable
+class EchoDoubter(Protocol):
+    """Models that may have learned what is no echocardiogram; an interpreter need not be one."""
+
+    def doubts_echo(self, encoded: Any) -> bool:
+        """Whether an encoded clip is no echocardiogram; False where nothing was learned."""
+        ...
+
+
+Pixels = UInt8[np.ndarray, "frames size size"]
+
+
+@dataclass(eq=False)
+class _ClipTokens:
+    """A clip at the size of the analysis, and what each pass made of it, filled when first asked for."""
+
+    pixels: Pixels
+    times_s: tuple[float, ...]
+    by_pass: dict[tuple[int, int, int], EncodedClip] = field(default_factory=dict)
+
+
+class TaskInterpreter:
+    """The four tasks of a set behind the interpreter protocol.
+
+    Tasks whose encoders want another input size get the same frames resized; their answers are scaled back.
+    """
+
+    def __init__(self, models: TrainedSet, precision: Literal["bf16", "fp32"] = "fp32") -> None:
+        self._models = models
+        self.precision = precision
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, device: str = "auto", precision: Precision = "auto") -> TaskInterpreter:
+        """Load a set of bundles onto a device.
+
+        Raises:
+            BundleError: the set is missing or damaged.
+            DeviceError: there is no such device here.
+        """
+        place = choose_device(device)
+        return cls(load_models(name_or_path, place), choose_precision(precision, place).name)
+
+    @property
+    def input_size(self) -> int:
+        """The largest side in pixels that a task of the set wants."""
+        return max(model.input_size for model in self._models.encoders.values())
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """sha256 of the weights, by bundle."""
+        return dict(self._models.digests)
+
+    def encode(self, pixels: Pixels, times_s: Sequence[float]) -> _ClipTokens:
+        """Hold the clip; each encoder reads it when a task first needs that."""
+        return _ClipTokens(pixels, tuple(times_s))
+
+    def classify_view(self, encoded: _ClipTokens) -> ViewPrediction:
+        """The view of the whole clip."""
+        return self._models.view_classification.predict(self._tokens(encoded, Application.VIEW_CLASSIFICATION))
+
+    def doubts_echo(self, encoded: _ClipTokens) -> bool:
+        """Whether the clip is no echocardiogram by what the set has learned; the encoder runs only where it has."""
+        if self._models.view_classification.not_echo is None:
+            return False
+        return self._models.view_classification.doubts_echo(self._tokens(encoded, Application.VIEW_CLASSIFICATION))
+
+    def segment(
+        self, encoded: _ClipTokens, rows: Sequence[int], structures: Sequence[Structure]
+    ) -> Iterator[FrameMasks]:
+        """Masks of the named structures on some frames, at the size of the analysis."""
+        if not rows:
+            return
+        tokens = self._tokens(encoded, Application.SEGMENTATION)
+        for row, probabilities, overlap in self._models.segmentation.predict(tokens, rows, structures):
+            yield row, self._enlarged(probabilities), overlap
+
+    def find_wall_points(self, encoded: _ClipTokens, rows: Sequence[int]) -> list[FrameWallPoints]:
+        """The four LV wall end points on some frames, in pixels at the size of the analysis."""
+        if not rows:
+            return []
+        tokens = self._tokens(encoded, Application.LV_WALL)
+        scale = self.input_size / self._models.encoders[Application.LV_WALL].input_size
+        found = self._models.lv_wall.predict(tokens, rows)
+        # pixel centres: the first pixel's edge stays at -0.5
+        return [(row, (points + 0.5) * scale - 0.5, confidence) for row, points, confidence in found]
+
+    def estimate_ejection_fraction(self, encoded: _ClipTokens) -> EfPrediction:
+        """The ejection fraction of the whole clip."""
+        return self._models.ejection_fraction.predict(self._tokens(encoded, Application.EJECTION_FRACTION))
+
+    def _tokens(self, clip: _ClipTokens, application: Application) -> EncodedClip:
+        """The tokens that one task reads; the encoder runs when they are not there yet."""
+        model = self._models.encoders[application]
+        shared = self._models.shared_blocks(application)
+        if model.pass_key not in clip.by_pass:
+            pixels = _resized(clip.pixels, model.input_size)
+            with model.adapted() as encoder:
+                clip.by_pass[model.pass_key] = encode_clip(
+                    encoder, shared, pixels, clip.times_s, precision=self.precision
+                )
+        encoded = clip.by_pass[model.pass_key]
+        wanted = tuple(encoded.tokens[shared.index(block)] for block in model.blocks)
+        return EncodedClip(encoded.pixels, wanted, encoded.times_s)
+
+    def _enlarged(self, probabilities: np.ndarray) -> np.ndarray:
+        size = self.input_size
+        if probabilities.shape[-1] == size:
+            return probabilities
+        return np.stack([cv2.resize(each, (size, size), interpolation=cv2.INTER_LINEAR) for each in probabilities])
+
+
+def _resized(pixels: Pixels, size: int) -> Pixels:
+    if pixels.shape[-1] == size:
+        return pixels
+    return np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in pixels])
+
+
+class ViewOverride:
+    """An interpreter that answers every question with the models it wraps, but the view with the one it was told."""
+
+    def __init__(self, models: Interpreter, view: View) -> None:
+        self._models, self._view = models, view
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square frames that the models want, in pixels."""
+        return self._models.input_size
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of the weights, by bundle."""
+        return self._models.digests
+
+    def encode(self, pixels: UInt8[np.ndarray, "frames size size"], times_s: Sequence[float]) -> Any:
+        """A clip encoded once."""
+        return self._models.encode(pixels, times_s)
+
+    def classify_view(self, _encoded: Any) -> ViewPrediction:
+        """The view that was told, with certainty."""
+        return ViewPrediction({view: float(view is self._view) for view in View})
+
+    def segment(self, encoded: Any, rows: Sequence[int], structures: Sequence[Structure]) -> Iterator[FrameMasks]:
+        """Masks of the named structures on some frames, in order."""
+        return self._models.segment(encoded, rows, structures)
+
+    def find_wall_points(self, encoded: Any, rows: Sequence[int]) -> Sequence[FrameWallPoints]:
+        """The four LV wall end points on some PLAX frames."""
+        return self._models.find_wall_points(encoded, rows)
+
+    def estimate_ejection_fraction(self, encoded: Any) -> EjectionEstimate:
+        """The ejection fraction of the whole clip."""
+        return self._models.estimate_ejection_fraction(encoded)

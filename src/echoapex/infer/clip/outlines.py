@@ -1,0 +1,247 @@
+"""Outlines of the structures that a view shows, on chosen frames, brought home to native pixels.
+
+Masks of neighbouring frames hold each other steady: a chamber does not vanish, or change its name, for one frame.
+
+Native label maps of a clip, kept compressed: a label map of long runs shrinks a hundredfold.
+
+Outlines of masks as evidence: sub-pixel contours with few points, from which a value can be computed again.
+
+Small islands of a mask that lie apart from the structure: noise, taken out before anything is measured.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from echoapex.data.preprocess import probabilities_to_native
+from echoapex.domain import Evidence, Segmentation, Spacing
+from echoapex.domain.geometry import Size
+from echoapex.infer.clip.reading import ClipReading
+from echoapex.measure import LvShape, MeasureError, lv_shape_of_outline, trace_outline
+from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
+
+REACH_S = 0.03
+"""Standard deviation in time of the weights of neighbours; the fastest wall moves by about a millimetre meanwhile."""
+LEAST_AREA_SHARE = 0.1
+"""Of a structure's median area in the clip; a frame with less is one on which it was lost."""
+LEAST_PEAK = 0.2
+"""Highest probability on a frame below which a lost structure stays lost."""
+_RELATIVE_THRESHOLD = 0.6
+_HALF = 0.5
+
+Maps = Float[np.ndarray, "frames structures size size"]
+
+
+def steady_masks(probabilities: Maps, times_s: Sequence[float]) -> Maps:
+    """Probabilities averaged with those of neighbours in time; a lost structure is taken at a relative threshold.
+
+    A frame whose neighbours are far away, as in a still, keeps its own probabilities. A structure that is lost on a
+    frame (see ``LEAST_AREA_SHARE``), or on all of them, but not without any sign is scaled such that its mask is where
+    its probability is at least six tenths of its highest.
+
+    Args:
+        probabilities: of each structure that the view shows, frames in order of time.
+        times_s: of the frames, rising.
+    """
+    steadied = _averaged(np.asarray(probabilities, np.float32), np.asarray(times_s, float))
+    areas = (steadied > _HALF).sum(axis=(2, 3))
+    median = np.median(areas, axis=0)
+    peaks = steadied.max(axis=(2, 3), initial=0.0)
+    sought = (median > 0) | ~(np.asarray(probabilities) > _HALF).any(axis=(0, 2, 3))
+    lost = sought & (areas <= LEAST_AREA_SHARE * median) & (peaks >= LEAST_PEAK)
+    for frame, structure in np.argwhere(lost):
+        found = steadied[frame, structure]
+        found *= np.maximum(1.0, _HALF / (_RELATIVE_THRESHOLD * peaks[frame, structure]))
+    return np.asarray(np.minimum(steadied, 1.0))
+
+
+def _averaged(probabilities: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """Gaussian weights in time, one row of weights per frame."""
+    weights = np.exp(-0.5 * ((times_s[:, None] - times_s[None]) / REACH_S) ** 2)
+    weights[weights < 0.01] = 0
+    weights /= weights.sum(axis=1, keepdims=True)
+    averaged = np.empty_like(probabilities)
+    for frame, row in enumerate(weights):
+        near = np.flatnonzero(row)
+        averaged[frame] = np.tensordot(row[near].astype(np.float32), probabilities[near], axes=1)
+    return averaged
+
+
+_LEVEL = 1  # fast; label maps are runs, higher levels gain little
+
+
+class LabelMaps:
+    """Label maps by native frame number, of one size, in memory as zlib streams."""
+
+    def __init__(self, size: Size) -> None:
+        self.size = size
+        self._packed: dict[int, bytes] = {}
+
+    def __setitem__(self, frame: int, labels: UInt8[np.ndarray, "height width"]) -> None:
+        if labels.shape != self.size or labels.dtype != np.uint8:
+            raise ValueError(f"a label map of {labels.dtype} {labels.shape} in a clip of {self.size}")
+        self._packed[frame] = zlib.compress(np.ascontiguousarray(labels).tobytes(), _LEVEL)
+
+    def __getitem__(self, frame: int) -> UInt8[np.ndarray, "height width"]:
+        labels: UInt8[np.ndarray, "height width"] = np.frombuffer(
+            zlib.decompress(self._packed[frame]), np.uint8
+        ).reshape(self.size)
+        return labels
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __contains__(self, frame: object) -> bool:
+        return frame in self._packed
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.frames)
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Native frame numbers, ascending."""
+        return tuple(sorted(self._packed))
+
+    def nearest(self, frame: int) -> int | None:
+        """The frame with a label map nearest to ``frame``; None when there is none."""
+        return min(self._packed, key=lambda known: (abs(known - frame), known), default=None)
+
+
+LEAST_COMPONENT_SHARE = 0.15
+"""Of the largest part; a structure that the sector cuts in two keeps both parts."""
+
+
+def drop_small_components(
+    probabilities: Float[np.ndarray, "structures size size"],
+) -> Float[np.ndarray, "structures size size"]:
+    """The same maps with every small separate part of a mask (probability above one half) set to zero."""
+    cleaned = np.array(probabilities, np.float32)
+    for structure in cleaned:
+        count, parts, stats, _ = cv2.connectedComponentsWithStats((structure > 0.5).astype(np.uint8), connectivity=4)
+        if count <= 2:  # background and at most one part
+            continue
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        small = 1 + np.flatnonzero(areas < LEAST_COMPONENT_SHARE * areas.max())
+        structure[np.isin(parts, small)] = 0.0
+    return cleaned
+
+
+@dataclass(frozen=True, eq=False)
+class ClipOutlines:
+    """Label maps by native frame, and the predicted overlap (IoU, 0 to 1) of each structure on each frame."""
+
+    labels: LabelMaps
+    overlaps: dict[int, dict[Structure, float]] = field(default_factory=dict)
+
+    def add(self, segmentation: Segmentation) -> None:
+        """Keep the label map of one frame."""
+        self.labels[segmentation.frame] = segmentation.labels
+        self.overlaps[segmentation.frame] = dict(segmentation.confidence)
+
+    def mean_overlaps(self) -> dict[Structure, float]:
+        """Mean predicted overlap of each structure over the frames."""
+        structures = dict.fromkeys(structure for frame in self.overlaps.values() for structure in frame)
+        return {
+            structure: float(np.mean([frame[structure] for frame in self.overlaps.values() if structure in frame]))
+            for structure in structures
+        }
+
+    def overlap(self, frames: Sequence[int], structure: Structure) -> float | None:
+        """Mean predicted overlap of one structure on some frames; None where it was not outlined."""
+        known = [self.overlaps[frame][structure] for frame in frames if structure in self.overlaps.get(frame, {})]
+        return float(np.mean(known)) if known else None
+
+
+def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: ClipOutlines | None = None) -> ClipOutlines:
+    """Outline what the view shows on some rows of the clip; frames that ``outlines`` has already are not done again.
+
+    Neighbours in time hold each other steady. A structure that was not found on the frame itself has no predicted
+    overlap, whatever its neighbours show: nobody may be sure of it, or of its absence, and nothing is measured there.
+    Nothing under a colour Doppler box is labelled: colour hides the tissue.
+    """
+    outlines = outlines or ClipOutlines(LabelMaps(reading.header.size))
+    structures = VISIBLE_STRUCTURES[reading.view]
+    pending = [row for row in rows if reading.clip.frame_indices[row] not in outlines.labels]
+    found = list(reading.interpreter.segment(reading.encoded, pending, structures))
+    if not found:
+        return outlines
+    times_s = [reading.clip.frame_times_s[row] for row, _, _ in found]
+    steadied = steady_masks(np.stack([probabilities for _, probabilities, _ in found]), times_s)
+    for (row, own, overlap), probabilities in zip(found, steadied, strict=True):
+        cleaned = drop_small_components(probabilities)
+        labels = probabilities_to_native(cleaned, reading.clip.transform, [int(item) for item in structures])
+        found_here = (own > 0.5).any(axis=(1, 2))
+        segmentation = Segmentation(
+            frame=reading.clip.frame_indices[row],
+            labels=_without_colour(labels, reading),
+            confidence=dict(zip(structures, (np.clip(overlap, 0, 1) * found_here).tolist(), strict=True)),
+        )
+        outlines.add(segmentation)
+    return outlines
+
+
+def _without_colour(
+    labels: UInt8[np.ndarray, "height width"], reading: ClipReading
+) -> UInt8[np.ndarray, "height width"]:
+    if reading.clip.colour is not None:
+        x0, y0, x1, y1 = (max(0, round(edge)) for edge in reading.clip.colour)
+        labels[y0:y1, x0:x1] = 0
+    return labels
+
+
+Contour = tuple[tuple[float, float], ...]
+
+TOLERANCE_PX = 0.35
+"""Largest distance between an outline and its simplified contour; areas change by well under one percent."""
+PROBE_POINT = "probe"
+"""The point in evidence where the transducer lies; it tells base from apex where no left atrium is outlined."""
+
+
+def trace_contour(mask: Bool[np.ndarray, "height width"]) -> Contour:
+    """The closed contour of the largest part of a mask in native pixels; empty for an empty mask."""
+    try:
+        outline = trace_outline(mask)
+    except MeasureError:
+        return ()
+    simplified = cv2.approxPolyDP(outline.astype(np.float32)[:, None], TOLERANCE_PX, True)[:, 0]
+    return tuple((round(float(x), 2), round(float(y), 2)) for x, y in simplified)
+
+
+def contour_key(structure_key: str, frame: int) -> str:
+    """The name of a contour in evidence: ``lv_cavity@12``."""
+    return f"{structure_key}@{frame}"
+
+
+def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
+    """The LV shape on one frame, computed from what is written in the evidence and nothing else.
+
+    Raises:
+        KeyError: the evidence has no LV contour on that frame.
+        MeasureError: the contour is too small.
+    """
+    spacing = Spacing(evidence.row_mm, evidence.column_mm) if evidence.row_mm and evidence.column_mm else None
+    cavity = np.array(evidence.contours_xy[contour_key(Structure.LV_CAVITY.key, frame)])
+    atrium = evidence.contours_xy.get(contour_key(Structure.LEFT_ATRIUM.key, frame))
+    return lv_shape_of_outline(
+        _densely(cavity),
+        spacing,
+        None if atrium is None else _densely(np.array(atrium)),
+        evidence.points_xy.get(PROBE_POINT),
+    )
+
+
+def _densely(contour: np.ndarray) -> np.ndarray:
+    """A contour with a point about every pixel: which part borders the atrium is asked of points, not of sides."""
+    following = np.roll(contour, -1, axis=0)
+    pieces = [
+        start
+        + (end - start) * np.linspace(0, 1, max(1, round(float(np.linalg.norm(end - start)))), endpoint=False)[:, None]
+        for start, end in zip(contour, following, strict=True)
+    ]
+    return np.concatenate(pieces)

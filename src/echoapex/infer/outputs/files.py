@@ -1,0 +1,349 @@
+"""``manifest.json``: how the results were made: versions, weights, options, timing, files. No path, no identifier.
+
+``OUT.names.json``, beside the results and never inside them: which file each clip of the results is.
+
+Results name clips by keyed digests. This one file, readable by its owner only, holds the key and the paths; with it the
+same command gives the same names again. Results can be handed on without it.
+
+``results.json``: the whole report, and the JSON Schema that it keeps to.
+
+``python -m echoapex.infer.outputs.files docs/reference/results.schema.json`` writes the schema.
+
+``measurements.csv``: every value on one line, for spreadsheets and statistics.
+
+``errors.csv``: one line for every file that could not be analysed: what is wrong, and what to do.
+
+``masks/<clip_id>.npz``: the label maps of a clip in native pixels, written one frame at a time.
+
+Arrays: ``frames`` (n,) int32; ``labels`` (n, height, width) uint8, values of ``Structure``, 0 is background;
+``structures`` the names in order of their values from 1; ``spacing_mm`` (row, column), NaN where unknown.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import secrets
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from echoapex.config import Config
+from echoapex.domain import ClipReport, Measurement, Spacing, StudyReport
+from echoapex.domain.results import SCHEMA_VERSION
+from echoapex.infer.clip.outlines import LabelMaps
+from echoapex.infer.clip.reading import AnalysisOptions
+from echoapex.io.deidentify import KEY_BYTES, FileNames
+from echoapex.io.temporary_files import remove_abandoned_partials, replace_when_complete, write_bytes_atomically
+from echoapex.version import __version__
+from echoapex.vocabulary import Structure
+
+FILE_NAME = "manifest.json"
+_LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "pydicom", "av", "pillow")
+_OWN_FOLDERS = ("clips", "masks", "overlays")
+
+
+class Manifest(Config):
+    """Content of ``manifest.json``."""
+
+    manifest_version: Literal["1.0"] = "1.0"
+    complete: bool = Field(description="False when the run was interrupted; the same command completes it")
+    echoapex_version: str = __version__
+    python_version: str = platform.python_version()
+    libraries: dict[str, str] = Field(default_factory=dict)
+    bundle: str
+    weights_sha256: dict[str, str]
+    device: str
+    precision: str = Field(default="fp32", description="in which the encoder computed: bf16 or fp32")
+    options: AnalysisOptions
+    inputs: int = Field(description="how many paths were given; the paths themselves may name a patient")
+    clips_analysed: int
+    clips_set_aside: int
+    clips_reused: int = Field(description="taken over from an earlier run of the same version, weights and options")
+    files_failed: int
+    started: str = Field(description="UTC, ISO 8601")
+    seconds: float
+    seconds_by_clip: dict[str, float] = Field(default_factory=dict)
+    files: tuple[str, ...] = Field(default=(), description="files written, relative to the output folder")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that numbers depend on, where installed."""
+    versions: dict[str, str] = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def utc_now() -> str:
+    """The time now, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_manifest(out: Path, manifest: Manifest) -> Path:
+    """Write the manifest; it is written last, so that its ``complete`` holds for all other files."""
+    return write_bytes_atomically(out / FILE_NAME, (manifest.model_dump_json(indent=1) + "\n").encode())
+
+
+def earlier_files(out: Path) -> tuple[str, ...]:
+    """What an earlier run wrote into ``out``; empty where there was none."""
+    try:
+        content: Any = json.loads((out / FILE_NAME).read_bytes())
+        return Manifest.model_validate(content).files
+    except (OSError, ValueError, ValidationError):
+        return ()
+
+
+def remove_abandoned(out: Path) -> None:
+    """Remove what runs that were killed left half written in an output folder."""
+    for folder in (out, *(out / name for name in _OWN_FOLDERS)):
+        remove_abandoned_partials(folder)
+
+
+def remove_outdated(out: Path, earlier: Iterable[str], current: Iterable[str]) -> None:
+    """Remove per-clip files that an earlier run wrote and this one did not; nothing else is ever removed."""
+    for name in set(earlier) - set(current):
+        parts = Path(name).parts
+        if len(parts) == 2 and parts[0] in _OWN_FOLDERS and parts[1] not in ("..", "."):
+            (out / name).unlink(missing_ok=True)
+
+
+NOTICE = "secret: names patients where file names do; keep it to yourself and apart from the results"
+
+
+class NameMapError(ValueError):
+    """A map of names that cannot be read or written; the message says what to do."""
+
+
+class NameMap(Config):
+    """Content of the file: the key of the digests, and by each name where the file lies."""
+
+    notice: str = NOTICE
+    key: str = Field(default_factory=lambda: secrets.token_hex(KEY_BYTES), pattern=f"^[0-9a-f]{{{2 * KEY_BYTES}}}$")
+    files: dict[str, str] = Field(default_factory=dict)
+
+    def names(self) -> FileNames:
+        """Names files with the key of this map."""
+        return FileNames(bytes.fromhex(self.key))
+
+
+def name_map_path(out: Path) -> Path:
+    """Where the map of an output folder lies by default: ``results.names.json`` beside ``results``."""
+    folder = out.absolute()
+    return folder.with_name(f"{folder.name}.names.json") if folder.name else folder / "names.json"
+
+
+def read_or_create_name_map(path: Path) -> NameMap:
+    """The map in a file; a new one, written at once so that its key is safe before anything is named by it.
+
+    Raises:
+        NameMapError: the file cannot be read or made, or holds something else.
+    """
+    try:
+        return NameMap.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        created = NameMap()
+        write_name_map(path, created, {})
+        return created
+    except OSError as error:
+        raise NameMapError(f"{path.name}: the map of names cannot be read ({error.strerror}); check --names") from None
+    except ValidationError:
+        raise NameMapError(f"{path.name}: is no map of names; move it away or choose another --names") from None
+
+
+def write_name_map(path: Path, known: NameMap, found: Mapping[str, str]) -> Path:
+    """Write a map with further names, whole or not at all, readable by its owner only.
+
+    Raises:
+        NameMapError: it cannot be written there.
+    """
+    # a path need not be text: what is none is shown escaped
+    paths = {
+        name: place.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        for name, place in found.items()
+    }
+    content = known.model_copy(update={"files": dict(sorted({**known.files, **paths}.items()))}).model_dump()
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(json.dumps(content, indent=1, ensure_ascii=True).encode() + b"\n")
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or "error"
+        raise NameMapError(
+            f"{path.name}: the map of names cannot be written ({reason}); choose another --names, or --keep-identifiers"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+RESULTS_FILE = "results.json"
+
+
+def write_results(out: Path, report: StudyReport) -> Path:
+    """Write the report."""
+    return write_bytes_atomically(out / RESULTS_FILE, results_text(report).encode())
+
+
+def results_text(report: StudyReport) -> str:
+    """The report as JSON, as it is written to the file."""
+    return report.model_dump_json(indent=1) + "\n"
+
+
+def results_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of ``results.json``."""
+    schema = StudyReport.model_json_schema(mode="serialization")
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:echoapex:results:{SCHEMA_VERSION}",
+        "title": f"EchoApex results, version {SCHEMA_VERSION}",
+    }
+    return head | {key: value for key, value in schema.items() if key != "title"}
+
+
+def write_schema(path: Path) -> Path:
+    """Write the schema."""
+    return write_bytes_atomically(path, (json.dumps(results_schema(), indent=1) + "\n").encode())
+
+
+MEASUREMENTS_FILE = "measurements.csv"
+MEASUREMENT_COLUMNS = (
+    "level",
+    "study",
+    "clip_id",
+    "file",
+    "view",
+    "quantity",
+    "name",
+    "value",
+    "unit",
+    "interval_low",
+    "interval_high",
+    "method",
+    "confidence",
+    "flags",
+    "frames",
+)
+
+
+def write_measurements(out: Path, report: StudyReport) -> Path:
+    """Write the values of the study, then those of each clip."""
+    return write_bytes_atomically(out / MEASUREMENTS_FILE, table_bytes(MEASUREMENT_COLUMNS, _rows(report)))
+
+
+def table_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> bytes:
+    """A CSV table in UTF-8 with CRLF line ends (RFC 4180); text that a spreadsheet would run is quoted away."""
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, columns)
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _harmless(value) for name, value in row.items()})
+    return buffer.getvalue().encode()
+
+
+def _harmless(value: object) -> object:
+    """A leading =, +, - or @ makes spreadsheets run a cell as a formula; a quote keeps it text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+
+
+def _rows(report: StudyReport) -> Iterator[dict[str, object]]:
+    clips = {clip.clip_id: clip for clip in report.clips}
+    for measurement in report.measurements:
+        sources = list(dict.fromkeys(item.clip_id for item in measurement.evidence))
+        yield {
+            "level": "study",
+            "study": measurement.details.get("study", ""),
+            "clip_id": " ".join(sources),
+            "file": "; ".join(clips[name].file for name in sources if name in clips),
+            **_value(measurement),
+        }
+    for clip in report.clips:
+        for measurement in clip.measurements:
+            yield {"level": "clip", **_clip(clip), **_value(measurement)}
+
+
+def _clip(clip: ClipReport) -> dict[str, object]:
+    return {"clip_id": clip.clip_id, "file": clip.file, "view": clip.view.value if clip.view else ""}
+
+
+def _value(measurement: Measurement) -> dict[str, object]:
+    low, high = measurement.interval or (None, None)
+    frames = sorted({frame for item in measurement.evidence for frame in item.frames})
+    return {
+        "quantity": measurement.quantity.value,
+        "name": measurement.quantity.display_name,
+        "value": _number(measurement.value),
+        "unit": measurement.unit,
+        "interval_low": _number(low),
+        "interval_high": _number(high),
+        "method": measurement.method,
+        "confidence": _number(measurement.confidence),
+        "flags": " ".join(flag.value for flag in measurement.flags),
+        "frames": " ".join(map(str, frames)) if len(measurement.evidence) == 1 else "",
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+ERRORS_FILE = "errors.csv"
+ERROR_COLUMNS = ("file", "reason", "remedy")
+
+
+def write_errors(out: Path, report: StudyReport) -> Path:
+    """Write the errors; the header alone where there are none."""
+    rows = ({name: " ".join(row[name].split()) for name in ERROR_COLUMNS} for row in report.errors)
+    return write_bytes_atomically(out / ERRORS_FILE, table_bytes(ERROR_COLUMNS, rows))
+
+
+MASK_FOLDER = "masks"
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal masks give equal bytes
+
+
+def write_masks(out: Path, clip_id: str, labels: LabelMaps, spacing: Spacing | None) -> Path:
+    """Write the label maps of a clip, frames ascending."""
+    path = out / MASK_FOLDER / f"{clip_id}.npz"
+    calibration = (spacing.row_mm, spacing.column_mm) if spacing else (np.nan, np.nan)
+    with replace_when_complete(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        _write_array(archive, "frames", np.array(labels.frames, np.int32))
+        _write_array(archive, "structures", np.array([structure.key for structure in Structure]))
+        _write_array(archive, "spacing_mm", np.array(calibration))
+        with _member(archive, "labels") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(labels), *labels.size)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            for frame in labels:
+                stream.write(labels[frame].tobytes())
+    return path
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    with _member(archive, name) as stream:
+        np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    member = zipfile.ZipInfo(f"{name}.npy", _FIXED_DATE)
+    member.compress_type = zipfile.ZIP_DEFLATED
+    return archive.open(member, "w", force_zip64=True)
+
+
+if __name__ == "__main__":
+    write_schema(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""One study: its clips analysed in turn, and their values combined."""

@@ -1,0 +1,176 @@
+"""What is kept of every finished clip, so that an interrupted analysis goes on where it stopped.
+
+One loop twice in a study: an exact or rescaled copy, told by a perceptual hash of its frames, counts once.
+
+Scanners store a loop again when it is sent twice, and people export it at another size. The hash is taken of the
+prepared frames (grey, the sector alone), so that burned-in text and the size of the screen play no part.
+
+What is known of a clip beside its file: a person or a data set has told its view, its calibration, or both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from pydantic import ValidationError
+
+from echoapex.config import Config
+from echoapex.domain import ClipHeader, ClipReport, Spacing
+from echoapex.infer.clip.reading import AnalysisOptions, are_copies
+from echoapex.io.clip_source import ClipSource
+from echoapex.io.temporary_files import write_bytes_atomically
+from echoapex.version import __version__
+from echoapex.vocabulary import View
+
+TOLD_CALIBRATION = "told beside the file"
+
+
+@dataclass(frozen=True)
+class KnownClip:
+    """What an analysis is told of one clip.
+
+    Attributes:
+        view: the view, which is then not looked for.
+        spacing: pixel size; a calibration in the file itself goes first.
+        outlined_frames: native frames that are outlined beside those that the analysis chooses.
+    """
+
+    view: View | None = None
+    spacing: Spacing | None = None
+    outlined_frames: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedSource:
+    """A clip without calibration, with the pixel size that it was told."""
+
+    source: ClipSource
+    spacing: Spacing
+
+    @property
+    def header(self) -> ClipHeader:
+        """The header with the spacing, and where that comes from."""
+        header = self.source.header
+        source = {**header.source, "calibration": TOLD_CALIBRATION}
+        return replace(header, spacing=self.spacing, spacing_reason="", source=source)
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
+        """Decode one frame at a time, from the first.
+
+        Raises:
+            ReadError: a frame cannot be decoded.
+        """
+        yield from self.source.frames()
+
+
+def tell_calibration(source: ClipSource, known: KnownClip) -> ClipSource:
+    """The clip with the told spacing where its file has none."""
+    if known.spacing is None or source.header.spacing is not None:
+        return source
+    return CalibratedSource(source, known.spacing)
+
+
+RECORD_FOLDER = "clips"
+
+
+class PatientData(Config):
+    """What measuring needs to know of the patient; nothing that names anyone."""
+
+    sex: str | None = None
+    height_m: float | None = None
+    weight_kg: float | None = None
+
+
+class ClipRecord(Config):
+    """The report of one finished clip, which study it belongs to, and which run made it.
+
+    ``run_key`` is a digest of version, weights and options: a clip is reused only by a run that would find the same.
+    ``study`` is a pseudonym, empty where the file does not say. ``signature`` is a perceptual hash of the frames, by
+    which a copy of the loop is known.
+    """
+
+    run_key: str
+    study: str
+    patient: PatientData
+    report: ClipReport
+    signature: tuple[str, ...] = ()
+
+
+def compute_run_key(digests: Mapping[str, str], options: AnalysisOptions) -> str:
+    """Digest of everything but the input that a clip's results depend on."""
+    weights = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
+    text = f"{__version__}\n{weights}\n{options.model_dump_json()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def extend_run_key(run_key: str, known: KnownClip) -> str:
+    """The key of a clip of which something was told; that of the run where nothing was."""
+    if known == KnownClip():
+        return run_key
+    return hashlib.sha256(f"{run_key}\n{known}".encode()).hexdigest()[:16]
+
+
+def build_record(run_key: str, header: ClipHeader, report: ClipReport, signature: tuple[str, ...] = ()) -> ClipRecord:
+    """The record of a clip."""
+    patient = PatientData(sex=header.patient_sex, height_m=header.patient_height_m, weight_kg=header.patient_weight_kg)
+    study = header.source.get("study", "")
+    return ClipRecord(run_key=run_key, study=study, patient=patient, report=report, signature=signature)
+
+
+def write_record(out: Path, record: ClipRecord) -> Path:
+    """Write a record; it is written after all other files of its clip, so that a clip with a record is finished."""
+    path = out / RECORD_FOLDER / f"{record.report.clip_id}.json"
+    return write_bytes_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_record(out: Path, header: ClipHeader, run_key: str) -> ClipRecord | None:
+    """The record that an earlier run with the same key left of this clip; None where there is none to be trusted."""
+    path = out / RECORD_FOLDER / f"{header.clip_id}.json"
+    try:
+        record = ClipRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    is_same = record.run_key == run_key and record.report.input_sha256 == header.source.get("sha256", "")
+    return record if is_same else None
+
+
+def leave_out_copies(records: Sequence[ClipRecord]) -> list[ClipRecord]:
+    """The records with every copy set aside and named after its original; the order stays.
+
+    Only clips of one study are compared. The original is the calibrated one, else the larger, the longer, the first.
+    """
+    copies: dict[int, int] = {}
+    ranked = sorted(range(len(records)), key=lambda index: _rank(records[index]))
+    for place, original in enumerate(ranked):
+        if original in copies or records[original].report.set_aside:
+            continue
+        for other in ranked[place + 1 :]:
+            if other not in copies and _is_copy(records[original], records[other]):
+                copies[other] = original
+    return [
+        record if index not in copies else _as_copy(record, records[copies[index]])
+        for index, record in enumerate(records)
+    ]
+
+
+def _rank(record: ClipRecord) -> tuple[bool, int, int]:
+    report = record.report
+    return report.row_mm is None, -report.size[0] * report.size[1], -report.frames
+
+
+def _is_copy(original: ClipRecord, other: ClipRecord) -> bool:
+    """Of one study, or of a file that names none, and of the same pictures."""
+    if other.report.set_aside or (original.study and other.study and original.study != other.study):
+        return False
+    return are_copies(original.signature, other.signature)
+
+
+def _as_copy(record: ClipRecord, original: ClipRecord) -> ClipRecord:
+    said = f"copy of clip {original.report.clip_id}"
+    report = record.report.model_copy(update={"set_aside": said, "measurements": ()})
+    return record.model_copy(update={"report": report})

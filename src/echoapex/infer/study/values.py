@@ -1,0 +1,265 @@
+"""From the values of clips to those of the study: the best clip, values combined, biplane discs, mass and geometry.
+
+Values are combined within one patient's study only. Clips whose files name no study (videos, images) join the only
+study there is, since they were given together with it.
+
+Biplane discs: the contours of the best apical four- and two-chamber clips of one study, taken together.
+
+The shapes are computed again from the contours in the evidence, so that a biplane volume rests on nothing that is not
+written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from echoapex.domain import ClipReport, Evidence, Flag, Measurement
+from echoapex.domain.results import LvhAssessment
+from echoapex.infer.clip.outlines import shape_from_evidence
+from echoapex.infer.study.records import ClipRecord, PatientData
+from echoapex.measure import BiplaneVolume, MeasureError, biplane_volume, ejection_fraction_percent
+from echoapex.measure.combine import clip_weight, combine_measurements, flag_disagreement, flag_implausible
+from echoapex.measure.lv_wall import WallThickness, assess_lvh, lv_mass_g, relative_wall_thickness
+from echoapex.measure.reference_limits import body_surface_area_mosteller, index_to_body
+from echoapex.vocabulary import Quantity, View
+
+METHOD = "biplane discs"
+
+
+def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
+    """EDV, ESV and EF by biplane discs.
+
+    Empty where a plane is missing, not calibrated, of an uncertain view, or cannot be measured: two loops of one plane
+    are no biplane.
+    """
+    planes = _best_planes(clips)
+    if not planes or uncertain_planes(clips):
+        return {}
+    four, two = planes[View.A4C], planes[View.A2C]
+    try:
+        diastole = _volumes(four, two, "ed_frames")
+        systole = _volumes(four, two, "es_frames")
+        end_diastolic = float(np.mean([item.volume_ml for item in diastole]))
+        end_systolic = float(np.mean([item.volume_ml for item in systole]))
+        values = {
+            Quantity.LVEF_DISCS: ejection_fraction_percent(end_diastolic, end_systolic),
+            Quantity.EDV: end_diastolic,
+            Quantity.ESV: end_systolic,
+        }
+    except (MeasureError, KeyError):
+        return {}
+    return {quantity: _measurement(quantity, value, (four, two), diastole) for quantity, value in values.items()}
+
+
+def uncertain_planes(clips: Sequence[ClipReport]) -> tuple[View, ...]:
+    """Of the two planes that would be taken together, those of which nobody can be sure; empty where one is missing."""
+    return tuple(view for view, plane in _best_planes(clips).items() if Flag.VIEW_UNCERTAIN in plane.flags)
+
+
+def _best_planes(clips: Sequence[ClipReport]) -> dict[View, Measurement]:
+    """What ``_best_plane`` finds of both views; empty where one is missing."""
+    found = {view: _best_plane(clips, view) for view in (View.A4C, View.A2C)}
+    planes = {view: plane for view, plane in found.items() if plane is not None}
+    return planes if len(planes) == len(found) else {}
+
+
+def _best_plane(clips: Sequence[ClipReport], view: View) -> Measurement | None:
+    """The calibrated end-diastolic volume of the clip of a view that counts most."""
+    found = [item for clip in clips if clip.view is view for item in clip.measurements if item.quantity is Quantity.EDV]
+    return max(found, key=clip_weight, default=None)
+
+
+def _volumes(four: Measurement, two: Measurement, phase: str) -> list[BiplaneVolume]:
+    """Volumes of every pairing of the beats of both planes at one phase; the planes beat at different times."""
+    shapes = [
+        [shape_from_evidence(plane.evidence[0], frame) for frame in plane.details[phase]] for plane in (four, two)
+    ]
+    return [biplane_volume(*pair) for pair in product(*shapes)]
+
+
+def _measurement(
+    quantity: Quantity, value: float, planes: Sequence[Measurement], diastole: Sequence[BiplaneVolume]
+) -> Measurement:
+    flags: dict[Flag, None] = {flag: None for plane in planes for flag in plane.flags if flag != Flag.SINGLE_PLANE}
+    flags |= dict.fromkeys(flag for item in diastole for flag in item.flags)
+    known = [plane.confidence for plane in planes if plane.confidence is not None]
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        method=METHOD,
+        confidence=min(known, default=None),
+        flags=tuple(flags),
+        evidence=tuple(evidence for plane in planes for evidence in plane.evidence),
+        details={
+            "best_clip": planes[0].evidence[0].clip_id,
+            "frames": {
+                plane.evidence[0].clip_id: {phase: plane.details[phase] for phase in ("ed_frames", "es_frames")}
+                for plane in planes
+            },
+            "planes": {View.A4C.value: planes[0].evidence[0].clip_id, View.A2C.value: planes[1].evidence[0].clip_id},
+            "length_difference_percent": round(float(np.mean([d.length_difference_percent for d in diastole])), 2),
+        },
+    )
+
+
+_WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
+_COMBINED = (
+    Quantity.LVEF,
+    Quantity.LVEF_DISCS,
+    Quantity.EDV,
+    Quantity.ESV,
+    *_WALLS,
+    Quantity.HEART_RATE,
+)
+_INDEXED = {
+    Quantity.EDV: Quantity.EDV_INDEX,
+    Quantity.ESV: Quantity.ESV_INDEX,
+    Quantity.LV_MASS: Quantity.LV_MASS_INDEX,
+}
+NO_CLIP = LvhAssessment(reason="no category: the wall thicknesses were not measured")
+
+
+@dataclass(frozen=True)
+class StudyValues:
+    """Measurements of a study and its LV geometry; ``notes`` say what the reader must know about them."""
+
+    measurements: tuple[Measurement, ...]
+    lvh: LvhAssessment
+    notes: tuple[str, ...] = ()
+
+
+def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
+    """Study-level values of all clips that were given; each study by itself, the one with most values first."""
+    groups = group_by_study(records)
+    values = [(study, *_measure_study(group)) for study, group in groups.items()]
+    values.sort(key=lambda item: -len(item[1]))
+    notes = tuple(dict.fromkeys(note for group in groups.values() if (note := _note_on_planes(group))))
+    if len(values) == 1:
+        return StudyValues(tuple(values[0][1]), values[0][2], notes)
+    if not values:
+        return StudyValues((), NO_CLIP)
+    named = [
+        measurement.model_copy(update={"details": {**measurement.details, "study": study or "unknown"}})
+        for study, measurements, _ in values
+        for measurement in measurements
+    ]
+    study, _, lvh = next((item for item in values if item[2].category), values[0])
+    lvh = lvh.model_copy(update={"reason": f"study {study or 'unknown'}: {lvh.reason}"})
+    note = f"the input holds {len(values)} studies; values were combined within each study only (details.study)"
+    return StudyValues(tuple(named), lvh, (note, *notes))
+
+
+def group_by_study(records: Sequence[ClipRecord]) -> dict[str, list[ClipRecord]]:
+    """Records by study; clips without a study join the only one there is."""
+    known = list(dict.fromkeys(record.study for record in records if record.study))
+    groups: dict[str, list[ClipRecord]] = {}
+    for record in records:
+        study = record.study or (known[0] if len(known) == 1 else "")
+        groups.setdefault(study, []).append(record)
+    return groups
+
+
+def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], LvhAssessment]:
+    reports = [record.report for record in records]
+    found: dict[Quantity, Measurement] = {}
+    for quantity in _COMBINED:
+        values = [item for report in reports for item in report.measurements if item.quantity is quantity]
+        if values:
+            found[quantity] = combine_measurements(values)
+    if Quantity.HEART_RATE in found:  # the rate changes between clips: their spread is no uncertainty
+        found[Quantity.HEART_RATE] = found[Quantity.HEART_RATE].model_copy(update={"interval": None})
+    found |= measure_biplane(reports)
+    if Quantity.LVEF in found and Quantity.LVEF_DISCS in found:
+        found[Quantity.LVEF], found[Quantity.LVEF_DISCS] = flag_disagreement(
+            found[Quantity.LVEF], found[Quantity.LVEF_DISCS]
+        )
+    _add_mass(found)
+    patient = _patient(records)
+    _add_indices(found, patient, records)
+    index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
+    lvh = assess_lvh(index.value if index else None, rwt.value if rwt else None, patient.sex)
+    return [flag_implausible(found[quantity]) for quantity in Quantity if quantity in found], lvh
+
+
+def _note_on_planes(records: Sequence[ClipRecord]) -> str:
+    """Why two apical planes are not taken together; empty where they are, or where there are not two."""
+    uncertain = uncertain_planes([record.report for record in records])
+    if not uncertain:
+        return ""
+    return f"no biplane discs: the view of the best {' and '.join(uncertain)} clip is uncertain"
+
+
+def _patient(records: Sequence[ClipRecord]) -> PatientData:
+    """Sex and size as the files agree on them; what they contradict each other on is unknown."""
+
+    def agreed(values: set[str | float]) -> str | float | None:
+        return values.pop() if len(values) == 1 else None
+
+    people = [record.patient for record in records]
+    return PatientData.model_validate(
+        {
+            field: agreed({value for person in people if (value := getattr(person, field)) is not None})
+            for field in PatientData.model_fields
+        }
+    )
+
+
+def _add_mass(found: dict[Quantity, Measurement]) -> None:
+    """LV mass and relative wall thickness from the three combined lengths."""
+    if not all(quantity in found for quantity in _WALLS):
+        return
+    lengths = [found[quantity] for quantity in _WALLS]
+    walls = WallThickness(*(length.value for length in lengths))
+    found[Quantity.LV_MASS] = _derive(
+        Quantity.LV_MASS, lv_mass_g(walls), "cube formula (Devereux; ASE/EACVI 2015)", lengths
+    )
+    found[Quantity.RWT] = _derive(
+        Quantity.RWT, relative_wall_thickness(walls), "2 LVPWd / LVIDd (ASE/EACVI 2015)", lengths[1:]
+    )
+
+
+def _add_indices(found: dict[Quantity, Measurement], patient: PatientData, records: Sequence[ClipRecord]) -> None:
+    """Body surface area where height and weight are known, and what is indexed to it."""
+    if patient.height_m is None or patient.weight_kg is None:
+        return
+    try:
+        area_m2 = body_surface_area_mosteller(patient.height_m, patient.weight_kg)
+    except MeasureError:  # a height or weight that is no person's: no index
+        return
+    source = next(record for record in records if record.patient.height_m is not None)
+    report = source.report
+    found[Quantity.BSA] = Measurement(
+        quantity=Quantity.BSA,
+        value=area_m2,
+        method="Mosteller, height and weight of the header",
+        evidence=(Evidence(clip_id=report.clip_id, input_sha256=report.input_sha256),),
+    )
+    for quantity, indexed in _INDEXED.items():
+        if quantity in found:
+            sources = [found[quantity], found[Quantity.BSA]]
+            value = index_to_body(found[quantity].value, area_m2)
+            found[indexed] = _derive(indexed, value, f"{quantity.value} / BSA (Mosteller)", sources)
+
+
+def _derive(quantity: Quantity, value: float, method: str, sources: Sequence[Measurement]) -> Measurement:
+    """A value computed from other values: their evidence, flags and the weakest confidence."""
+    names = tuple(source.quantity.value for source in sources)
+    evidence: dict[tuple[str, tuple[int, ...]], Evidence] = {}
+    for item in (item for source in sources for item in source.evidence):
+        evidence.setdefault(
+            (item.clip_id, item.frames), item.model_copy(update={"contours_xy": {}, "derived_from": names})
+        )
+    flags: dict[Flag, None] = dict.fromkeys(flag for source in sources for flag in source.flags)
+    confidences = [source.confidence for source in sources if source.confidence is not None]
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        method=method,
+        confidence=min(confidences, default=None),
+        flags=tuple(flags),
+        evidence=tuple(evidence.values()),
+    )

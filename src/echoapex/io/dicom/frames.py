@@ -1,0 +1,285 @@
+"""The stored frames of a DICOM file, one at a time: native samples, compressed pictures, or a video stream.
+
+Frames of a video stream inside DICOM (MPEG-2, MPEG-4 AVC, HEVC; PS3.5 section 8.2.5 on), by PyAV.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.dicom.codecs import PixelLayout
+from echoapex.io.dicom.elements import (
+    Fragment,
+    FragmentStream,
+    Frame,
+    clean_errors,
+    group_frames,
+    index_fragments,
+    read_frame,
+    value_of,
+)
+from echoapex.io.dicom.header import DicomFile
+from echoapex.io.dicom.pixels import RLE, FrameDecoder, without_shared_chroma
+from echoapex.io.processes import Task, run_apart
+from echoapex.io.video import open_media
+
+_FORMATS = ("mpeg", "mpegvideo", "mpegts", "mov,mp4,m4a,3gp,3g2,mj2", "h264", "hevc", "m4v")
+
+
+def decode_video(
+    stream: FragmentStream, limits: ReadLimits, display_name: str
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Decode a stream frame by frame, in display order.
+
+    Args:
+        stream: the joined fragments of the pixel element, at their start.
+        limits: size and count that the stream may not exceed.
+        display_name: name of the file in the error.
+
+    Yields:
+        RGB frames.
+
+    Raises:
+        ReadError: there is no video stream, or it exceeds the limits.
+    """
+    with ExitStack() as opened:
+        try:
+            container = opened.enter_context(open_media(stream, _FORMATS))
+        except av.FFmpegError:
+            container = None
+        if container is None or not container.streams.video:
+            raise ReadError(display_name, "holds no video stream", "export the clip again")
+        track = container.streams.video[0]
+        limits.check_frames((track.codec_context.height, track.codec_context.width), 1, display_name)
+        for count, frame in enumerate(container.decode(track), start=1):
+            limits.check_frames((frame.height, frame.width), count, display_name)
+            yield frame.to_ndarray(format="rgb24")
+
+
+class StreamSize(NamedTuple):
+    """What one pass over a stream found: how many frames, and some of them."""
+
+    frame_count: int
+    sample: tuple[UInt8[np.ndarray, "height width 3"], ...]
+
+
+class StreamPlace(NamedTuple):
+    """Where a stream lies: the file, the fragments in it, and what errors call it."""
+
+    path: Path
+    fragments: Sequence[Fragment]
+    display_name: str
+
+
+def count_frames(place: StreamPlace, limits: ReadLimits, stride: int, wanted: int) -> StreamSize:
+    """Decode a stream once, keeping every ``stride``-th frame up to ``wanted``; runs in the decoder process.
+
+    Raises:
+        ReadError: the stream cannot be decoded or exceeds the limits.
+    """
+    sample: list[UInt8[np.ndarray, "height width 3"]] = []
+    count = 0
+    name = place.display_name
+    with clean_errors(name, "its video stream cannot be decoded"), place.path.open("rb") as stream:
+        for frame in decode_video(FragmentStream(stream, place.fragments), limits, name):
+            if count % stride == 0 and len(sample) < wanted:
+                sample.append(frame)
+            count += 1
+    return StreamSize(count, tuple(sample))
+
+
+Image = UInt8[np.ndarray, "height width *channels"]
+
+_FRAGMENTS_PER_FRAME = 16
+_SAMPLED_FRAMES = 12
+_SAMPLED_PIXELS = 32_000_000
+_OTHER_SIZE = "its video stream has another size than the header says"
+
+
+class StoredFrames(Protocol):
+    """Access to the decoded frames of one file."""
+
+    @property
+    def frame_count(self) -> int:
+        """Frames that can be decoded."""
+        ...
+
+    @property
+    def flags(self) -> tuple[ReadFlag, ...]:
+        """Decisions taken while the frames were located."""
+        ...
+
+    def sample(self) -> list[Image]:
+        """A few frames spread over the clip, the first of them included."""
+        ...
+
+    def decode_all(self) -> Iterator[Image]:
+        """Every frame in order, one at a time."""
+        ...
+
+    def decode_every(self, stride: int) -> Iterator[Image]:
+        """The first frame and every ``stride``-th after it."""
+        ...
+
+
+class SeparateFrames:
+    """Frames that are stored apart, native or compressed one by one, so that any of them can be decoded alone."""
+
+    def __init__(
+        self, file: DicomFile, decoder: FrameDecoder, frames: Sequence[Frame], flags: tuple[ReadFlag, ...]
+    ) -> None:
+        self._file = file
+        self._decoder = decoder
+        self._frames = frames
+        self.flags = (*flags, *((ReadFlag.RESCALED_TO_8_BIT,) if decoder.rescales else ()))
+
+    @property
+    def frame_count(self) -> int:
+        """Frames that can be decoded."""
+        return len(self._frames)
+
+    def sample(self) -> list[Image]:
+        """Some frames spread evenly over the clip; fewer of large ones."""
+        return list(self._decode(spread(self.frame_count, _sample_size(self._decoder.layout))))
+
+    def decode_all(self) -> Iterator[Image]:
+        """Every frame in order."""
+        return self._decode(range(self.frame_count))
+
+    def decode_every(self, stride: int) -> Iterator[Image]:
+        """The first frame and every ``stride``-th after it; those between are not decoded."""
+        return self._decode(range(0, self.frame_count, stride))
+
+    def _decode(self, wanted: Sequence[int]) -> Iterator[Image]:
+        with self._file.open_bytes() as stream:
+            for number in wanted:
+                with clean_errors(self._file.display_name, f"frame {number} cannot be read"):
+                    data = read_frame(stream, self._frames[number])
+                yield self._decoder.decode(data, number)
+
+
+class VideoFrames:
+    """Frames of one video stream; they are counted by decoding once, since the header's count cannot be trusted."""
+
+    def __init__(self, file: DicomFile, layout: PixelLayout) -> None:
+        """Decode the stream once, keeping only a sample.
+
+        Raises:
+            ReadError: the stream cannot be decoded or its size is not the header's.
+        """
+        self._file = file
+        self._layout = layout
+        with clean_errors(file.display_name, "its video stream cannot be read"), file.open_bytes() as stream:
+            limit = file.limits.max_frames * _FRAGMENTS_PER_FRAME
+            self._index = index_fragments(stream, file.pixels.offset, limit, file.display_name)
+        wanted = _sample_size(layout)
+        task = Task(file.display_name, "its video stream cannot be decoded", file.size)
+        place = StreamPlace(file.path.absolute(), self._index.fragments, file.display_name)
+        found = run_apart(task, count_frames, place, file.limits, max(1, layout.frame_count // wanted), wanted)
+        self.frame_count, self._sample = found
+        if any(frame.shape[:2] != layout.size for frame in self._sample):
+            raise ReadError(file.display_name, _OTHER_SIZE, "export it again")
+        if self.frame_count == 0:
+            raise ReadError(file.display_name, "its video stream holds no frame", "export the clip again")
+        flags = [ReadFlag.FRAME_COUNT_DISAGREES] if self.frame_count != layout.frame_count else []
+        flags += [ReadFlag.TRUNCATED] if self._index.truncated and self.frame_count < layout.frame_count else []
+        self.flags = tuple(flags)
+
+    def sample(self) -> list[Image]:
+        """Some frames, kept from the first pass."""
+        return list(self._sample)
+
+    def decode_all(self) -> Iterator[Image]:
+        """Every frame in order."""
+        name = self._file.display_name
+        with self._file.open_bytes() as stream:
+            frames = decode_video(FragmentStream(stream, self._index.fragments), self._file.limits, name)
+            while True:
+                with clean_errors(name, "its video stream cannot be decoded"):
+                    frame = next(frames, None)
+                if frame is None:
+                    return
+                if frame.shape[:2] != self._layout.size:
+                    raise ReadError(name, _OTHER_SIZE, "export it again")
+                yield frame
+
+    def decode_every(self, stride: int) -> Iterator[Image]:
+        """The first frame and every ``stride``-th after it; a stream has to be decoded whole."""
+        return islice(self.decode_all(), 0, None, stride)
+
+
+def locate_frames(file: DicomFile, layout: PixelLayout) -> StoredFrames:
+    """Find the frames of a file.
+
+    Raises:
+        ReadError: native pixels are shorter than the header claims, or no whole compressed frame is there.
+    """
+    if layout.is_video:
+        return VideoFrames(file, layout)
+    if layout.is_native:
+        return _locate_native(file, layout)
+    return _locate_compressed(file, layout)
+
+
+def spread(frame_count: int, wanted: int) -> list[int]:
+    """Up to ``wanted`` frame numbers spread evenly from the first to the last.
+
+    >>> spread(9, 3)
+    [0, 4, 8]
+    """
+    return sorted({round(position) for position in np.linspace(0, frame_count - 1, min(wanted, frame_count))})
+
+
+def _sample_size(layout: PixelLayout) -> int:
+    return max(1, min(_SAMPLED_FRAMES, _SAMPLED_PIXELS // (layout.height * layout.width)))
+
+
+def _locate_native(file: DicomFile, layout: PixelLayout) -> SeparateFrames:
+    length = file.pixels.length or 0
+    layout = without_shared_chroma(layout, length)
+    frame_bytes = layout.native_frame_bytes
+    held = min(length, file.size - file.pixels.offset)
+    if held < frame_bytes * layout.frame_count:
+        raise ReadError(
+            file.display_name,
+            f"claims {layout.frame_count} frames but holds the pixels of {held // frame_bytes}",
+            "copy or export the file again",
+        )
+    flags = (ReadFlag.FRAME_COUNT_DISAGREES,) if length >= frame_bytes * (layout.frame_count + 1) else ()
+    first = file.pixels.offset
+    frames = [(Fragment(first + number * frame_bytes, frame_bytes),) for number in range(layout.frame_count)]
+    return SeparateFrames(file, FrameDecoder(layout, file.dataset, file.display_name), frames, flags)
+
+
+def _locate_compressed(file: DicomFile, layout: PixelLayout) -> SeparateFrames:
+    name = file.display_name
+    with clean_errors(name, "its compressed frames cannot be located"), file.open_bytes() as stream:
+        limit = file.limits.max_frames * _FRAGMENTS_PER_FRAME
+        index = index_fragments(stream, file.pixels.offset, limit, name)
+        one_each = str(layout.transfer_syntax) == RLE
+        frames = group_frames(index, stream, layout.frame_count, _extended_offsets(file), name, one_each=one_each)
+    file.limits.check_frames(layout.size, len(frames), name)
+    flags: tuple[ReadFlag, ...] = ()
+    if len(frames) < layout.frame_count and index.truncated:
+        flags = (ReadFlag.TRUNCATED,)
+    elif len(frames) != layout.frame_count:
+        flags = (ReadFlag.FRAME_COUNT_DISAGREES,)
+    return SeparateFrames(file, FrameDecoder(layout, file.dataset, name), frames, flags)
+
+
+def _extended_offsets(file: DicomFile) -> tuple[int, ...]:
+    """ExtendedOffsetTable (7FE0,0001): 64-bit offsets for files beyond 4 GB."""
+    table = value_of(file.dataset, "ExtendedOffsetTable")
+    if not isinstance(table, bytes) or len(table) % 8:
+        return ()
+    return struct.unpack(f"<{len(table) // 8}Q", table)

@@ -1,0 +1,315 @@
+"""Parse the header of a DICOM file up to its pixels, reading only the elements that are needed.
+
+Identifying elements are not even read unless they are asked for. Every read is bounded, so that an element which claims
+four gigabytes, or a deflated header that would inflate to them, is refused before anything is allocated; and so is the
+number of reads, items and values, so that millions of empty ones do not keep the reader busy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+import weakref
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from echoapex.io.clip_source import ReadError, ReadLimits
+from echoapex.io.dicom.elements import clean_errors, text_of
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+_PIXEL_TAGS = {0x7FE00008: "float", 0x7FE00009: "double", 0x7FE00010: "integer"}
+_LONG_VR = {b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"UN", b"SQ", b"UT", b"UC", b"UR", b"SV", b"UV"}
+_INFLATE_STEP = 1 << 20
+_HARMLESS_BYTES = 16 << 20
+_MOST_READS = 200_000
+_MOST_ITEMS = 2000
+_MOST_ELEMENT_BYTES = 4 << 20
+_MOST_VALUES = 1000
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+_TEXT_NUMBERS = frozenset({"DS", "IS"})
+_WHOLE = "check that the file is whole"
+_MANY_VALUED = frozenset({"FrameTimeVector", "RWaveTimeVector"})
+
+CLINICAL_KEYWORDS = (
+    *("SOPClassUID", "Modality", "Manufacturer", "ImageType", "NumberOfFrames", "UltrasoundColorDataPresent"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "ExtendedOffsetTable"),
+    *("ExtendedOffsetTableLengths", "SequenceOfUltrasoundRegions"),
+    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue")),
+    *(f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
+    *("FrameIncrementPointer", "FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate"),
+    *("ActualFrameDuration", "EffectiveDuration", "RWaveTimeVector", "HeartRate"),
+    *("PatientSex", "PatientSize", "PatientWeight"),
+    *("TransducerType", "TransducerData"),
+    *("StudyInstanceUID", "SeriesInstanceUID"),
+)
+IDENTIFYING_KEYWORDS = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "StudyDate",
+    "AccessionNumber",
+    "SOPInstanceUID",
+)
+PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate")
+"""What a patient is known by; read for a keyed digest only."""
+
+
+@dataclass(frozen=True)
+class PixelElement:
+    """Where the pixels lie in the file.
+
+    Attributes:
+        offset: first byte of the value.
+        length: bytes of the value; None when it is encapsulated (undefined length).
+        vr: value representation, ``OB`` or ``OW``.
+    """
+
+    offset: int
+    length: int | None
+    vr: str
+
+
+class DicomFile:
+    """A DICOM file with its header parsed; ``open_bytes`` gives the bytes in which the pixels lie."""
+
+    def __init__(
+        self,
+        path: Path,
+        display_name: str,
+        limits: ReadLimits,
+        keep_identifiers: bool = False,
+        read_patient: bool = False,
+    ) -> None:
+        """Parse the header; ``read_patient`` reads the elements from which a keyed digest of the patient is made.
+
+        Raises:
+            ReadError: the file is no DICOM file, is damaged, or holds no image.
+        """
+        self.path = path
+        self.display_name = display_name
+        self.limits = limits
+        self.sha256 = ""
+        self._inflated: BinaryIO | None = None
+        with clean_errors(display_name, "cannot be read"), path.open("rb") as stream:
+            self.sha256 = _digest(stream)
+            self.size = stream.tell()
+        if self.size == 0:
+            raise ReadError(display_name, "is empty", "copy or export the file again")
+        keywords = CLINICAL_KEYWORDS + (IDENTIFYING_KEYWORDS if keep_identifiers else ())
+        keywords += PATIENT_KEYWORDS if read_patient else ()
+        tags = [tag for tag in map(tag_for_keyword, keywords) if tag is not None]
+        with clean_errors(display_name, "its header cannot be parsed"), path.open("rb") as stream:
+            self._parse(stream, tags)
+
+    def open_bytes(self) -> AbstractContextManager[BinaryIO]:
+        """The bytes that ``pixels.offset`` counts in; to be used in a ``with``."""
+        return nullcontext(self._inflated) if self._inflated is not None else self.path.open("rb")
+
+    def _parse(self, stream: BinaryIO, tags: list[int]) -> None:
+        window = BoundedReader(stream, self.limits.max_header_bytes, _MOST_READS)
+        syntax = begin_data_set(window, self.display_name)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            self._inflated = _inflate(stream, window.tell(), self.limits, self.display_name)
+            weakref.finalize(self, self._inflated.close)
+            self.size = self._inflated.seek(0, io.SEEK_END)
+            window = BoundedReader(self._inflated, self.limits.max_header_bytes, _MOST_READS)
+            window.seek(0)
+            syntax = ExplicitVRLittleEndian
+        self.transfer_syntax = syntax
+        with within_budget(window, self.display_name):
+            self.dataset: Dataset = read_dataset(
+                cast(BinaryIO, window),
+                syntax == ImplicitVRLittleEndian,
+                syntax != ExplicitVRBigEndian,
+                stop_when=lambda tag, *_: int(tag) in _PIXEL_TAGS,
+                specific_tags=[*tags],
+            )
+        _check_elements(self.dataset, self.limits, self.display_name)
+        self.pixels = self._locate_pixels(window)
+
+    def _locate_pixels(self, window: BoundedReader) -> PixelElement:
+        # pydicom notices data sets whose elements are not encoded as their transfer syntax says
+        implicit, little = self.dataset.original_encoding
+        order: Literal["little", "big"] = "little" if little else "big"
+        head = window.read(8)
+        if len(head) < 8:
+            raise ReadError(
+                self.display_name,
+                "holds no image (a report, a raw-data object, or the file ends before the pixels)",
+                "give an ultrasound image or clip",
+            )
+        tag = int.from_bytes(head[0:2], order) << 16 | int.from_bytes(head[2:4], order)
+        if _PIXEL_TAGS.get(tag) != "integer":
+            raise ReadError(self.display_name, "holds floating-point pixels", "export it as 8-bit ultrasound")
+        vr = b"OW" if implicit else head[4:6]
+        if implicit:
+            length = int.from_bytes(head[4:8], order)
+        elif vr in _LONG_VR:
+            length = int.from_bytes(window.read(4), order)
+        else:
+            raise ReadError(self.display_name, "its pixel element is damaged", "export the file again")
+        return PixelElement(window.tell(), None if length == UNDEFINED_LENGTH else length, vr.decode("ascii"))
+
+
+class BoundedReader:
+    """A binary file from which at most ``budget`` bytes can be read, in at most ``reads`` steps; seeking is free."""
+
+    def __init__(self, stream: BinaryIO, budget: int, reads: int) -> None:
+        self._stream = stream
+        self._budget = budget
+        self._reads = reads
+        self.is_exhausted = False
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            EOFError: the bound is reached.
+        """
+        if size < 0 or size > self._budget or self._reads == 0:
+            self.is_exhausted = True
+            raise EOFError("the header is larger than the limit")
+        self._budget -= size
+        self._reads -= 1
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a byte."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The position."""
+        return self._stream.tell()
+
+
+def begin_data_set(window: BoundedReader, display_name: str) -> UID:
+    """The transfer syntax of a file, from its meta group or else its first element; the reader is left behind it.
+
+    Raises:
+        ReadError: the file does not look like DICOM.
+    """
+    window.seek(_start_of_elements(window, display_name))
+    tag = tag_for_keyword("TransferSyntaxUID")
+    with within_budget(window, display_name):
+        meta = read_dataset(
+            cast(BinaryIO, window), False, True, stop_when=lambda tag, *_: tag >> 16 != 2, specific_tags=[tag or 0]
+        )
+    found = text_of(meta, "TransferSyntaxUID")
+    return UID(found) if found else _guess_transfer_syntax(window, display_name)
+
+
+def count_items(value: object) -> int:
+    """At most how many items a sequence has, nested ones included, by the item tags in its bytes."""
+    if not isinstance(value, bytes):
+        return len(value) if hasattr(value, "__len__") else 0
+    return max(value.count(tag) for tag in _ITEM_TAGS)
+
+
+def _check_elements(dataset: Dataset, limits: ReadLimits, display_name: str) -> None:
+    """Refuse elements that nothing but an attack makes so large; pydicom takes them apart only when they are used."""
+    for element in dataset.elements():
+        value = element.value
+        keyword = keyword_for_tag(element.tag)
+        size = len(value) if isinstance(value, bytes) else 0
+        most = limits.max_frames if keyword in _MANY_VALUED else _MOST_VALUES
+        if keyword == "SequenceOfUltrasoundRegions":
+            is_huge = count_items(value) > _MOST_ITEMS
+        else:
+            # numbers in text are the slowest: each becomes an object
+            is_text = dictionary_VR(element.tag) in _TEXT_NUMBERS
+            is_huge = isinstance(value, bytes) and is_text and value.count(b"\\") > most
+        if is_huge or size > _MOST_ELEMENT_BYTES:
+            raise ReadError(
+                display_name, f"its element {keyword or 'in the header'} is larger than any real one", _WHOLE
+            )
+
+
+@contextmanager
+def within_budget(window: BoundedReader, display_name: str) -> Iterator[None]:
+    """Say that the header is too large when that is what happened; pydicom turns errors of a file into its own."""
+    too_large = ReadError(
+        display_name,
+        "claims a header larger than the limit",
+        "check that the file is whole, or raise the limit max_header_bytes",
+    )
+    try:
+        yield
+    except Exception:
+        if window.is_exhausted:
+            raise too_large from None
+        raise
+    if window.is_exhausted:
+        raise too_large
+
+
+def _digest(stream: BinaryIO) -> str:
+    return hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
+
+
+def _start_of_elements(stream: BoundedReader, display_name: str) -> int:
+    """Offset of the first element: 132 after a preamble, 0 in files written without one.
+
+    Raises:
+        ReadError: neither looks like DICOM.
+    """
+    head = stream.read(132)
+    if head[128:132] == b"DICM":
+        return 132
+    group = head[0:2]
+    if len(head) >= 8 and group in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and b"\x00" in head[2:8]:
+        return 0
+    raise ReadError(display_name, "is no DICOM file", "check the file; other formats are recognised by their content")
+
+
+def _guess_transfer_syntax(window: BoundedReader, display_name: str) -> UID:
+    """The native syntax of a data set without file meta information, from its first element."""
+    start = window.tell()
+    head = window.read(8)
+    window.seek(start)
+    if len(head) < 8:
+        raise ReadError(display_name, "ends after its preamble", "copy or export the file again")
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    if head[0:1] == b"\x00" and head[1:2] != b"\x00":
+        return UID(ExplicitVRBigEndian)
+    return UID(ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian)
+
+
+def _inflate(stream: BinaryIO, start: int, limits: ReadLimits, display_name: str) -> BinaryIO:
+    """Inflate the data set into an unnamed temporary file, in steps, up to the limit (PS3.5 section A.5)."""
+    stream.seek(start)
+    inflated: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the clip)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    pending = stream.read(_INFLATE_STEP)
+    while pending and not inflater.eof:
+        inflated.write(inflater.decompress(pending, _INFLATE_STEP))
+        ratio = inflated.tell() / max(1, stream.tell() - start)
+        is_bomb = inflated.tell() > _HARMLESS_BYTES and ratio > limits.max_archive_ratio
+        if is_bomb or inflated.tell() > limits.max_inflated_bytes:
+            raise ReadError(
+                display_name,
+                "inflates to more bytes than the limit",
+                "check that the file is genuine, or raise the limit max_inflated_bytes",
+            )
+        pending = inflater.unconsumed_tail or stream.read(_INFLATE_STEP)
+    if not inflater.eof:
+        raise ReadError(display_name, "its deflated data set ends early", "copy or export the file again")
+    return inflated

@@ -1,0 +1,141 @@
+"""Clips of a named data set for recipes: who teaches and who judges, opened as stores of a workspace.
+
+Stores of phantom clips that a recipe asks for: drawn when missing, shared between recipes of one workspace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from echoapex.config import Config
+from echoapex.data.datasets import DATASETS, ClipRecord, DatasetError
+from echoapex.data.stores.clip_store import ClipStore
+from echoapex.data.stores.dataset_store import DatasetStoreConfig, patient_of, write_dataset_store
+from echoapex.data.stores.phantom_store import PhantomStoreConfig, draw_phantom_store
+from echoapex.models.bundle import Bundle, BundleError, Origin
+from echoapex.models.registry import find_set
+from echoapex.phantom import SIMULATOR_VERSION
+from echoapex.recipes.recipe import Provenance, Workspace
+from echoapex.vocabulary import Application
+
+
+class Splits(NamedTuple):
+    """Official parts that teach and judge; the rest is never looked at."""
+
+    training: tuple[str, ...]
+    judging: tuple[str, ...]
+
+
+USUAL_SPLITS = {
+    "echonet_dynamic": Splits(("TRAIN",), ("VAL",)),
+    "echonet_pediatric": Splits(tuple(map(str, range(8))), ("8",)),
+    "tmed2": Splits(("train",), ("val",)),
+    "folder": Splits(("train",), ("val",)),
+}
+"""By data set; of EchoNet-Pediatric the last fold is left for the test, as of the others the split of that name."""
+
+
+def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bundle]:
+    """Encoder and decoder of one task of the set that training goes on from.
+
+    Raises:
+        BundleError: there is no such set, it is damaged or lacks this task, or its encoder needs an adapter for it.
+    """
+    found = find_set(start)
+    paths = found.find_task(application.value)
+    if paths.set_name != found.name:
+        raise BundleError(f"{start}: the set has no decoder for {application.value!r}; start from one that has")
+    encoder, decoder, adapter = paths.load()
+    if adapter is not None:
+        raise BundleError(f"{paths.decoder}: was trained with an adapter; start from a set whose encoder needs none")
+    return encoder, decoder
+
+
+def record_key(record: ClipRecord) -> str:
+    """All of a clip that its prepared form depends on, but for the pixels: those by the size of the file."""
+    traced = [(outline.frame, outline.phase) for outline in record.outlines]
+    known = f"{record.view} {record.references} {traced} {[structure.key for structure in record.outlined]}"
+    return f"{record.name} {record.path.stat().st_size} {patient_of(record)} {known}"
+
+
+class DatasetClips(Config):
+    """Where the clips of a recipe are and how they are prepared."""
+
+    dataset: str
+    root: Path
+    store: DatasetStoreConfig
+
+    def open(
+        self, has_truth: Callable[[ClipRecord], bool], wanted: str, workspace: Workspace
+    ) -> tuple[ClipStore, ClipStore]:
+        """The clips that teach, and those that judge.
+
+        Args:
+            has_truth: whether a clip has what the task learns.
+            wanted: that truth in words.
+            workspace: where the stores lie.
+
+        Raises:
+            DatasetError: a list or a clip cannot be read, a part has no clip with the truth, or a patient is in both.
+        """
+        splits, dataset = USUAL_SPLITS[self.dataset], DATASETS[self.dataset].open(self.root)
+        parts: list[list[ClipRecord]] = []
+        for part, names in zip(Splits._fields, splits, strict=True):
+            records = [record for name in names for record in dataset.records(name)]
+            wished = [record for record in records if has_truth(record)]
+            chosen = [record for record in wished if record.path.exists()]
+            if len(chosen) < len(wished):
+                workspace.progress(f"listed {part} clips that are there", len(chosen), len(wished))
+            if not chosen:
+                raise DatasetError(
+                    f"{self.root}: none of the {len(records)} clips of the split {', '.join(names)} is there and has "
+                    f"{wanted}; check it with 'echoapex datasets verify {self.dataset}'"
+                )
+            parts.append(chosen)
+        both = sorted({patient_of(record) for record in parts[0]} & {patient_of(record) for record in parts[1]})
+        if both:
+            raise DatasetError(f"{self.root}: {both[0]} both teaches and judges; put each patient in one split")
+        training, judging = (
+            self._store(name, part, workspace) for name, part in zip(Splits._fields, parts, strict=True)
+        )
+        return training, judging
+
+    def _store(self, name: str, records: Sequence[ClipRecord], workspace: Workspace) -> ClipStore:
+        listed = "\n".join(map(record_key, records))
+        text = f"{self.root.resolve()} {self.store.model_dump_json()}\n{listed}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        directory = workspace.directory / "stores" / f"{self.dataset}-{name}-{digest}"
+        write_dataset_store(
+            records, self.store, directory, lambda done, total: workspace.progress(f"{name} clips", done, total)
+        )
+        return ClipStore(directory)
+
+    def taught(self, provenance: Provenance) -> Provenance:
+        """What the card says of the clips: those of a public data set under its licence."""
+        if self.dataset == "folder":
+            return provenance
+        description = DATASETS[self.dataset]
+        split = ", ".join(USUAL_SPLITS[self.dataset].training)
+        data = (f"{description.title}; split {split} ({description.citation})",)
+        terms = Origin(training_data=data, licence=description.licence, non_commercial=True)
+        return provenance.model_copy(update=dict(terms))
+
+
+def open_phantom_store(name: str, config: PhantomStoreConfig, workspace: Workspace) -> ClipStore:
+    """Draw what is missing of a store and open it; another configuration or simulator is another store."""
+    directory = workspace.directory / "stores" / f"{name}-{_digest(config)}"
+    draw_phantom_store(
+        config,
+        directory,
+        workspace.workers,
+        lambda done, total: workspace.progress(f"phantom clips, {name}", done, total),
+    )
+    return ClipStore(directory)
+
+
+def _digest(config: PhantomStoreConfig) -> str:
+    drawn = f"{SIMULATOR_VERSION} {config.model_dump_json()}"
+    return hashlib.sha256(drawn.encode()).hexdigest()[:10]

@@ -1,0 +1,329 @@
+"""What a recipe of a task promises: to build its work, and to hand over bundles when it is trained.
+
+Learning settings: what of the encoder learns when a task is trained on it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from torch import nn
+
+from echoapex.config import Config, ConfigError
+from echoapex.data.stores.phantom_store import PhantomStoreConfig
+from echoapex.models.adapters import Adapter, AdapterConfig, AdapterKind, adapt, adapt_further, freeze
+from echoapex.models.bundle import (
+    WEIGHTS_FILE,
+    Bundle,
+    BundleError,
+    Card,
+    Origin,
+    Preprocessing,
+    compute_sha256,
+    load_bundle,
+    read_card,
+    save_bundle,
+)
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.registry import ADAPTER, ENCODER
+from echoapex.tasks.task import BatchSource, Task
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being prepared, how much is done, and how much there is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """Everything that a run needs of a task; validation batches are numbered from 0."""
+
+    task: Task
+    batches: BatchSource
+    validation: BatchSource
+    validation_batches: int
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a recipe keeps prepared data, how many processes it may use, and whom it tells of its progress."""
+
+    directory: Path
+    workers: int
+    progress: Progress
+
+
+class Provenance(Config):
+    """What a card says of where weights come from; written in the recipe, completed by the run."""
+
+    name: str
+    version: str = "0.1.0"
+    licence: str = "Apache-2.0"
+    non_commercial: bool = False
+    training_data: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    seed: int = 0
+    cost: str = ""
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+    starting_weights: Origin | None = None
+    """Of a weights file without a card that the run starts from. Where it is not stated, the card says that the licence
+    is not known, and that the weights are not for commercial use."""
+
+    @property
+    def origin(self) -> Origin:
+        """What the run itself learns from, and what that binds it to."""
+        return Origin(training_data=self.training_data, licence=self.licence, non_commercial=self.non_commercial)
+
+
+class Lineage:
+    """The provenance of a run after that of all weights it went on from: the one place that makes cards of a run.
+
+    Args:
+        provenance: of the run.
+        starts: bundles, or weights files without a card, that the run went on from.
+
+    Raises:
+        BundleError: a bundle has no card, or it is damaged.
+    """
+
+    def __init__(self, provenance: Provenance, starts: Sequence[Path]) -> None:
+        self.provenance = provenance
+        cards = [read_card(place) for place in starts if place.is_dir()]
+        files = [_file_origin(place, provenance.starting_weights) for place in starts if not place.is_dir()]
+        self.origin = provenance.origin.after([*(card.origin for card in cards), *files])
+        went_on = [f"went on from {card.name} {card.version}" for card in cards]
+        went_on += [f"went on from the file {place.name}" for place in starts if not place.is_dir()]
+        self._notes = tuple(dict.fromkeys((*provenance.notes, *went_on)))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The validation figures of the run."""
+        return self.provenance.metrics
+
+    def card(self, kind: str, size: int, **details: object) -> Card:
+        """The card of one bundle of the run."""
+        told = self.provenance
+        return Card.model_validate(
+            {
+                "name": told.name,
+                "version": told.version,
+                "kind": kind,
+                **dict(self.origin),
+                "notes": self._notes,
+                "seed": told.seed,
+                "cost": told.cost,
+                "metrics": told.metrics,
+                "preprocessing": Preprocessing(size=(size, size)),
+                **details,
+            }
+        )
+
+
+def _file_origin(path: Path, stated: Origin | None) -> Origin:
+    """What is known of weights without a card: what the recipe states, or that nothing is."""
+    if stated is not None:
+        return stated
+    return Origin(
+        training_data=(f"not stated: what taught the weights in {path.name} (sha256 {compute_sha256(path)[:12]})",),
+        licence=f"not stated for the weights in {path.name}",
+        non_commercial=True,
+    )
+
+
+class TaskRecipe(Config):
+    """The ``task`` section of a recipe; each kind of task has its own.
+
+    Whoever has ``stores`` to learn from and a ``validation`` store is refused where they share a simulated patient.
+    """
+
+    @model_validator(mode="after")
+    def _nobody_both_teaches_and_judges(self) -> Self:
+        judging = getattr(self, "validation", None)
+        stores = getattr(self, "stores", {})
+        if not isinstance(judging, PhantomStoreConfig):
+            return self
+        for name, taught in stores.items():
+            both = set(judging.seeds) & set(taught.seeds)
+            if both:
+                raise ValueError(
+                    f"{len(both)} patients of validation (seeds from {min(both)}) are also in stores.{name}; move "
+                    "validation.first_seed beyond the training seeds"
+                )
+        return self
+
+    def for_updates(self, count: int) -> Self:
+        """The same for a run of ``count`` updates: schedules that are as long as the run learn its length here."""
+        return self
+
+    @abstractmethod
+    def build(self, workspace: Workspace) -> Workload:
+        """Prepare data and build the task with fresh (or given) weights."""
+
+    @abstractmethod
+    def starts(self) -> Sequence[Path]:
+        """Bundles, or weights files without a card, that training goes on from; their origin follows into the cards."""
+
+    def learned_from(self, provenance: Provenance) -> Provenance:
+        """The provenance with what only the kind of task knows of its data; by default what the recipe says."""
+        return provenance
+
+    def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
+        """Write the trained weights as bundles below ``directory``, the layout of a set.
+
+        Raises:
+            BundleError: what training went on from has no card any more, or a weight cannot be stored.
+        """
+        self.write(task, directory, Lineage(self.learned_from(provenance), self.starts()))
+
+    @abstractmethod
+    def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
+        """The same, with the lineage by which every card is made."""
+
+
+SettingName = Literal["full", "frozen", "adapter", "lora", "bitfit"]
+_ADAPTERS: dict[SettingName, AdapterKind] = {"adapter": "bottleneck", "lora": "lora", "bitfit": "bitfit"}
+
+
+class LearningSetting(Config):
+    """``full``: all of it. ``frozen``: nothing. ``adapter``, ``lora``, ``bitfit``: a few parameters beside it."""
+
+    name: SettingName = "full"
+    adapter: AdapterConfig = AdapterConfig()
+    """Sizes of the adapter; its kind follows the setting."""
+    start: Path | None = None
+    """An adapter bundle of the same encoder to go on from, of the setting's kind; its sizes are its own."""
+
+    @model_validator(mode="after")
+    def _starts_from_its_kind(self) -> LearningSetting:
+        if self.start is not None and self.name not in _ADAPTERS:
+            raise ValueError(
+                f"start names an adapter, and the setting {self.name} has none; give lora, adapter or bitfit"
+            )
+        return self
+
+    @property
+    def starts(self) -> list[Path]:
+        """The adapter bundle to go on from, if there is one."""
+        return [] if self.start is None else [self.start]
+
+    def apply(self, encoder: VisionTransformer, base: Bundle | None) -> Adapter | None:
+        """Set an encoder up; returns the adapter that learns in its place, if there is one.
+
+        Args:
+            encoder: to be set up.
+            base: bundle of its weights, which an adapter to go on from must belong to; None for fresh weights.
+
+        Raises:
+            BundleError: the adapter to go on from is damaged, of another kind or of another encoder.
+        """
+        if self.name == "full":
+            return None
+        if self.name == "frozen":
+            freeze(encoder)
+            return None
+        if self.start is not None:
+            return self._go_on(encoder, base, self.start)
+        return adapt(encoder, self.adapter.model_copy(update={"kind": _ADAPTERS[self.name]}))
+
+    def _go_on(self, encoder: VisionTransformer, base: Bundle | None, start: Path) -> Adapter:
+        found = load_bundle(start)
+        if base is None:
+            raise BundleError(f"{start}: belongs to an encoder with weights, and this one is fresh; name that encoder")
+        found.require_encoder(base)
+        adapter = adapt_further(encoder, found)
+        if adapter.config.kind != _ADAPTERS[self.name]:
+            raise BundleError(f"{start}: is of the kind {adapter.config.kind}; give its setting")
+        return adapter
+
+
+def parse_setting(text: str) -> dict[str, object]:
+    """The overrides of a recipe's task section for a setting as it is typed.
+
+    >>> parse_setting("lora,few-shot:10%")
+    {'setting': {'name': 'lora'}, 'few_shot': {'percent': 10.0}}
+
+    Raises:
+        ConfigError: it is no setting.
+    """
+    found: dict[str, object] = {}
+    for word in text.split(","):
+        name, _, amount = word.strip().partition(":")
+        if name == "few-shot":
+            found["few_shot"] = _amount(word, amount)
+        elif name in ("full", "frozen", *_ADAPTERS) and not amount:
+            found["setting"] = {"name": name}
+        else:
+            raise ConfigError(
+                f"--setting {text}: {word!r} is no setting; give full, frozen, adapter, lora, bitfit, few-shot:20 "
+                "(clips) or few-shot:5%, or one of the first with few-shot, as in lora,few-shot:20"
+            )
+    return found
+
+
+def _amount(word: str, amount: str) -> dict[str, object]:
+    try:
+        return {"percent": float(amount[:-1])} if amount.endswith("%") else {"clips": int(amount)}
+    except ValueError as error:
+        raise ConfigError(f"--setting {word}: give a number of clips (few-shot:20) or a share (few-shot:5%)") from error
+
+
+class EncoderExport:
+    """The encoder of a trained set, on which its decoders are written: changed and saved, or as it was and copied.
+
+    Args:
+        directory: the set.
+        lineage: of the run.
+        size: side of the input in pixels.
+    """
+
+    def __init__(self, directory: Path, lineage: Lineage, size: int) -> None:
+        self._directory = directory
+        self._lineage = lineage
+        self._size = size
+        self._adapter: Path | None = None
+        self._digests: dict[str, str] = {}
+
+    def write(self, encoder: VisionTransformer, adapter: Adapter | None, base: Path | None) -> None:
+        """Write the encoder, half precision, and keep the adapter for the decoders.
+
+        Args:
+            encoder: as trained.
+            adapter: that learned in its place.
+            base: bundle of the encoder when it did not change; then the bundle is copied, with its digest.
+        """
+        place = self._directory / ENCODER
+        if base is None:
+            card = self._lineage.card("encoder", self._size, architecture=encoder.config.model_dump(mode="json"))
+            save_bundle(place, encoder, card, half=True)
+        elif base.resolve() != place.resolve():
+            shutil.copytree(base, place, dirs_exist_ok=True)
+        self._digests = {"base_encoder_sha256": read_card(place).files[WEIGHTS_FILE]}
+        if adapter is None:
+            return
+        card = self._lineage.card(
+            "adapter", self._size, architecture=adapter.config.model_dump(mode="json"), **self._digests
+        )
+        self._adapter = self._directory / f".{ADAPTER}"
+        self._digests["adapter_sha256"] = save_bundle(self._adapter, adapter, card).files[WEIGHTS_FILE]
+
+    def write_decoder(self, name: str, decoder: nn.Module, **details: object) -> None:
+        """Write a decoder, half precision, with the adapter that it needs in its folder."""
+        card = self._lineage.card("task", self._size, task=name, **details, **self._digests)
+        save_bundle(self._directory / name, decoder, card, half=True)
+        if self._adapter is not None:
+            shutil.copytree(self._adapter, self._directory / name / ADAPTER)
+
+    def finish(self) -> None:
+        """Take away what was needed only while writing."""
+        if self._adapter is not None:
+            shutil.rmtree(self._adapter)
+
+
+def count_trainable(task: nn.Module) -> int:
+    """Number of parameters that learn."""
+    return sum(parameter.numel() for parameter in task.parameters() if parameter.requires_grad)

@@ -1,0 +1,119 @@
+"""When a run has gone wrong: a figure that must not fall has fallen, for several validations in a row.
+
+A collapse of self-supervised learning does not show in the loss, which may look better than ever; it shows in the rank
+of the features, the entropy of the prototypes and the accuracy of a probe. The rule looks at nothing but scores that
+the journal holds, so a resumed run judges as an uninterrupted one.
+
+What a run leaves behind when its loss is no longer a number: the step, the terms, and the batch that did it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Tensor
+
+from echoapex.config import Config
+from echoapex.tasks.task import Loss
+
+
+class DriftError(RuntimeError):
+    """A run was stopped because a watched figure fell."""
+
+
+class DriftGuardConfig(Config):
+    """What is watched; nothing by default."""
+
+    floors: dict[str, float] = Field(default_factory=dict)
+    """Least value of a score, by its name."""
+    largest_drops: dict[str, float] = Field(default_factory=dict)
+    """Largest fall of a score below the best value it has had, by its name."""
+    patience: int = Field(default=2, ge=1)
+    """Validations in a row that must agree."""
+    on_drift: Literal["stop", "rewind"] = "stop"
+    """End the run, or go back to the last validation at which nothing had fallen and take other batches from there."""
+    most_rewinds: int = Field(default=3, ge=1)
+    """After so many the run ends."""
+    rate_after_rewind: float = Field(default=0.5, gt=0, le=1)
+    """Factor of the learning rate, once for each time the run went back."""
+
+
+class Health(IntEnum):
+    """What the latest validations say; the larger, the worse."""
+
+    GOOD = 0
+    DOUBTFUL = 1
+    """A figure has fallen, but not for long enough."""
+    DRIFTED = 2
+
+
+def judge(scores: Sequence[Mapping[str, float]], config: DriftGuardConfig) -> tuple[Health, str]:
+    """The health of a run, and what is wrong with it in words.
+
+    Args:
+        scores: of all validations so far, the latest last.
+        config: what is watched.
+    """
+    problem = find_drift(scores, config)
+    if problem is not None:
+        return Health.DRIFTED, problem
+    doubt = find_drift(scores, config.model_copy(update={"patience": 1}))
+    return (Health.GOOD, "") if doubt is None else (Health.DOUBTFUL, doubt)
+
+
+def find_drift(scores: Sequence[Mapping[str, float]], config: DriftGuardConfig) -> str | None:
+    """What is wrong in the latest validations, in words; None while all is well.
+
+    Args:
+        scores: of all validations so far, the latest last; a score that was not measured cannot fall.
+        config: what is watched.
+    """
+    for name, floor in config.floors.items():
+        if _all_below(scores, name, floor, config.patience):
+            return f"{name} was {_latest(scores, name, config.patience)}, below its floor of {floor:g}"
+    for name, drop in config.largest_drops.items():
+        best = max((entry[name] for entry in scores if name in entry), default=float("-inf"))
+        if _all_below(scores, name, best - drop, config.patience):
+            return f"{name} was {_latest(scores, name, config.patience)}, more than {drop:g} below its best, {best:g}"
+    return None
+
+
+def _all_below(scores: Sequence[Mapping[str, float]], name: str, limit: float, patience: int) -> bool:
+    latest = [entry[name] for entry in scores[-patience:] if name in entry]
+    return len(latest) == patience and all(value < limit for value in latest)
+
+
+def _latest(scores: Sequence[Mapping[str, float]], name: str, patience: int) -> str:
+    return ", ".join(f"{entry[name]:g}" for entry in scores[-patience:])
+
+
+def save_nonfinite_dump(directory: Path, step: int, rank: int, loss: Loss, batch: object) -> tuple[Path, list[int]]:
+    """Write ``non-finite-step-S-rank-R.json`` (step, terms, rows) and ``.safetensors`` (the tensors of the batch).
+
+    Returns:
+        The path of the JSON file, and the row numbers of the examples where the batch knows them.
+    """
+    path = directory / f"non-finite-step-{step}-rank-{rank}.json"
+    tensors = _tensors_of(batch)
+    rows = [int(row) for row in tensors["rows"]] if "rows" in tensors else []
+    terms = {name: float(value) for name, value in loss.terms.items()}
+    found = {"step": step, "loss": loss.total.item(), "terms": terms, "rows": rows}
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path.with_suffix(".safetensors")
+    )
+    return path, rows
+
+
+def _tensors_of(batch: object) -> dict[str, Tensor]:
+    if not dataclasses.is_dataclass(batch):
+        return {}
+    values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}

@@ -1,0 +1,80 @@
+"""Frames are seen as a set's own analysis would see them, with one pass of the encoder where one is enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shutil import copytree
+
+import numpy as np
+import pytest
+import torch
+from drawn_studies import draw_fan_clip
+
+from echoapex.curation.frame_embedder import FrameEmbedder
+from echoapex.infer.clip.models import TaskInterpreter
+from echoapex.models.bundle import BundleError, update_card
+from echoapex.models.encoder import VisionTransformer
+from echoapex.models.precision import DeviceError
+from echoapex.models.registry import default_set
+from echoapex.tasks.trained_set import load_models
+
+
+@pytest.fixture(scope="module")
+def eyes() -> FrameEmbedder:
+    return FrameEmbedder.load("phantom", "cpu")
+
+
+@pytest.fixture
+def frames() -> list[np.ndarray]:
+    return list(draw_fan_clip(3, frames=3, size=192))
+
+
+def test_views_are_those_of_an_analysis_without_outlines(eyes: FrameEmbedder, frames: list[np.ndarray]) -> None:
+    models = load_models("phantom")
+    models.view_classification.outlines = None
+    interpreter = TaskInterpreter(models)
+    glance = eyes.look(frames)
+    for frame, views in zip(frames, glance.views, strict=True):
+        expected = interpreter.classify_view(interpreter.encode(frame[None], [0.0])).probabilities
+        assert views == pytest.approx(list(expected.values()), abs=2e-3), "but for half precision"
+
+
+def test_features_have_unit_length_and_ignore_the_gain(eyes: FrameEmbedder, frames: list[np.ndarray]) -> None:
+    glance = eyes.look(frames)
+    assert glance.features.dtype == np.float16
+    assert np.linalg.norm(glance.features.astype(np.float32), axis=1) == pytest.approx(1, abs=1e-3)
+    darker = eyes.look([(frame // 2).astype(np.uint8) for frame in frames])
+    assert (glance.features * darker.features).sum(axis=1).min() > 0.98
+    assert (eyes.look([np.zeros((192, 192), np.uint8)]).legibility == 0).all()
+    assert (glance.legibility > 0).all()
+
+
+def test_one_encoder_runs_once_and_two_run_once_each(
+    eyes: FrameEmbedder, frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    forward = VisionTransformer.forward_blocks
+
+    def counted(self: VisionTransformer, images: torch.Tensor, blocks: tuple[int, ...]) -> object:
+        passes.append(tuple(images.shape))
+        return forward(self, images, blocks)
+
+    monkeypatch.setattr(VisionTransformer, "forward_blocks", counted)
+    alone = eyes.look(frames)
+    assert passes == [(3, 1, 192, 192)]
+    encoder = copytree(default_set().encoder, tmp_path / "own")
+    update_card(encoder, preprocessing={"size": [96, 96], "rule": "fixed", "mean": 0.2, "std": 0.3})
+    own = FrameEmbedder.load(encoder, "cpu").look(frames)
+    assert passes[1:] == [(3, 1, 96, 96), (3, 1, 192, 192)]
+    assert own.views == pytest.approx(alone.views, abs=1e-5)
+    assert not np.allclose(own.features, alone.features, atol=0.01)
+
+
+def test_what_cannot_look_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no such set"):
+        FrameEmbedder.load(tmp_path / "nowhere", "cpu")
+    with pytest.raises(BundleError, match="give an encoder bundle"):
+        FrameEmbedder.load(default_set().bundles["segmentation"], "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="there is no device"):
+            FrameEmbedder.load("phantom", "cuda")
