@@ -13,11 +13,11 @@ import torch
 from pretrain_turns import Crops, Size, main
 from torch import Tensor
 
-from echoapex.data.batch import CropBatch, standardise
+from echoapex.data.batch import CropBatch
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.losses.self_distillation import koleo_loss
 from echoapex.models.decoders.projection_head import ProjectionHeadConfig
-from echoapex.models.encoder import EncoderConfig
+from echoapex.models.encoder import EncoderConfig, standardise
 from echoapex.models.precision import Precision, choose_precision
 from echoapex.recipes.pretrain import PretrainRecipe
 from echoapex.tasks.pretrain import Pretrain, PretrainSchedule, PretrainWeights

@@ -22,13 +22,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from echoapex.data.batch import standardise
 from echoapex.data.datasets.folder import ClipFolder
 from echoapex.data.preprocess import prepare_frames
 from echoapex.io.study_files import open_only_clip
 from echoapex.models.bundle import build_encoder_from, load_bundle
 from echoapex.models.decoders.linear import pool_frame
-from echoapex.models.encoder import VisionTransformer
+from echoapex.models.encoder import VisionTransformer, standardise
 
 FRAMES = 8
 

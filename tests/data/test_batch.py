@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echoapex.data.batch import EncodedClipBatch, FrameBatch, standardise
+from echoapex.data.batch import EncodedClipBatch, FrameBatch
+from echoapex.models.encoder import standardise
 
 
 def random_pixels(*shape: int, low: int = 0, high: int = 256) -> torch.Tensor:

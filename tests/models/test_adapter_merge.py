@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny_tasks import BLOCKS, PROVENANCE, frame_batch, multitask_recipe
 
-from echoapex.data.batch import standardise
 from echoapex.models.adapter_merge import merge_adapter, split_adapter, stack_adapters
 from echoapex.models.adapters import build_adapter_from
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle, read_card, update_card
+from echoapex.models.encoder import standardise
 from echoapex.models.registry import SetPaths, verify_set
 from echoapex.recipes.recipe import LearningSetting
 

@@ -10,8 +10,8 @@ import torch
 from tiny_tasks import BLOCKS, PROVENANCE, frame_batch, multitask_recipe
 
 from echoapex.config import ConfigError
-from echoapex.data.batch import standardise
 from echoapex.models.bundle import BundleError, load_bundle
+from echoapex.models.encoder import standardise
 from echoapex.models.registry import SetPaths, find_set, import_set, verify_set
 from echoapex.recipes.recipe import LearningSetting, count_trainable, parse_setting
 from echoapex.tasks.multitask import MultiTask

@@ -5,7 +5,7 @@ import torch
 from drawn_clips import draw_clip
 from tiny_tasks import BLOCKS, IMAGE_SIZE, TinyTasks
 
-from echoapex.data.batch import standardise
+from echoapex.models.encoder import standardise
 from echoapex.tasks.task import EncodedClip, chunks, encode_clip
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny_pretraining import build_pretrain, crop_source
 
-from echoapex.data.batch import CropBatch, ProbeBatch, standardise
+from echoapex.data.batch import CropBatch, ProbeBatch
 from echoapex.losses.self_distillation import dino_loss, koleo_loss, sinkhorn_assignments
-from echoapex.models.encoder import EncoderConfig
+from echoapex.models.encoder import EncoderConfig, standardise
 from echoapex.tasks.pretrain import Pretrain
 
 

@@ -21,13 +21,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoapex.curation.sample import FrameSample
-from echoapex.data.batch import standardise
 from echoapex.data.preprocess import assess_image
 from echoapex.data.stores.frame_store import FrameStore
 from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.models.bundle import CARD_FILE, Bundle, Preprocessing, build_encoder_from, load_bundle
 from echoapex.models.decoders.linear import pool_frame
-from echoapex.models.encoder import Tokens
+from echoapex.models.encoder import Tokens, standardise
 from echoapex.models.precision import choose_device
 from echoapex.models.registry import default_set, find_set
 from echoapex.tasks.trained_set import ViewModel, load_view_model

@@ -148,14 +148,3 @@ class ProbeBatch(_Batch):
     pixels: UInt8[Tensor, "batch size size"]
     view: Int[Tensor, "batch"]
     clip: Int[Tensor, "batch"]
-
-
-def standardise(pixels: UInt8[Tensor, "*batch size size"]) -> Float[Tensor, "*batch 1 size size"]:
-    """Grey levels to zero mean and unit variance per frame, so that gain and brightness do not matter.
-
-    A frame without contrast (all black) becomes zero.
-    """
-    grey = pixels.float()
-    mean = grey.mean(dim=(-2, -1), keepdim=True)
-    deviation = grey.std(dim=(-2, -1), keepdim=True, unbiased=False)
-    return ((grey - mean) / deviation.clamp_min(1.0)).unsqueeze(-3)

@@ -168,3 +168,11 @@ def file_digest(path: Path, display_name: str) -> str:
         if stream.tell() == 0:
             raise ReadError(display_name, "is empty", "copy or export the file again")
     return digest
+
+
+_MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
+
+
+def is_dicomdir(name: str, head: bytes) -> bool:
+    """Whether a DICOM file is a directory of a medium, by its name or the class in its first bytes."""
+    return name.upper() == "DICOMDIR" or _MEDIA_DIRECTORY in head[132:1024]

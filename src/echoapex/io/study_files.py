@@ -27,7 +27,7 @@ from echoapex.io.archive import (
 from echoapex.io.clip_file import ClipFile, ClipKind, OpenedClip, open_clip
 from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits, load_clip
 from echoapex.io.deidentify import FileNames
-from echoapex.io.dicom.dicomdir import is_dicomdir, referenced_files
+from echoapex.io.dicom.dicomdir import referenced_files
 from echoapex.io.dicom.reader import anonymous_name
 from echoapex.io.file_format import (
     FORMAT_OF_SUFFIX,
@@ -36,6 +36,7 @@ from echoapex.io.file_format import (
     VIDEO_FORMATS,
     VOLUME_FORMATS,
     FileFormat,
+    is_dicomdir,
     is_text,
     recognise,
     suffix_of,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -262,3 +262,14 @@ class VisionTransformer(nn.Module):
         if self.position_table is not None:
             nn.init.trunc_normal_(self.position_table.class_position, std=0.02)
             nn.init.trunc_normal_(self.position_table.patch_positions, std=0.02)
+
+
+def standardise(pixels: UInt8[Tensor, "*batch size size"]) -> Float[Tensor, "*batch 1 size size"]:
+    """Grey levels to zero mean and unit variance per frame, so that gain and brightness do not matter.
+
+    A frame without contrast (all black) becomes zero.
+    """
+    grey = pixels.float()
+    mean = grey.mean(dim=(-2, -1), keepdim=True)
+    deviation = grey.std(dim=(-2, -1), keepdim=True, unbiased=False)
+    return ((grey - mean) / deviation.clamp_min(1.0)).unsqueeze(-3)

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 
 from echoapex.data.augment import AugmentConfig
-from echoapex.data.batch import FrameBatch, OutlineBatch, standardise
+from echoapex.data.batch import FrameBatch, OutlineBatch
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.data.sampler import own_places, shuffled_index
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
@@ -26,6 +26,7 @@ from echoapex.losses.supervised import smoothed_cross_entropy
 from echoapex.models.adapters import build_adapter_from
 from echoapex.models.bundle import Bundle, BundleError, build_encoder_from, save_bundle
 from echoapex.models.decoders.linear import ViewFromMasksConfig, ViewFromMasksDecoder, pool_frame
+from echoapex.models.encoder import standardise
 from echoapex.models.registry import ADAPTER, SetPaths, find_set
 from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.recipes.clips import open_phantom_store

@@ -16,12 +16,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from echoapex.data.batch import EncodedClipBatch, FrameBatch, PixelClipBatch, standardise
+from echoapex.data.batch import EncodedClipBatch, FrameBatch, PixelClipBatch
 from echoapex.losses.supervised import ef_loss, volume_change_errors, volume_change_loss
 from echoapex.models.adapters import Adapter
 from echoapex.models.decoders.linear import FrameSummary
 from echoapex.models.decoders.spatiotemporal import ClipDecoder, ClipPrediction
-from echoapex.models.encoder import Tokens, VisionTransformer
+from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 from echoapex.tasks.task import Cases, EncodedClip, Loss, Task
 from echoapex.vocabulary import Structure
 

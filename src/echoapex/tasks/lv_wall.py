@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from echoapex.data.batch import FrameBatch, standardise
+from echoapex.data.batch import FrameBatch
 from echoapex.losses.supervised import heatmap_loss
 from echoapex.models.decoders.multiscale import WallPointDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer
+from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 from echoapex.tasks.task import Cases, EncodedClip, Loss, Task, chunks
 
 FrameWallPoints = tuple[int, np.ndarray, np.ndarray]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 
 from echoapex.config import Config
-from echoapex.data.batch import FrameBatch, standardise
+from echoapex.data.batch import FrameBatch
 from echoapex.models.adapters import Adapter
+from echoapex.models.encoder import standardise
 from echoapex.tasks.ejection_fraction import VolumeChange
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoapex.config import Config
-from echoapex.data.batch import CropBatch, ProbeBatch, standardise
+from echoapex.data.batch import CropBatch, ProbeBatch
 from echoapex.losses.self_distillation import dino_loss, ibot_loss, koleo_loss, sinkhorn_assignments
 from echoapex.models.adapters import Adapter, freeze
 from echoapex.models.decoders.projection_head import ProjectionHead
-from echoapex.models.encoder import VisionTransformer
+from echoapex.models.encoder import VisionTransformer, standardise
 from echoapex.tasks.task import Cases, LayerDecay, Loss, ParameterGroup, Task, is_matrix, layer_decay_groups
 
 

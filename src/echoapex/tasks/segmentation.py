@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from echoapex.data.batch import FrameBatch, standardise
+from echoapex.data.batch import FrameBatch
 from echoapex.losses.supervised import iou_loss, mask_loss
 from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.models.decoders.promptable import ImageEmbedding, MaskPrediction, PromptableDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer
+from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 from echoapex.models.prompt_sampling import centre_point, correction_click, jittered_box
 from echoapex.tasks.task import Cases, EncodedClip, Loss, Task, chunks
 from echoapex.vocabulary import Structure

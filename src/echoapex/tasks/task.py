@@ -26,8 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from echoapex.config import Config
-from echoapex.data.batch import standardise
-from echoapex.models.encoder import Tokens, VisionTransformer
+from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 from echoapex.models.precision import Precision, choose_precision
 
 

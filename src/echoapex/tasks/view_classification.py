@@ -30,13 +30,13 @@ from torch import Tensor, nn
 from torch.distributions import Beta
 
 from echoapex.config import Config
-from echoapex.data.batch import FrameBatch, standardise
+from echoapex.data.batch import FrameBatch
 from echoapex.domain import ViewPrediction
 from echoapex.losses.supervised import smoothed_cross_entropy
 from echoapex.models.decoders.linear import LinearViewDecoder, ViewFromMasksDecoder, pool_frame
 from echoapex.models.decoders.prompt_encoder import PromptBatch
 from echoapex.models.decoders.promptable import PromptableDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer
+from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 from echoapex.tasks.task import Cases, EncodedClip, Loss, Task
 from echoapex.vocabulary import Structure, View
 

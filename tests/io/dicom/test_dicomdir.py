@@ -7,7 +7,8 @@ from real_files import real_dicom
 from synthetic_files import write_dicomdir
 
 from echoapex.io.clip_source import ReadError, ReadLimits
-from echoapex.io.dicom.dicomdir import is_dicomdir, referenced_files
+from echoapex.io.dicom.dicomdir import referenced_files
+from echoapex.io.file_format import is_dicomdir
 
 
 def test_files_are_found_also_in_lower_case(tmp_path: Path) -> None:

@@ -19,12 +19,6 @@ from echoapex.io.dicom.header import BoundedReader, begin_data_set, count_items,
 _MOST_BYTES = 16 << 20
 _MOST_READS = 1_200_000
 _MOST_RECORDS = 100_000
-_MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
-
-
-def is_dicomdir(name: str, head: bytes) -> bool:
-    """Whether a DICOM file is a directory of a medium, by its name or the class in its first bytes."""
-    return name.upper() == "DICOMDIR" or _MEDIA_DIRECTORY in head[132:1024]
 
 
 def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[Path | ReadError]:
