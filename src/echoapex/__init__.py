@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echoapex.domain import Clip, Measurement, Prompt, StudyReport
     from echoapex.infer.clip.reading import AnalysisOptions
     from echoapex.infer.interactive.propagation import segment_clip
-    from echoapex.infer.model import ClipFeatures, ClipSegmentation, Model, analyze, load
+    from echoapex.infer.model import ClipFeatures, ClipSegmentation, Encoder, Model, analyze, load, load_encoder
     from echoapex.io.study_files import read_clip as read
     from echoapex.vocabulary import Application, Quantity, Structure, View
 
@@ -29,6 +29,7 @@ __all__ = [
     "Clip",
     "ClipFeatures",
     "ClipSegmentation",
+    "Encoder",
     "Measurement",
     "Model",
     "Prompt",
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "analyze",
     "load",
+    "load_encoder",
     "read",
     "segment_clip",
 ]
@@ -47,7 +49,7 @@ _PLACES = {
     "echoapex.domain": ("Clip", "Measurement", "Prompt", "StudyReport"),
     "echoapex.infer.clip.reading": ("AnalysisOptions",),
     "echoapex.infer.interactive.propagation": ("segment_clip",),
-    "echoapex.infer.model": ("ClipFeatures", "ClipSegmentation", "Model", "analyze", "load"),
+    "echoapex.infer.model": ("ClipFeatures", "ClipSegmentation", "Encoder", "Model", "analyze", "load", "load_encoder"),
     "echoapex.io.study_files": ("read",),
     "echoapex.vocabulary": ("Application", "Quantity", "Structure", "View"),
 }

@@ -14,6 +14,8 @@ from echoapex.domain.results import ROW_COLUMNS
 from echoapex.infer.interactive.propagation import InteractiveError
 from echoapex.infer.model import PROMPTED
 from echoapex.infer.study.analyze import AnalysisError
+from echoapex.models.bundle import BundleError
+from echoapex.models.registry import default_set
 from echoapex.vocabulary import VISIBLE_STRUCTURES
 
 
@@ -61,6 +63,16 @@ def test_features_have_a_place_and_a_meaning(model: echoapex.Model, apical: echo
     unit = found.class_tokens / np.linalg.norm(found.class_tokens, axis=1, keepdims=True)
     likeness = unit @ unit.T
     assert np.diag(likeness, 1).mean() > np.diag(likeness, count // 3).mean()
+
+
+def test_an_encoder_alone_gives_the_features_of_its_set(model: echoapex.Model, apical: echoapex.Clip) -> None:
+    alone = echoapex.load_encoder(default_set().encoder, device="cpu", precision="fp32").encode(apical)
+    within = model.encode(apical, echoapex.Application.SEGMENTATION)
+    assert alone.encoder_sha256 == within.encoder_sha256
+    if alone.patch_tokens.shape == within.patch_tokens.shape:
+        np.testing.assert_allclose(alone.class_tokens, within.class_tokens, atol=1e-3)
+    with pytest.raises(BundleError):
+        echoapex.load_encoder("no-such-folder")
 
 
 def test_structures_are_outlined_by_name(model: echoapex.Model, apical: echoapex.Clip) -> None:

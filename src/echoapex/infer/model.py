@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -25,6 +26,8 @@ from echoapex.infer.interactive.propagation import InteractiveClip, InteractiveE
 from echoapex.infer.study.analyze import NamedInterpreter, Observer, StudyAnalyzer, require_paths
 from echoapex.io.clip_source import ClipInMemory, ClipSource
 from echoapex.io.study_files import open_only_clip
+from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
+from echoapex.models.encoder import VisionTransformer
 from echoapex.models.precision import Precision, choose_device, choose_precision
 from echoapex.models.registry import DEFAULT_SET
 from echoapex.tasks.task import encode_clip
@@ -79,6 +82,47 @@ class ClipSegmentation:
         """Masks of one structure on all frames; without a name, of what the prompts meant."""
         found: Bool[np.ndarray, "frames height width"] = self.labels == (PROMPTED if structure is None else structure)
         return found
+
+
+class Encoder:
+    """An encoder alone, without any task: what pretraining makes.
+
+    Attributes:
+        input_size: side of the square frames that it reads, in pixels.
+        sha256: digest of its weights.
+        precision: ``bf16`` or ``fp32``.
+    """
+
+    def __init__(
+        self, network: VisionTransformer, input_size: int, sha256: str, precision: Literal["bf16", "fp32"]
+    ) -> None:
+        self._network = network
+        self.input_size = input_size
+        self.sha256 = sha256
+        self.precision = precision
+
+    def encode(self, clip: Clip | str | Path) -> ClipFeatures:
+        """Features of every frame.
+
+        Args:
+            clip: from ``echoapex.read``, or the path of one clip.
+
+        Raises:
+            ReadError: the clip cannot be read.
+        """
+        prepared = prepare_frames(_source_of(clip), self.input_size)
+        last = self._network.config.depth - 1
+        pixels, times_s = prepared.pixels, prepared.frame_times_s
+        tokens = encode_clip(self._network, (last,), pixels, times_s, precision=self.precision).tokens[0]
+        patches = tokens.patches.float().cpu().numpy()
+        return ClipFeatures(
+            tokens.class_token.float().cpu().numpy(),
+            patches.reshape(len(patches), *tokens.grid, -1),
+            _patch_centres(prepared.transform, tokens.grid),
+            prepared.frame_indices,
+            times_s,
+            self.sha256,
+        )
 
 
 class Model:
@@ -146,21 +190,9 @@ class Model:
             ReadError: the clip cannot be read.
         """
         model = self._interpreter.models.encoders[application]
-        prepared = prepare_frames(_source_of(clip), model.input_size)
-        last = model.encoder.config.depth - 1
-        with model.adapted() as encoder:
-            encoded = encode_clip(encoder, (last,), prepared.pixels, prepared.frame_times_s, precision=self.precision)
-        tokens = encoded.tokens[0]
-        rows, columns = tokens.grid
-        patches = tokens.patches.float().cpu().numpy()
-        return ClipFeatures(
-            tokens.class_token.float().cpu().numpy(),
-            patches.reshape(len(patches), rows, columns, -1),
-            _patch_centres(prepared.transform, tokens.grid),
-            prepared.frame_indices,
-            prepared.frame_times_s,
-            next(digest for name, digest in model.digests.items() if name.endswith("/encoder")),
-        )
+        digest = next(digest for name, digest in model.digests.items() if name.endswith("/encoder"))
+        with model.adapted() as network:
+            return Encoder(network, model.input_size, digest, self.precision).encode(clip)
 
     def classify_view(self, clip: Clip | str | Path) -> ViewPrediction:
         """The probability of each of the 18 views, for the whole clip.
@@ -256,6 +288,29 @@ def load(name_or_path: str | Path = DEFAULT_SET, *, device: str = "auto", precis
     place = choose_device(device)
     chosen = choose_precision(precision, place).name
     return Model(TaskInterpreter.load(name_or_path, device, chosen), Path(name_or_path).name, str(place))
+
+
+def load_encoder(path: str | Path, *, device: str = "auto", precision: Precision = "auto") -> Encoder:
+    """Load an encoder bundle alone, for instance the one that ``echoapex pretrain`` wrote.
+
+    Args:
+        path: folder of the bundle (``RUN/bundles/encoder``).
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: what this machine is fast at (``auto``), ``bf16`` or ``fp32``.
+
+    Raises:
+        BundleError: there is no such bundle, it is damaged, or its frames are prepared in a way of their own.
+        DeviceError: there is no such device here.
+    """
+    place = choose_device(device)
+    bundle = load_bundle(Path(path))
+    preparation = bundle.card.preprocessing
+    if preparation.rule != "per_frame":
+        raise BundleError(
+            f"{path}: prepares frames by the rule {preparation.rule!r}; only 'per_frame' can be loaded alone"
+        )
+    network = build_encoder_from(bundle).to(place).eval().requires_grad_(False)
+    return Encoder(network, preparation.size[0], bundle.digest, choose_precision(precision, place).name)
 
 
 def analyze(
