@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,10 @@ class EjectionFractionRecipe(TaskRecipe):
     stores: dict[str, PhantomStoreConfig] = Field(min_length=1)
     validation: PhantomStoreConfig
     features: FrozenFeatureConfig = FrozenFeatureConfig()
+
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores of training, and that of validation."""
+        return self.stores, self.validation
 
     def build(self, workspace: Workspace) -> Workload:
         """Draw clips, encode them once, build the task."""

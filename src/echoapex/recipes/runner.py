@@ -198,10 +198,7 @@ def _build(recipe: Recipe, workspace: Workspace, directory: Path, processes: Pro
 
 def _write_effort(directory: Path, task: Task, config: TrainConfig, seconds: float) -> None:
     """``effort.json``: what the run cost, of its last uninterrupted part."""
-    encoder = getattr(task, "encoder", None)
-    of_encoder = sum(p.numel() for p in encoder.parameters()) if isinstance(encoder, nn.Module) else None
-    adapter = getattr(task, "adapter", None)
-    beside = sum(p.numel() for p in adapter.parameters()) if isinstance(adapter, nn.Module) else None
+    of_encoder, beside = map(_parameters_of, task.encoder_and_adapter())
     effort = {
         "trainable_parameters": count_trainable(task),
         "encoder_parameters": of_encoder,
@@ -212,6 +209,10 @@ def _write_effort(directory: Path, task: Task, config: TrainConfig, seconds: flo
         "precision": _precision_of(directory),
     }
     (directory / "effort.json").write_text(json.dumps(effort, indent=2) + "\n", encoding="utf-8")
+
+
+def _parameters_of(part: nn.Module | None) -> int | None:
+    return None if part is None else sum(parameter.numel() for parameter in part.parameters())
 
 
 def _precision_of(directory: Path) -> str | None:
