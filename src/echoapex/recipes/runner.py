@@ -32,7 +32,7 @@ from echoapex.recipes.views import DatasetViewsRecipe
 from echoapex.tasks.task import Loss, Task
 from echoapex.train.checkpoint import CHECKPOINT_FILE, require_same_recipe
 from echoapex.train.distributed import Processes, gather_into, joined_processes, shard
-from echoapex.train.journal import read_journal
+from echoapex.train.journal import JOURNAL_FILE, read_figures
 from echoapex.train.trainer import MACHINE_FILE, Run, TrainConfig, checkpoint_activations, compile_blocks, train
 
 TASK_KINDS: dict[str, type[TaskRecipe]] = {
@@ -153,14 +153,14 @@ def finetune(
         torch.manual_seed(recipe.train.seed)
         run = Run(
             workload.task, workload.batches, workload.validation, workload.validation_batches, directory, identity,
-            processes, reporting.noted,
+            processes, reporting.noted, scores_start=True,
         )  # fmt: skip
         train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
         if processes.sharded:
             gather_into(plain, workload.task)
         if not processes.is_first:
             return {}
-    scores = _last_scores(directory)
+    scores = read_figures(directory / JOURNAL_FILE).latest
     hours = (time.process_time() - started) / 3600
     _write_effort(directory, workload.task, recipe.train, time.monotonic() - began)
     recipe.task.export(plain or workload.task, directory / "bundles", _completed(recipe, scores, hours, processes))
@@ -235,8 +235,3 @@ def _completed(recipe: Recipe, scores: Mapping[str, float], hours: float, proces
     cost = f"{recipe.train.steps} steps, {hours:.2f} CPU hours{each} in the last (uninterrupted) part of the run"
     metrics = {f"validation/{name}": value for name, value in scores.items()}
     return recipe.provenance.model_copy(update={"seed": recipe.train.seed, "cost": cost, "metrics": metrics})
-
-
-def _last_scores(directory: Path) -> dict[str, float]:
-    entries = [entry for entry in read_journal(directory / "journal.jsonl") if "scores" in entry]
-    return dict(entries[-1]["scores"]) if entries else {}
