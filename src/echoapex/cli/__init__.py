@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, examples
 from echoapex.version import __version__
 
 _VERBS = {
@@ -38,7 +38,7 @@ app = App(
     help="One foundation model for echocardiography.\n\n"
     "Research software, not a medical device: not for diagnosis or treatment.",
     suppress_keyboard_interrupt=False,
-    help_epilogue="Exit codes: 0 all good, 2 wrong usage, 3 some files failed, 4 nothing could be analysed.",
+    help_epilogue=examples("echoapex analyze study/ --out results/", "echoapex analyze --help"),
 )
 for _verb, _summary in _VERBS.items():
     app.command(f"echoapex.cli.{_verb}:app", name=_verb, help=_summary)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain
+from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain, examples
 from echoapex.domain import StudyReport
 from echoapex.domain.results import DISCLAIMER
 from echoapex.vocabulary import Probe
@@ -19,6 +19,7 @@ app = App(
     name="analyze",
     help="Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.\n\n"
     f"{DISCLAIMER}",
+    help_epilogue=examples("echoapex analyze study/ --out results/", "echoapex analyze study.zip clip.avi --json"),
 )
 
 

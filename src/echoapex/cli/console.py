@@ -26,6 +26,15 @@ ERRORS = Console(stderr=True, soft_wrap=True, highlight=False)
 """Messages for people go to standard error, so that standard output holds results only."""
 
 
+EXIT_CODES = "Exit codes: 0 all good, 2 wrong usage, 3 some files failed, 4 nothing could be analysed."
+
+
+def examples(*commands: str) -> str:
+    """The end of a verb's help: commands that can be typed as they stand, and the exit codes."""
+    title = "Example:" if len(commands) == 1 else "Examples:"
+    return "\n".join([title, "", *(f"    {command}" for command in commands), "", EXIT_CODES])
+
+
 def complain(verb: str, problem: str) -> None:
     """Say in one line on standard error what is wrong."""
     sys.stderr.write(f"echoapex {verb}: {' '.join(problem.split())}\n")

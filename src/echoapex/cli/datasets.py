@@ -13,11 +13,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.data.datasets import DATASETS, DatasetDescription, DatasetError, Finding, Inspection, Severity
 from echoapex.vocabulary import SubTask
 
-app = App(name="datasets", help="List the public data sets that are read, and verify a copy of one.")
+app = App(
+    name="datasets",
+    help="List the public data sets that are read, and verify a copy of one.",
+    help_epilogue=examples(
+        "echoapex datasets list", "echoapex datasets verify echonet_dynamic --root EchoNet-Dynamic/"
+    ),
+)
 
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 _WORDS = {Severity.ERROR: "wrong", Severity.WARNING: "doubtful", Severity.NOTE: "note"}

@@ -11,9 +11,13 @@ from cyclopts import App
 from rich.console import Console
 from rich.markup import escape
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, examples
 
-app = App(name="demo", help="Assemble a real and a simulated study, analyse both, and say where to look.")
+app = App(
+    name="demo",
+    help="Assemble a real and a simulated study, analyse both, and say where to look.",
+    help_epilogue=examples("echoapex demo --out demo/"),
+)
 
 PHANTOM_SEED = 1_000_001
 """A held-out patient: no shipped weight was trained on seeds from 1,000,000 on."""

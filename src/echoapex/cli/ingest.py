@@ -11,13 +11,19 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain
+from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain, examples
 
 if TYPE_CHECKING:
     from echoapex.data.ingest.ingest import IngestSummary
     from echoapex.data.ingest.local_engine import Engine
 
-app = App(name="ingest", help="Turn an archive of echo files into a de-identified store of frames to train on.")
+app = App(
+    name="ingest",
+    help="Turn an archive of echo files into a de-identified store of frames to train on.",
+    help_epilogue=examples(
+        "echoapex ingest studies/ --out frames/", "echoapex ingest @list.txt --out frames/ --key frames.key --workers 4"
+    ),
+)
 
 
 @Parameter(name="*")

@@ -13,12 +13,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, examples
 from echoapex.models.adapter_merge import merge_adapter, split_adapter, stack_adapters
 from echoapex.models.bundle import WEIGHTS_FILE, BundleError, Card, read_card
 from echoapex.models.registry import DEFAULT_SET, ENCODER, TASKS, SetPaths, find_set, import_set, list_sets, verify_set
 
-app = App(name="models", help="List, show, verify, import and merge the weights that EchoApex uses.")
+app = App(
+    name="models",
+    help="List, show, verify, import and merge the weights that EchoApex uses.",
+    help_epilogue=examples("echoapex models list", "echoapex models card phantom/segmentation"),
+)
 
 
 @app.default

@@ -12,13 +12,20 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import track
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, examples
 from echoapex.io.dicom.writer import UltrasoundSyntax
 from echoapex.phantom import PhantomError
 from echoapex.phantom.study import StudyLabels, StudyPlan, StudyPlanError, write_studies
 from echoapex.vocabulary import View
 
-app = App(name="phantom", help="Write simulated studies as DICOM, with the exact truth of every measurement.")
+app = App(
+    name="phantom",
+    help="Write simulated studies as DICOM, with the exact truth of every measurement.",
+    help_epilogue=examples(
+        "echoapex phantom --studies 2 --seed 42 --out studies/",
+        "echoapex phantom --studies 1 --seed 1000001 --views A4C,PLAX --out study/",
+    ),
+)
 
 
 @Parameter(name="*")
