@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from echoapex.cli.console import ExitCode, examples
+from echoapex.cli.console import ExitCode, PipedConsole, discard_output, examples
 from echoapex.version import __version__
 
 _VERBS = {
@@ -51,7 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what follows ``echoapex``; by default the arguments of this process.
     """
     told_to_stop = stop_cleanly_when_told()
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = int(ExitCode.NOBODY_READS)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ExitCode.USAGE)
+    if code == ExitCode.NOBODY_READS:
+        discard_output()
     sys.exit(ExitCode.TERMINATED if told_to_stop else code)
 
 
@@ -81,7 +89,13 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"echoapex: there is no verb {arguments[0]!r}; {hint}\n")
         return ExitCode.USAGE
     try:
-        result = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(
+            list(arguments),
+            console=PipedConsole(),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except CycloptsError as error:
         sys.stderr.write(f"echoapex: {' '.join(str(error).split())} (see echoapex --help)\n")
         return ExitCode.USAGE

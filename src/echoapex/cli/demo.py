@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cyclopts import App
-from rich.console import Console
 from rich.markup import escape
 
-from echoapex.cli.console import ExitCode, examples
+from echoapex.cli.console import ExitCode, PipedConsole, examples
 
 app = App(
     name="demo",
@@ -86,11 +85,11 @@ def demo(*, out: Path = Path("demo"), device: str = "auto") -> int:
         out: folder for the two studies and their results; what is there already is completed.
         device: where the models run: auto, cpu, cuda or mps.
     """
-    console = Console()
+    console = PipedConsole()
     try:
         copies = assemble_real_study(out / "real")
     except DemoError as error:
-        Console(stderr=True).print(f"echoapex demo: {escape(str(error))}")
+        PipedConsole(stderr=True).print(f"echoapex demo: {escape(str(error))}")
         return ExitCode.NOTHING_ANALYSED
     for copy, sample in zip(copies, REAL_FILES, strict=True):
         console.print(f"{escape(str(copy))}: {sample.shows}")
@@ -104,14 +103,14 @@ def demo(*, out: Path = Path("demo"), device: str = "auto") -> int:
     return max(codes)
 
 
-def _run_step(console: Console, arguments: list[str]) -> int:
+def _run_step(console: PipedConsole, arguments: list[str]) -> int:
     from echoapex.cli import run  # the verbs are loaded by name, this one too
 
     console.print(f"\n$ echoapex {escape(' '.join(arguments))}", style="bold", highlight=False, soft_wrap=True)
     return run(arguments)
 
 
-def _say_where_to_look(console: Console, out: Path) -> None:
+def _say_where_to_look(console: PipedConsole, out: Path) -> None:
     console.print("\nWhere to look", style="bold")
     for name, title in (("real-results", "real study"), ("phantom-results", "simulated study")):
         folder = out / name

@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 from rich.progress import track
 
-from echoapex.cli.console import ExitCode, examples
+from echoapex.cli.console import ExitCode, PipedConsole, examples
 from echoapex.io.dicom.writer import UltrasoundSyntax
 from echoapex.phantom import PhantomError
 from echoapex.phantom.study import StudyLabels, StudyPlan, StudyPlanError, write_studies
@@ -70,7 +69,7 @@ def phantom(
         quiet: no progress bar.
     """
     content = content or Content()
-    console = Console(stderr=True)
+    console = PipedConsole(stderr=True)
     try:
         plan = StudyPlan(parse_views(content.views), content.size, content.labels, UltrasoundSyntax(content.syntax))
         for _ in track(
