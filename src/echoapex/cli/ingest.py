@@ -111,8 +111,13 @@ def ingest(
     from echoapex.data.ingest.ingest import IngestPlan
     from echoapex.data.ingest.ingest import ingest as run_ingest
     from echoapex.data.ingest.plan import IngestRules
-    from echoapex.data.stores.place import StoreError
+    from echoapex.data.stores.place import StoreError, import_lance
 
+    try:
+        import_lance()  # before a key is made
+    except StoreError as error:
+        complain("ingest", str(error))
+        return ExitCode.USAGE
     key = key or Path(f"{out.rstrip('/')}.key")
     is_new_key = not key.exists() and not quiet
     plan = IngestPlan(
