@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from echoapex.config import build_config
+from echoapex.data.datasets import ClipRecord
 from echoapex.data.sampler import FewShot, choose_clips
 from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
@@ -123,6 +124,11 @@ def interval_factor(lineage: Lineage) -> float:
     return round(math.sqrt(max(squared_ratio, 1e-3)), 3)
 
 
+def not_apical(record: ClipRecord) -> str:
+    """Why the ejection fraction is not learned from a clip, in words; empty for apical views and unknown ones."""
+    return "" if record.view is None or record.view.is_apical else f"their view {record.view} is not apical"
+
+
 class DatasetEjectionFractionRecipe(TaskRecipe):
     """Where the clips and the starting set are, and how clips are drawn."""
 
@@ -146,7 +152,7 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
         task = EjectionFraction(encoder, self._decoder(decoder_bundle), (len(encoder.blocks) - 1,))
         clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
         training, held_back = clips.open(
-            lambda record: record.value(Quantity.LVEF) is not None, "an ejection fraction", workspace
+            lambda record: record.value(Quantity.LVEF) is not None, "an ejection fraction", workspace, not_apical
         )
         taught: list[PreparedClipSource] = [training]
         if self.few_shot is not None:
