@@ -27,6 +27,7 @@ _VERBS = {
     "transfer": "Score several sets of weights on several data sets, with no change, as one table.",
     "clicks": "Measure interactive segmentation by simulated clicks, boxes and propagation.",
     "benchmark": "Run the suite of 28 sub-tasks on the data at hand and write its card.",
+    "recipes": "List the recipes of training, show one, and list the keys that it may have.",
     "finetune": "Train decoders or encoders by a recipe.",
     "pretrain": "Pretrain an encoder without labels by a recipe.",
     "demo": "Assemble real and simulated studies to try EchoApex on.",
