@@ -211,7 +211,8 @@ def _annotation_in_words(annotation: Any) -> str:
         return " or ".join(map(_annotation_in_words, parts))
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return annotation.__name__
-    return _PLAIN_TYPES.get(annotation.__name__, annotation.__name__)
+    name = str(annotation.__name__)
+    return _PLAIN_TYPES.get(name, name)
 
 
 def _shown(value: object) -> str:
