@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, PipedConsole, discard_output, examples
 from echoapex.version import __version__
 
 _VERBS = {
@@ -27,6 +27,7 @@ _VERBS = {
     "transfer": "Score several sets of weights on several data sets, with no change, as one table.",
     "clicks": "Measure interactive segmentation by simulated clicks, boxes and propagation.",
     "benchmark": "Run the suite of 28 sub-tasks on the data at hand and write its card.",
+    "recipes": "List the recipes of training, show one, and list the keys that it may have.",
     "finetune": "Train decoders or encoders by a recipe.",
     "pretrain": "Pretrain an encoder without labels by a recipe.",
     "demo": "Assemble real and simulated studies to try EchoApex on.",
@@ -38,7 +39,7 @@ app = App(
     help="One foundation model for echocardiography.\n\n"
     "Research software, not a medical device: not for diagnosis or treatment.",
     suppress_keyboard_interrupt=False,
-    help_epilogue="Exit codes: 0 all good, 2 wrong usage, 3 some files failed, 4 nothing could be analysed.",
+    help_epilogue=examples("echoapex analyze study/ --out results/", "echoapex analyze --help"),
 )
 for _verb, _summary in _VERBS.items():
     app.command(f"echoapex.cli.{_verb}:app", name=_verb, help=_summary)
@@ -51,7 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what follows ``echoapex``; by default the arguments of this process.
     """
     told_to_stop = stop_cleanly_when_told()
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = int(ExitCode.NOBODY_READS)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ExitCode.USAGE)
+    if code == ExitCode.NOBODY_READS:
+        discard_output()
     sys.exit(ExitCode.TERMINATED if told_to_stop else code)
 
 
@@ -81,7 +90,13 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"echoapex: there is no verb {arguments[0]!r}; {hint}\n")
         return ExitCode.USAGE
     try:
-        result = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(
+            list(arguments),
+            console=PipedConsole(),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except CycloptsError as error:
         sys.stderr.write(f"echoapex: {' '.join(str(error).split())} (see echoapex --help)\n")
         return ExitCode.USAGE

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain
+from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain, examples
 from echoapex.domain import StudyReport
 from echoapex.domain.results import DISCLAIMER
 from echoapex.vocabulary import Probe
@@ -19,6 +19,7 @@ app = App(
     name="analyze",
     help="Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.\n\n"
     f"{DISCLAIMER}",
+    help_epilogue=examples("echoapex analyze study/ --out results/", "echoapex analyze study.zip clip.avi --json"),
 )
 
 
@@ -75,7 +76,8 @@ def analyze(
 
     Research software, not a medical device: not for diagnosis or treatment.
 
-    The same command completes an interrupted run: finished clips are not done again.
+    The same command completes an interrupted run: finished clips are not done again. A path that does not exist becomes
+    a row of errors.csv when another one does.
 
     Args:
         paths: files, folders, DICOMDIRs or zip archives; DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI, MHD.
@@ -89,6 +91,10 @@ def analyze(
         return ExitCode.USAGE
     if out is None and not talk.as_json:
         complain("analyze", "where should the results go? Give --out FOLDER, or --json to print them")
+        return ExitCode.USAGE
+    if not any(_exists(path) for path in paths):
+        named = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and the other {len(paths) - 1}"
+        complain("analyze", f"{named}: {'does' if len(paths) == 1 else 'do'} not exist; check the path")
         return ExitCode.USAGE
     # the models load slowly: not before the arguments are known to be good
     from echoapex.infer.clip.models import TaskInterpreter
@@ -129,6 +135,17 @@ def analyze(
     elif not talk.quiet:
         _summarise(report, out)
     return exit_code_of(report)
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there; a file in a folder that may not be searched counts, and is an error row later."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def exit_code_of(report: StudyReport) -> ExitCode:

@@ -26,7 +26,7 @@ from echoapex.cli.benchmark_parts import (
     plan_parts,
     read_clicks,
 )
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.cli.evaluate import Source, read_reference
 from echoapex.data.datasets.camus import CamusError
 from echoapex.evaluate.card.build import CardContent, build_card
@@ -118,7 +118,11 @@ def _remove_others(folder: Path, pattern: str, kept: set[str]) -> None:
             path.unlink()
 
 
-app = App(name="benchmark", help="Run the suite of 28 sub-tasks on the data at hand and write its card.")
+app = App(
+    name="benchmark",
+    help="Run the suite of 28 sub-tasks on the data at hand and write its card.",
+    help_epilogue=examples("echoapex benchmark --out card/", "echoapex benchmark --data camus=CAMUS/ --out card/"),
+)
 
 
 @Parameter(name="*")

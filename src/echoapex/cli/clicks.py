@@ -16,7 +16,7 @@ from cyclopts.validators import Number
 from rich.progress import track
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.data.datasets.camus import CamusError
 from echoapex.evaluate.click_scores import (
     ClicksFile,
@@ -45,7 +45,11 @@ from echoapex.phantom.truth import TruthError
 from echoapex.version import __version__
 from echoapex.vocabulary import Structure
 
-app = App(name="clicks", help="Measure interactive segmentation: Dice by the number of clicks, boxes, propagation.")
+app = App(
+    name="clicks",
+    help="Measure interactive segmentation: Dice by the number of clicks, boxes, propagation.",
+    help_epilogue=examples("echoapex clicks --dataset phantom --root studies/ --out clicks/"),
+)
 
 CLICKS_FILE, CASES_FILE, FIGURE_FILE, INPUT_FOLDER = "clicks.json", "click_cases.csv", "clicks.svg", "inputs"
 CORRECTING_CLICKS = 5

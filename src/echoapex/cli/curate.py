@@ -11,13 +11,17 @@ from cyclopts.validators import Number
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain
+from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain, examples
 
 if TYPE_CHECKING:
     from echoapex.curation.balance import CurationRules
     from echoapex.curation.report import CurationReport
 
-app = App(name="curate", help="Weight the frames of a store, so that rare views, vendors and qualities count.")
+app = App(
+    name="curate",
+    help="Weight the frames of a store, so that rare views, vendors and qualities count.",
+    help_epilogue=examples("echoapex curate frames/ --out curated/"),
+)
 
 _SHOWN = ("view", "vendor", "quality")
 

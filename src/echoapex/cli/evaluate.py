@@ -19,7 +19,7 @@ from cyclopts.validators import Number
 from rich.progress import track
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.data.datasets.records import DatasetError
 from echoapex.domain import StudyReport
 from echoapex.evaluate.baseline_pixels import classify_phantom_studies, fit_pixel_baseline
@@ -43,7 +43,14 @@ from echoapex.io.clip_source import ReadError
 from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.phantom.truth import TruthError
 
-app = App(name="evaluate", help="Score an analysis against a reference data set.")
+app = App(
+    name="evaluate",
+    help="Score an analysis against a reference data set.",
+    help_epilogue=examples(
+        "echoapex evaluate --dataset phantom --root studies/ --out scores/",
+        "echoapex evaluate --dataset camus --root CAMUS/ --predictions results/ --out scores/",
+    ),
+)
 
 DatasetName = Literal[
     "phantom",

@@ -7,9 +7,17 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from echoapex.cli.console import examples
 from echoapex.cli.recipe_run import Invocation, run_recipe, run_seeds
 
-app = App(name="finetune", help="Train decoders or encoders by a recipe. Research software, not a medical device.")
+app = App(
+    name="finetune",
+    help="Train decoders or encoders by a recipe. Research software, not a medical device.",
+    help_epilogue=examples(
+        "echoapex finetune phantom_multitask --out runs/phantom_multitask",
+        "echoapex finetune dataset_views --dataset folder --root clips/ --setting lora --out runs/views",
+    ),
+)
 
 
 @app.default

@@ -11,13 +11,19 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain
+from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain, examples
 
 if TYPE_CHECKING:
     from echoapex.data.ingest.ingest import IngestSummary
     from echoapex.data.ingest.local_engine import Engine
 
-app = App(name="ingest", help="Turn an archive of echo files into a de-identified store of frames to train on.")
+app = App(
+    name="ingest",
+    help="Turn an archive of echo files into a de-identified store of frames to train on.",
+    help_epilogue=examples(
+        "echoapex ingest studies/ --out frames/", "echoapex ingest @list.txt --out frames/ --key frames.key --workers 4"
+    ),
+)
 
 
 @Parameter(name="*")
@@ -105,8 +111,13 @@ def ingest(
     from echoapex.data.ingest.ingest import IngestPlan
     from echoapex.data.ingest.ingest import ingest as run_ingest
     from echoapex.data.ingest.plan import IngestRules
-    from echoapex.data.stores.place import StoreError
+    from echoapex.data.stores.place import StoreError, import_lance
 
+    try:
+        import_lance()  # before a key is made
+    except StoreError as error:
+        complain("ingest", str(error))
+        return ExitCode.USAGE
     key = key or Path(f"{out.rstrip('/')}.key")
     is_new_key = not key.exists() and not quiet
     plan = IngestPlan(

@@ -9,16 +9,22 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 from rich.progress import track
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, PipedConsole, examples
 from echoapex.io.dicom.writer import UltrasoundSyntax
 from echoapex.phantom import PhantomError
 from echoapex.phantom.study import StudyLabels, StudyPlan, StudyPlanError, write_studies
 from echoapex.vocabulary import View
 
-app = App(name="phantom", help="Write simulated studies as DICOM, with the exact truth of every measurement.")
+app = App(
+    name="phantom",
+    help="Write simulated studies as DICOM, with the exact truth of every measurement.",
+    help_epilogue=examples(
+        "echoapex phantom --studies 2 --seed 42 --out studies/",
+        "echoapex phantom --studies 1 --seed 1000001 --views A4C,PLAX --out study/",
+    ),
+)
 
 
 @Parameter(name="*")
@@ -63,7 +69,7 @@ def phantom(
         quiet: no progress bar.
     """
     content = content or Content()
-    console = Console(stderr=True)
+    console = PipedConsole(stderr=True)
     try:
         plan = StudyPlan(parse_views(content.views), content.size, content.labels, UltrasoundSyntax(content.syntax))
         for _ in track(

@@ -7,9 +7,17 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from echoapex.cli.console import examples
 from echoapex.cli.recipe_run import Invocation, run_recipe
 
-app = App(name="pretrain", help="Pretrain an encoder without labels. Research software, not a medical device.")
+app = App(
+    name="pretrain",
+    help="Pretrain an encoder without labels. Research software, not a medical device.",
+    help_epilogue=examples(
+        "echoapex pretrain pretrain_tiny_cpu --out runs/pretrain_tiny_cpu",
+        "echoapex pretrain pretrain_tiny_cpu --train.steps 600 --out runs/longer",
+    ),
+)
 
 
 @app.default

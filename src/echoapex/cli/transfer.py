@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import App, Parameter
 
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.cli.evaluate import (
     CASES_FILE,
     METRICS_FILE,
@@ -29,7 +29,11 @@ from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.version import __version__
 from echoapex.vocabulary import Application
 
-app = App(name="transfer", help="Score several sets of weights on several data sets, with no change, as one table.")
+app = App(
+    name="transfer",
+    help="Score several sets of weights on several data sets, with no change, as one table.",
+    help_epilogue=examples("echoapex transfer --bundle phantom --dataset phantom=studies/ --out transfer/"),
+)
 
 TrainingData = dict[Application, tuple[str, ...]]
 

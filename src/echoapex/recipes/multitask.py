@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -86,6 +86,10 @@ class MultiTaskRecipe(TaskRecipe):
                     f"{name}.depths is {several.depths}, but blocks names {len(self.blocks)}; make them agree"
                 )
         return self
+
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores of training, and that of validation."""
+        return self.stores, self.validation
 
     def build(self, workspace: Workspace) -> Workload:
         """Draw the stores that are missing and build the task."""

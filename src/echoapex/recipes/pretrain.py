@@ -5,7 +5,7 @@ Which encoder pretraining goes on from: a fresh one, one of our bundles, or a pu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -130,6 +130,10 @@ class PretrainRecipe(TaskRecipe):
             if kind.side % patch:
                 raise ValueError(f"frames.crops.{name}.side is {kind.side}, not a whole number of patches of {patch}")
         return self
+
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores of training, and that of validation."""
+        return self.stores, self.validation
 
     def for_updates(self, count: int) -> Self:
         """The momentum's schedule takes the length of the run, unless it has one of its own."""

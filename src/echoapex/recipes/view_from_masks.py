@@ -97,6 +97,10 @@ class ViewFromMasksRecipe(TaskRecipe):
     shift: int = Field(default=2, ge=0)
     """Most cells by which the outlines of a frame are moved, each way."""
 
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores of training, and that of validation."""
+        return self.stores, self.validation
+
     def build(self, workspace: Workspace) -> Workload:
         """Draw clips, outline their frames once, build the task."""
         bundles = _Bundles.load(find_set(self.start))

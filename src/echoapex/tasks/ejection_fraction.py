@@ -64,6 +64,10 @@ class EjectionFraction(Task):
         patches = self.encoder.forward_blocks(images, self.blocks)[-1].patches
         return patches.reshape(*batch.pixels.shape[:2], *patches.shape[1:])
 
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter
+
     def loss(self, batch: EncodedClipBatch | PixelClipBatch) -> Loss:
         """Ejection fraction and volume curve together."""
         return Loss.sum_of([("ef", 1.0, ef_loss(self._decode(batch), batch.ef_percent, batch.relative_volume))])
@@ -115,6 +119,10 @@ class VolumeChange(Task):
         self.blocks = tuple(blocks)
         self.summary = FrameSummary(encoder.config.width, _DIM, _QUERIES, _LAYOUT_CHANNELS, _LAYOUT_SIDE)
         self.head = nn.Sequential(nn.LayerNorm(_DIM), nn.Linear(_DIM, _DIM), nn.GELU(), nn.Linear(_DIM, 1))
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, without an adapter."""
+        return self.encoder, None
 
     def loss(self, batch: FrameBatch) -> Loss:
         """Error of the ratio of volumes of frames of one clip."""

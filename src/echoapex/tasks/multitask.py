@@ -7,6 +7,7 @@ decoder sends its gradient into the shared encoder.
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from echoapex.config import Config
 from echoapex.data.batch import FrameBatch
@@ -52,6 +53,10 @@ class MultiTask(Task):
         self.adapter: Adapter | None = None
         """What learns in place of the encoder, attached to it."""
         self.weights = weights
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter
 
     def loss(self, batch: FrameBatch) -> Loss:
         """Encode once, decode three times, add up."""

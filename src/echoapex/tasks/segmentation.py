@@ -131,6 +131,10 @@ class SegmentationTask(Task):
         self.decoder = decoder
         self.blocks = tuple(blocks)
 
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, without an adapter."""
+        return self.encoder, None
+
     def loss(self, batch: FrameBatch) -> Loss:
         """Mask and IoU loss of the automatic pass and of simulated prompts."""
         images = standardise(batch.pixels)

@@ -93,6 +93,13 @@ class Task(nn.Module):
             ParameterGroup([p for p in trainable if not is_matrix(p)], weight_decay_factor=0.0),
         ]
 
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder that the task reads, and the adapter that learns in its place: a run reports their sizes.
+
+        None stands for a part that the task does not have.
+        """
+        return None, None
+
     def sharding_units(self) -> list[nn.Module]:
         """Modules whose parameters are divided over processes as one, inner ones first; none: it cannot be divided."""
         return []

@@ -261,6 +261,10 @@ class ViewClassification(Task):
         self.outlines = outlines
         self.not_echo: NotEchoHead | None = None
 
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, without an adapter."""
+        return self.encoder, None
+
     def loss(self, batch: FrameBatch) -> Loss:
         """Cross-entropy of single frames, label-smoothed and mixed as configured."""
         return self.loss_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)

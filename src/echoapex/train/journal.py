@@ -12,7 +12,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
+
+JOURNAL_FILE = "journal.jsonl"
+BEFORE_FIRST_STEP = -1
+"""The ``step`` of the entry with the validation figures of the weights that a run started from."""
 
 
 class Listener(Protocol):
@@ -27,7 +31,7 @@ class Journal:
 
     def __init__(self, directory: Path, resume_step: int = 0, listeners: Sequence[Listener] = ()) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / "journal.jsonl"
+        self.path = directory / JOURNAL_FILE
         self._listeners = listeners
         self._keep_before(resume_step)
 
@@ -50,7 +54,7 @@ class Journal:
         self.write(step - 1, rewind=number, reason=reason)
 
     def _keep_before(self, step: int) -> None:
-        kept = [entry for entry in read_journal(self.path) if int(entry["step"]) < step]
+        kept = [entry for entry in read_journal(self.path) if int(entry["step"]) < step] if step > 0 else []
         self.path.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
 
 
@@ -84,6 +88,21 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return entries
+
+
+class ValidationFigures(NamedTuple):
+    """Validation figures of a run: before its first update, where they were taken, and of the latest validation."""
+
+    start: dict[str, float]
+    latest: dict[str, float]
+
+
+def read_figures(path: Path) -> ValidationFigures:
+    """The first and the latest validation figures of a journal; empty where there are none."""
+    entries = read_journal(path)
+    start: dict[str, float] = next((entry["start_scores"] for entry in entries if "start_scores" in entry), {})
+    latest: dict[str, float] = next((entry["scores"] for entry in reversed(entries) if "scores" in entry), {})
+    return ValidationFigures(start, latest)
 
 
 Tracker = Literal["tensorboard", "mlflow"]
@@ -125,7 +144,7 @@ def curves(entry: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a journal entry by the name of their curve; validation figures are below ``validation/``."""
     found: dict[str, float] = {}
     for name, value in entry.items():
-        if name == "scores":
+        if name in ("scores", "start_scores"):
             found |= {f"validation/{score}": float(figure) for score, figure in value.items()}
         elif name not in _NOT_CURVES and isinstance(value, int | float):
             found[f"training/{name}"] = float(value)

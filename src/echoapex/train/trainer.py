@@ -37,7 +37,7 @@ from echoapex.train.checkpoint import (
 )
 from echoapex.train.distributed import Processes
 from echoapex.train.ema import WeightAverage
-from echoapex.train.journal import Clock, Journal, Tracker, open_trackers
+from echoapex.train.journal import BEFORE_FIRST_STEP, Clock, Journal, Tracker, open_trackers
 from echoapex.train.loader import prefetched, workers_for
 from echoapex.train.monitor import DriftError, DriftGuardConfig, Health, judge, save_nonfinite_dump
 from echoapex.train.optim import (
@@ -107,6 +107,8 @@ class Run:
     recipe: Mapping[str, Any]
     processes: Processes = field(default_factory=Processes)
     noted: Callable[[str], None] = lambda text: None
+    scores_start: bool = False
+    """Whether a fresh run is validated once before its first update; a run that goes on was validated then."""
 
 
 def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> None:
@@ -133,6 +135,8 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         _note_machine(run, config, precision)
     with open_trackers(config.trackers if run.processes.is_first else (), run.directory, at.step) as trackers:
         journal = Journal(run.directory, at.step, trackers) if run.processes.is_first else None
+        if run.scores_start and at.step == 0:
+            _score_start(run, parts.average, torch.device(config.device), journal)
         course = _Course(run, config, parts, gradients, run.processes.share_of(run.batches), journal, on_step)
         while (problem := course.go_on(at)) is not None:
             at = course.go_back(at, problem)
@@ -239,6 +243,16 @@ def score(run: Run, average: WeightAverage, device: torch.device) -> dict[str, f
                 found.setdefault(name, []).append(rows.cpu())
     cases: Cases = {name: torch.cat(rows) for name, rows in found.items()}
     return {name: round(value, 5) for name, value in run.task.summarise(cases).items()}
+
+
+def _score_start(run: Run, average: WeightAverage, device: torch.device, journal: Journal | None) -> None:
+    """Validate the weights that training starts from, and write it down; the random state stays as it is."""
+    if run.validation is None or not run.processes.takes_part:
+        return
+    with torch.random.fork_rng(devices=[]):
+        scores = score(run, average, device)
+    if journal is not None:
+        journal.write(BEFORE_FIRST_STEP, start_scores=scores)
 
 
 def _agree_on_precision(run: Run, config: TrainConfig, began_with: Precision | None) -> ChosenPrecision:

@@ -57,6 +57,11 @@ class View(StrEnum):
         return _CODES.get(self)
 
     @property
+    def is_apical(self) -> bool:
+        """Whether it is a transthoracic view from the apex, along the long axis of the LV."""
+        return self in (View.A4C, View.A2C, View.A3C, View.A5C)
+
+    @property
     def shows_whole_lv_long_axis(self) -> bool:
         """Whether the LV can be measured by the method of discs in this view (apical 4C and 2C)."""
         return self in (View.A4C, View.A2C)
