@@ -32,7 +32,7 @@ def saved_bytes(encoder: VisionTransformer, images: torch.Tensor) -> int:
     return sum(kept.values())
 
 
-def test_recomputed_blocks_give_the_same_gradients_and_keep_less(tmp_path: Path) -> None:
+def test_checkpointed_blocks_give_the_same_gradients_and_keep_less(tmp_path: Path) -> None:
     batch = crop_source(tmp_path).batch(0)
     plain, frugal = build_pretrain(), build_pretrain()
     names = list(frugal.state_dict())

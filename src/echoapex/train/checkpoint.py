@@ -24,10 +24,10 @@ _STEPS = "train.steps"
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run is: updates done, how often it went back, and how many batches it has left out by that."""
+    """Where a run is: updates done, rollbacks so far, and the batches that the rollbacks skipped."""
 
     step: int = 0
-    rewinds: int = 0
+    rollbacks: int = 0
     skipped: int = 0
 
 

@@ -43,11 +43,11 @@ class Journal:
         """The figures of all validations so far."""
         return [entry["scores"] for entry in read_journal(self.path) if "scores" in entry]
 
-    def go_back(self, step: int, number: int, reason: str) -> None:
+    def roll_back(self, step: int, number: int, reason: str) -> None:
         """Drop what came after ``step`` updates, keep it in a file of its own, and say why."""
-        self.path.with_name(f"journal-before-rewind-{number}.jsonl").write_bytes(self.path.read_bytes())
+        self.path.with_name(f"journal-before-rollback-{number}.jsonl").write_bytes(self.path.read_bytes())
         self._keep_before(step)
-        self.write(step - 1, rewind=number, reason=reason)
+        self.write(step - 1, rollback=number, reason=reason)
 
     def _keep_before(self, step: int) -> None:
         kept = [entry for entry in read_journal(self.path) if int(entry["step"]) < step]

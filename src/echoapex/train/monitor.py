@@ -37,12 +37,12 @@ class DriftGuardConfig(Config):
     """Largest fall of a score below the best value it has had, by its name."""
     patience: int = Field(default=2, ge=1)
     """Validations in a row that must agree."""
-    on_drift: Literal["stop", "rewind"] = "stop"
-    """End the run, or go back to the last validation at which nothing had fallen and take other batches from there."""
-    most_rewinds: int = Field(default=3, ge=1)
-    """After so many the run ends."""
-    rate_after_rewind: float = Field(default=0.5, gt=0, le=1)
-    """Factor of the learning rate, once for each time the run went back."""
+    on_drift: Literal["stop", "rollback"] = "stop"
+    """End the run (``stop``), or return to the last validation without a fall and train on other batches from there."""
+    most_rollbacks: int = Field(default=3, ge=1)
+    """The run ends after this many rollbacks."""
+    rate_after_rollback: float = Field(default=0.5, gt=0, le=1)
+    """The learning rate is multiplied by this at every rollback."""
 
 
 class Health(IntEnum):
