@@ -174,12 +174,12 @@ class SelfAttention(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens width"],
         rotation: Rotation | None = None,
-        read: Bool[Tensor, "batch tokens"] | None = None,
+        token_subset: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "*tokens width"]:
         """Mix the tokens; ``rotation`` turns the queries and keys of the patches by their positions.
 
         Returns:
-            All tokens, or with ``read`` those alone, one after another, ``(read tokens, width)``.
+            All tokens; with ``token_subset`` only these, as rows, ``(tokens of the subset, width)``.
         """
         batch, count, width = tokens.shape
         heads_apart = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
@@ -187,7 +187,7 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             queries, keys = rotate_patches(queries, rotation), rotate_patches(keys, rotation)
         mixed = attend(queries, keys, values).transpose(1, 2).reshape(batch, count, width)
-        projected: Tensor = self.projection(mixed if read is None else mixed[read])
+        projected: Tensor = self.projection(mixed if token_subset is None else mixed[token_subset])
         return projected
 
 
@@ -266,21 +266,21 @@ class Block(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens width"],
         rotation: Rotation | None = None,
-        read: Bool[Tensor, "batch tokens"] | None = None,
+        token_subset: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Let the tokens look at each other, then think each for itself.
+        """Attention among the tokens, then the feed-forward network on each; both are added to the tokens.
 
-        With ``read``, only these tokens do; the others are seen by them and stay as they are.
+        With ``token_subset``, only these tokens are updated. They still attend to all tokens.
         """
-        seen = self.attention(self.attention_norm(tokens), rotation, read)
-        tokens = tokens + self._addition(self.attention_scale(seen), read)
-        thinking = tokens if read is None else tokens[read]
-        thought = self.feed_forward(self.feed_forward_norm(thinking))
-        return tokens + self._addition(self.feed_forward_scale(thought), read)
+        attended = self.attention(self.attention_norm(tokens), rotation, token_subset)
+        tokens = tokens + self._addition(self.attention_scale(attended), token_subset)
+        updated = tokens if token_subset is None else tokens[token_subset]
+        transformed = self.feed_forward(self.feed_forward_norm(updated))
+        return tokens + self._addition(self.feed_forward_scale(transformed), token_subset)
 
-    def _addition(self, branch: Tensor, read: Tensor | None) -> Float[Tensor, "batch tokens width"]:
-        """What a branch adds to every token: nothing to those that are not read."""
-        if read is not None:
-            branch = branch.new_zeros(*read.shape, branch.shape[-1]).index_put((read,), branch)
+    def _addition(self, branch: Tensor, token_subset: Tensor | None) -> Float[Tensor, "batch tokens width"]:
+        """What a residual branch adds to every token: zero outside ``token_subset``."""
+        if token_subset is not None:
+            branch = branch.new_zeros(*token_subset.shape, branch.shape[-1]).index_put((token_subset,), branch)
         added: Tensor = self.drop_path(branch)
         return added

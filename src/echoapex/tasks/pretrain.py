@@ -297,12 +297,12 @@ class Pretrain(Task):
         hidden = batch.hidden.flatten(0, 1)
         large = standardise(batch.global_crops.flatten(0, 1))
         class_shares, patch_shares = self._teach(large, hidden, self.schedule.temperature_at(update))
-        seen = student.encoder(large, hidden, read=hidden)
+        seen = student.encoder(large, hidden, token_subset=hidden)
         class_tokens = seen.class_token
         if len(batch.local_crops):
             small = standardise(batch.local_crops.flatten(0, 1))
             none = hidden.new_zeros(len(small), math.prod(student.encoder.grid_of(*small.shape[2:])))
-            class_tokens = torch.cat((class_tokens, student.encoder(small, read=none).class_token))
+            class_tokens = torch.cat((class_tokens, student.encoder(small, token_subset=none).class_token))
         class_logits = _by_crop(student.class_head(class_tokens, frozen), frames)
         patch_logits = student.patch_head(seen.patches[hidden], frozen)
         dino = dino_loss(class_logits, _by_crop(class_shares, frames), _STUDENT_TEMPERATURE)
@@ -314,7 +314,7 @@ class Pretrain(Task):
     @torch.no_grad()
     def _teach(self, large: Tensor, hidden: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """The teacher's assignments of the class tokens, and of the patches that are hidden from the student."""
-        tokens = self.teacher.encoder(large, read=hidden)
+        tokens = self.teacher.encoder(large, token_subset=hidden)
         class_shares = sinkhorn_assignments(self.teacher.class_head(tokens.class_token), temperature)
         patch_shares = sinkhorn_assignments(self.teacher.patch_head(tokens.patches[hidden]), temperature)
         return class_shares, patch_shares
