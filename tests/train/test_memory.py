@@ -90,6 +90,6 @@ def test_parts_of_crops_are_the_batch(tmp_path: Path) -> None:
     whole = crop_source(tmp_path).batch(2)
     parts = whole.split(2)
     assert [part.global_crops.shape[1] for part in parts] == [2, 2]
-    for name in ("global_crops", "local_crops", "hidden"):
+    for name in ("global_crops", "local_crops", "masked"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts], dim=1), getattr(whole, name))
     assert torch.equal(torch.cat([part.rows for part in parts]), whole.rows)

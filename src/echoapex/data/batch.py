@@ -125,13 +125,13 @@ class CropBatch(_Batch):
     Attributes:
         global_crops: large windows of each frame.
         local_crops: small windows of each frame.
-        hidden: which patches of the global crops the student may not see, in row-major order.
+        masked: which patches of the global crops the student may not see, in row-major order.
         rows: numbers of the frames in their source.
     """
 
     global_crops: UInt8[Tensor, "globals batch side side"] = field(metadata=_SECOND)
     local_crops: UInt8[Tensor, "locals batch small_side small_side"] = field(metadata=_SECOND)
-    hidden: Bool[Tensor, "globals batch patches"] = field(metadata=_SECOND)
+    masked: Bool[Tensor, "globals batch patches"] = field(metadata=_SECOND)
     rows: Int[Tensor, "batch"]
 
 

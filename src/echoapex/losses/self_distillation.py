@@ -1,6 +1,6 @@
 """The DINO loss: every crop of an image is to be assigned to prototypes as the teacher assigns the global crops.
 
-The iBOT loss: a patch hidden from the student is to be assigned to prototypes as the teacher, who saw it, does.
+The iBOT loss: a patch masked from the student is to be assigned to prototypes as the teacher, who saw it, does.
 
 The KoLeo regulariser: features of a batch are to spread evenly over the sphere.
 
@@ -138,7 +138,7 @@ def ibot_loss(
     Args:
         student_logits: of the masked patches only, in the order of ``tokens[patch_mask]``.
         teacher_shares: assignments of the same patches; rows sum to one.
-        patch_mask: which patches were hidden; it says how many belong to each image.
+        patch_mask: which patches were masked; it says how many belong to each image.
         temperature: of the student.
 
     Raises:

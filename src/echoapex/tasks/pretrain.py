@@ -290,33 +290,33 @@ class Pretrain(Task):
         return units
 
     def loss(self, batch: CropBatch) -> Loss:
-        """DINO on the class tokens of all crops, iBOT on hidden patches, KoLeo on the class tokens of global crops."""
+        """DINO on the class tokens of all crops, iBOT on masked patches, KoLeo on the class tokens of global crops."""
         student, frames = self.student, batch.global_crops.shape[1]
         update = int(self.updates)
         frozen = update < self.schedule.frozen_prototype_steps
-        hidden = batch.hidden.flatten(0, 1)
+        masked = batch.masked.flatten(0, 1)
         large = standardise(batch.global_crops.flatten(0, 1))
-        class_shares, patch_shares = self._teach(large, hidden, self.schedule.temperature_at(update))
-        seen = student.encoder(large, hidden, token_subset=hidden)
+        class_shares, patch_shares = self._teach(large, masked, self.schedule.temperature_at(update))
+        seen = student.encoder(large, masked, token_subset=masked)
         class_tokens = seen.class_token
         if len(batch.local_crops):
             small = standardise(batch.local_crops.flatten(0, 1))
-            none = hidden.new_zeros(len(small), math.prod(student.encoder.grid_of(*small.shape[2:])))
+            none = masked.new_zeros(len(small), math.prod(student.encoder.grid_of(*small.shape[2:])))
             class_tokens = torch.cat((class_tokens, student.encoder(small, token_subset=none).class_token))
         class_logits = _by_crop(student.class_head(class_tokens, frozen), frames)
-        patch_logits = student.patch_head(seen.patches[hidden], frozen)
+        patch_logits = student.patch_head(seen.patches[masked], frozen)
         dino = dino_loss(class_logits, _by_crop(class_shares, frames), _STUDENT_TEMPERATURE)
-        ibot = ibot_loss(patch_logits, patch_shares, hidden, _STUDENT_TEMPERATURE)
+        ibot = ibot_loss(patch_logits, patch_shares, masked, _STUDENT_TEMPERATURE)
         koleo = torch.stack([koleo_loss(tokens) for tokens in _by_crop(seen.class_token, frames)]).mean()
         shares = self.weights
         return Loss.sum_of([("dino", shares.dino, dino), ("ibot", shares.ibot, ibot), ("koleo", shares.koleo, koleo)])
 
     @torch.no_grad()
-    def _teach(self, large: Tensor, hidden: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """The teacher's assignments of the class tokens, and of the patches that are hidden from the student."""
-        tokens = self.teacher.encoder(large, token_subset=hidden)
+    def _teach(self, large: Tensor, masked: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """The teacher's assignments of the class tokens, and of the patches that are masked from the student."""
+        tokens = self.teacher.encoder(large, token_subset=masked)
         class_shares = sinkhorn_assignments(self.teacher.class_head(tokens.class_token), temperature)
-        patch_shares = sinkhorn_assignments(self.teacher.patch_head(tokens.patches[hidden]), temperature)
+        patch_shares = sinkhorn_assignments(self.teacher.patch_head(tokens.patches[masked]), temperature)
         return class_shares, patch_shares
 
     @torch.no_grad()
