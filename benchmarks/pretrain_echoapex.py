@@ -35,15 +35,15 @@ class PlainPretrain(Pretrain):
         large, small = standardise(batch.global_crops.flatten(0, 1)), standardise(batch.local_crops.flatten(0, 1))
         with torch.no_grad():
             taught = self.teacher.encoder(large)
-            class_shares = plain_sinkhorn(self.teacher.class_head(taught.class_token)).reshape(2, frames, -1)
-            patch_shares = plain_sinkhorn(self.teacher.patch_head(taught.patches[masked]))
+            class_targets = plain_sinkhorn(self.teacher.class_head(taught.class_token)).reshape(2, frames, -1)
+            patch_targets = plain_sinkhorn(self.teacher.patch_head(taught.patches[masked]))
         seen = self.student.encoder(large, masked)
         tokens = torch.cat((seen.class_token, self.student.encoder(small).class_token))
-        scores = _log_shares(self.student.class_head(tokens)).reshape(-1, frames, turns.PROTOTYPES)
-        pairs = [-(class_shares[t] * scores[s]).sum(-1).mean() for t in range(2) for s in range(len(scores)) if s != t]
-        patches = _log_shares(self.student.patch_head(seen.patches[masked]))
+        scores = _log_probabilities(self.student.class_head(tokens)).reshape(-1, frames, turns.PROTOTYPES)
+        pairs = [-(class_targets[t] * scores[s]).sum(-1).mean() for t in range(2) for s in range(len(scores)) if s != t]
+        patches = _log_probabilities(self.student.patch_head(seen.patches[masked]))
         weights = (1 / masked.sum(dim=1).clamp_min(1))[:, None].expand_as(masked)[masked] / len(masked)
-        ibot = -((patch_shares * patches).sum(-1) * weights).sum()
+        ibot = -((patch_targets * patches).sum(-1) * weights).sum()
         koleo = torch.stack([koleo_loss(part) for part in seen.class_token.chunk(2)]).mean()
         return Loss.sum_of(
             [("dino", 1.0, torch.stack(pairs).mean()), ("ibot", 1.0, ibot), ("koleo", 2 * turns.KOLEO, koleo)]
@@ -59,7 +59,7 @@ def plain_sinkhorn(logits: Tensor) -> Tensor:
     return plan * plan.shape[0]
 
 
-def _log_shares(logits: Tensor) -> Tensor:
+def _log_probabilities(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits.float() / turns.STUDENT_TEMPERATURE, dim=-1)
 
 

@@ -73,8 +73,8 @@ def test_the_class_term_is_dino_over_teacher_and_student(batch: CropBatch) -> No
         masked = batch.masked.flatten(0, 1)
         tokens = [task.student.encoder(large, masked).class_token, task.student.encoder(small).class_token]
         logits = task.student.class_head(torch.cat(tokens)).reshape(4, 4, -1)
-        shares = sinkhorn_assignments(task.teacher.class_head(task.teacher.encoder(large).class_token), 0.07)
-        expected = dino_loss(logits, shares.reshape(2, 4, -1), 0.1)
+        targets = sinkhorn_assignments(task.teacher.class_head(task.teacher.encoder(large).class_token), 0.07)
+        expected = dino_loss(logits, targets.reshape(2, 4, -1), 0.1)
         torch.testing.assert_close(task.loss(batch).terms["dino"], expected)
 
 
