@@ -125,11 +125,11 @@ class CurationRules(Config):
     """How a frame store is sampled, clustered, thinned and balanced."""
 
     frames_per_clip: int = Field(default=2, ge=1, le=4096)
-    """So many frames of a clip are looked at, each for an equal stretch of it."""
+    """Frames of each clip that are embedded; each represents an equal stretch of the clip."""
     clusters: tuple[int, ...] = ()
     """Number of clusters level by level, finest first; by default from the size of the sample."""
     near_duplicate_bits: int = Field(default=4, ge=-1, le=255)
-    """Frames of different clips whose hashes differ in so many bits or fewer are copies; -1 looks for none."""
+    """Frames of different clips are copies if their hashes differ in at most this many bits; -1: do not search."""
     least_quality: float = Field(default=0.0, ge=0, le=1)
     """Frames of less quality than this are left out; nearly blank ones always are."""
     colour: bool = True

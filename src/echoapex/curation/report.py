@@ -76,7 +76,7 @@ def divide(
     Args:
         what: name of the respect.
         naming: group of each sampled frame.
-        before: share of each sampled frame, with those it speaks for, when every frame is visited alike.
+        before: share of the store that each sampled frame represents, when all frames are visited equally often.
         after: its share by the selection.
         frames: of the store.
     """
