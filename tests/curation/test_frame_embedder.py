@@ -31,7 +31,7 @@ def frames() -> list[np.ndarray]:
 
 def test_views_are_those_of_an_analysis_without_outlines(embedder: FrameEmbedder, frames: list[np.ndarray]) -> None:
     models = load_models("phantom")
-    models.view_classification.outlines = None
+    models.view_classification.mask_branch = None
     interpreter = TaskInterpreter(models)
     embedding = embedder.embed(frames)
     for frame, views in zip(frames, embedding.views, strict=True):

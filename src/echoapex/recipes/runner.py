@@ -42,7 +42,7 @@ TASK_KINDS: dict[str, type[TaskRecipe]] = {
     "dataset_views": DatasetViewsRecipe,
     "dataset_ejection_fraction": DatasetEjectionFractionRecipe,
     "ejection_fraction": EjectionFractionRecipe,
-    "outline_views": ViewFromMasksRecipe,
+    "view_from_masks": ViewFromMasksRecipe,
     "pretrain": PretrainRecipe,
 }
 
