@@ -1,4 +1,4 @@
-"""What a curation did, as tables: how the frames of a store divide before and after."""
+"""Tables of a curation: how the frames of a store are distributed before and after."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Multi-crop for ultrasound: large and small windows of a frame, each seen through a scanner of its own.
+"""Multi-crop for ultrasound: the global crops, local crops and patch masks of self-supervised pretraining.
 
-Grey from first to last, so there are no colour tricks; no flip by default, since orientation carries meaning.
+Each crop is a window of a frame, seen by a simulated scanner of its own (grey curve, gain, beam, noise). Everything is
+grey, so there is no colour augmentation. There is no flip by default, since orientation carries meaning.
 
-Which patches are masked from the student: blocks rather than single patches, which neighbours would give away.
+The student's patches are masked in blocks, because a single masked patch could be guessed from its neighbours.
 
-Batches of crops for pretraining: a pure function of the seed and the step, whatever was drawn before.
+A batch is a pure function of the seed and the step.
 """
 
 from __future__ import annotations

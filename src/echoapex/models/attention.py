@@ -1,11 +1,10 @@
-"""Multi-head self-attention, with the fastest exact kernel for where it runs.
+"""The transformer block: multi-head self-attention, feed-forward network, and the positions of patches.
 
-One transformer block: attention, then a small network per token, each added to what was there.
+Attention uses the fastest exact kernel for the device.
 
-Where a patch is: a learned table of positions, resampled for any image size, or rotary positions.
-
-Three rules of resampling are in use for weights of the same family, and they differ by up to half the norm of the
-position at small grids, so the rule belongs to the weights:
+Positions are either a learned table, resampled to the grid of the image, or rotary. Weights of the same family use
+three different rules of resampling, which differ by up to half the norm of the position at small grids. So the rule
+belongs to the weights:
 
 ``dinov2``
     DINOv2 without registers: bicubic, the grid enlarged by 0.1 patch when computing the scale, no antialias.

@@ -1,9 +1,9 @@
 """The encoder: a vision transformer with registers, for grey images of any size.
 
+Its output for an image (``Tokens``) is a class token, registers, and one token per patch on a grid.
+
 Sources: Dosovitskiy et al., "An image is worth 16x16 words", 2021; Oquab et al., "DINOv2", 2023; Darcet et al.,
 "Vision transformers need registers", 2023; Siméoni et al., "DINOv3", 2025 (rotary positions).
-
-What the encoder says of an image: a class token, registers, and one token per patch on a grid.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recipe: one encoder taught views, structures and wall points together, on frames of the phantom."""
+"""Recipe: one encoder trained for views, structures and wall points together, on frames of the phantom."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Recipe: an encoder pretrained without labels, on frames of an archive, of the phantom, or of both.
 
-Which encoder pretraining goes on from: a fresh one, one of our bundles, or a public backbone in safetensors.
+Training starts from a fresh encoder, from one of our bundles, or from a public backbone in safetensors.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Pretraining: a student learns to see in any crop what its own average, the teacher, sees in large ones.
+"""Pretraining: from crops, a student learns to predict what its teacher, its own moving average, says of global crops.
+
+The file reads in the order of a run: schedules of the teacher (momentum, temperature, frozen prototypes), scores that
+tell whether the features stay healthy (effective rank, entropies, view probes), then the task itself.
 
 Sources: Caron et al., "Emerging properties in self-supervised vision transformers" (DINO), 2021; Zhou et al., "iBOT",
 2022; Oquab et al., "DINOv2", 2023.
-
-What changes in the course of pretraining: momentum and temperature of the teacher, freedom of the prototypes.
-
-Is an encoder that learns without labels still healthy: how many directions its features use, and what they know.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The trained models of a set, ready to predict: each task with the encoder that it was trained on."""
+"""The trained models of a set, ready for inference: each task with the encoder on which it was trained."""
 
 from __future__ import annotations
 

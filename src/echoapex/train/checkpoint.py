@@ -1,4 +1,4 @@
-"""Checkpoints that resume a run exactly: weights, optimiser moments and their average, in safetensors, no pickle."""
+"""Checkpoints that resume a run exactly: weights, optimiser moments and weight average in safetensors, no pickle."""
 
 from __future__ import annotations
 

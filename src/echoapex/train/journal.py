@@ -1,6 +1,6 @@
-"""The journal of a run: one JSON line per entry, the source of truth for every curve.
+"""The journal of a run: one JSON line per entry, the source of every curve.
 
-Live curves of a run in TensorBoard or MLflow: they are told what the journal is told, and know nothing else.
+TensorBoard and MLflow receive the same entries as the journal.
 """
 
 from __future__ import annotations

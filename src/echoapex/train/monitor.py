@@ -1,10 +1,10 @@
-"""When a run has gone wrong: a figure that must not fall has fallen, for several validations in a row.
+"""Detects a failing run: a watched score has fallen for several validations in a row, or the loss is not finite.
 
-A collapse of self-supervised learning does not show in the loss, which may look better than ever; it shows in the rank
-of the features, the entropy of the prototypes and the accuracy of a probe. The rule looks at nothing but scores that
-the journal holds, so a resumed run judges as an uninterrupted one.
+The loss does not show a collapse of self-supervised learning; it may look better than ever. The rank of the features,
+the entropy of the prototypes and the accuracy of a probe do show it. The rule uses only scores from the journal, so a
+resumed run is judged like an uninterrupted one.
 
-What a run leaves behind when its loss is no longer a number: the step, the terms, and the batch that did it.
+When the loss is not finite, the step, the loss terms and the batch are saved.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The training loop: batch, loss, gradient, update. It knows ``Task`` and never a particular task.
+"""The training loop: batch, loss, gradient, update. It knows ``Task`` and no particular task.
 
-Everything random in a step is drawn from generators seeded by (seed, step, process), and the batch of a step depends on
-the step alone; so k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
+All randomness in a step comes from generators seeded by (seed, step, process), and the batch of a step depends on the
+step alone. So k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
 
-Less memory or less time for the same step: activations computed again, blocks compiled.
+Activation checkpointing saves memory and compiled blocks save time, for the same step.
 """
 
 from __future__ import annotations

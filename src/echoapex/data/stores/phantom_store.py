@@ -1,4 +1,4 @@
-"""Draw a training store from the phantom: many patients, every view, exact truth; in parallel and resumable."""
+"""Draws a training store from the phantom: many simulated patients, every view, exact labels; parallel, resumable."""
 
 from __future__ import annotations
 
