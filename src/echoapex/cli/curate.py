@@ -29,10 +29,10 @@ _SHOWN = ("view", "vendor", "quality")
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Balance:
-    """What is looked at, left out and balanced.
+    """What is embedded, left out and balanced.
 
     Attributes:
-        frames_per_clip: look at so many frames of each clip; each speaks for an equal stretch of it.
+        frames_per_clip: number of frames of each clip to embed; each represents an equal stretch of it.
         clusters: number of clusters level by level, finest first, as in 1024 128 16; by default from the sample.
         balance: what is made as even as frames permit, besides the clusters: view, vendor, quality, probe, content.
         most_weight: visit no frame more than so many times as often as an even one, or so many times as seldom.
@@ -79,7 +79,7 @@ def curate(
 ) -> int:
     """Weight the frames of a store, so that rare views, vendors and qualities count.
 
-    An encoder looks at a sample of the training patients' frames. These are clustered level by level, near-copies and
+    An encoder embeds a sample of the training patients' frames. These are clustered level by level, near-copies and
     blank frames are left out, and the rest gets weights that make clusters, views, vendors and quality as even as the
     frames permit. Writes selection.safetensors for `echoapex pretrain`, tables and a picture of before and after. No
     pixel is copied but to the picture. The same command goes on where an interrupted one stopped.
@@ -87,10 +87,10 @@ def curate(
     Args:
         store: folder or URL that `echoapex ingest` wrote.
         out: folder for what is written.
-        bundle: set of weights whose encoder and view classifier look at the frames: its name or folder; or the folder
+        bundle: set of weights whose encoder and view classifier embed the frames: its name or folder; or the folder
             of an encoder bundle.
         device: where they run.
-        balance: what is looked at, left out and balanced.
+        balance: what is embedded, left out and balanced.
         quiet: say nothing but errors.
     """
     # slow to load: not before the arguments are known to be good

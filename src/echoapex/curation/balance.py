@@ -1,13 +1,13 @@
-"""How often each frame is visited: evenly over clusters of clusters, then evenly over views, vendors and the like.
+"""Balances a frame store: first evenly over a hierarchy of clusters, then evenly over views, vendors and other factors.
 
-Two steps. First every level of a hierarchy of clusters shares what it is given evenly among its children, as far as
-they have frames, from the coarsest to the finest (Vo et al., "Automatic data curation for self-supervised learning: a
-clustering-based approach", 2024). Then these shares are changed as little as possible (in relative entropy) so that
-views, vendors and the like come out evenly too (Darroch and Ratcliff, "Generalized iterative scaling for log-linear
-models", 1972). In both, no frame gets more than ``most_weight`` times its even share, and none less than one part in
-``most_weight`` of it. What cannot be even within these bounds, or not at the same time, comes as near as it can.
+Step one goes from the coarsest level of the hierarchy to the finest. Every cluster divides its share evenly among its
+children, as far as they have frames (Vo et al., "Automatic data curation for self-supervised learning: a
+clustering-based approach", 2024). Step two changes these shares as little as possible (in relative entropy) so that
+views, vendors and other factors become even too (Darroch and Ratcliff, "Generalized iterative scaling for log-linear
+models", 1972).
 
-What a curation does: everything that the result depends on, besides the store and the weights.
+In both steps no frame gets more than ``most_weight`` times its even share, and none less than 1 / ``most_weight`` of
+it. Where evenness is impossible within these bounds, or for all factors at once, the result comes as near as it can.
 """
 
 from __future__ import annotations
@@ -125,11 +125,11 @@ class CurationRules(Config):
     """How a frame store is sampled, clustered, thinned and balanced."""
 
     frames_per_clip: int = Field(default=2, ge=1, le=4096)
-    """So many frames of a clip are looked at, each for an equal stretch of it."""
+    """Frames of each clip that are embedded; each represents an equal stretch of the clip."""
     clusters: tuple[int, ...] = ()
     """Number of clusters level by level, finest first; by default from the size of the sample."""
     near_duplicate_bits: int = Field(default=4, ge=-1, le=255)
-    """Frames of different clips whose hashes differ in so many bits or fewer are copies; -1 looks for none."""
+    """Frames of different clips are copies if their hashes differ in at most this many bits; -1: do not search."""
     least_quality: float = Field(default=0.0, ge=0, le=1)
     """Frames of less quality than this are left out; nearly blank ones always are."""
     colour: bool = True

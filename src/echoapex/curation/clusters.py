@@ -1,8 +1,8 @@
-"""Clusters of features, and clusters of clusters, spread over what there is rather than over what is frequent.
+"""Hierarchical clusters of features, spread over all that occurs rather than over what is frequent.
 
-Plain k-means puts most of its centres where most frames are. Two things draw them out to rare ones: centres are
-clustered again, which makes a hierarchy, and each k-means is repeated on the frames nearest to its centres, as many for
-each, which levels out how densely frames lie.
+Plain k-means puts most of its centres where most frames are. Two steps move centres to rare frames: centres are
+clustered again, which makes a hierarchy, and each k-means is repeated on the frames nearest to its centres, with the
+same number for each centre, which evens out the density of frames.
 
 Source: Vo et al., "Automatic data curation for self-supervised learning: a clustering-based approach", 2024; k-means by
 scikit-learn.

@@ -1,4 +1,4 @@
-"""What a curation did, as tables: how the frames of a store divide before and after."""
+"""Tables of a curation: how the frames of a store are distributed before and after."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def divide(
     Args:
         what: name of the respect.
         naming: group of each sampled frame.
-        before: share of each sampled frame, with those it speaks for, when every frame is visited alike.
+        before: share of the store that each sampled frame represents, when all frames are visited equally often.
         after: its share by the selection.
         frames: of the store.
     """

@@ -1,8 +1,8 @@
-"""What a curation hands to pretraining: how often each frame of a store is visited. No pixel is copied.
+"""The result of a curation for pretraining: how often each frame of a store is visited. No pixel is copied.
 
-A selection is a small file that refers to frames by their number among the training patients of one store, and carries
-the digest of that store's pixels: frames are never visited by the weights of others. Visits are whole numbers;
-``EVEN_VISITS`` are those of a frame that is neither favoured nor held back.
+A selection is a small file. It names frames by their number among the training patients of one store, and it carries
+the digest of the pixels of this store, so that it cannot be used with another store. Visits are whole numbers;
+``EVEN_VISITS`` is the number of a frame whose weight is 1.
 """
 
 from __future__ import annotations

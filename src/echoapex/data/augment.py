@@ -1,9 +1,10 @@
-"""Augmentation made for ultrasound: what differs between machines, operators and patients, and nothing else.
+"""Augmentation for ultrasound: varies what differs between machines, operators and patients, and nothing else.
 
-No horizontal flip: orientation carries meaning in echocardiography. Geometry and appearance are drawn once per clip, so
-that all frames of a clip are seen through the same scanner; only receiver noise is drawn anew for every frame.
+There is no horizontal flip: orientation carries meaning in echocardiography. Geometry and appearance are drawn once per
+clip, so that all frames of a clip come from the same simulated scanner; only receiver noise is drawn for every frame.
 
-A coarser beam: speckle grows wider, as at a lower frequency or a smaller aperture, but keeps its contrast.
+``speckle_blur`` simulates a coarser beam: speckle grains grow, as at a lower frequency or a smaller aperture, but keep
+their contrast.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Multi-crop for ultrasound: large and small windows of a frame, each seen through a scanner of its own.
+"""Multi-crop for ultrasound: the global crops, local crops and patch masks of self-supervised pretraining.
 
-Grey from first to last, so there are no colour tricks; no flip by default, since orientation carries meaning.
+Each crop is a window of a frame, seen by a simulated scanner of its own (grey curve, gain, beam, noise). Everything is
+grey, so there is no colour augmentation. There is no flip by default, since orientation carries meaning.
 
-Which patches are hidden from the student: blocks rather than single patches, which neighbours would give away.
+The student's patches are masked in blocks, because a single masked patch could be guessed from its neighbours.
 
-Batches of crops for pretraining: a pure function of the seed and the step, whatever was drawn before.
+A batch is a pure function of the seed and the step.
 """
 
 from __future__ import annotations
@@ -155,14 +156,14 @@ _TRIES_PER_BLOCK = 10
 
 
 class BlockMaskConfig(Config):
-    """How much is hidden; the values of DINOv2."""
+    """How much is masked; the values of DINOv2."""
 
     probability: float = Field(default=0.5, ge=0, le=1)
-    """How often an image has hidden patches at all."""
+    """How often an image has masked patches at all."""
     ratio: tuple[float, float] = (0.1, 0.5)
-    """Smallest and largest share of the patches that is hidden, where some are."""
+    """Smallest and largest share of the patches that is masked, where some are."""
     smallest_block: int = Field(default=4, ge=1)
-    """Patches of a block, unless fewer are still to be hidden."""
+    """Patches of a block, unless fewer are still to be masked."""
     aspect: float = Field(default=0.3, gt=0, le=1)
     """Smallest height over width of a block; the largest is its inverse."""
 
@@ -177,9 +178,9 @@ class BlockMaskConfig(Config):
 def sample_block_masks(
     rng: np.random.Generator, grid: tuple[int, int], crops: int, config: BlockMaskConfig
 ) -> Bool[np.ndarray, "crops height width"]:
-    """Masks of the crops of one frame, True where hidden; a crop has hidden patches as often as ``probability`` says.
+    """Masks of the crops of one frame, True where masked; a crop has masked patches as often as ``probability`` says.
 
-    The crops of a frame take turns, so that of two crops, at a probability of one half, always exactly one is hidden in
+    The crops of a frame take turns, so that of two crops, at a probability of one half, always exactly one is masked in
     part: the loss of a small batch then varies less.
 
     Args:
@@ -199,7 +200,7 @@ def sample_block_masks(
 def block_mask(
     rng: np.random.Generator, grid: tuple[int, int], count: int, config: BlockMaskConfig
 ) -> Bool[np.ndarray, "height width"]:
-    """A mask that hides exactly ``count`` patches: blocks as long as they fit, then single ones beside what is hidden.
+    """A mask that hides exactly ``count`` patches: blocks as long as they fit, then single ones beside what is masked.
 
     Source: Bao et al., "BEiT", 2022, algorithm 1.
 
@@ -208,18 +209,18 @@ def block_mask(
     """
     if not 0 <= count <= grid[0] * grid[1]:
         raise ValueError(f"cannot hide {count} patches of a grid of {grid[0]} x {grid[1]}")
-    hidden = np.zeros(grid, bool)
+    masked = np.zeros(grid, bool)
     failures = 0
-    while failures < _TRIES_PER_BLOCK and (left := count - int(hidden.sum())) > 0:
+    while failures < _TRIES_PER_BLOCK and (left := count - int(masked.sum())) > 0:
         rows, columns = _block_size(rng, grid, left, config)
         top, first = int(rng.integers(grid[0] - rows + 1)), int(rng.integers(grid[1] - columns + 1))
-        block = hidden[top : top + rows, first : first + columns]
+        block = masked[top : top + rows, first : first + columns]
         new = block.size - int(block.sum())
         if 0 < new <= left:
             block[:] = True
         else:
             failures += 1
-    return _filled_up(rng, hidden, count)
+    return _filled_up(rng, masked, count)
 
 
 def _block_size(rng: np.random.Generator, grid: tuple[int, int], left: int, config: BlockMaskConfig) -> tuple[int, int]:
@@ -231,15 +232,15 @@ def _block_size(rng: np.random.Generator, grid: tuple[int, int], left: int, conf
 
 
 def _filled_up(
-    rng: np.random.Generator, hidden: Bool[np.ndarray, "height width"], count: int
+    rng: np.random.Generator, masked: Bool[np.ndarray, "height width"], count: int
 ) -> Bool[np.ndarray, "height width"]:
-    """Hide single patches until ``count`` are, those next to hidden ones first."""
-    while hidden.sum() < count:
-        padded = np.pad(hidden, 1)
+    """Hide single patches until ``count`` are, those next to masked ones first."""
+    while masked.sum() < count:
+        padded = np.pad(masked, 1)
         beside = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-        free = np.flatnonzero(~hidden & beside) if (~hidden & beside).any() else np.flatnonzero(~hidden)
-        hidden.flat[rng.choice(free)] = True
-    return hidden
+        free = np.flatnonzero(~masked & beside) if (~masked & beside).any() else np.flatnonzero(~masked)
+        masked.flat[rng.choice(free)] = True
+    return masked
 
 
 class CropSourceConfig(Config):
@@ -258,7 +259,7 @@ class CropSource:
     Args:
         reader: the frames; every epoch visits each once, in a new order.
         config: sizes and chance.
-        patch_size: side in pixels of the patches that are hidden.
+        patch_size: side in pixels of the patches that are masked.
         places: which frames of every batch are given; by default all.
     """
 
@@ -288,17 +289,17 @@ class CropSource:
         numbers = [scattered_index(config.seed, position, len(self._reader)) for position in positions]
         frames = self._reader.take(numbers)
         samples = [self._sample(frame, position) for frame, position in zip(frames, positions, strict=True)]
-        large, small, hidden = (np.stack(parts, axis=1) for parts in zip(*samples, strict=True))
+        large, small, masked = (np.stack(parts, axis=1) for parts in zip(*samples, strict=True))
         return CropBatch(
-            torch.from_numpy(large), torch.from_numpy(small), torch.from_numpy(hidden), torch.tensor(numbers)
+            torch.from_numpy(large), torch.from_numpy(small), torch.from_numpy(masked), torch.tensor(numbers)
         )
 
     def _sample(self, frame: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Global crops, local crops and hidden patches of the frame at a position of the endless sequence."""
+        """Global crops, local crops and masked patches of the frame at a position of the endless sequence."""
         config = self._config
         rng = np.random.default_rng([config.seed, 211, position])
         cropper = FrameCropper(frame, config.crops)
         large = cropper.draw(rng, config.crops.global_crops)
         small = cropper.draw(rng, config.crops.local_crops)
-        hidden = sample_block_masks(rng, self._grid, len(large), config.masks)
-        return large, small, hidden.reshape(len(large), -1)
+        masked = sample_block_masks(rng, self._grid, len(large), config.masks)
+        return large, small, masked.reshape(len(large), -1)

@@ -1,8 +1,9 @@
-"""Batches of single frames drawn from prepared clips: balanced over views, augmented, a pure function of the step.
+"""Batches of single frames from prepared clips: balanced over views, augmented, a pure function of the step.
 
-A structure that a view cannot show is known to be absent, even where nobody outlined anything.
+Training, validation and probing have a source each: ``FrameSource`` augments, ``HeldBackFrames`` gives every labelled
+frame once, ``ProbeSource`` gives whole frames of known views on which pretraining is evaluated.
 
-Whole frames of known views, to look at an encoder while it learns without labels.
+``AbsentByView`` labels the structures that a view cannot show as absent, even where nobody outlined anything.
 """
 
 from __future__ import annotations

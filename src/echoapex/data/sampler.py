@@ -1,9 +1,10 @@
-"""Which example comes next: a keyed permutation with no state but (seed, position).
+"""Which example comes next: permutations that depend on nothing but the seed and the position.
 
-Because the order is a pure function of the seed and the position, a resumed run sees exactly the examples that an
-uninterrupted run would have seen, on any number of processes.
+Because the order is a pure function of seed and position, a resumed run sees exactly the examples that an uninterrupted
+run would have seen, on any number of processes.
 
-A few labelled clips of a store: whole patients, balanced over views, the same for the same seed.
+``choose_clips`` draws the labelled clips of a few-shot run: whole patients, balanced over views, the same for the same
+seed.
 """
 
 from __future__ import annotations

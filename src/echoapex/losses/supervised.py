@@ -1,13 +1,9 @@
 """Losses of the supervised tasks, one function each.
 
-All of them compute in single precision whatever the model ran in, give a scalar to minimise, and give zero, with a
-gradient of zero, where nothing of the batch is known.
+Each loss computes in single precision, whatever the precision of the model, and returns a scalar to minimise. If the
+batch has no known label, loss and gradient are zero.
 
-The heat map that a point should have.
-
-The masks that a label map asks for, at the resolution of the decoder.
-
-How much the left ventricle differs between two frames of a clip.
+The targets that they need are built here too: heat maps of points, and masks at the resolution of the decoder.
 """
 
 from __future__ import annotations

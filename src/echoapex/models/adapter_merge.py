@@ -1,4 +1,4 @@
-"""A set that was trained with an adapter as one without, and the other way round; two adapters in a row as one."""
+"""Merges adapters: a set with an adapter becomes one without, or the other way round; two adapters become one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Adapters: a few parameters that bend a frozen encoder towards a task, and can be exchanged at run time.
+"""Adapters: few parameters that adapt a frozen encoder to a task, exchangeable at run time.
 
-Every adapter is a set of additions: a small module beside a part of the encoder, which reads what the part reads and
-adds to what the part gives. At the start an addition gives zero, so that the encoder begins as it was. The encoder's
-own weights are never touched; several adapters can belong to one encoder in memory, one at a time is attached.
+Every adapter is a set of additions: a small module beside a part of the encoder, which reads the input of that part and
+adds to its output. At the start an addition is zero, so the encoder is unchanged. The encoder's own weights are never
+changed. Several adapters can belong to one encoder in memory; one at a time is attached.
 
 Sources: Hu et al., "LoRA", 2022; Chen et al., "AdaptFormer", 2022; Ben Zaken et al., "BitFit", 2022.
 """

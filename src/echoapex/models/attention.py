@@ -1,11 +1,10 @@
-"""Multi-head self-attention, with the fastest exact kernel for where it runs.
+"""The transformer block: multi-head self-attention, feed-forward network, and the positions of patches.
 
-One transformer block: attention, then a small network per token, each added to what was there.
+Attention uses the fastest exact kernel for the device.
 
-Where a patch is: a learned table of positions, resampled for any image size, or rotary positions.
-
-Three rules of resampling are in use for weights of the same family, and they differ by up to half the norm of the
-position at small grids, so the rule belongs to the weights:
+Positions are either a learned table, resampled to the grid of the image, or rotary. Weights of the same family use
+three different rules of resampling, which differ by up to half the norm of the position at small grids. So the rule
+belongs to the weights:
 
 ``dinov2``
     DINOv2 without registers: bicubic, the grid enlarged by 0.1 patch when computing the scale, no antialias.
@@ -174,12 +173,12 @@ class SelfAttention(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens width"],
         rotation: Rotation | None = None,
-        read: Bool[Tensor, "batch tokens"] | None = None,
+        token_subset: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "*tokens width"]:
         """Mix the tokens; ``rotation`` turns the queries and keys of the patches by their positions.
 
         Returns:
-            All tokens, or with ``read`` those alone, one after another, ``(read tokens, width)``.
+            All tokens; with ``token_subset`` only these, as rows, ``(tokens of the subset, width)``.
         """
         batch, count, width = tokens.shape
         heads_apart = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
@@ -187,7 +186,7 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             queries, keys = rotate_patches(queries, rotation), rotate_patches(keys, rotation)
         mixed = attend(queries, keys, values).transpose(1, 2).reshape(batch, count, width)
-        projected: Tensor = self.projection(mixed if read is None else mixed[read])
+        projected: Tensor = self.projection(mixed if token_subset is None else mixed[token_subset])
         return projected
 
 
@@ -266,21 +265,21 @@ class Block(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens width"],
         rotation: Rotation | None = None,
-        read: Bool[Tensor, "batch tokens"] | None = None,
+        token_subset: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Let the tokens look at each other, then think each for itself.
+        """Attention among the tokens, then the feed-forward network on each; both are added to the tokens.
 
-        With ``read``, only these tokens do; the others are seen by them and stay as they are.
+        With ``token_subset``, only these tokens are updated. They still attend to all tokens.
         """
-        seen = self.attention(self.attention_norm(tokens), rotation, read)
-        tokens = tokens + self._addition(self.attention_scale(seen), read)
-        thinking = tokens if read is None else tokens[read]
-        thought = self.feed_forward(self.feed_forward_norm(thinking))
-        return tokens + self._addition(self.feed_forward_scale(thought), read)
+        attended = self.attention(self.attention_norm(tokens), rotation, token_subset)
+        tokens = tokens + self._addition(self.attention_scale(attended), token_subset)
+        updated = tokens if token_subset is None else tokens[token_subset]
+        transformed = self.feed_forward(self.feed_forward_norm(updated))
+        return tokens + self._addition(self.feed_forward_scale(transformed), token_subset)
 
-    def _addition(self, branch: Tensor, read: Tensor | None) -> Float[Tensor, "batch tokens width"]:
-        """What a branch adds to every token: nothing to those that are not read."""
-        if read is not None:
-            branch = branch.new_zeros(*read.shape, branch.shape[-1]).index_put((read,), branch)
+    def _addition(self, branch: Tensor, token_subset: Tensor | None) -> Float[Tensor, "batch tokens width"]:
+        """What a residual branch adds to every token: zero outside ``token_subset``."""
+        if token_subset is not None:
+            branch = branch.new_zeros(*token_subset.shape, branch.shape[-1]).index_put((token_subset,), branch)
         added: Tensor = self.drop_path(branch)
         return added

@@ -1,9 +1,9 @@
 """The encoder: a vision transformer with registers, for grey images of any size.
 
+Its output for an image (``Tokens``) is a class token, registers, and one token per patch on a grid.
+
 Sources: Dosovitskiy et al., "An image is worth 16x16 words", 2021; Oquab et al., "DINOv2", 2023; Darcet et al.,
 "Vision transformers need registers", 2023; Siméoni et al., "DINOv3", 2025 (rotary positions).
-
-What the encoder says of an image: a class token, registers, and one token per patch on a grid.
 """
 
 from __future__ import annotations
@@ -150,15 +150,15 @@ class VisionTransformer(nn.Module):
         self,
         images: Float[Tensor, "batch channels height width"],
         patch_mask: Bool[Tensor, "batch patches"] | None = None,
-        read: Bool[Tensor, "batch patches"] | None = None,
+        token_subset: Bool[Tensor, "batch patches"] | None = None,
     ) -> Tokens:
         """Encode images whose height and width are whole numbers of patches.
 
         Args:
             images: normalised as the bundle's card says.
-            patch_mask: patches, in row-major order, to be hidden behind the mask token (iBOT).
-            read: the only patches whose tokens are wanted besides the class token: the last block leaves out all
-                others, and registers, which are then of no use. Without it all are computed.
+            patch_mask: patches, in row-major order, that are replaced by the mask token (iBOT).
+            token_subset: the patches whose output tokens are needed besides the class token. The last block computes
+                only these; the other patch tokens and the registers of the result must not be used. ``None``: all.
 
         Returns:
             The tokens after the last block and the final norm.
@@ -170,7 +170,7 @@ class VisionTransformer(nn.Module):
         *earlier, last = self.blocks
         for block in earlier:
             tokens = block(tokens, rotation)
-        tokens = last(tokens, rotation, None if read is None else self._tokens_read(read))
+        tokens = last(tokens, rotation, None if token_subset is None else self._with_class_token(token_subset))
         return self._split(self.norm(tokens), grid)
 
     def forward_blocks(
@@ -237,8 +237,8 @@ class VisionTransformer(nn.Module):
         unplaced = torch.cat((class_token, self.register_tokens), dim=1).expand(batch, -1, -1)
         return torch.cat((unplaced.to(patches.dtype), patches), dim=1), grid, rotation
 
-    def _tokens_read(self, patches: Bool[Tensor, "batch patches"]) -> Bool[Tensor, "batch tokens"]:
-        """The class token and some patches, among all tokens."""
+    def _with_class_token(self, patches: Bool[Tensor, "batch patches"]) -> Bool[Tensor, "batch tokens"]:
+        """A subset of the patches as a subset of all tokens: the class token is in it, the registers are not."""
         class_token = patches.new_ones(len(patches), 1)
         return torch.cat((class_token, patches.new_zeros(len(patches), self.config.registers), patches), dim=1)
 

@@ -1,6 +1,6 @@
-"""Clips of a named data set for recipes: who teaches and who judges, opened as stores of a workspace.
+"""Clips for recipes: the training and validation clips of a data set or of the phantom, as stores of a workspace.
 
-Stores of phantom clips that a recipe asks for: drawn when missing, shared between recipes of one workspace.
+Phantom stores are drawn when they are missing and are shared between the recipes of one workspace.
 """
 
 from __future__ import annotations

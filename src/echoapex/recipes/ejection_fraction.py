@@ -1,6 +1,6 @@
-"""Recipe: the temporal decoder of the ejection fraction on a frozen encoder, on clips of the phantom.
+"""Recipes: the decoder of the ejection fraction on a frozen encoder, on simulated clips or on those of a data set.
 
-Recipe: the ejection fraction learnt from a public data set or one's own clips, going on from a trained set.
+The recipe for a public data set, or for a user's own clips, continues from a trained set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recipe: one encoder taught views, structures and wall points together, on frames of the phantom."""
+"""Recipe: one encoder trained for views, structures and wall points together, on frames of the phantom."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class MultiTaskRecipe(TaskRecipe):
             BundleError: the starting bundle is damaged, or the starting set lacks one.
             WeightsError: it has another architecture, or the file holds no encoder that we know.
         """
-        encoder = starting_encoder(self.encoder, self.encoder_bundle, hides_patches=False)
+        encoder = starting_encoder(self.encoder, self.encoder_bundle, masks_patches=False)
         task = MultiTask(
             ViewClassification(encoder, LinearViewDecoder.build(self.view), self.blocks, config=self.view_loss),
             SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks, self.click_rounds),

@@ -1,6 +1,6 @@
-"""What a recipe of a task promises: to build its work, and to hand over bundles when it is trained.
+"""The contract of a recipe: build the work of a task, and write its bundles after training.
 
-Learning settings: what of the encoder learns when a task is trained on it.
+The learning settings that recipes share are here too: which part of the encoder learns with a task.
 """
 
 from __future__ import annotations

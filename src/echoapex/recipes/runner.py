@@ -42,11 +42,11 @@ TASK_KINDS: dict[str, type[TaskRecipe]] = {
     "dataset_views": DatasetViewsRecipe,
     "dataset_ejection_fraction": DatasetEjectionFractionRecipe,
     "ejection_fraction": EjectionFractionRecipe,
-    "outline_views": ViewFromMasksRecipe,
+    "view_from_masks": ViewFromMasksRecipe,
     "pretrain": PretrainRecipe,
 }
 
-_HOW_NOT_WHAT = {"device", "parallel", "recompute", "compile", "precision", "loader_workers"}
+_HOW_NOT_WHAT = {"device", "parallel", "activation_checkpointing", "compile", "precision", "loader_workers"}
 """Keys of ``train`` that may differ when a run goes on: they change where and how it computes, not what."""
 _LOGGING = {"log_every", "score_every", "checkpoint_every", "trackers"}
 """So may these: they change what is told and kept of a run, not what it learns."""
@@ -175,7 +175,7 @@ def _prepare(task: Task, config: TrainConfig, processes: Processes) -> tuple[Pro
         device = torch.device(config.device)
         shard(task.to(device), device, processes)
         processes = replace(processes, sharded=True)
-    if config.recompute:
+    if config.activation_checkpointing:
         checkpoint_activations(task)
     if config.compile:
         compile_blocks(task)

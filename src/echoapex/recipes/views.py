@@ -1,4 +1,4 @@
-"""Recipe: views learnt from a public data set or one's own clips, going on from a trained set."""
+"""Recipe: views learnt from a public data set or a user's own clips, starting from a trained set."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Application 4: the ejection fraction from a clip, with the course of the LV volume.
+"""Application 4: the ejection fraction of a clip, with the curve of the LV volume.
 
-A teaching aid for the encoder: how the volume of the left ventricle changes between frames of a clip.
-
-It is no application and is not exported. It makes the encoder keep, where the decoder of the ejection fraction reads,
-what that decoder needs.
+An auxiliary loss for the encoder predicts how the LV volume changes between frames of a clip. It is no application and
+is not exported. It makes the encoder keep the information that the decoder of the ejection fraction needs, at the depth
+where that decoder reads.
 """
 
 from __future__ import annotations

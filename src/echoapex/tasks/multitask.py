@@ -1,7 +1,6 @@
-"""One encoder taught by several tasks at once: views, structures and wall points from the same frames.
+"""One encoder trained by several tasks at once: views, structures and wall points from the same frames.
 
-This is how the shipped encoder is made while there is no archive to pretrain on: every frame is encoded once and every
-decoder sends its gradient into the shared encoder.
+Every frame is encoded once, and every decoder sends its gradient into the shared encoder.
 """
 
 from __future__ import annotations

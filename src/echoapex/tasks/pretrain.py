@@ -1,11 +1,10 @@
-"""Pretraining: a student learns to see in any crop what its own average, the teacher, sees in large ones.
+"""Pretraining: from crops, a student learns to predict what its teacher, its own moving average, says of global crops.
+
+The file reads in the order of a run: schedules of the teacher (momentum, temperature, frozen prototypes), scores that
+tell whether the features stay healthy (effective rank, entropies, view probes), then the task itself.
 
 Sources: Caron et al., "Emerging properties in self-supervised vision transformers" (DINO), 2021; Zhou et al., "iBOT",
 2022; Oquab et al., "DINOv2", 2023.
-
-What changes in the course of pretraining: momentum and temperature of the teacher, freedom of the prototypes.
-
-Is an encoder that learns without labels still healthy: how many directions its features use, and what they know.
 """
 
 from __future__ import annotations
@@ -92,15 +91,15 @@ def effective_rank(features: Float[Tensor, "samples width"]) -> float:
     return float(torch.exp(torch.special.entr(shares).sum()))
 
 
-def prototype_entropies(shares: Float[Tensor, "samples prototypes"]) -> tuple[float, float]:
+def prototype_entropies(assignments: Float[Tensor, "samples prototypes"]) -> tuple[float, float]:
     """Entropy of the mean assignment, and mean entropy of the assignments; both over that of an even one, 0 to 1.
 
     The first falls to 0 when everything goes to one prototype, the second rises to 1 when nothing is told apart: the
     two ways in which self-distillation collapses (Caron et al., "DINO", 2021, section 5.3).
     """
-    even = torch.log(torch.tensor(float(shares.shape[1])))
-    of_mean = torch.special.entr(shares.mean(dim=0)).sum() / even
-    mean_of = torch.special.entr(shares).sum(dim=1).mean() / even
+    even = torch.log(torch.tensor(float(assignments.shape[1])))
+    of_mean = torch.special.entr(assignments.mean(dim=0)).sum() / even
+    mean_of = torch.special.entr(assignments).sum(dim=1).mean() / even
     return float(of_mean), float(mean_of)
 
 
@@ -290,34 +289,36 @@ class Pretrain(Task):
         return units
 
     def loss(self, batch: CropBatch) -> Loss:
-        """DINO on the class tokens of all crops, iBOT on hidden patches, KoLeo on the class tokens of global crops."""
+        """DINO on the class tokens of all crops, iBOT on masked patches, KoLeo on the class tokens of global crops."""
         student, frames = self.student, batch.global_crops.shape[1]
         update = int(self.updates)
         frozen = update < self.schedule.frozen_prototype_steps
-        hidden = batch.hidden.flatten(0, 1)
+        masked = batch.masked.flatten(0, 1)
         large = standardise(batch.global_crops.flatten(0, 1))
-        class_shares, patch_shares = self._teach(large, hidden, self.schedule.temperature_at(update))
-        seen = student.encoder(large, hidden, read=hidden)
+        class_targets, patch_targets = self._teach(large, masked, self.schedule.temperature_at(update))
+        seen = student.encoder(large, masked, token_subset=masked)
         class_tokens = seen.class_token
         if len(batch.local_crops):
             small = standardise(batch.local_crops.flatten(0, 1))
-            none = hidden.new_zeros(len(small), math.prod(student.encoder.grid_of(*small.shape[2:])))
-            class_tokens = torch.cat((class_tokens, student.encoder(small, read=none).class_token))
+            none = masked.new_zeros(len(small), math.prod(student.encoder.grid_of(*small.shape[2:])))
+            class_tokens = torch.cat((class_tokens, student.encoder(small, token_subset=none).class_token))
         class_logits = _by_crop(student.class_head(class_tokens, frozen), frames)
-        patch_logits = student.patch_head(seen.patches[hidden], frozen)
-        dino = dino_loss(class_logits, _by_crop(class_shares, frames), _STUDENT_TEMPERATURE)
-        ibot = ibot_loss(patch_logits, patch_shares, hidden, _STUDENT_TEMPERATURE)
+        patch_logits = student.patch_head(seen.patches[masked], frozen)
+        dino = dino_loss(class_logits, _by_crop(class_targets, frames), _STUDENT_TEMPERATURE)
+        ibot = ibot_loss(patch_logits, patch_targets, masked, _STUDENT_TEMPERATURE)
         koleo = torch.stack([koleo_loss(tokens) for tokens in _by_crop(seen.class_token, frames)]).mean()
-        shares = self.weights
-        return Loss.sum_of([("dino", shares.dino, dino), ("ibot", shares.ibot, ibot), ("koleo", shares.koleo, koleo)])
+        weights = self.weights
+        return Loss.sum_of(
+            [("dino", weights.dino, dino), ("ibot", weights.ibot, ibot), ("koleo", weights.koleo, koleo)]
+        )
 
     @torch.no_grad()
-    def _teach(self, large: Tensor, hidden: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """The teacher's assignments of the class tokens, and of the patches that are hidden from the student."""
-        tokens = self.teacher.encoder(large, read=hidden)
-        class_shares = sinkhorn_assignments(self.teacher.class_head(tokens.class_token), temperature)
-        patch_shares = sinkhorn_assignments(self.teacher.patch_head(tokens.patches[hidden]), temperature)
-        return class_shares, patch_shares
+    def _teach(self, large: Tensor, masked: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """The teacher's assignments of the class tokens, and of the patches that are masked from the student."""
+        tokens = self.teacher.encoder(large, token_subset=masked)
+        class_targets = sinkhorn_assignments(self.teacher.class_head(tokens.class_token), temperature)
+        patch_targets = sinkhorn_assignments(self.teacher.patch_head(tokens.patches[masked]), temperature)
+        return class_targets, patch_targets
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -340,8 +341,8 @@ class Pretrain(Task):
         """The teacher's class tokens of whole frames, their assignments to prototypes, and views and clips."""
         features = self.teacher.encoder(standardise(batch.pixels)).class_token
         temperature = self.schedule.temperature_at(int(self.updates))
-        shares = torch.softmax(self.teacher.class_head(features).float() / temperature, dim=-1)
-        return {"features": features, "shares": shares, "view": batch.view, "clip": batch.clip}
+        assignments = torch.softmax(self.teacher.class_head(features).float() / temperature, dim=-1)
+        return {"features": features, "assignments": assignments, "view": batch.view, "clip": batch.clip}
 
     def summarise(self, cases: Cases) -> dict[str, float]:
         """Health of the teacher's class tokens on whole frames.
@@ -351,11 +352,11 @@ class Pretrain(Task):
         two clips' views are known.
         """
         features, view, clip = cases["features"], cases["view"], cases["clip"]
-        prototypes, assignments = prototype_entropies(cases["shares"])
+        of_mean, mean_of = prototype_entropies(cases["assignments"])
         figures = {
             "effective_rank": effective_rank(features),
-            "prototype_entropy": prototypes,
-            "assignment_entropy": assignments,
+            "prototype_entropy": of_mean,
+            "assignment_entropy": mean_of,
         }
         probes = {
             "knn_view_accuracy": nearest_view_accuracy(features, view, clip),

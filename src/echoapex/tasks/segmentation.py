@@ -1,6 +1,6 @@
-"""Application 2: promptable segmentation of the chambers, automatic by structure name or led by clicks and boxes.
+"""Application 2: promptable segmentation of the chambers, automatic by structure name or guided by clicks and boxes.
 
-Prompts as a person would give them, drawn from the truth and from what the automatic pass got wrong.
+Training simulates a person: clicks and boxes are drawn from the truth and from the errors of the automatic pass.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
 """The contract between a task and the training loop.
 
-A task is a module that knows its loss, what to predict and how to score it. The loop knows this class and nothing
-else: no task is special to it.
+A task is a module with a loss, a prediction and scores. The loop knows this class and no particular task.
 
-Learning rates that fall from the last block of an encoder to the first: what was learned long ago changes slowly.
-
-Sources: Clark et al., "ELECTRA", 2020; Bao et al., "BEiT", 2022; Oquab et al., "DINOv2", 2023 (which also slows the
-patch embedding down).
-
-A clip as the encoder saw it: every frame encoded once, shared by all tasks.
+Two things that tasks share are here as well: layer-wise learning rates, which fall from the last block of an encoder to
+the first (Clark et al., "ELECTRA", 2020; Bao et al., "BEiT", 2022; Oquab et al., "DINOv2", 2023, which also slows the
+patch embedding), and the encoded clip, in which every frame is encoded once for all tasks.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Several processes that learn as one: each takes its share of every batch, and gradients are averaged.
+"""Several processes train as one: each takes a part of every batch, and gradients are averaged.
 
-The model stays single-device code; ``torchrun`` starts the processes and tells them apart.
+The model stays single-device code; ``torchrun`` starts the processes and gives each its rank.
 
-Parameters divided over processes (FSDP2): each keeps a share of weights, gradients and moments.
-
-What belongs together, a block for instance, is put together for the moment in which it is computed. Outside of that
-every tensor is a ``DTensor``: whole in shape, a share in memory.
+With FSDP2 the parameters are sharded too: each process keeps a part of weights, gradients and moments. A unit, for
+example a block, is gathered only while it is computed. Otherwise every tensor is a ``DTensor``: it has the shape of the
+whole, and memory for its part.
 
 Source: Zhao et al., "PyTorch FSDP", 2023; ``torch.distributed.fsdp.fully_shard``.
 """

@@ -1,6 +1,6 @@
-"""The journal of a run: one JSON line per entry, the source of truth for every curve.
+"""The journal of a run: one JSON line per entry, the source of every curve.
 
-Live curves of a run in TensorBoard or MLflow: they are told what the journal is told, and know nothing else.
+TensorBoard and MLflow receive the same entries as the journal.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Journal:
         """The figures of all validations so far."""
         return [entry["scores"] for entry in read_journal(self.path) if "scores" in entry]
 
-    def go_back(self, step: int, number: int, reason: str) -> None:
+    def roll_back(self, step: int, number: int, reason: str) -> None:
         """Drop what came after ``step`` updates, keep it in a file of its own, and say why."""
-        self.path.with_name(f"journal-before-rewind-{number}.jsonl").write_bytes(self.path.read_bytes())
+        self.path.with_name(f"journal-before-rollback-{number}.jsonl").write_bytes(self.path.read_bytes())
         self._keep_before(step)
-        self.write(step - 1, rewind=number, reason=reason)
+        self.write(step - 1, rollback=number, reason=reason)
 
     def _keep_before(self, step: int) -> None:
         kept = [entry for entry in read_journal(self.path) if int(entry["step"]) < step] if step > 0 else []

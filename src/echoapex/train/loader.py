@@ -1,6 +1,6 @@
-"""The next batches are prepared while the model learns from this one: by a thread, or by several processes.
+"""Prepares the next batches while the model trains on the current one, in a thread or in several processes.
 
-A batch depends on its step alone, so this changes when and where it is made and nothing else.
+A batch depends on its step alone, so this changes when and where a batch is made, and nothing else.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""When a run has gone wrong: a figure that must not fall has fallen, for several validations in a row.
+"""Detects a failing run: a watched score has fallen for several validations in a row, or the loss is not finite.
 
-A collapse of self-supervised learning does not show in the loss, which may look better than ever; it shows in the rank
-of the features, the entropy of the prototypes and the accuracy of a probe. The rule looks at nothing but scores that
-the journal holds, so a resumed run judges as an uninterrupted one.
+The loss does not show a collapse of self-supervised learning; it may look better than ever. The rank of the features,
+the entropy of the prototypes and the accuracy of a probe do show it. The rule uses only scores from the journal, so a
+resumed run is judged like an uninterrupted one.
 
-What a run leaves behind when its loss is no longer a number: the step, the terms, and the batch that did it.
+When the loss is not finite, the step, the loss terms and the batch are saved.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class DriftGuardConfig(Config):
     """Largest fall of a score below the best value it has had, by its name."""
     patience: int = Field(default=2, ge=1)
     """Validations in a row that must agree."""
-    on_drift: Literal["stop", "rewind"] = "stop"
-    """End the run, or go back to the last validation at which nothing had fallen and take other batches from there."""
-    most_rewinds: int = Field(default=3, ge=1)
-    """After so many the run ends."""
-    rate_after_rewind: float = Field(default=0.5, gt=0, le=1)
-    """Factor of the learning rate, once for each time the run went back."""
+    on_drift: Literal["stop", "rollback"] = "stop"
+    """End the run (``stop``), or return to the last validation without a fall and train on other batches from there."""
+    most_rollbacks: int = Field(default=3, ge=1)
+    """The run ends after this many rollbacks."""
+    rate_after_rollback: float = Field(default=0.5, gt=0, le=1)
+    """The learning rate is multiplied by this at every rollback."""
 
 
 class Health(IntEnum):

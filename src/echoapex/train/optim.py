@@ -1,6 +1,7 @@
-"""Optimiser and learning-rate schedule.
+"""One optimiser step: parameter groups, schedules of learning rate and weight decay, and the gradients.
 
-The gradients of one step: forward and backward, part by part, averaged over the processes, clipped.
+Gradients come from a forward and a backward pass over each part of the batch, are averaged over the processes and
+clipped.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The training loop: batch, loss, gradient, update. It knows ``Task`` and never a particular task.
+"""The training loop: batch, loss, gradient, update. It knows ``Task`` and no particular task.
 
-Everything random in a step is drawn from generators seeded by (seed, step, process), and the batch of a step depends on
-the step alone; so k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
+All randomness in a step comes from generators seeded by (seed, step, process), and the batch of a step depends on the
+step alone. So k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
 
-Less memory or less time for the same step: activations computed again, blocks compiled.
+Activation checkpointing saves memory and compiled blocks save time, for the same step.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class TrainConfig(Config):
     seed: int = 0
     accumulate: int = Field(default=1, ge=1)
     """Parts in which a batch is computed, for less memory; the update is that of the mean over the parts."""
-    recompute: bool = False
+    activation_checkpointing: bool = False
     """Compute the activations of encoder blocks again in the backward pass, for less memory."""
     compile: bool = False
     """Compile the encoder's blocks; worth its minutes on a GPU."""
@@ -139,7 +139,7 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
             _score_start(run, parts.average, torch.device(config.device), journal)
         course = _Course(run, config, parts, gradients, run.processes.share_of(run.batches), journal, on_step)
         while (problem := course.go_on(at)) is not None:
-            at = course.go_back(at, problem)
+            at = course.roll_back(at, problem)
     with torch.no_grad():
         parameters = dict(task.named_parameters())
         for name, value in parts.average.state.items():
@@ -161,7 +161,7 @@ class _Course:
     reached: int = 0
 
     def go_on(self, at: Position) -> str | None:
-        """Update until the end, or until a watched figure fell and the run is to go back; says which."""
+        """Update until the end (returns None), or until the run must roll back (returns the reason)."""
         run, config, optimizer, processes = self.run, self.config, self.parts.optimizer, self.run.processes
         task, device = run.task, torch.device(config.device)
         clock, workers = Clock(), workers_for(config.device, config.loader_workers)
@@ -169,7 +169,7 @@ class _Course:
         for step, batch in enumerate(batches, start=at.step):
             torch.manual_seed(config.seed * 1_000_003 + step + processes.rank * _SEEDS_PER_PROCESS)
             task.train()
-            slowed = config.guard.rate_after_rewind**at.rewinds
+            slowed = config.guard.rate_after_rollback**at.rollbacks
             set_learning_rate(optimizer, slowed * learning_rate(step, config.steps, config.optim), step)
             set_weight_decay(optimizer, weight_decay(step, config.steps, config.optim))
             placed = batch.to(device)
@@ -195,15 +195,15 @@ class _Course:
                 self._save(CHECKPOINT_FILE, replace(at, step=self.reached))
         return None
 
-    def go_back(self, at: Position, problem: str) -> Position:
-        """Take the last good state back, with the batches that come next and a lower learning rate."""
+    def roll_back(self, at: Position, problem: str) -> Position:
+        """Restore the last good state; training goes on with the next batches and a lower learning rate."""
         good = load_checkpoint(self.run.directory / GOOD_FILE, self.parts, self.run.recipe)
         skipped = at.skipped + self.reached - good.step
-        back = Position(good.step, at.rewinds + 1, skipped)
+        back = Position(good.step, at.rollbacks + 1, skipped)
         if self.run.processes.takes_part:
             self._save(CHECKPOINT_FILE, back)
         if self.journal is not None:
-            self.journal.go_back(back.step, back.rewinds, problem)
+            self.journal.roll_back(back.step, back.rollbacks, problem)
         self.run.processes.wait()
         return back
 
@@ -218,11 +218,11 @@ class _Course:
                 health, problem = judge(self.journal.scores(), guard)
         health = Health(processes.largest_of(int(health)))
         if health is Health.DRIFTED:
-            can_go_back = guard.on_drift == "rewind" and at.rewinds < guard.most_rewinds
-            if can_go_back and (self.run.directory / GOOD_FILE).exists():
+            can_roll_back = guard.on_drift == "rollback" and at.rollbacks < guard.most_rollbacks
+            if can_roll_back and (self.run.directory / GOOD_FILE).exists():
                 return problem
             raise DriftError(f"{problem}; lower train.optim.lr and start anew, or change train.guard")
-        if health is Health.GOOD and guard.on_drift == "rewind" and processes.takes_part:
+        if health is Health.GOOD and guard.on_drift == "rollback" and processes.takes_part:
             self._save(GOOD_FILE, replace(at, step=self.reached))
         return None
 

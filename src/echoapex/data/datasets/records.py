@@ -1,13 +1,10 @@
-"""One clip of a public data set in one form for all of them: where it is, whose it is, and what is true of it.
+"""One clip of a public data set, in the same form for all sets: its file, its patient, and its labels.
 
 Everything is in native pixels (x to the right, y downwards, the centre of the first pixel is (0, 0)). What a data set
 does not tell is None or empty; nothing is guessed.
 
-Checks of splits: official names only, the published numbers, and no patient on both sides.
-
-CSV tables of public data sets, read row by row, with errors that name the file, the line and the remedy.
-
-Polygons in native pixels: from paired chords, to areas and masks.
+The module also has what the readers share: checks of splits (official names, published counts, no patient in two
+splits), CSV tables with errors that name file, line and remedy, and polygons from paired chords to areas and masks.
 """
 
 from __future__ import annotations

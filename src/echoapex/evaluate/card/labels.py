@@ -80,7 +80,7 @@ def _curve(encoder: str, task: str, rows: tuple[ProbeRow, ...]) -> LabelCurve:
 
 
 RECIPE_FILE, JOURNAL_FILE, SEEDS_FILE = "recipe.json", "journal.jsonl", "seeds.json"
-_NOT_THE_METHOD = {"few_shot", "patients", "device", "parallel", "recompute", "compile"}
+_NOT_THE_METHOD = {"few_shot", "patients", "device", "parallel", "activation_checkpointing", "compile"}
 LabelUnit = Literal["clips", "patients", "percent", "all"]
 
 
