@@ -230,26 +230,26 @@ def _study_values(
 ) -> dict[Quantity, float]:
     values: dict[Quantity, float] = {}
     for quantity in QUANTITIES:
-        told = [
+        given = [
             (value, record, header.spacing or record.spacing)
             for header, record in opened
             if (value := record.value(quantity)) is not None
         ]
-        if not told:
+        if not given:
             continue
-        if len({value for value, _, _ in told}) > 1:
-            raise ReferenceSetError(_contradiction(name, quantity, [(value, record) for value, record, _ in told]))
-        if quantity.needs_spacing and not any(spacing for _, _, spacing in told):
+        if len({value for value, _, _ in given}) > 1:
+            raise ReferenceSetError(_contradiction(name, quantity, [(value, record) for value, record, _ in given]))
+        if quantity.needs_spacing and not any(spacing for _, _, spacing in given):
             reading.left_out[f"values of {quantity.display_name} have no pixel size to measure them with"] += 1
             continue
-        values[quantity] = told[0][0]
+        values[quantity] = given[0][0]
     if Quantity.LVEF in values:
         values[Quantity.LVEF_DISCS] = values[Quantity.LVEF]
     return values
 
 
-def _contradiction(name: StudyName, quantity: Quantity, told: Iterable[tuple[float, ClipRecord]]) -> str:
-    values = ", ".join(f"{value:g} ({record.name})" for value, record in told)
+def _contradiction(name: StudyName, quantity: Quantity, given: Iterable[tuple[float, ClipRecord]]) -> str:
+    values = ", ".join(f"{value:g} ({record.name})" for value, record in given)
     return (
         f"{name[1] or name[0]}: its clips give several values of {quantity.display_name}: {values}; "
         "distinguish the studies of a patient in a column study"

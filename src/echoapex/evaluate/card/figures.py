@@ -264,8 +264,8 @@ def curve(points: Iterable[tuple[float, float]], style: str) -> str:
 
 def dot(x: float, y: float, radius: float, style: str, title: str = "") -> str:
     """A filled circle, with a title that is shown on hovering."""
-    told = f"<title>{escape(title)}</title>" if title else ""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" class="{style}">{told}</circle>'
+    tooltip = f"<title>{escape(title)}</title>" if title else ""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" class="{style}">{tooltip}</circle>'
 
 
 def box(x: float, y: float, width: float, height: float, style: str) -> str:
