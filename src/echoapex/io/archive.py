@@ -211,7 +211,7 @@ def _refusal(info: zipfile.ZipInfo, limits: ReadLimits) -> tuple[str, str] | Non
     if info.flag_bits & _ENCRYPTED:
         return "is encrypted", "unpack it with its password and give the folder"
     if name.startswith("/") or _WINDOWS_DRIVE.match(name) or ".." in PurePosixPath(name).parts:
-        return "its name in the archive points outside the archive", "distrust this archive"
+        return "its name in the archive points outside the archive", "do not trust this archive"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "is a symbolic link inside an archive", "pack the file itself"
     ratio = info.file_size / max(1, info.compress_size)

@@ -149,7 +149,7 @@ def locate_data_file(path: Path, named: str, display_name: str) -> Path:
         raise ReadError(display_name, "names no single data file", "export it with one .raw or .zraw file")
     is_plain = named == PurePosixPath(named).name == PureWindowsPath(named).name and named not in (".", "..")
     data_path = path.parent / named
-    with clean_errors(display_name, "names a data file that cannot be"):  # a NUL character, or a name that is too long
+    with clean_errors(display_name, "names an impossible data file"):  # a NUL character, or a name that is too long
         is_beside = is_plain and data_path.resolve().parent == path.parent.resolve()
         is_there = is_beside and data_path.is_file()
     if not is_beside:

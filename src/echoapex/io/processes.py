@@ -5,7 +5,7 @@ process that decodes keeps one such process, so a call costs only the transfer o
 in processor time in proportion to the bytes to decode; processor time also works on a busy machine. If the decoder
 process dies, the file is refused and the next call starts a new one.
 
-The workers of a pool end when their parent ends, for whatever reason, and clean up when they are told to stop.
+The workers of a pool end when their parent ends, for whatever reason, and clean up when they are asked to stop.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def ended_on_error(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
 
 
 def run_stoppable(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function in a worker; submit this to a pool, so that a worker that was told to stop takes no new task."""
+    """Call a function in a worker; submit this to a pool, so that a worker that was asked to stop takes no new task."""
     try:
         return function(*arguments)
     except SystemExit as error:

@@ -132,7 +132,7 @@ def search_sector(frames: UInt8[np.ndarray, "frames height width"], region_box_x
         ValueError: the frames are not uint8 (frames, height, width), or there is none.
     """
     if frames.dtype != np.uint8 or frames.ndim != 3 or 0 in frames.shape:
-        raise ValueError(f"find_sector wants uint8 frames (frames, height, width), got {frames.dtype} {frames.shape}")
+        raise ValueError(f"find_sector needs uint8 frames (frames, height, width), got {frames.dtype} {frames.shape}")
     reduced, scale = _reduce(_thin_out(frames))
     window = _region_mask(reduced.shape[1:], region_box_xyxy, scale)
     # dark tissue, which the first search takes for the screen, is found by a second search

@@ -181,7 +181,7 @@ def _read_image_header(path: Path, name: str, limits: ReadLimits) -> tuple[tuple
         size = (image.height, image.width)
         limits.check_frames(size, 1, name)
         if image.format == "JPEG" and has_too_many_scans(path.read_bytes(), size[0] * size[1]):
-            raise ReadError(name, "goes over its pixels more often than any picture", "export the image again")
+            raise ReadError(name, "has more scans than any real picture", "export the image again")
         return size, image.mode in _DEEP_MODES
 
 

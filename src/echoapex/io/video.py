@@ -1,9 +1,9 @@
 """Clips from video files (AVI, MP4, MOV, Matroska, GIF), decoded frame by frame with PyAV.
 
 A video file has no calibration and no patient data. Its frame times are presentation times of the export, which may
-differ from the acquisition; nothing in the file tells. The first pass counts the frames. It runs in the decoder process
-with limits, because not every decoder of FFmpeg is safe with damaged files. After it has decoded a file once, the file
-is decoded in this process.
+differ from the acquisition times; the file does not say. The first pass counts the frames. It runs in the decoder
+process with limits, because not every decoder of FFmpeg is safe with damaged files. After it has decoded a file once,
+the file is decoded in this process.
 
 FFmpeg interprets a name such as ``http:...`` or ``pipe:0`` as an address, and some formats (playlists) contain
 addresses. Therefore it gets an opened file, a list of allowed formats, and no protocol. This module is the only place

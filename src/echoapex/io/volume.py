@@ -153,7 +153,7 @@ def _nifti_samples(stream: Any, header: Any, shape: tuple[int, ...], is_gzip: bo
     expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     start = int(header.get_data_offset())
     if not 0 <= start <= _MOST_EXTENSION_BYTES:
-        raise ReadError(name, "its header says that the samples begin where none can be", "export it again")
+        raise ReadError(name, "its header gives an impossible position of the samples", "export it again")
     if is_gzip and expected > MOST_INFLATED_BYTES:
         raise ReadError(name, TOO_LARGE_TO_INFLATE, "export it uncompressed")
     if not is_gzip and stream.seek(0, io.SEEK_END) - start < expected:

@@ -25,7 +25,7 @@ SHORTEST_BEAT_S, LONGEST_BEAT_S = 0.27, 2.0
 """Duration of a beat at heart rates from 220 to 30 per minute.
 
 The highest rate at age ``a`` is ``208 - 0.7 a`` per minute (Tanaka et al., J Am Coll Cardiol 2001,
-doi 10.1016/S0735-1097(00)01054-8); at below 30 per minute nobody has a routine echocardiogram (ours).
+doi 10.1016/S0735-1097(00)01054-8); patients below 30 per minute do not have a routine echocardiogram (ours).
 """
 
 SHORTEST_SYSTOLE_S, LONGEST_SYSTOLE_S = 0.10, 0.65

@@ -1,4 +1,4 @@
-"""The verifier of CAMUS: checks files, counts, splits, the kind of EF, spacing, and the readability of images and outlines."""
+"""The verifier of CAMUS: files, counts, splits, the kind of EF, spacing, and whether images and outlines can be read."""
 
 from __future__ import annotations
 

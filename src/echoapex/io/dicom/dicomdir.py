@@ -40,7 +40,7 @@ def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[
         entry = f"{display_name} entry {number}"
         target: Path | None = None
         if any(part in ("", ".", "..") or "/" in part or "\\" in part for part in parts):
-            found.append(ReadError(entry, "references a file outside its folder", "distrust this DICOMDIR"))
+            found.append(ReadError(entry, "references a file outside its folder", "do not trust this DICOMDIR"))
             continue
         with suppress(OSError, ValueError):  # an impossible file name, or an unreadable folder
             target = _locate(path.parent, parts)

@@ -196,7 +196,7 @@ def _check_segmented(segments: object, word: str) -> None:
     while position + 1 < len(words):
         kind, length = int(words[position]), int(words[position + 1])
         if kind > 1 or entries + length > _MOST_ENTRIES:  # kind 2 repeats segments, and nobody writes it
-            raise ValueError("no palette is so long")
+            raise ValueError("the palette is too long")
         entries += length
         position += 2 + (length if kind == 0 else 1)
 
