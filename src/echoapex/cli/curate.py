@@ -91,7 +91,7 @@ def curate(
             of an encoder bundle.
         device: where they run.
         balance: which frames are used, and what is balanced.
-        quiet: say nothing but errors.
+        quiet: show errors only.
     """
     # slow to load: not before the arguments are known to be good
     from echoapex.config import ConfigError
