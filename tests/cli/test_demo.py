@@ -73,7 +73,7 @@ def test_the_verbs_run_in_order_and_the_worst_exit_code_is_returned(tmp_path: Pa
     assert steps[1][1] == str(tmp_path / "real")
     printed = capsys.readouterr().out
     summary = printed.split("What was found")[1]
-    assert re.search(r"^LV ejection fraction +56 % +- +\d+\.\d %$", summary, re.MULTILINE), summary
+    assert re.search(r"^LV ejection fraction +56 % +- +\d+\.\d % *$", summary, re.MULTILINE), summary
     assert re.search(r"^clips analysed +1 of 1 +0 of 0 *$", summary, re.MULTILINE)
     assert f"{tmp_path / 'real-results'}/preview.png" in summary
     assert f"{tmp_path / 'phantom-results'}/preview.png" in summary

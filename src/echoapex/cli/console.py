@@ -35,7 +35,7 @@ class PipedConsole(Console):
 
 
 def discard_output() -> None:
-    """Send what is still to be written to nowhere, so that the interpreter does not complain at its end."""
+    """Discard the output that is still buffered: the interpreter would complain about it at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # a stream that is no file
@@ -108,7 +108,7 @@ class ProgressBar(TerminalProgress):
 
 
 class ExitCode(IntEnum):
-    """What the shell learns; stable, documented in ``docs/reference/output.md``."""
+    """The exit codes of every verb; stable, documented in ``docs/reference/output.md``."""
 
     ALL_GOOD = 0
     USAGE = 2

@@ -1,4 +1,4 @@
-"""``echoapex datasets``: which public data sets are read, how to get them, and whether a copy is sound."""
+"""``echoapex datasets``: which public data sets can be read, how to get them, and whether a copy is complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from echoapex.vocabulary import SubTask
 
 app = App(
     name="datasets",
-    help="List the public data sets that are read, and verify a copy of one.",
+    help="List the public data sets that can be read, and verify a copy of one.",
     help_epilogue=examples(
         "echoapex datasets list", "echoapex datasets verify echonet_dynamic --root EchoNet-Dynamic/"
     ),
@@ -62,7 +62,7 @@ def verify(
         complain("datasets", f"there is no data set {name!r}; known: {', '.join(DATASETS)}")
         return ExitCode.USAGE
     if not root.is_dir():
-        complain("datasets", f"{root} is no folder; give the folder of the data set with --root")
+        complain("datasets", f"{root} is not a folder; give the folder of the data set with --root")
         return ExitCode.USAGE
     try:
         inspection = _inspect(description, root, every_file)

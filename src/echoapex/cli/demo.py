@@ -1,4 +1,4 @@
-"""``echoapex demo``: a real and a simulated study, analysed, and where to look."""
+"""``echoapex demo``: analyse a real and a simulated study, and say where to look."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ REAL_FILES = (
         "its first second again at half the size: a copy, which counts once",
     ),
 )
-"""All of one study of one patient, so that its values may be taken together."""
+"""All of one study of one patient, so their values can be combined."""
 
 
 class DemoError(ValueError):

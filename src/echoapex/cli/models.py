@@ -1,4 +1,4 @@
-"""``echoapex models``: which weights are there, what their cards say, whether they are sound; import and merge."""
+"""``echoapex models``: list, check, import and convert the weights that EchoApex uses."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def bring_in(path: Path, *, name: str | None = None, replace: bool = False) -> i
 
 @app.command(name="merge")
 def merge(name: str, *, out: Path) -> int:
-    """Write a set trained with an adapter (lora, bitfit) as one whose encoder needs none.
+    """Merge the adapter (lora, bitfit) of a set into its encoder, and write the result as a new set.
 
     Args:
         name: a set or its directory.
@@ -123,7 +123,7 @@ def merge(name: str, *, out: Path) -> int:
 
 @app.command(name="stack")
 def stack(first: str, second: str, *, out: Path) -> int:
-    """Write two adapters (lora) that learnt one after the other as one, beside the encoder of the first.
+    """Combine two adapters (lora) that were trained one after the other, and write them beside the first encoder.
 
     Args:
         first: a set or its directory.
@@ -138,12 +138,12 @@ def stack(first: str, second: str, *, out: Path) -> int:
 
 @app.command(name="split")
 def split(name: str, *, base: Path, rank: int, out: Path) -> int:
-    """Write a set as an encoder that others share, and what its own encoder learned beyond it as an adapter (lora).
+    """Split a set into an encoder that other sets share and an adapter (lora) that holds the difference.
 
     Args:
-        name: a set or its directory, whose decoders need no adapter.
-        base: bundle of the encoder that it started from.
-        rank: of the adapter; the ranks of all adapters that were merged together give an exact one.
+        name: a set without adapters, or its directory.
+        base: bundle of the encoder that the set was trained from.
+        rank: rank of the adapter; the sum of the ranks of all merged adapters gives an exact result.
         out: directory of the new set.
     """
     with _one_line_errors() as failures:

@@ -66,7 +66,7 @@ def phantom(
         out: folder for the study folders.
         content: what the studies hold.
         workers: processes at work at the same time.
-        quiet: no progress bar.
+        quiet: show no progress bar.
     """
     content = content or Content()
     console = PipedConsole(stderr=True)
@@ -90,10 +90,10 @@ def parse_views(text: str) -> tuple[View, ...]:
     """Views from ``A4C,PLAX``; all of them from an empty text.
 
     Raises:
-        StudyPlanError: a name is no view.
+        StudyPlanError: a name is not a view.
     """
     names = [name.strip().upper() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in list(View)]
     if unknown:
-        raise StudyPlanError(f"--views: {', '.join(unknown)} is no view; known: {', '.join(View)}")
+        raise StudyPlanError(f"--views: {', '.join(unknown)} is not a view; known: {', '.join(View)}")
     return tuple(View(name) for name in names) or tuple(View)

@@ -1,4 +1,4 @@
-"""``echoapex pretrain``: an encoder from frames without labels."""
+"""``echoapex pretrain``: train an encoder on frames without labels."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def pretrain_by_recipe(
     Args:
         recipe: Name of a recipe that ships with EchoApex, or a .yaml file; its task is of the kind ``pretrain``.
         overrides: ``--section.key value`` pairs that replace values of the recipe; an unknown key is an error.
+            `echoapex recipes keys` lists the keys.
         out: Directory of the run: checkpoint, journal.jsonl and, at the end, bundles/encoder.
         workers: Processes that draw phantom clips.
-        quiet: No progress.
+        quiet: Show results and warnings only.
     """
     return run_recipe(Invocation("pretrain", recipe, overrides, kind="pretrain"), out, workers, quiet)

@@ -46,7 +46,7 @@ class Invocation:
         """Everything that replaces a value of the recipe.
 
         Raises:
-            ConfigError: an override or a setting cannot be read, or the recipe has no place for it.
+            ConfigError: an override or a setting cannot be read, or the recipe does not take it.
         """
         task = parse_setting(self.setting) if self.setting is not None else {}
         if self.root is not None:
@@ -79,12 +79,12 @@ def run_recipe(typed: Invocation, out: Path, workers: int, quiet: bool) -> int:
 
 
 def run_seeds(typed: Invocation, out: Path, seeds: int, workers: int, quiet: bool) -> int:
-    """Run a recipe with several seeds, each into a folder below ``out``, and sum the figures up; the exit code.
+    """Run a recipe with several seeds, each into a folder below ``out``, and sum up the figures; returns the exit code.
 
     Written and printed are the mean over the seeds and half the width of its 95 % interval (Student's t).
     """
     if seeds < 1:
-        sys.stderr.write(f"echoapex {typed.verb}: --seeds {seeds} is no number of runs; give 1 or more\n")
+        sys.stderr.write(f"echoapex {typed.verb}: --seeds {seeds} is not a number of runs; give 1 or more\n")
         return ExitCode.USAGE
     each: list[dict[str, float]] = []
     for seed in range(seeds):
@@ -120,7 +120,7 @@ def summarise(values: Sequence[float]) -> tuple[float, float]:
 
 
 def require_fields(recipe: str, task: Mapping[str, Any], dataset: str | None) -> None:
-    """Refuse what a recipe has no place for, in words.
+    """Refuse options that a recipe does not take, in words.
 
     Raises:
         ConfigError: its kind of task takes no such setting, no data set, or another one.
@@ -129,7 +129,7 @@ def require_fields(recipe: str, task: Mapping[str, Any], dataset: str | None) ->
     missing = [name for name in task if name not in fields]
     if "setting" in missing:
         raise ConfigError(
-            f"{recipe}: the encoder of a recipe of kind {kind} does not learn in the setting's ways "
+            f"{recipe}: the encoder of a recipe of kind {kind} cannot be trained by a setting "
             "(the ejection fraction is decoded from a frozen encoder); leave --setting out"
         )
     if missing:
@@ -153,7 +153,7 @@ DATASETS_OF = {
     "dataset_ejection_fraction": ("echonet_dynamic", "echonet_pediatric", "folder"),
     "dataset_views": ("folder", "tmed2"),
 }
-"""The data sets that a kind of recipe reads: those with the truth that it learns."""
+"""The data sets that each kind of recipe can learn from."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from echoapex.train.journal import JOURNAL_FILE, ValidationFigures, read_figures
 _CALIBRATION = ("temperature", "over_variance")
 """Ends of the names of figures that calibrate the weights and do not tell how good they are."""
 _LINES_OF_PREPARATION = 10
-"""Lines at most, for each thing that is prepared, where standard error is no terminal."""
+"""Largest number of lines about one preparation when standard error is not a terminal."""
 
 
 class TrainingProgress(TerminalProgress):
