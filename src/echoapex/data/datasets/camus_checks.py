@@ -1,4 +1,4 @@
-"""The verifier of CAMUS: checks files, counts, splits, the kind of EF, spacing, and the readability of images and outlines."""
+"""The verifier of CAMUS: checks files, counts, splits, the kind of EF, spacing, and that images and outlines open."""
 
 from __future__ import annotations
 
