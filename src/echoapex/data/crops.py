@@ -31,7 +31,7 @@ CROP_APPEARANCE = AugmentConfig(
     scale=0, shift=0, rotation_degrees=0, aspect=0, sector_probability=0, resample_probability=0.2, blur_px=0,
     gamma=0.5, gain=0.25, contrast=0.35, depth_gain=0.4, lateral_gain=0.4, noise=0.05, haze=0.2, shadow_probability=0.2,
 )  # fmt: skip
-"""Grey curve, gain, depth gain, shadow, haze and receiver noise; geometry is the window's, blur is ``speckle_blur``."""
+"""Grey curve, gain, depth gain, shadow, haze and noise; the window sets the geometry, ``speckle_blur`` the blur."""
 
 
 class CropKind(Config):
@@ -41,7 +41,7 @@ class CropKind(Config):
     side: int = Field(ge=14)
     """Side of the crop as the encoder sees it, in pixels."""
     scale: tuple[float, float]
-    """Smallest and largest share of the frame's area that a window has."""
+    """Smallest and largest area of a window, as a share of the frame's area."""
 
     @model_validator(mode="after")
     def _scale_rises(self) -> CropKind:
@@ -52,14 +52,14 @@ class CropKind(Config):
 
 
 class CropConfig(Config):
-    """How the crops of a frame are drawn; the windows of DINOv2, the rest made for ultrasound."""
+    """How the crops of a frame are drawn: the window sizes of DINOv2, everything else made for ultrasound."""
 
     global_crops: CropKind = CropKind(count=2, side=224, scale=(0.32, 1.0))
     local_crops: CropKind = CropKind(count=8, side=96, scale=(0.05, 0.32))
     aspect: float = Field(default=0.75, gt=0, le=1)
     """Smallest width over height of a window; the largest is its inverse."""
     sector_share: float = Field(default=0.5, ge=0, le=1)
-    """Least share of a crop's pixels that lies inside the fan; of ten windows without it, the fullest is taken."""
+    """Smallest share of a window inside the fan; if ten windows have less, the best of them is used."""
     flip_probability: float = Field(default=0.0, ge=0, le=1)
     """How often a crop is mirrored, left to right."""
     beam_px: float = Field(default=1.2, ge=0)
@@ -88,7 +88,10 @@ class Window(NamedTuple):
 
 
 def inside_sector(image: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """1 where the frame shows the fan, 0 in the black around it: a fifth of the 9 x 9 pixels around is grey."""
+    """1 inside the fan, 0 in the black around it.
+
+    A pixel is inside if more than a fifth of the 9 x 9 pixels around it is not black.
+    """
     near = cv2.blur((image > 0).astype(np.float32), (_FAN_REACH, _FAN_REACH))
     return (near > 0.2).astype(np.uint8)
 
@@ -107,12 +110,12 @@ class FrameCropper:
         self._sum = cv2.integral(inside_sector(self._image))
 
     def draw(self, rng: np.random.Generator, kind: CropKind) -> UInt8[np.ndarray, "count side side"]:
-        """All crops of a kind."""
+        """All crops of one kind."""
         crops = [self._crop(rng, kind) for _ in range(kind.count)]
         return np.stack(crops) if crops else np.zeros((0, kind.side, kind.side), np.uint8)
 
     def window(self, rng: np.random.Generator, kind: CropKind) -> Window:
-        """A window with enough of the fan in it; of ten without, the one with the most."""
+        """A random window with enough of the fan; after ten tries, the best of them."""
         best, most = self._any_window(rng, kind), -1.0
         for attempt in range(_WINDOWS_TRIED):
             tried = best if attempt == 0 else self._any_window(rng, kind)
@@ -124,7 +127,7 @@ class FrameCropper:
         return best
 
     def sector_share(self, window: Window) -> float:
-        """Which part of a window's pixels lies inside the fan."""
+        """Share of a window's pixels inside the fan."""
         top, left, height, width = window
         bottom, right = top + height, left + width
         total = self._sum
@@ -156,14 +159,14 @@ _TRIES_PER_BLOCK = 10
 
 
 class BlockMaskConfig(Config):
-    """How much is masked; the values of DINOv2."""
+    """How many patches are masked; the values of DINOv2."""
 
     probability: float = Field(default=0.5, ge=0, le=1)
-    """How often an image has masked patches at all."""
+    """Probability that an image has masked patches."""
     ratio: tuple[float, float] = (0.1, 0.5)
-    """Smallest and largest share of the patches that is masked, where some are."""
+    """Smallest and largest share of masked patches in such an image."""
     smallest_block: int = Field(default=4, ge=1)
-    """Patches of a block, unless fewer are still to be masked."""
+    """Smallest number of patches in a block, unless fewer are left to mask."""
     aspect: float = Field(default=0.3, gt=0, le=1)
     """Smallest height over width of a block; the largest is its inverse."""
 
@@ -178,16 +181,16 @@ class BlockMaskConfig(Config):
 def sample_block_masks(
     rng: np.random.Generator, grid: tuple[int, int], crops: int, config: BlockMaskConfig
 ) -> Bool[np.ndarray, "crops height width"]:
-    """Masks of the crops of one frame, True where masked; a crop has masked patches as often as ``probability`` says.
+    """Masks of the crops of one frame, True where masked; a crop has masked patches with ``config.probability``.
 
-    The crops of a frame take turns, so that of two crops, at a probability of one half, always exactly one is masked in
-    part: the loss of a small batch then varies less.
+    The crops of a frame are not independent: with two crops and a probability of one half, exactly one of them has
+    masked patches. This reduces the variance of the loss of small batches.
 
     Args:
-        rng: the only source of chance.
+        rng: the only source of randomness.
         grid: patches per column and row.
-        crops: how many.
-        config: how much to hide.
+        crops: number of crops.
+        config: how many patches to mask.
     """
     turns = (rng.random() + np.arange(crops) / max(1, crops)) % 1 < config.probability
     masks = np.zeros((crops, *grid), bool)
@@ -200,7 +203,7 @@ def sample_block_masks(
 def block_mask(
     rng: np.random.Generator, grid: tuple[int, int], count: int, config: BlockMaskConfig
 ) -> Bool[np.ndarray, "height width"]:
-    """A mask that hides exactly ``count`` patches: blocks as long as they fit, then single ones beside what is masked.
+    """A mask of exactly ``count`` patches: blocks as long as they fit, then single patches beside masked ones.
 
     Source: Bao et al., "BEiT", 2022, algorithm 1.
 
@@ -224,7 +227,7 @@ def block_mask(
 
 
 def _block_size(rng: np.random.Generator, grid: tuple[int, int], left: int, config: BlockMaskConfig) -> tuple[int, int]:
-    """Rows and columns of a block of at most about ``left`` patches, its aspect log-uniform."""
+    """Rows and columns of a block of at most about ``left`` patches, with log-uniform aspect."""
     area = rng.uniform(min(config.smallest_block, left), left)
     aspect = np.exp(rng.uniform(np.log(config.aspect), np.log(1 / config.aspect)))
     rows, columns = round(float(np.sqrt(area * aspect))), round(float(np.sqrt(area / aspect)))
@@ -234,7 +237,7 @@ def _block_size(rng: np.random.Generator, grid: tuple[int, int], left: int, conf
 def _filled_up(
     rng: np.random.Generator, masked: Bool[np.ndarray, "height width"], count: int
 ) -> Bool[np.ndarray, "height width"]:
-    """Hide single patches until ``count`` are, those next to masked ones first."""
+    """Mask single patches until ``count`` are masked, preferably next to masked ones."""
     while masked.sum() < count:
         padded = np.pad(masked, 1)
         beside = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
@@ -247,18 +250,18 @@ class CropSourceConfig(Config):
     """How frames become batches of crops."""
 
     batch_size: int = Field(default=64, ge=1)
-    """Frames of a step."""
+    """Frames per step, over all processes."""
     seed: int = 0
     crops: CropConfig = CropConfig()
     masks: BlockMaskConfig = BlockMaskConfig()
 
 
 class CropSource:
-    """``batch(step)`` gives the crops of a step.
+    """Batches of crops for pretraining; ``batch(step)`` depends on the seed and the step only.
 
     Args:
         reader: the frames; every epoch visits each once, in a new order.
-        config: sizes and chance.
+        config: batch size, seed, crops and masks.
         patch_size: side in pixels of the patches that are masked.
         places: which frames of every batch are given; by default all.
     """
@@ -295,7 +298,7 @@ class CropSource:
         )
 
     def _sample(self, frame: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Global crops, local crops and masked patches of the frame at a position of the endless sequence."""
+        """Global crops, local crops and patch masks of a frame; ``position`` counts over all epochs."""
         config = self._config
         rng = np.random.default_rng([config.seed, 211, position])
         cropper = FrameCropper(frame, config.crops)

@@ -81,7 +81,7 @@ def dice_loss(
 ) -> Float[Tensor, ""]:
     """One minus the soft Dice coefficient of each mask, averaged over the valid ones.
 
-    One pixel is added to overlap and sum, so that an empty mask of an empty structure is without fault.
+    One pixel is added to overlap and sum, so that an empty mask of an absent structure has a loss of zero.
 
     Source: Milletari et al., "V-Net", 2016, equation 3 (with plain instead of squared sums).
 
@@ -102,7 +102,7 @@ def pixel_loss(
     valid: Bool[Tensor, "batch prompts"] | None = None,
     focus: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of every pixel; with ``focus`` > 0 the focal loss, which cares less for what is easy.
+    """Binary cross-entropy of every pixel; with ``focus`` > 0 the focal loss, which gives easy pixels less weight.
 
     Source: Lin et al., "Focal loss for dense object detection", 2017, equation 4.
 
@@ -128,7 +128,7 @@ def mask_loss(
     pixel_weight: float = 1.0,
     focus: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Dice and pixel loss together: the one cares for the whole shape, the other for every pixel.
+    """Sum of Dice and pixel loss: Dice scores the whole shape, the pixel loss every pixel.
 
     Source: Isensee et al., "nnU-Net", 2021 (sum of Dice and cross-entropy).
 
@@ -148,7 +148,7 @@ def iou_loss(
     masks: Float[Tensor, "batch prompts height width"],
     valid: Bool[Tensor, "batch prompts"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Squared error of the predicted IoU against that of the thresholded mask; the mask gets no gradient from it.
+    """Squared error between the predicted IoU and the IoU of the thresholded mask; the mask gets no gradient.
 
     The IoU of an empty mask with an empty structure is 1.
 
@@ -216,7 +216,7 @@ def ef_loss(
 ) -> Float[Tensor, ""]:
     """Smooth error of the ejection fraction, likelihood of the error under the predicted variance, error of the curve.
 
-    The likelihood trains the variance only: the mean would otherwise learn slowest where it is worst.
+    The likelihood trains only the variance; it would make the mean learn slowest where its error is largest.
 
     Sources: Girshick, "Fast R-CNN", 2015 (smooth L1); Nix and Weigend, "Estimating the mean and variance of the target
     probability distribution", 1994; Seitzer et al., "On the pitfalls of heteroscedastic uncertainty estimation", 2022.
@@ -256,7 +256,7 @@ def _mean_where(values: Tensor, valid: Tensor | None) -> Float[Tensor, ""]:
 def mask_target(
     labels: UInt8[Tensor, "batch height width"], structures: Int[Tensor, "batch prompts"], stride: int = 2
 ) -> Float[Tensor, "batch prompts height2 width2"]:
-    """How much of each ``stride`` x ``stride`` cell belongs to each structure, 0 to 1.
+    """Fraction of each ``stride`` x ``stride`` cell that belongs to each structure, 0 to 1.
 
     Cell ``i`` is centred at pixel ``stride i + (stride - 1) / 2`` of the label map, as are the decoder's mask logits.
 
@@ -270,7 +270,7 @@ def mask_target(
 
 
 _CLOSE = 0.1
-"""Differences of the logarithm below this count squared, larger ones by their size."""
+"""Below this difference of logarithms the loss is quadratic, above it linear."""
 
 
 def volume_change_loss(
@@ -296,7 +296,7 @@ def volume_change_errors(
 ) -> Float[Tensor, "pairs"]:
     """Error of the predicted ratio of volumes, of every pair of frames of one clip.
 
-    The ratio of two volumes is what an ejection fraction is made of; it needs no scale, and so no calibration.
+    An ejection fraction depends only on the ratio of two volumes, so the loss needs no calibration.
 
     Args:
         log_volume: predicted natural logarithm of the LV volume, up to a constant of the clip.

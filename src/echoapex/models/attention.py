@@ -72,7 +72,7 @@ class PositionTable(nn.Module):
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines of the angles by which each patch turns its queries and keys."""
+    """Cosines and sines of the angles by which the queries and keys of each patch are rotated."""
 
     cosines: Float[Tensor, "patches depth"]
     sines: Float[Tensor, "patches depth"]
@@ -85,7 +85,7 @@ class RotaryPosition(nn.Module):
 
     Args:
         head_width: length of a query; divisible by 4.
-        base: ratio between the slowest and the fastest turning pair, 100 in DINOv3.
+        base: ratio between the fastest and the slowest frequency, 100 in DINOv3.
 
     Source: Su et al., "RoFormer", 2021; axial form of Siméoni et al., "DINOv3", 2025.
     """
@@ -98,7 +98,7 @@ class RotaryPosition(nn.Module):
         self.base = base
 
     def frequencies(self, device: torch.device) -> Float[Tensor, "quarter_head"]:
-        """Turns per unit of coordinate of each pair, from fast to slow."""
+        """Rotations of each pair per unit of coordinate, from fast to slow."""
         exponents = torch.arange(self.head_width // 4, dtype=torch.float32, device=device) * (4 / self.head_width)
         frequencies: Tensor = self.base**-exponents
         return frequencies
@@ -117,7 +117,7 @@ class RotaryPosition(nn.Module):
 def rotate_patches(
     vectors: Float[Tensor, "batch heads tokens depth"], rotation: Rotation
 ) -> Float[Tensor, "batch heads tokens depth"]:
-    """Turn the last tokens, the patches; class token and registers have no place and stay as they are."""
+    """Rotate the last tokens, the patches; class token and registers have no position and stay unchanged."""
     first_patch = vectors.shape[2] - rotation.cosines.shape[0]
     unplaced, placed = vectors[:, :, :first_patch], vectors[:, :, first_patch:]
     first, second = placed.chunk(2, dim=-1)
@@ -136,9 +136,9 @@ def attend(
 ) -> Float[Tensor, "batch heads tokens depth"]:
     """Scaled dot-product attention of every token to every token.
 
-    The fused kernel is best everywhere but in bf16 on a CPU: there its backward pass is two to seven times slower than
-    two matrix products and a softmax, and its forward pass up to 1.6 times for short sequences. Both compute the same
-    formula; the plain way needs memory for all pairs of tokens.
+    The fused kernel is fastest except in bf16 on a CPU. There its backward pass is two to seven times slower than two
+    matrix products and a softmax, and its forward pass up to 1.6 times slower for short sequences. Both compute the
+    same formula; the plain one needs memory for all pairs of tokens.
 
     Source: Vaswani et al., "Attention is all you need", 2017, equation 1.
     """
@@ -150,13 +150,13 @@ def attend(
 
 
 def _plain_is_faster(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
-    """For bf16 on a CPU: whenever gradients will be wanted, and for short sequences."""
+    """For bf16 on a CPU: whenever gradients are needed, and for short sequences."""
     trains = torch.is_grad_enabled() and any(part.requires_grad for part in (queries, keys, values))
     return trains or queries.shape[2] <= _SHORT_SEQUENCE
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at every token, in several heads side by side.
+    """Multi-head self-attention.
 
     Args:
         width: length of a token.
@@ -175,7 +175,7 @@ class SelfAttention(nn.Module):
         rotation: Rotation | None = None,
         token_subset: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "*tokens width"]:
-        """Mix the tokens; ``rotation`` turns the queries and keys of the patches by their positions.
+        """Attend; ``rotation`` rotates the queries and keys of the patches by their positions.
 
         Returns:
             All tokens; with ``token_subset`` only these, as rows, ``(tokens of the subset, width)``.
@@ -220,7 +220,7 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """While training, leaves a residual branch out for a random part of the images, and scales up the rest.
+    """Stochastic depth: in training, drops a residual branch for random images and scales up the others.
 
     Source: Huang et al., "Deep networks with stochastic depth", 2016.
     """
@@ -230,7 +230,7 @@ class DropPath(nn.Module):
         self.probability = probability
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Drop whole images from the branch; the expectation stays the same."""
+        """Set the branch to zero for random images; the expectation stays the same."""
         if not self.training or self.probability == 0:
             return tokens
         kept = 1 - self.probability

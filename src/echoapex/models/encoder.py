@@ -55,7 +55,7 @@ EncoderSize = Literal["tiny", "small", "base", "large"]
 
 
 class Dimensions(NamedTuple):
-    """What the name of a size stands for."""
+    """Width, depth and heads of an encoder size."""
 
     width: int
     depth: int
@@ -72,7 +72,7 @@ DIMENSIONS: dict[EncoderSize, Dimensions] = {
 
 
 class EncoderConfig(Config):
-    """The architecture of an encoder; what a bundle's card stores.
+    """The architecture of an encoder, as stored in a bundle's card.
 
     ``image_size`` is the side in pixels for which the position table is learned; any other size is interpolated.
     ``layer_scale`` starts at 0.1, which CaiT advises up to 18 blocks; DINOv2 uses 1e-5; ``None`` is a plain ViT.
@@ -138,7 +138,7 @@ class VisionTransformer(nn.Module):
             self.position_table = PositionTable(width, side, config.position_interpolation)
         else:
             self.rotary_position = RotaryPosition(width // heads, config.rotary_base)
-        # stochastic depth grows linearly, so that early blocks, on which all others build, are almost always there
+        # stochastic depth grows linearly: early blocks, on which all others build, are almost never dropped
         drop_rates = [config.drop_path * index / (depth - 1) for index in range(depth)]
         self.blocks = nn.ModuleList(
             Block(width, heads, config.layer_scale, rate, config.norm_epsilon) for rate in drop_rates
@@ -248,7 +248,7 @@ class VisionTransformer(nn.Module):
         return Tokens(tokens[:, 0], tokens[:, 1:first_patch], tokens[:, first_patch:], grid)
 
     def _initialise(self) -> None:
-        """Small truncated normals, as DINOv2; the patch embedding keeps the variance of the pixels."""
+        """Truncated normals as in DINOv2; the patch embedding keeps the variance of the pixels."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -265,7 +265,7 @@ class VisionTransformer(nn.Module):
 
 
 def standardise(pixels: UInt8[Tensor, "*batch size size"]) -> Float[Tensor, "*batch 1 size size"]:
-    """Grey levels to zero mean and unit variance per frame, so that gain and brightness do not matter.
+    """Grey levels to zero mean and unit variance per frame, so that gain and brightness have no influence.
 
     A frame without contrast (all black) becomes zero.
     """

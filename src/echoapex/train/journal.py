@@ -20,10 +20,10 @@ BEFORE_FIRST_STEP = -1
 
 
 class Listener(Protocol):
-    """Who is told what is written into the journal."""
+    """Receives every entry of the journal."""
 
     def tell(self, entry: Mapping[str, Any]) -> None:
-        """One entry, as it stands in the journal."""
+        """Receive one entry, as written to the journal."""
 
 
 class Journal:
@@ -44,11 +44,11 @@ class Journal:
             listener.tell(entry)
 
     def scores(self) -> list[dict[str, float]]:
-        """The figures of all validations so far."""
+        """The scores of all validations so far."""
         return [entry["scores"] for entry in read_journal(self.path) if "scores" in entry]
 
     def roll_back(self, step: int, number: int, reason: str) -> None:
-        """Drop what came after ``step`` updates, keep it in a file of its own, and say why."""
+        """Remove the entries after ``step`` updates, keep a copy in a separate file, and record the reason."""
         self.path.with_name(f"journal-before-rollback-{number}.jsonl").write_bytes(self.path.read_bytes())
         self._keep_before(step)
         self.write(step - 1, rollback=number, reason=reason)
@@ -59,18 +59,18 @@ class Journal:
 
 
 class Clock:
-    """How long a run has gone on, and how many examples a second it takes."""
+    """Measures the duration of a run and its examples per second."""
 
     def __init__(self) -> None:
         self._started = self._read = time.monotonic()
         self._examples = 0
 
     def count(self, examples: int) -> None:
-        """So many more examples were learned from."""
+        """Count further training examples."""
         self._examples += examples
 
     def read(self) -> dict[str, float]:
-        """Seconds since the start, and examples a second since the last reading."""
+        """Seconds since the start, and examples per second since the last call."""
         now = time.monotonic()
         rate = self._examples / max(now - self._read, 1e-9)
         self._read, self._examples = now, 0
@@ -78,7 +78,7 @@ class Clock:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All complete entries of a journal; a line cut off by a crash is left out."""
+    """All complete entries of a journal; a line cut off by a crash is ignored."""
     if not path.exists():
         return []
     entries = []
@@ -111,7 +111,7 @@ _RUN_FILE = "mlflow-run.txt"
 
 
 class TrackerError(ValueError):
-    """A tracker that was asked for is not installed; the message says how to install it."""
+    """A requested tracker is not installed; the message says how to install it."""
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def open_trackers(names: Sequence[Tracker] | None, directory: Path, resume_step:
         resume_step: a resumed run goes on with the same curves; TensorBoard hides what was drawn beyond this step.
 
     Raises:
-        TrackerError: one that is named is not installed.
+        TrackerError: a named tracker is not installed.
     """
     wanted = names if names is not None else (("tensorboard",) if _installed("tensorboard") else ())
     with ExitStack() as stack:
@@ -141,7 +141,7 @@ def open_trackers(names: Sequence[Tracker] | None, directory: Path, resume_step:
 
 
 def curves(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a journal entry by the name of their curve; validation figures are below ``validation/``."""
+    """The numbers of a journal entry by the name of their curve; validation scores are below ``validation/``."""
     found: dict[str, float] = {}
     for name, value in entry.items():
         if name in ("scores", "start_scores"):
@@ -184,7 +184,7 @@ def _tensorboard(directory: Path, resume_step: int) -> Iterator[Listener]:
 
 @contextmanager
 def _mlflow(directory: Path) -> Iterator[Listener]:
-    """A run of MLflow, or the one that this directory began before."""
+    """A new MLflow run, or the one that this directory started earlier."""
     from mlflow.tracking import MlflowClient
 
     home = None if os.environ.get("MLFLOW_TRACKING_URI") else f"sqlite:///{(directory / 'mlflow.db').resolve()}"

@@ -52,7 +52,7 @@ from echoapex.train.optim import (
 )
 
 MACHINE_FILE = "machine.json"
-"""What a run computes on and in which precision, as of its last start."""
+"""Names the machine and the precision of a run, as of its last start."""
 _SEEDS_PER_PROCESS = 1 << 40
 
 
@@ -62,41 +62,41 @@ class TrainConfig(Config):
     steps: int = Field(ge=1)
     seed: int = 0
     accumulate: int = Field(default=1, ge=1)
-    """Parts in which a batch is computed, for less memory; the update is that of the mean over the parts."""
+    """Number of parts in which a batch is computed, to save memory; the update uses the mean gradient of the parts."""
     activation_checkpointing: bool = False
-    """Compute the activations of encoder blocks again in the backward pass, for less memory."""
+    """Recompute the activations of encoder blocks in the backward pass, to save memory."""
     compile: bool = False
-    """Compile the encoder's blocks; worth its minutes on a GPU."""
+    """Compile the encoder's blocks; takes minutes at the start and pays off on a GPU."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """Of several processes each holds all parameters (ddp), or a share of them (fsdp)."""
+    """With several processes, each holds all parameters (ddp) or a part of them (fsdp)."""
     precision: Precision = "auto"
-    """``auto``: bf16 where the machine is fast at it, else fp32; a run that goes on keeps what it began with."""
+    """``auto``: bf16 where the machine is fast at it, else fp32; a resumed run keeps its precision."""
     average_decay: float = Field(default=0.998, ge=0, lt=1)
-    """Of the weights that are scored and exported; 0: those of the last update themselves."""
+    """Decay of the moving average of the weights, which is scored and exported; 0: no averaging."""
     checkpoint_every: int = Field(default=250, ge=1)
     score_every: int = Field(default=250, ge=1)
     log_every: int = Field(default=10, ge=1)
     device: str = "cpu"
     loader_workers: int | None = Field(default=None, ge=0)
-    """Processes that prepare batches for each training process; None: the cores that are left beside a GPU, and on a
-    CPU 0, which is a thread of the training process."""
+    """Processes that prepare batches for each training process. None: the free cores beside a GPU; on a CPU 0, which
+    means a thread of the training process."""
     guard: DriftGuardConfig = DriftGuardConfig()
-    """Which validation figures end the run, or take it back, when they fall."""
+    """Which validation scores stop the run, or roll it back, when they fall."""
     trackers: tuple[Tracker, ...] | None = None
-    """Who else is told what the journal is told; None: TensorBoard where it is installed."""
+    """Where journal entries are sent as well; None: to TensorBoard if it is installed."""
     optim: OptimConfig = OptimConfig()
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient is no longer a number; names the step and the terms."""
+    """The loss or its gradient is not finite; the message names the step and the terms."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a training run works on: the task, its batches, validation batches, where it writes, and who takes part.
+    """The parts of a training run: task, training and validation batches, output directory, processes.
 
-    ``recipe``: all that a run must have in common with the one it goes on from; ``noted`` is told what a person should
-    know of the run beside its progress.
+    A run can only be resumed with the same ``recipe``. ``noted`` is called with messages for a person, besides the
+    progress.
     """
 
     task: Task
@@ -112,15 +112,15 @@ class Run:
 
 
 def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> None:
-    """Train to ``config.steps`` updates, resuming from ``checkpoint.safetensors`` when there is one.
+    """Train to ``config.steps`` updates; resume from ``checkpoint.safetensors`` if it exists.
 
-    On return the task holds the averaged weights. Of several processes the first one writes, scores and reports.
+    On return the task holds the averaged weights. With several processes, the first one writes, scores and reports.
 
     Raises:
         DistributedError: the batches cannot be divided among the processes.
-        NonFiniteLossError: the loss or its gradient became infinite or NaN; weights and the last checkpoint are as they
-            were before.
-        DriftError: a figure that is watched fell; the last checkpoint is untouched.
+        NonFiniteLossError: the loss or its gradient became infinite or NaN; weights and the last checkpoint are
+            unchanged.
+        DriftError: a watched score fell; the last checkpoint is unchanged.
         TrackerError: a tracker that the recipe names is not installed.
     """
     task = run.task.to(torch.device(config.device))
@@ -149,7 +149,7 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
 
 @dataclass(eq=False)
 class _Course:
-    """The way from a position to the end of the run."""
+    """The loop from a position to the end of the run, and the state that it needs."""
 
     run: Run
     config: TrainConfig
@@ -208,7 +208,7 @@ class _Course:
         return back
 
     def _judge(self, at: Position) -> str | None:
-        """Score, and compare with what is watched; every process comes to the same verdict."""
+        """Score, and check the watched scores; every process gets the same verdict."""
         guard, processes = self.config.guard, self.run.processes
         health, problem = Health.GOOD, ""
         if processes.takes_part:
@@ -233,7 +233,7 @@ class _Course:
 
 @torch.no_grad()
 def score(run: Run, average: WeightAverage, device: torch.device) -> dict[str, float]:
-    """Validation figures of the averaged weights, over the cases of all validation batches together."""
+    """Validation scores of the averaged weights, over the cases of all validation batches."""
     assert run.validation is not None
     run.task.eval()
     found: dict[str, list[torch.Tensor]] = {}
@@ -256,7 +256,7 @@ def _score_start(run: Run, average: WeightAverage, device: torch.device, journal
 
 
 def _agree_on_precision(run: Run, config: TrainConfig, began_with: Precision | None) -> ChosenPrecision:
-    """The same precision in every process; a run that goes on keeps the one it began with, unless told otherwise."""
+    """Choose the same precision in every process; a resumed run keeps its precision unless the recipe sets another."""
     wanted = began_with if began_with is not None and config.precision == "auto" else config.precision
     chosen = choose_precision(wanted, config.device)
     if wanted == "auto" and run.processes.largest_of(int(chosen.name == "fp32")) and chosen.name == "bf16":
@@ -267,7 +267,7 @@ def _agree_on_precision(run: Run, config: TrainConfig, began_with: Precision | N
 
 
 def _note_machine(run: Run, config: TrainConfig, precision: ChosenPrecision) -> None:
-    """Write down, and say, in which precision the run computes and on what."""
+    """Write and report the machine and the precision of the run."""
     machine = {
         "precision": precision.name,
         "because": precision.reason,
@@ -290,7 +290,7 @@ def _plain(loss: Loss) -> dict[str, float]:
 
 
 def _non_finite(run: Run, step: int, loss: Loss, batch: object) -> NonFiniteLossError:
-    """The error that names the step, the terms and the examples, which are saved as well."""
+    """Build the error that names the step, the terms and the examples, and save these."""
     path, rows = save_nonfinite_dump(run.directory, step, run.processes.rank, loss, batch)
     terms = {name: float(value) for name, value in loss.terms.items()}
     shown = f", of rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}" if rows else ""
@@ -304,9 +304,9 @@ def _non_finite(run: Run, step: int, loss: Loss, batch: object) -> NonFiniteLoss
 
 
 def checkpoint_activations(module: nn.Module) -> None:
-    """Let every block that learns keep its input only, and compute the rest again when its gradient is wanted.
+    """Activation checkpointing: each trainable block keeps only its input and recomputes the rest in the backward pass.
 
-    Results, gradients and the names of parameters stay the same; a step takes about a third longer.
+    Results, gradients and parameter names stay the same; a step takes about a third longer.
 
     Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
     """
@@ -315,7 +315,7 @@ def checkpoint_activations(module: nn.Module) -> None:
 
 
 def compile_blocks(module: nn.Module) -> None:
-    """Compile every transformer block (``torch.compile``), each shape of its input once; names stay the same."""
+    """Compile every transformer block (``torch.compile``), once for each input shape; parameter names stay the same."""
     for block in _blocks(module):
         block.compile()
 
