@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
 from echoapex.data.batch import FrameBatch, ProbeBatch
 from echoapex.data.sampler import balanced_example, own_places
-from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
+from echoapex.data.stores.clip_store import PreparedClipSource
 from echoapex.data.stores.frame_reader import ClipStoreReader
 from echoapex.data.style import StyleBank
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
@@ -279,11 +278,6 @@ def whole_frames(store: PreparedClipSource, clip: int, size: int) -> np.ndarray:
     frames = store.frames(clip)
     warp = plain_warp(frames.shape[-1], size)
     return np.stack([warp.image(np.ascontiguousarray(frame)) for frame in frames])
-
-
-def open_stores(directories: Sequence[Path]) -> list[ClipStore]:
-    """Open several stores of prepared clips."""
-    return [ClipStore(directory) for directory in directories]
 
 
 class AbsentByView:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -251,22 +251,6 @@ def _mean_where(values: Tensor, valid: Tensor | None) -> Float[Tensor, ""]:
     if valid is None:
         return values.sum() / max(1, values.numel())
     return torch.where(valid, values, 0.0).sum() / valid.sum().clamp_min(1)
-
-
-def mask_target(
-    labels: UInt8[Tensor, "batch height width"], structures: Int[Tensor, "batch prompts"], stride: int = 2
-) -> Float[Tensor, "batch prompts height2 width2"]:
-    """Fraction of each ``stride`` x ``stride`` cell that belongs to each structure, 0 to 1.
-
-    Cell ``i`` is centred at pixel ``stride i + (stride - 1) / 2`` of the label map, as are the decoder's mask logits.
-
-    Args:
-        labels: ``Structure`` values; 0 is background.
-        structures: the ``Structure`` value of every prompt; one that the map does not have gives an empty mask.
-        stride: label-map pixels per cell.
-    """
-    inside = labels[:, None] == structures[:, :, None, None]
-    return functional.avg_pool2d(inside.float(), stride)
 
 
 _CLOSE = 0.1

@@ -114,10 +114,6 @@ class ClipReading:
         """Flags that every value of this clip carries."""
         return clip_flags(self.header, self.view_prediction)
 
-    def frames_of(self, rows: Sequence[int]) -> tuple[int, ...]:
-        """Native frame numbers of prepared rows."""
-        return tuple(self.clip.frame_indices[row] for row in rows)
-
     def row_of(self, frame: int) -> int:
         """Prepared row nearest to a native frame."""
         indices = self.clip.frame_indices

@@ -8,7 +8,7 @@ import numpy as np
 
 from echoapex.phantom.anatomy.geometry import BodyHabitus, Field, HeartPoints, Points, union
 from echoapex.phantom.anatomy.left_ventricle import BeatState, LeftVentricle, LeftVentricleSurfaces
-from echoapex.phantom.anatomy.right_ventricle import WALL_MM, RightVentricle, RightVentricleSurfaces
+from echoapex.phantom.anatomy.right_ventricle import RightVentricle, RightVentricleSurfaces
 from echoapex.phantom.anatomy.valves import Subvalvular, Valves
 from echoapex.phantom.anatomy.vessels_and_atria import AorticRoot, Atria, VesselsAndAtria, least
 from echoapex.phantom.motion import CardiacCycle
@@ -165,8 +165,3 @@ class Heart:
             if vein is not None:
                 inside[name] = (vein < 0) & (chambers.atria.right > 0)
         return {name: float(weights_cm2[mask].sum()) for name, mask in inside.items()}
-
-
-def right_ventricular_wall(chambers: HeartChambers) -> Field:
-    """Distance to the outer surface of the RV wall."""
-    return chambers.rv.outer - WALL_MM
