@@ -20,7 +20,7 @@ import numpy as np
 from gate_cases import Case, drawn_cases, phantom_cases, read_frames, real_cases
 
 from echoapex.io.clip_file import open_clip
-from echoapex.io.content import Content, content_of_pixels
+from echoapex.io.content import FoundContent, content_of_pixels
 from echoapex.io.study_files import find_clips
 
 GOAL_SET_ASIDE, GOAL_LOST = 0.95, 0.02
@@ -51,7 +51,7 @@ def judge(case: Case) -> Verdict:
         opened = open_clip(clip)
         header = opened.header
         opened.close()
-        content = Content(header.content, header.content_reason)
+        content = FoundContent(header.content, header.content_reason)
     return Verdict(
         case.group, case.name, case.half, case.is_echo, content.is_set_aside, content.kind.value, content.reason
     )

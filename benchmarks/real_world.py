@@ -30,7 +30,7 @@ import numpy as np
 
 from echoapex.cli import run as run_echoapex
 from echoapex.data.datasets.folder import ClipFolder
-from echoapex.data.datasets.records import ClipRecord
+from echoapex.data.datasets.records import DatasetClip
 from echoapex.infer.clip.analyze import ClipAnalysis, analyze_clip
 from echoapex.infer.clip.models import Interpreter, TaskInterpreter, ViewOverride
 from echoapex.infer.clip.reading import AnalysisOptions
@@ -175,11 +175,11 @@ def score_source(root: Path, interpreter: Interpreter, learnt_from: bool) -> Sou
     return score
 
 
-def _analyze(record: ClipRecord, interpreter: Interpreter, options: AnalysisOptions) -> ClipAnalysis:
+def _analyze(record: DatasetClip, interpreter: Interpreter, options: AnalysisOptions) -> ClipAnalysis:
     return analyze_clip(open_only_clip(record.path), record.name, interpreter, options)
 
 
-def _dice_of(record: ClipRecord, told: ClipAnalysis) -> Iterator[tuple[Structure, float]]:
+def _dice_of(record: DatasetClip, told: ClipAnalysis) -> Iterator[tuple[Structure, float]]:
     for frame, truth in record.read_labels().items() if record.outlined else ():
         found = told.labels[frame] if frame in told.labels.frames else np.zeros_like(truth)
         for structure in record.outlined:

@@ -29,7 +29,7 @@ import numpy as np
 
 from echoapex.data.augment import AugmentConfig, Warp, random_warp
 from echoapex.data.datasets.folder import LIST_FILE, ClipFolder
-from echoapex.data.datasets.records import ClipRecord
+from echoapex.data.datasets.records import DatasetClip
 from echoapex.data.preprocess import PreparedClip, prepare_frames, probabilities_to_native
 from echoapex.infer.clip.models import TaskInterpreter
 from echoapex.infer.clip.outlines import drop_small_components
@@ -83,7 +83,7 @@ def is_plausible(masks: np.ndarray, sector: np.ndarray, structures: Sequence[Str
     return True
 
 
-def label_clip(record: ClipRecord, teacher: Teacher, structures: Sequence[Structure]) -> dict[int, np.ndarray]:
+def label_clip(record: DatasetClip, teacher: Teacher, structures: Sequence[Structure]) -> dict[int, np.ndarray]:
     """Native label maps of the frames that are kept; none when fewer than half of the clip's frames are."""
     assert record.view is not None
     clip = prepare_frames(open_only_clip(record.path), teacher.interpreter.input_size, max_frames=16)

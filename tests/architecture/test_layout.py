@@ -37,6 +37,33 @@ def test_no_module_is_called_after_nothing() -> None:
     assert not vague, f"name these after their one idea: {vague}"
 
 
+def test_a_name_is_one_thing() -> None:
+    """No two public classes share a name: who reads it in one file knows it in all."""
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(named(path))
+    twice = {name: found for name, found in places.items() if len(found) > 1}
+    assert not twice, twice
+
+
+def test_small_files_have_several_users() -> None:
+    """A file under 60 lines that only one other file imports belongs in that file; verbs have their own files."""
+    importers: dict[str, set[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                importers.setdefault(node.module, set()).add(named(path))
+    lonely = []
+    for path in SOURCES:
+        module = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+        short = len(path.read_text(encoding="utf-8").splitlines()) < 60
+        if short and path.stem != "__init__" and path.parent.name != "cli" and len(importers.get(module, ())) == 1:
+            lonely.append(named(path))
+    assert not lonely, f"belongs in the one file that uses it: {lonely}"
+
+
 def test_functions_are_short_and_take_few_parameters() -> None:
     """Ruff's PLR0915 and PLR0913 over every file, where an exception must carry its reason on the same line."""
     command = Path(sysconfig.get_path("scripts")) / "ruff"

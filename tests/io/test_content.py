@@ -8,7 +8,7 @@ from drawn_studies import draw_sector
 
 from echoapex.domain import ContentKind
 from echoapex.io.calibration import UltrasoundRegion
-from echoapex.io.content import Content, classify_content, content_of_pixels, find_colour_box
+from echoapex.io.content import FoundContent, classify_content, content_of_pixels, find_colour_box
 
 MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 TISSUE = UltrasoundRegion(1, 1, (0, 0, 319, 239), 3, 3, 0.05, 0.05)
@@ -34,7 +34,7 @@ def with_flow(frames: list[np.ndarray], box: tuple[int, int, int, int]) -> list[
 
 def classify(
     regions: list[UltrasoundRegion], frames: list[np.ndarray] | None = None, image_type: tuple[str, ...] = ()
-) -> Content:
+) -> FoundContent:
     return classify_content("US", MULTIFRAME, image_type, regions, frames or grey_clip())
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from echoapex.io import processes
 from echoapex.io.clip_source import ReadError
-from echoapex.io.processes import Task, run_apart
+from echoapex.io.processes import DecodingTask, run_apart
 
-TASK = Task("clip 1", "frame 3 cannot be decoded", 0)
+TASK = DecodingTask("clip 1", "frame 3 cannot be decoded", 0)
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory and time are Linux's")
 
 
@@ -80,7 +80,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_more_bytes_have_more_time() -> None:
-    assert Task("a", "b", 10 << 20).budget_s > 10 * SECONDS_FOR_TEN_MIB_OF_VIDEO
+    assert DecodingTask("a", "b", 10 << 20).budget_s > 10 * SECONDS_FOR_TEN_MIB_OF_VIDEO
 
 
 SECONDS_FOR_TEN_MIB_OF_VIDEO = 5.0

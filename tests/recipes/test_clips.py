@@ -12,7 +12,7 @@ from tiny_clip_folder import write_tiny_clip_folder
 from tiny_tasks import PROVENANCE
 from tiny_tmed2 import write_tiny_tmed2
 
-from echoapex.data.datasets import ClipRecord, DatasetError
+from echoapex.data.datasets import DatasetClip, DatasetError
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
 from echoapex.models.bundle import BundleError
 from echoapex.phantom import simulate_clip
@@ -30,11 +30,11 @@ def workspace_in(folder: Path) -> Workspace:
     return Workspace(folder, 1, lambda what, done, total: None)
 
 
-def has_view(record: ClipRecord) -> bool:
+def has_view(record: DatasetClip) -> bool:
     return record.view is not None
 
 
-def has_ef(record: ClipRecord) -> bool:
+def has_ef(record: DatasetClip) -> bool:
     return record.value(Quantity.LVEF) is not None
 
 

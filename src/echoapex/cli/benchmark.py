@@ -16,7 +16,7 @@ from cyclopts.validators import Number
 from echoapex.cli.benchmark_parts import (
     DONE,
     PART_FOLDER,
-    Method,
+    BenchmarkMethod,
     PartPlan,
     PhantomPlan,
     RunParts,
@@ -175,7 +175,7 @@ def benchmark(
     suite: Literal["echoapex28"] = "echoapex28",
     phantoms: Phantoms | None = None,
     given: Given | None = None,
-    method: Method | None = None,
+    method: BenchmarkMethod | None = None,
     quiet: bool = False,
 ) -> int:
     """Run the suite on the data that you have; writes card.html, card.json and plots/.
@@ -190,7 +190,7 @@ def benchmark(
         method: how to analyse.
         quiet: show neither progress nor the summary.
     """
-    given, method, phantoms = given or Given(), method or Method(), phantoms or Phantoms()
+    given, method, phantoms = given or Given(), method or BenchmarkMethod(), phantoms or Phantoms()
     try:
         written = [read_scored_part(name, folder) for name, folder in named_folders("--scores", given.scores)]
         clicked = [read_clicks(name, folder) for name, folder in named_folders("--clicks", given.clicks)]

@@ -20,8 +20,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from echoapex.cli.console import ExitCode
-from echoapex.cli.evaluate import METRICS_FILE, DatasetName, Source, evaluate
-from echoapex.cli.evaluate import Method as EvaluationMethod
+from echoapex.cli.evaluate import METRICS_FILE, DatasetName, EvaluationMethod, Source, evaluate
 from echoapex.evaluate.card.card_file import PartClicks
 from echoapex.evaluate.card.rows import ScoredPart, read_json_file, read_scored_part
 from echoapex.evaluate.card.targets import CardError, click_goals
@@ -137,7 +136,7 @@ CLICKED_DATASETS = ("phantom", "camus")
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Method:
+class BenchmarkMethod:
     """How to analyse.
 
     Attributes:
@@ -167,10 +166,10 @@ class PhantomPlan:
 
     def draw(self, out: Path, quiet: bool) -> ExitCode:
         """Draw what is not there yet."""
-        from echoapex.cli.phantom import Content, phantom
+        from echoapex.cli.phantom import StudyContent, phantom
 
         return ExitCode(
-            phantom(studies=self.studies, seed=self.seed, out=out, content=Content(size=self.size), quiet=quiet)
+            phantom(studies=self.studies, seed=self.seed, out=out, content=StudyContent(size=self.size), quiet=quiet)
         )
 
 
@@ -213,7 +212,7 @@ class RunParts:
     """Runs the parts of a benchmark into ``out`` and reads back what they wrote."""
 
     out: Path
-    method: Method
+    method: BenchmarkMethod
     quiet: bool
     scored: list[ScoredPart] = field(default_factory=list)
     clicked: list[PartClicks] = field(default_factory=list)

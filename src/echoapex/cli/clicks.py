@@ -230,7 +230,7 @@ _STARTS: tuple[tuple[str, str, Colour], ...] = (
 )
 
 
-class Line(NamedTuple):
+class DrawnCurve(NamedTuple):
     """One curve: what it is, its colour, and its values after 0, 1, 2, ... clicks."""
 
     name: str
@@ -240,10 +240,10 @@ class Line(NamedTuple):
 
 def draw_click_curves(scores: ClicksFile) -> str:
     """The text of an SVG with two panels: all structures by where the clicks start, and structure by structure."""
-    starts = [Line(name, colour, getattr(scores.overall, key).curve) for key, name, colour in _STARTS]
+    starts = [DrawnCurve(name, colour, getattr(scores.overall, key).curve) for key, name, colour in _STARTS]
     named = any(line.values for line in starts[:1])
     by_structure = [
-        Line(
+        DrawnCurve(
             structure.display_name,
             STRUCTURE_COLOURS[structure],
             (found.from_name if named else found.from_nothing).curve,
@@ -264,7 +264,7 @@ def draw_click_curves(scores: ClicksFile) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _panel(left: int, title: str, lines: Sequence[Line], scores: ClicksFile) -> list[str]:
+def _panel(left: int, title: str, lines: Sequence[DrawnCurve], scores: ClicksFile) -> list[str]:
     """Axes from Dice 0.5 to 1 with the target, the curves, and their names."""
     clicks = scores.protocol.clicks
 

@@ -105,7 +105,7 @@ class Source:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Method:
+class EvaluationMethod:
     """How to analyse.
 
     Attributes:
@@ -127,7 +127,7 @@ class Method:
 
 
 @app.default
-def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: bool = False) -> int:
+def evaluate(*, source: Source, out: Path, method: EvaluationMethod | None = None, quiet: bool = False) -> int:
     """Score an analysis against a reference data set.
 
     Writes metrics.json (every metric with n and a 95 % interval) and cases.csv (the single cases). With --against it
@@ -140,7 +140,7 @@ def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: 
         method: how to analyse.
         quiet: show neither progress nor the summary.
     """
-    method = method or Method()
+    method = method or EvaluationMethod()
     try:
         reference = read_reference(source, out, quiet)
         predictions = source.predictions or analyze_studies(reference, method, out, quiet)
@@ -176,7 +176,7 @@ def read_reference(source: Source, out: Path, quiet: bool = False) -> ReferenceS
         return read_dataset_reference(source.dataset, source.root, source.split)
 
 
-def analyze_studies(reference: ReferenceSet, method: Method, out: Path, quiet: bool) -> Path:
+def analyze_studies(reference: ReferenceSet, method: EvaluationMethod, out: Path, quiet: bool) -> Path:
     """Analyse all studies; returns the folder of their results.
 
     Raises:
@@ -208,7 +208,7 @@ def analyze_studies(reference: ReferenceSet, method: Method, out: Path, quiet: b
     return folder
 
 
-def _score_baseline(source: Source, method: Method, reference: ReferenceSet) -> Score | None:
+def _score_baseline(source: Source, method: EvaluationMethod, reference: ReferenceSet) -> Score | None:
     """Balanced accuracy of the pixel baseline on the same studies; None where it is not asked for or not defined."""
     if source.dataset != "phantom" or not method.baseline_patients or method.gives_views(source.dataset):
         return None

@@ -29,7 +29,7 @@ app = App(
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Content:
+class StudyContent:
     """What the studies hold.
 
     Attributes:
@@ -51,7 +51,7 @@ def phantom(
     studies: Annotated[int, Parameter(validator=Number(gte=1))],
     seed: Annotated[int, Parameter(validator=Number(gte=0))],
     out: Path,
-    content: Content | None = None,
+    content: StudyContent | None = None,
     workers: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     quiet: bool = False,
 ) -> int:
@@ -68,7 +68,7 @@ def phantom(
         workers: processes at work at the same time.
         quiet: show no progress bar.
     """
-    content = content or Content()
+    content = content or StudyContent()
     console = PipedConsole(stderr=True)
     try:
         plan = StudyPlan(parse_views(content.views), content.size, content.labels, UltrasoundSyntax(content.syntax))

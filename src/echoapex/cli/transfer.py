@@ -15,7 +15,7 @@ from echoapex.cli.evaluate import (
     SCORING_ERRORS,
     DatasetName,
     EvaluationError,
-    Method,
+    EvaluationMethod,
     Source,
     analyze_studies,
     read_reference,
@@ -98,13 +98,13 @@ def _measure(
     measured: dict[tuple[str, str], MetricsFile] = {}
     for title, (source, reference) in references.items():
         for each in bundles:
-            method = Method(bundle=each.place, device=device, baseline_patients=0)
+            method = EvaluationMethod(bundle=each.place, device=device, baseline_patients=0)
             folder = out / title / each.name
             measured[each.name, title] = _score(source, reference, method, folder, quiet)
     return measured
 
 
-def _score(source: Source, reference: ReferenceSet, method: Method, folder: Path, quiet: bool) -> MetricsFile:
+def _score(source: Source, reference: ReferenceSet, method: EvaluationMethod, folder: Path, quiet: bool) -> MetricsFile:
     written = read_predictions(analyze_studies(reference, method, folder, quiet))
     metrics, cases = score_predictions(reference, written, views_given=method.gives_views(source.dataset))
     write_cases(folder / CASES_FILE, cases)

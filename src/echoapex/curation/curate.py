@@ -32,7 +32,7 @@ UNRECOGNISED = "unrecognised"
 _REPORTED = ("view", "vendor", "quality", "probe", "content", "cluster", "clip", "patient")
 
 
-class Observer(Protocol):
+class CurationObserver(Protocol):
     """Receives the progress of a curation."""
 
     def began(self, what: str, total: int) -> None:
@@ -82,7 +82,7 @@ class _Findings:
         return kept
 
 
-def curate(plan: CurationPlan, embedder: FrameEmbedder, observer: Observer) -> CurationReport:
+def curate(plan: CurationPlan, embedder: FrameEmbedder, observer: CurationObserver) -> CurationReport:
     """Curate a store. The same call continues an interrupted curation.
 
     The same store, weights and rules give the same bytes on the same machine.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from echoapex.data.datasets import DATASETS, ClipRecord, Dataset
+from echoapex.data.datasets import DATASETS, Dataset, DatasetClip
 from echoapex.data.datasets.records import ALL
 from echoapex.domain import ClipHeader
 from echoapex.evaluate.reference import (
@@ -35,13 +35,13 @@ StudyName = tuple[str, str]
 """Patient and study; the study is empty if each patient has one study."""
 
 
-def _one_video(record: ClipRecord) -> StudyName:
+def _one_video(record: DatasetClip) -> StudyName:
     """The study of a clip if each video was measured on its own."""
     patient = record.patient or record.name
     return patient, "" if record.name.startswith(patient) else record.name
 
 
-def _labelled_study(record: ClipRecord) -> StudyName:
+def _labelled_study(record: DatasetClip) -> StudyName:
     """The study of a clip; without study names, all clips of a patient are one study."""
     patient = record.patient or record.labels.get("clip") or record.name
     study = record.labels.get("study", "")
@@ -61,7 +61,7 @@ class Scoring:
     """
 
     split: str
-    study_of: Callable[[ClipRecord], StudyName] = _labelled_study
+    study_of: Callable[[DatasetClip], StudyName] = _labelled_study
     label_structures: tuple[Structure, ...] = ()
     only_known_views: bool = False
     notes: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceS
     """
     scoring, dataset, reading = SCORED[name], DATASETS[name].open(root), _Reading()
     split = _official_name(dataset, split or scoring.split)
-    groups: defaultdict[StudyName, list[ClipRecord]] = defaultdict(list)
+    groups: defaultdict[StudyName, list[DatasetClip]] = defaultdict(list)
     for record in dataset.records(split):
         if record.view is not None or not scoring.only_known_views:
             groups[scoring.study_of(record)].append(record)
@@ -137,7 +137,7 @@ def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceS
     )
 
 
-def _mixed_splits(groups: Iterable[Sequence[ClipRecord]]) -> tuple[str, ...]:
+def _mixed_splits(groups: Iterable[Sequence[DatasetClip]]) -> tuple[str, ...]:
     """A note if several splits are scored together, because weights may have been trained on one of them."""
     splits = sorted({record.split for records in groups for record in records if record.split})
     if len(splits) < 2:
@@ -161,7 +161,7 @@ def _official_name(dataset: Dataset, split: str) -> str:
 
 
 def _read_study(
-    name: StudyName, records: Sequence[ClipRecord], scoring: Scoring, reading: _Reading
+    name: StudyName, records: Sequence[DatasetClip], scoring: Scoring, reading: _Reading
 ) -> ReferenceStudy | None:
     """Read a study with its truth; None if nothing in it can be scored."""
     has_values = any(record.value(quantity) is not None for record in records for quantity in QUANTITIES)
@@ -176,7 +176,7 @@ def _read_study(
     return ReferenceStudy(patient, clips, values, _traits(opened), study)
 
 
-def _open(record: ClipRecord, reading: _Reading) -> ClipHeader | None:
+def _open(record: DatasetClip, reading: _Reading) -> ClipHeader | None:
     """Read the header of a clip; None if the clip must be left out."""
     if not record.path.exists():
         reading.left_out["listed clips are not there"] += 1
@@ -197,13 +197,13 @@ def _open(record: ClipRecord, reading: _Reading) -> ClipHeader | None:
     return header
 
 
-def _structures(record: ClipRecord, scoring: Scoring) -> tuple[Structure, ...]:
+def _structures(record: DatasetClip, scoring: Scoring) -> tuple[Structure, ...]:
     if record.label_source is not None:
         return record.outlined or scoring.label_structures
     return tuple(dict.fromkeys(outline.structure for outline in record.outlines))
 
 
-def _reference_clip(header: ClipHeader, record: ClipRecord, scoring: Scoring, reading: _Reading) -> ReferenceClip:
+def _reference_clip(header: ClipHeader, record: DatasetClip, scoring: Scoring, reading: _Reading) -> ReferenceClip:
     inside = tuple(outline for outline in record.outlines if 0 <= outline.frame < header.frame_count)
     reading.left_out["outlines lie beyond the last frame"] += len(record.outlines) - len(inside)
     record = replace(record, size=header.size, outlines=inside)
@@ -221,12 +221,12 @@ def _reference_clip(header: ClipHeader, record: ClipRecord, scoring: Scoring, re
     )
 
 
-def _labels_within(record: ClipRecord, frame_count: int) -> LabelMaps:
+def _labels_within(record: DatasetClip, frame_count: int) -> LabelMaps:
     return {frame: labels for frame, labels in record.read_labels().items() if frame < frame_count}
 
 
 def _study_values(
-    name: StudyName, opened: Sequence[tuple[ClipHeader, ClipRecord]], reading: _Reading
+    name: StudyName, opened: Sequence[tuple[ClipHeader, DatasetClip]], reading: _Reading
 ) -> dict[Quantity, float]:
     values: dict[Quantity, float] = {}
     for quantity in QUANTITIES:
@@ -248,7 +248,7 @@ def _study_values(
     return values
 
 
-def _contradiction(name: StudyName, quantity: Quantity, given: Iterable[tuple[float, ClipRecord]]) -> str:
+def _contradiction(name: StudyName, quantity: Quantity, given: Iterable[tuple[float, DatasetClip]]) -> str:
     values = ", ".join(f"{value:g} ({record.name})" for value, record in given)
     return (
         f"{name[1] or name[0]}: its clips give several values of {quantity.display_name}: {values}; "
@@ -256,7 +256,7 @@ def _contradiction(name: StudyName, quantity: Quantity, given: Iterable[tuple[fl
     )
 
 
-def _traits(opened: Sequence[tuple[ClipHeader, ClipRecord]]) -> dict[str, str]:
+def _traits(opened: Sequence[tuple[ClipHeader, DatasetClip]]) -> dict[str, str]:
     """Sex, age and frame rate, from the first clip."""
     if not opened:
         return {}

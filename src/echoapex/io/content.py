@@ -44,7 +44,7 @@ _SMALLEST_BOX_SIDE = 0.05  # of the side of the searched area: colour bars and t
 
 
 @dataclass(frozen=True)
-class Content:
+class FoundContent:
     """What an instance shows, the reason, the box of colour flow (pixel edges), and the sector.
 
     The sector is given if and only if the instance is to be analysed.
@@ -68,7 +68,7 @@ def classify_content(
     regions: Sequence[UltrasoundRegion],
     frames: Sequence[UInt8[np.ndarray, "height width *channels"]],
     within_xyxy: Box | None = None,
-) -> Content:
+) -> FoundContent:
     """Classify what an instance shows.
 
     Args:
@@ -84,10 +84,10 @@ def classify_content(
     """
     if modality != "US" and (modality or sop_class not in _ULTRASOUND_CLASSES):
         known = modality if modality in _KNOWN_MODALITIES else "of another modality"
-        return Content(ContentKind.NOT_ECHO, f"the image is {known}, not ultrasound")
+        return FoundContent(ContentKind.NOT_ECHO, f"the image is {known}, not ultrasound")
     part = image_type[2].strip().upper() if len(image_type) > 2 else ""
     if part in _OTHER_PARTS:
-        return Content(ContentKind.NOT_ECHO, f"the image type says {part.lower()}, not the heart")
+        return FoundContent(ContentKind.NOT_ECHO, f"the image type says {part.lower()}, not the heart")
     by_header = _classify_regions(regions) if regions else _classify_image_type(image_type)
     if by_header.is_set_aside:
         return by_header
@@ -97,15 +97,15 @@ def classify_content(
 
 def content_of_pixels(
     frames: Sequence[UInt8[np.ndarray, "height width *channels"]], within_xyxy: Box | None = None
-) -> Content:
+) -> FoundContent:
     """B-mode, colour Doppler if some frames show coloured flow, or what else the pixels show."""
     judged = judge_pixels(frames, within_xyxy)
     if judged.sector is None:
-        return Content(judged.kind, judged.reason)
+        return FoundContent(judged.kind, judged.reason)
     box = find_colour_box(frames, within_xyxy)
     if box is None:
-        return Content(ContentKind.B_MODE, sector=judged.sector)
-    return Content(ContentKind.COLOUR_DOPPLER, "coloured pixels of flow in the image", box, judged.sector)
+        return FoundContent(ContentKind.B_MODE, sector=judged.sector)
+    return FoundContent(ContentKind.COLOUR_DOPPLER, "coloured pixels of flow in the image", box, judged.sector)
 
 
 def find_colour_box(
@@ -141,33 +141,33 @@ def find_colour_box(
     return (float(x0 + left), float(y0 + top), float(x0 + right), float(y0 + bottom))
 
 
-def _classify_regions(regions: Sequence[UltrasoundRegion]) -> Content:
+def _classify_regions(regions: Sequence[UltrasoundRegion]) -> FoundContent:
     formats = {region.spatial_format for region in regions}
     beside = " beside a 2D image" if SpatialFormat.TWO_D in formats else ""
     if SpatialFormat.SPECTRAL in formats:
-        return Content(ContentKind.SPECTRAL_DOPPLER, f"the header has a spectral Doppler region{beside}")
+        return FoundContent(ContentKind.SPECTRAL_DOPPLER, f"the header has a spectral Doppler region{beside}")
     if SpatialFormat.M_MODE in formats:
-        return Content(ContentKind.M_MODE, f"the header has an M-mode region{beside}")
+        return FoundContent(ContentKind.M_MODE, f"the header has an M-mode region{beside}")
     if any(region.shows_a_plane for region in regions):
-        return Content(ContentKind.B_MODE, "the header has a 2D region")
+        return FoundContent(ContentKind.B_MODE, "the header has a 2D region")
     if SpatialFormat.WAVEFORM in formats:
-        return Content(ContentKind.NOT_ECHO, "the header has a waveform region and no 2D region")
-    return Content(ContentKind.NOT_ECHO, "the header has ultrasound regions, none of them 2D")
+        return FoundContent(ContentKind.NOT_ECHO, "the header has a waveform region and no 2D region")
+    return FoundContent(ContentKind.NOT_ECHO, "the header has ultrasound regions, none of them 2D")
 
 
-def _classify_image_type(image_type: Sequence[str]) -> Content:
+def _classify_image_type(image_type: Sequence[str]) -> FoundContent:
     """Classify by the mode bits in ImageType value 4 (hexadecimal); without them a 2D image is assumed."""
     try:
         bits = int(image_type[3], 16) if len(image_type) > 3 and len(image_type[3]) == 4 else 0
     except ValueError:
         bits = 0
     if bits & _SPECTRAL_BITS:
-        return Content(ContentKind.SPECTRAL_DOPPLER, "the image type says spectral Doppler")
+        return FoundContent(ContentKind.SPECTRAL_DOPPLER, "the image type says spectral Doppler")
     if bits & _M_MODE_BITS:
-        return Content(ContentKind.M_MODE, "the image type says M-mode")
+        return FoundContent(ContentKind.M_MODE, "the image type says M-mode")
     if bits & _TWO_D_BITS:
-        return Content(ContentKind.B_MODE, "the image type says 2D")
-    return Content(ContentKind.B_MODE, "the header does not say; taken for a 2D image")
+        return FoundContent(ContentKind.B_MODE, "the image type says 2D")
+    return FoundContent(ContentKind.B_MODE, "the header does not say; taken for a 2D image")
 
 
 def _flow_pixels(patch: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:

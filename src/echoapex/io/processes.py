@@ -49,7 +49,7 @@ _GRACE_S = 20.0
 
 
 @dataclass(frozen=True)
-class Task:
+class DecodingTask:
     """Description of a decoding task, for error messages and limits.
 
     Attributes:
@@ -68,7 +68,7 @@ class Task:
         return BASE_SECONDS + SECONDS_PER_MEBIBYTE * self.payload_bytes / (1 << 20)
 
 
-def run_apart(task: Task, function: Callable[..., Result], *arguments: object) -> Result:
+def run_apart(task: DecodingTask, function: Callable[..., Result], *arguments: object) -> Result:
     """Call a module-level function in the decoder process; function, arguments and result are pickled.
 
     Raises:
@@ -165,7 +165,7 @@ class _DecoderProcess:
         """Whether the process can take another call."""
         return self._process.poll() is None
 
-    def call(self, task: Task, function: Callable[..., object], arguments: tuple[object, ...]) -> object:
+    def call(self, task: DecodingTask, function: Callable[..., object], arguments: tuple[object, ...]) -> object:
         """See :func:`run_apart`."""
         watch = threading.Timer(_WALL_FACTOR * task.budget_s + _WALL_MARGIN_S, self._process.kill)
         watch.daemon = True

@@ -37,7 +37,7 @@ from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
 from echoapex.io.content import content_of_pixels
 from echoapex.io.dicom.elements import clean_errors
 from echoapex.io.file_format import HEAD_BYTES, FileFormat, file_digest, recognise
-from echoapex.io.processes import Task, run_apart
+from echoapex.io.processes import DecodingTask, run_apart
 
 _READ_BYTES = 1 << 18
 _NO_PROTOCOL = "none"
@@ -98,7 +98,9 @@ def open_video(path: Path, *, display_name: str | None = None, limits: ReadLimit
     digest = file_digest(path, name)
     with clean_errors(name, "cannot be read"):
         size = path.stat().st_size
-    scan = run_apart(Task(name, "its video stream cannot be decoded", size), scan_video, path.absolute(), name, limits)
+    scan = run_apart(
+        DecodingTask(name, "its video stream cannot be decoded", size), scan_video, path.absolute(), name, limits
+    )
     with clean_errors(name, "cannot be understood"):
         times, known = _frame_times(scan)
         content = content_of_pixels(scan.sample)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from echoapex.config import Config
-from echoapex.data.datasets import DATASETS, ClipRecord, DatasetError
+from echoapex.data.datasets import DATASETS, DatasetClip, DatasetError
 from echoapex.data.stores.clip_store import ClipStore
 from echoapex.data.stores.dataset_store import DatasetStoreConfig, patient_of, write_dataset_store
 from echoapex.data.stores.phantom_store import PhantomStoreConfig, draw_phantom_store
@@ -55,7 +55,7 @@ def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bund
     return encoder, decoder
 
 
-def record_key(record: ClipRecord) -> str:
+def record_key(record: DatasetClip) -> str:
     """All of a clip that its prepared form depends on, but for the pixels: those by the size of the file."""
     traced = [(outline.frame, outline.phase) for outline in record.outlines]
     known = f"{record.view} {record.references} {traced} {[structure.key for structure in record.outlined]}"
@@ -71,10 +71,10 @@ class DatasetClips(Config):
 
     def open(
         self,
-        has_truth: Callable[[ClipRecord], bool],
+        has_truth: Callable[[DatasetClip], bool],
         wanted: str,
         workspace: Workspace,
-        why_not: Callable[[ClipRecord], str] = lambda record: "",
+        why_not: Callable[[DatasetClip], str] = lambda record: "",
     ) -> tuple[ClipStore, ClipStore]:
         """The clips that teach, and those that judge.
 
@@ -88,7 +88,7 @@ class DatasetClips(Config):
             DatasetError: a list or a clip cannot be read, a part has no clip with the truth, or a patient is in both.
         """
         splits, dataset = USUAL_SPLITS[self.dataset], DATASETS[self.dataset].open(self.root)
-        parts: list[list[ClipRecord]] = []
+        parts: list[list[DatasetClip]] = []
         for part, names in zip(Splits._fields, splits, strict=True):
             records = [record for name in names for record in dataset.records(name)]
             with_truth = [record for record in records if has_truth(record)]
@@ -114,7 +114,7 @@ class DatasetClips(Config):
         )
         return training, judging
 
-    def _store(self, name: str, records: Sequence[ClipRecord], workspace: Workspace) -> ClipStore:
+    def _store(self, name: str, records: Sequence[DatasetClip], workspace: Workspace) -> ClipStore:
         listed = "\n".join(map(record_key, records))
         text = f"{self.root.resolve()} {self.store.model_dump_json()}\n{listed}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]

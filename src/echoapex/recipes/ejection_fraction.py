@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from echoapex.config import build_config
-from echoapex.data.datasets import ClipRecord
+from echoapex.data.datasets import DatasetClip
 from echoapex.data.sampler import FewShot, choose_clips
 from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
@@ -124,7 +124,7 @@ def interval_factor(lineage: Lineage) -> float:
     return round(math.sqrt(max(squared_ratio, 1e-3)), 3)
 
 
-def not_apical(record: ClipRecord) -> str:
+def not_apical(record: DatasetClip) -> str:
     """Why the ejection fraction is not learned from a clip, in words; empty for apical views and unknown ones."""
     return "" if record.view is None or record.view.is_apical else f"their view {record.view} is not apical"
 

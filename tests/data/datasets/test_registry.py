@@ -17,7 +17,7 @@ from tiny_mimic_iv_echo import write_tiny_mimic_iv_echo
 from tiny_tmed2 import write_tiny_tmed2
 from tiny_unity import write_tiny_unity
 
-from echoapex.data.datasets import DATASETS, ClipRecord, DatasetError, Inspection
+from echoapex.data.datasets import DATASETS, DatasetClip, DatasetError, Inspection
 from echoapex.data.datasets.records import Outline, read_frame_size, require_split
 from echoapex.vocabulary import SUBTASKS, Application, Structure
 
@@ -118,13 +118,13 @@ def test_an_empty_folder_is_refused_by_name(tmp_path: Path, name: str) -> None:
 
 def test_labels_of_a_clip_that_is_not_there_are_an_error_by_name(tmp_path: Path) -> None:
     outline = Outline(0, Structure.LV_CAVITY, np.array([[1.0, 1], [5, 1], [5, 5]]))
-    record = ClipRecord("clip", tmp_path / "clip.avi", spacing_reason="none", outlines=(outline,))
+    record = DatasetClip("clip", tmp_path / "clip.avi", spacing_reason="none", outlines=(outline,))
     with pytest.raises(DatasetError, match=r"clip\.avi|does not exist"):
         record.read_labels()
 
 
 def test_a_record_without_spacing_says_why() -> None:
     with pytest.raises(DatasetError, match="must say why"):
-        ClipRecord("clip", Path("clip.avi"))
+        DatasetClip("clip", Path("clip.avi"))
     with pytest.raises(DatasetError, match="none of train, all"):
         require_split("val", ("train",))

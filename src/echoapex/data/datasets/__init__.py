@@ -18,15 +18,15 @@ from echoapex.data.datasets.folder import ClipFolder, inspect_folder
 from echoapex.data.datasets.hmc_qu import HmcQu, inspect_hmc_qu
 from echoapex.data.datasets.inspection import Finding, Inspection, Severity
 from echoapex.data.datasets.mimic_iv_echo import MimicIvEcho, inspect_mimic_iv_echo
-from echoapex.data.datasets.records import ClipRecord, Dataset, DatasetError
+from echoapex.data.datasets.records import Dataset, DatasetClip, DatasetError
 from echoapex.data.datasets.tmed2 import Tmed2, inspect_tmed2
 from echoapex.data.datasets.unity import Unity, inspect_unity
 from echoapex.vocabulary import SUBTASKS, Quantity, Structure, SubTask, View
 
 __all__ = [
     "DATASETS",
-    "ClipRecord",
     "Dataset",
+    "DatasetClip",
     "DatasetDescription",
     "DatasetError",
     "Finding",

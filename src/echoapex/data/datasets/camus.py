@@ -32,7 +32,7 @@ from echoapex.data.datasets.camus_patient import (
     read_patient_table,
     read_split_lists,
 )
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, LabelMaps, require_split
+from echoapex.data.datasets.records import ALL, DatasetClip, DatasetError, LabelMaps, require_split
 from echoapex.domain import Spacing
 from echoapex.io.volume import Volume, read_volume
 from echoapex.vocabulary import Structure, View
@@ -88,7 +88,7 @@ class CamusDataset(Protocol):
         """All patients, in order of their names."""
         ...
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """One record per patient and view that has an outlined frame; frame 0 is ED, frame 1 is ES.
 
         Raises:
@@ -173,7 +173,7 @@ class CamusArchive:
             build_patient(name, split, table.get(name, {})) for name, split in sorted(zip(names, splits, strict=True))
         )
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """One record per patient and view; ``path`` is the archive."""
         require_split(split, SPLITS)
         for patient in select_patients(self, split):
@@ -207,7 +207,7 @@ class CamusFolder:
             for name, folder in sorted(self._folders.items())
         )
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """One record per patient and view with an outlined frame; ``path`` is the ED image (or the ES image)."""
         require_split(split, SPLITS)
         for patient in select_patients(self, split):
@@ -275,8 +275,8 @@ def _any_info(folder: Path) -> dict[str, str]:
     return next((info for name in VIEW_NAMES.values() if (info := read_info(folder, name))), {})
 
 
-def _record(dataset: CamusDataset, patient: CamusPatient, view: View, path: Path, image: Volume | None) -> ClipRecord:
-    return ClipRecord(
+def _record(dataset: CamusDataset, patient: CamusPatient, view: View, path: Path, image: Volume | None) -> DatasetClip:
+    return DatasetClip(
         name=f"{patient.name}_{VIEW_NAMES[view]}",
         path=path,
         patient=patient.name,

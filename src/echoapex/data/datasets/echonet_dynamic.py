@@ -28,7 +28,7 @@ from jaxtyping import Float
 from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
-    ClipRecord,
+    DatasetClip,
     DatasetError,
     Outline,
     ReferenceValue,
@@ -93,7 +93,7 @@ class EchoNetDynamic:
         self.root = root
         self._tracings: Mapping[str, tuple[Tracing, ...]] | None = None
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """The videos of a split, in the order of ``FileList.csv``.
 
         Raises:
@@ -114,9 +114,9 @@ class EchoNetDynamic:
             self._tracings = _read_tracings(self.root / TRACING_FILE)
         return self._tracings.get(video, ())
 
-    def _record(self, row: Row) -> ClipRecord:
+    def _record(self, row: Row) -> DatasetClip:
         name = video_name(row["FileName"])
-        return ClipRecord(
+        return DatasetClip(
             name=name,
             path=self.root / VIDEO_FOLDER / name,
             # one video of each person

@@ -24,7 +24,7 @@ from pathlib import Path
 from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
-    ClipRecord,
+    DatasetClip,
     DatasetError,
     ReferenceValue,
     Row,
@@ -96,7 +96,7 @@ class EchoNetLvh:
             raise DatasetError(f"{root}: holds no {LIST_FILE}; give the folder that holds it and Batch1 to Batch4")
         self.root = root
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """The videos of a split, by name.
 
         Raises:
@@ -194,11 +194,11 @@ def _distance_px(a_xy: Point, b_xy: Point) -> float:
     return float(((a_xy[0] - b_xy[0]) ** 2 + (a_xy[1] - b_xy[1]) ** 2) ** 0.5)
 
 
-def _record(name: str, rows: Sequence[Row], path: Path) -> ClipRecord:
+def _record(name: str, rows: Sequence[Row], path: Path) -> DatasetClip:
     lines = wall_lines(rows)
     spacing, reason = recover_spacing(lines)
     tracing, _ = wall_tracing(lines)
-    return ClipRecord(
+    return DatasetClip(
         name=name,
         path=path,
         split=rows[0]["split"] or None,

@@ -36,7 +36,7 @@ from echoapex.data.datasets.echonet_dynamic import (
 from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
-    ClipRecord,
+    DatasetClip,
     DatasetError,
     Row,
     SplitTally,
@@ -79,7 +79,7 @@ class EchoNetPediatric:
         self.root = root
         self._polygons: dict[str, dict[str, Polygons]] = {}
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """The videos of a fold, A4C before PSAX, in the order of ``FileList.csv``.
 
         Raises:
@@ -93,9 +93,9 @@ class EchoNetPediatric:
                 if split in (ALL, row["Split"]):
                     yield self._record(folder, row)
 
-    def _record(self, folder: str, row: Row) -> ClipRecord:
+    def _record(self, folder: str, row: Row) -> DatasetClip:
         name = video_name(row["FileName"])
-        return ClipRecord(
+        return DatasetClip(
             name=f"{folder}/{name}",
             path=self.root / folder / VIDEO_FOLDER / name,
             patient=patient_of(name),

@@ -37,7 +37,7 @@ import numpy as np
 from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
-    ClipRecord,
+    DatasetClip,
     DatasetError,
     LabelMaps,
     ReferenceValue,
@@ -96,7 +96,7 @@ class ClipFolder:
             raise DatasetError(f"{root}: holds no {LIST_FILE}; write one with the columns {', '.join(COLUMNS)}")
         self.root = root
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """The clips of a split, in the order of the table.
 
         Raises:
@@ -114,11 +114,11 @@ class ClipFolder:
             if split == ALL or row.get("split") == split:
                 yield self._record(row)
 
-    def _record(self, row: Row) -> ClipRecord:
+    def _record(self, row: Row) -> DatasetClip:
         source = row.get("source") or LIST_FILE
         values = ((quantity, number(row.get(column, ""))) for column, quantity in VALUES.items())
         spacing = row_spacing(row)
-        return ClipRecord(
+        return DatasetClip(
             name=row["file"],
             path=self.root / row["file"],
             patient=row.get("patient") or None,

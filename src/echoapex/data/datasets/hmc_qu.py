@@ -34,7 +34,7 @@ from jaxtyping import UInt8
 from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
-    ClipRecord,
+    DatasetClip,
     DatasetError,
     LabelMaps,
     Row,
@@ -95,7 +95,7 @@ class HmcQu:
                 )
             raise DatasetError(f"{root}: holds neither A4C.csv nor A2C.csv; give the folder of HMC-QU/ and the sheets")
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """All videos, A4C before A2C, in the order of the sheets; there are no splits.
 
         Raises:
@@ -106,10 +106,10 @@ class HmcQu:
             for row in read_sheet(sheet):
                 yield self._record(view, row)
 
-    def _record(self, view: str, row: HmcQuRow) -> ClipRecord:
+    def _record(self, view: str, row: HmcQuRow) -> DatasetClip:
         path = self.root / VIDEO_FOLDER / view / video_name(row.echo)
         mask = mask_path(self.root, row.echo)
-        return ClipRecord(
+        return DatasetClip(
             name=f"{view}/{path.name}",
             path=path,
             patient=patient_of(row.echo),

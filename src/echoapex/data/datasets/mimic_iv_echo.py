@@ -24,7 +24,7 @@ from pathlib import Path
 from echoapex.data.datasets.inspection import Inspection, ListedClip, check_clip
 from echoapex.data.datasets.records import (
     ALL,
-    ClipRecord,
+    DatasetClip,
     DatasetError,
     ReferenceValue,
     Row,
@@ -60,7 +60,7 @@ class MimicIvEcho:
         self.root = root
         self._ef_percent: Mapping[str, float] | None = None
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """All DICOM files, in the order of the list; there are no splits.
 
         Raises:
@@ -72,8 +72,8 @@ class MimicIvEcho:
         for row in read_rows(self.root / RECORD_LIST, _RECORD_COLUMNS):
             yield self._record(row, self._ef_percent.get(row["study_id"]))
 
-    def _record(self, row: Row, ef_percent: float | None) -> ClipRecord:
-        return ClipRecord(
+    def _record(self, row: Row, ef_percent: float | None) -> DatasetClip:
+        return DatasetClip(
             name=row["dicom_filepath"],
             path=self.root / row["dicom_filepath"],
             patient=row["subject_id"] or None,

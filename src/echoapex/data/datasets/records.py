@@ -126,7 +126,7 @@ class WallTracing:
 
 
 @dataclass(frozen=True, eq=False)
-class ClipRecord:
+class DatasetClip:
     """One clip (or still) and its truth.
 
     Attributes:
@@ -210,7 +210,7 @@ class Dataset(Protocol):
         """The official names of its splits; empty where it has none."""
         ...
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """The clips of a split, in the order of the data set's own list.
 
         Raises:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
-from echoapex.data.datasets.records import ALL, ClipRecord, DatasetError, Row, SplitTally, read_rows, require_split
+from echoapex.data.datasets.records import ALL, DatasetClip, DatasetError, Row, SplitTally, read_rows, require_split
 from echoapex.vocabulary import View
 
 APPROVED_FOLDER = "approved_users_only"
@@ -70,7 +70,7 @@ class Tmed2:
                 f"{root}: holds no {table}; give the folder {APPROVED_FOLDER}, with DEV479 and the labelled sets in it"
             )
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """The labelled images of a split (that of the view classifier), in the order of the table.
 
         Raises:
@@ -81,10 +81,10 @@ class Tmed2:
             if split in (ALL, row["view_classifier_split"]):
                 yield self._record(row)
 
-    def _record(self, row: Row) -> ClipRecord:
+    def _record(self, row: Row) -> DatasetClip:
         key = row["query_key"]
         patient, study = patient_and_study(key)
-        return ClipRecord(
+        return DatasetClip(
             name=f"{row['SourceFolder']}/{key}",
             path=self.root / row["SourceFolder"] / key,
             patient=patient,

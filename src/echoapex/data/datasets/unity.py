@@ -34,7 +34,7 @@ from jaxtyping import Float
 from echoapex.data.datasets.inspection import Inspection, ListedClip, check_presence, check_readable
 from echoapex.data.datasets.records import (
     ALL,
-    ClipRecord,
+    DatasetClip,
     DatasetError,
     Outline,
     SplitTally,
@@ -79,7 +79,7 @@ class Unity:
                 f"{root}: holds no {LABEL_FOLDER}/labels-train.json; unpack labels.zip and png-cache.zip in one folder"
             )
 
-    def records(self, split: str = ALL) -> Iterator[ClipRecord]:
+    def records(self, split: str = ALL) -> Iterator[DatasetClip]:
         """The labelled images of a split, in the order of its file.
 
         Raises:
@@ -93,12 +93,12 @@ class Unity:
                 for code, labels in read_label_file(path).items():
                     yield self._record(code, labels, name)
 
-    def _record(self, code: str, labels: Mapping[str, Any], split: str) -> ClipRecord:
+    def _record(self, code: str, labels: Mapping[str, Any], split: str) -> DatasetClip:
         match = _CODE.match(code)
         frame = 0
         walls = _wall_tracing(labels, frame)
         endocardium = points_of(labels.get(ENDOCARDIUM))
-        return ClipRecord(
+        return DatasetClip(
             name=code,
             path=image_path(self.root, code),
             split=split,

@@ -160,7 +160,7 @@ WORKER_DIED = "each worker that read it died"
 WORKER_REMEDY = "give the workers more memory and run the same command again, or leave this file out"
 
 
-class Observer(Protocol):
+class IngestObserver(Protocol):
     """Whoever wants to know how far an ingest is."""
 
     def found(self, files: int) -> None:
@@ -170,7 +170,7 @@ class Observer(Protocol):
         """So many files more are done, and so many frames more are kept."""
 
 
-class SilentObserver:
+class SilentIngestObserver:
     """Says nothing."""
 
     def found(self, files: int) -> None:
@@ -199,7 +199,7 @@ class IngestPlan:
     names: Names = "digest"
 
 
-def ingest(plan: IngestPlan, engine: Engine, observer: Observer | None = None) -> IngestSummary:
+def ingest(plan: IngestPlan, engine: Engine, observer: IngestObserver | None = None) -> IngestSummary:
     """Ingest an archive; the same call again completes what was interrupted and tries rejected files once more.
 
     Args:
@@ -218,7 +218,7 @@ def ingest(plan: IngestPlan, engine: Engine, observer: Observer | None = None) -
     with locked(place):
         place.read(MANIFEST_FILE)  # a URL that cannot be reached is better noticed now than at the end
         writer = StoreWriter(place, StoreIdentity(plan.rules.model_dump(), key.check))
-        run = _Run(plan, key, writer, observer or SilentObserver())
+        run = _Run(plan, key, writer, observer or SilentIngestObserver())
         work = partial(ingest_unit, IngestJob(plan.rules, key.secret, str(place)))
         try:
             run.work_through(engine, work, paths)
@@ -234,7 +234,7 @@ def ingest(plan: IngestPlan, engine: Engine, observer: Observer | None = None) -
 class _Run:
     """One ingest under way."""
 
-    def __init__(self, plan: IngestPlan, key: ArchiveKey, writer: StoreWriter, observer: Observer) -> None:
+    def __init__(self, plan: IngestPlan, key: ArchiveKey, writer: StoreWriter, observer: IngestObserver) -> None:
         self._plan = plan
         self._key = key
         self._writer = writer

@@ -25,7 +25,7 @@ from echoapex.data.datasets.camus import (
     select_patients,
 )
 from echoapex.data.datasets.camus_patient import CamusPatient
-from echoapex.data.datasets.records import ClipRecord, DatasetError
+from echoapex.data.datasets.records import DatasetClip, DatasetError
 from echoapex.data.preprocess import prepare_frames, prepare_image, prepare_labels
 from echoapex.data.stores.clip_store import write_shard
 from echoapex.io.clip_source import ReadError
@@ -57,7 +57,7 @@ class DatasetStoreConfig(Config):
 
 
 def write_dataset_store(
-    records: Sequence[ClipRecord],
+    records: Sequence[DatasetClip],
     config: DatasetStoreConfig,
     directory: Path,
     on_clip: Callable[[int, int], None] = lambda done, total: None,
@@ -99,13 +99,13 @@ def write_dataset_store(
     partial.rename(directory)
 
 
-def patient_of(record: ClipRecord) -> str:
+def patient_of(record: DatasetClip) -> str:
     """The patient; where the data set hides it, each clip stands for itself."""
     return record.patient or record.name
 
 
 def _prepare(
-    record: ClipRecord, config: DatasetStoreConfig, stored: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+    record: DatasetClip, config: DatasetStoreConfig, stored: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
 ) -> dict[str, Any]:
     """Fill the pixels and label maps of one clip and return its truth row."""
     frames, labels = stored
@@ -140,7 +140,7 @@ def _prepare(
     }
 
 
-def _chosen_maps(record: ClipRecord, most: int, frames: Sequence[int]) -> dict[int, np.ndarray]:
+def _chosen_maps(record: DatasetClip, most: int, frames: Sequence[int]) -> dict[int, np.ndarray]:
     """Label maps by row of the prepared clip, at most so many, spread over the outlined frames."""
     if not record.outlined:
         return {}

@@ -30,7 +30,7 @@ from echoapex.io.dicom.elements import (
 )
 from echoapex.io.dicom.header import DicomFile
 from echoapex.io.dicom.pixels import RLE, FrameDecoder, without_shared_chroma
-from echoapex.io.processes import Task, run_apart
+from echoapex.io.processes import DecodingTask, run_apart
 from echoapex.io.video import open_media
 
 _FORMATS = ("mpeg", "mpegvideo", "mpegts", "mov,mp4,m4a,3gp,3g2,mj2", "h264", "hevc", "m4v")
@@ -133,7 +133,7 @@ class VideoFrames:
             limit = file.limits.max_frames * _FRAGMENTS_PER_FRAME
             self._index = index_fragments(stream, file.pixels.offset, limit, file.display_name)
         wanted = _sample_size(layout)
-        task = Task(file.display_name, "its video stream cannot be decoded", file.size)
+        task = DecodingTask(file.display_name, "its video stream cannot be decoded", file.size)
         place = StreamPlace(file.path.absolute(), self._index.fragments, file.display_name)
         found = run_apart(task, count_frames, place, file.limits, max(1, layout.frame_count // wanted), wanted)
         self.frame_count, self._sample = found

@@ -26,7 +26,7 @@ from echoapex.io.dicom.codecs import (
     read_picture,
 )
 from echoapex.io.dicom.elements import clean_errors, number_of, value_of
-from echoapex.io.processes import Task, run_apart
+from echoapex.io.processes import DecodingTask, run_apart
 
 RLE = "1.2.840.10008.1.2.5"
 """Transfer syntax of RLE, which stores each frame in one fragment (PS3.5 section 8.2.2)."""
@@ -101,7 +101,7 @@ class FrameDecoder:
             self._check_segments(data, frame)
             return _run_pydicom(encapsulate([data], has_bot=False), layout, DECODERS[syntax])
         picture = self._checked_picture(data, frame)
-        task = Task(self._display_name, f"frame {frame} cannot be decoded", len(data))
+        task = DecodingTask(self._display_name, f"frame {frame} cannot be decoded", len(data))
         if picture.precision > 8 and is_jpeg(layout):
             return run_apart(task, decode_deep_grey, data, layout)
         pixels = decode_jpeg(data, picture, layout)

@@ -25,7 +25,7 @@ from echoapex.io.calibration import (
     plausible_r_waves,
 )
 from echoapex.io.clip_source import ReadLimits
-from echoapex.io.content import Content, classify_content
+from echoapex.io.content import FoundContent, classify_content
 from echoapex.io.deidentify import PUBLIC_KEY, pseudonym
 from echoapex.io.dicom.codecs import PixelLayout, read_layout, syntax_name
 from echoapex.io.dicom.elements import clean_errors, number_of, numbers_of, read_regions, read_timing, text_of, texts_of
@@ -153,7 +153,7 @@ def _build_header(file: DicomFile, layout: PixelLayout, stored: StoredFrames, sa
 
 def _classify(
     dataset: Dataset, regions: tuple[UltrasoundRegion, ...], calibration: Calibration, sample: list[Image]
-) -> Content:
+) -> FoundContent:
     """Classify the content; regions that do not fit the image still tell what it shows, but not where."""
     return classify_content(
         modality=text_of(dataset, "Modality").upper(),
