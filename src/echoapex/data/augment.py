@@ -105,7 +105,7 @@ def random_warp(rng: np.random.Generator, source: int, target: int, config: Augm
 
 
 class Appearance:
-    """A random simulated scanner: grey curve, gains, shadow, sector cut, blur and noise; the same for every frame."""
+    """A random simulated scanner, the same for every frame: grey curve, gains, shadow, sector cut, blur, noise."""
 
     def __init__(self, rng: np.random.Generator, size: int, config: AugmentConfig) -> None:
         self._config = config

@@ -33,7 +33,7 @@ _SAMPLE_BYTES = 96 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class PreparedClip:
-    """A clip as models see it.
+    """A clip in model pixels.
 
     Attributes:
         pixels: uint8 ``(frames, size, size)``, 0 outside the sector.
@@ -53,7 +53,7 @@ class PreparedClip:
 
     @property
     def frame_times_s(self) -> tuple[float, ...]:
-        """Times of the kept frames, on the clock of the source clip."""
+        """Times in s of the kept frames, on the clock of the source clip."""
         return tuple(self.header.frame_times_s[index] for index in self.frame_indices)
 
     @property
@@ -65,7 +65,7 @@ class PreparedClip:
 def prepare_frames(
     source: ClipSource, size: int, *, max_frames: int | None = None, sector: Sector | None = None
 ) -> PreparedClip:
-    """Stream a clip into model pixels; memory holds the model pixels and a short first sample, never all native frames.
+    """Stream a clip into model pixels; only these and a short first sample are in memory, never all native frames.
 
     Args:
         source: the clip.
@@ -104,7 +104,7 @@ def prepare_frames(
 def prepare_image(
     frame: UInt8[np.ndarray, "height width *channels"], sector: Sector | None, size: int
 ) -> tuple[UInt8[np.ndarray, "size size"], FrameTransform]:
-    """Prepare one frame; returns the model pixels and the way from native to model pixels."""
+    """Prepare one frame; returns the model pixels and the transform from native to model pixels."""
     grey = to_grey(frame)
     preparer = FramePreparer((grey.shape[0], grey.shape[1]), sector, size)
     return preparer.prepare(grey), preparer.transform
@@ -173,7 +173,7 @@ def prepare_labels(
 def to_native_labels(
     labels: UInt8[np.ndarray, "size size"], transform: FrameTransform
 ) -> UInt8[np.ndarray, "height width"]:
-    """A label map on the model grid brought home: the label under each native pixel's centre; 0 outside the crop.
+    """A label map in native pixels: the label under each native pixel's centre; 0 outside the crop.
 
     Args:
         labels: label map in model pixels.
@@ -188,7 +188,7 @@ def probabilities_to_native(
     labels: Sequence[int] | None = None,
     threshold: float = 0.5,
 ) -> UInt8[np.ndarray, "height width"]:
-    """Bring probabilities home by linear interpolation and turn them into one native label map.
+    """Interpolate probabilities linearly to native pixels and turn them into one label map.
 
     Interpolating probabilities before deciding gives smooth native contours where labels would give stairs.
 
@@ -220,14 +220,14 @@ def probabilities_to_native(
 def sample_linear(image: Float[np.ndarray, "h w"], transform: FrameTransform) -> Float[np.ndarray, "height width"]:
     """Values of ``image`` (on the target grid) under every source pixel by linear interpolation; 0 outside its edges.
 
-    With the transform of a clip this brings a map home from model pixels; with its inverse it goes the other way.
+    The transform of a clip maps from model to native pixels; its inverse the other way.
     """
     rows, columns = _grid_coordinates(transform)
     height, width = image.shape
     upper, lower, down = _neighbours(rows, height)
     left, right, across = _neighbours(columns, width)
     values = np.asarray(image, np.float32)
-    # along columns first: the intermediate has as many rows as the small image
+    # columns first: the intermediate result then has as few rows as the small image
     wide = values[:, left] * (1 - across) + values[:, right] * across
     sampled: Float[np.ndarray, "height width"] = wide[upper] * (1 - down)[:, None] + wide[lower] * down[:, None]
     sampled[(rows < -0.5) | (rows > height - 0.5)] = 0
@@ -246,7 +246,7 @@ def _checked(frame: UInt8[np.ndarray, "height width *channels"], header: ClipHea
 
 
 def _first_frames(stream: Iterator[UInt8[np.ndarray, "h w"]], size: Size) -> list[UInt8[np.ndarray, "h w"]]:
-    """The first second or so of a clip, as many frames as the memory for the sample allows."""
+    """About the first second of a clip, within the memory for the sample."""
     affordable = max(3, _SAMPLE_BYTES // (size[0] * size[1]))
     return [frame for _, frame in zip(range(min(_SAMPLE_FRAMES, affordable)), stream, strict=False)]
 
@@ -323,7 +323,7 @@ class ImageQuality:
 def assess_image(pixels: UInt8[np.ndarray, "frames size size"]) -> ImageQuality:
     """Legibility of prepared frames: the median over frames of their contrast.
 
-    At most 32 frames, evenly spread, are looked at.
+    At most 32 evenly spread frames are used.
     """
     sample = pixels[:: max(1, len(pixels) // 32)]
     contrast = float(np.median(sample.reshape(len(sample), -1).std(axis=1)))

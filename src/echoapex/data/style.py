@@ -21,14 +21,14 @@ _LEVELS = np.arange(256)
 
 
 class StyleConfig(Config):
-    """How often and how strongly a frame takes on the style of another."""
+    """Probabilities and strengths of the transfer of style."""
 
     histogram_probability: float = 0.5
-    """How often grey levels follow the histogram of a real frame; the strength is drawn from a third to all of it."""
+    """Probability of histogram matching to a real frame; the strength is drawn from one third to all of it."""
     spectrum_probability: float = 0.3
-    """How often the amplitudes of low frequencies are those of a real frame."""
+    """Probability that low-frequency amplitudes are replaced by those of a real frame."""
     largest_radius: float = 0.05
-    """Largest radius of the frequencies that are taken over, as a fraction of the sampling frequency."""
+    """Largest radius of the replaced frequencies, as a fraction of the sampling frequency."""
 
 
 class StyleBank:
@@ -44,7 +44,7 @@ class StyleBank:
         self._clips = [(store, clip) for store in stores for clip in range(len(store))]
 
     def __call__(self, image: UInt8[np.ndarray, "s s"], rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
-        """The frame with other grey levels; what is black stays black, what is not black stays so."""
+        """The frame with other grey levels; black pixels stay black and no other pixel becomes black."""
         config = self._config
         store, clip = self._clips[int(rng.integers(len(self._clips)))]
         frames = store.frames(clip)
@@ -60,7 +60,7 @@ class StyleBank:
 def match_histogram(
     image: UInt8[np.ndarray, "s s"], other: UInt8[np.ndarray, "t t"], strength: float
 ) -> UInt8[np.ndarray, "s s"]:
-    """Grey levels of ``image`` moved towards those of ``other`` by a rising curve; black is left out of both.
+    """Move the grey levels of ``image`` towards those of ``other`` by a monotonic curve; black is ignored in both.
 
     Args:
         image: the frame to change.
@@ -79,7 +79,7 @@ def match_histogram(
 def swap_low_frequencies(
     image: UInt8[np.ndarray, "s s"], other: UInt8[np.ndarray, "t t"], radius: float
 ) -> UInt8[np.ndarray, "s s"]:
-    """``image`` with the amplitudes of ``other`` at low frequencies, and its own phases everywhere.
+    """``image`` with the amplitudes of ``other`` at low frequencies, keeping its own phases.
 
     Args:
         image: the frame to change.
@@ -101,7 +101,7 @@ _LETTERS = list("ABCDEFGHKLMNPRSTVXYZ0123456789./:%")
 def draw_furniture(
     image: UInt8[np.ndarray, "s s"], rng: np.random.Generator, probability: float
 ) -> UInt8[np.ndarray, "s s"]:
-    """A copy of the frame with some of a screen's furniture, each piece with this probability."""
+    """A copy of the frame with random screen graphics, each kind with the given probability."""
     drawn = image.copy()
     for piece in (_words, _ruler, _grey_bar, _electrocardiogram):
         if rng.random() < probability:

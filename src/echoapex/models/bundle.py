@@ -32,7 +32,7 @@ _CARD_LIMIT_BYTES = 1 << 20
 
 
 class BundleError(ValueError):
-    """A bundle that cannot be used; the message names the file, what is wrong and the remedy."""
+    """A bundle cannot be used; the message names the file, what is wrong and the remedy."""
 
 
 class Preprocessing(Config):
@@ -50,14 +50,14 @@ class Preprocessing(Config):
 
 
 class Origin(Config):
-    """What weights have learned from, and what their use is bound to; children of bound weights are bound."""
+    """Training data and conditions of use of weights; weights that start from others inherit their conditions."""
 
     training_data: tuple[str, ...]
     licence: str = Field(min_length=1)
     non_commercial: bool = False
 
     def after(self, earlier: Iterable[Origin]) -> Origin:
-        """The origin of weights that went on from others: all data, all licences, non-commercial if any was."""
+        """The origin of weights that started from others: all data, all licences, non-commercial if any was."""
         each = (self, *earlier)
         data = (line for origin in each for line in origin.training_data)
         licences = (licence for origin in each for licence in origin.licence.split("; "))
@@ -69,7 +69,7 @@ class Origin(Config):
 
 
 class Card(Config):
-    """What is known of a bundle's weights; ``card.json``.
+    """The content of ``card.json``: everything known about a bundle's weights.
 
     ``base_encoder_sha256`` is the digest of the encoder weights that a task or adapter bundle was trained on,
     ``adapter_sha256`` that of the adapter which a task bundle needs. ``files`` and ``card_sha256`` are filled in by
@@ -111,7 +111,7 @@ class Card(Config):
 
     @property
     def origin(self) -> Origin:
-        """What the weights have learned from, and what their use is bound to."""
+        """Training data and conditions of use of the weights."""
         return Origin(training_data=self.training_data, licence=self.licence, non_commercial=self.non_commercial)
 
     def of_origin(self, origin: Origin) -> Card:
@@ -124,8 +124,8 @@ class Card(Config):
         return card.model_copy(update={"card_sha256": card.compute_digest()})
 
     def compute_digest(self) -> str:
-        """sha256 over everything that the card says but this digest itself."""
-        # a card without an adapter has the digest that it had before there were any
+        """sha256 over the whole card except this digest itself."""
+        # without an adapter the key is left out, so that cards from before there were adapters keep their digest
         unset = {"adapter_sha256"} if self.adapter_sha256 is None else set()
         content = self.model_dump(mode="json", exclude={"card_sha256", *unset})
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -145,7 +145,7 @@ class Bundle:
         return self.card.files[WEIGHTS_FILE]
 
     def require_encoder(self, encoder: Bundle) -> None:
-        """Refuse an encoder that this task bundle was not trained on.
+        """Check that this task bundle was trained on ``encoder``.
 
         Raises:
             BundleError: ``encoder`` is not an encoder bundle, or not the one that the card names.
@@ -153,7 +153,7 @@ class Bundle:
         require_base_encoder(self.directory, self.card, encoder.directory, encoder.card)
 
     def require_adapter(self, adapter: Bundle | None) -> None:
-        """Refuse an adapter that this task bundle was not trained with, or its absence.
+        """Check that this task bundle was trained with ``adapter``, or without one.
 
         Raises:
             BundleError: the card names another adapter, or none.
@@ -171,7 +171,7 @@ def _short(digest: str | None) -> str:
 
 
 def require_base_encoder(directory: Path, card: Card, encoder: Path, encoder_card: Card) -> None:
-    """Refuse an encoder that the task bundle in ``directory`` was not trained on, by their cards alone.
+    """Check from the cards alone that the task bundle in ``directory`` was trained on ``encoder``.
 
     Raises:
         BundleError: ``encoder`` is not an encoder bundle, or not the one that ``card`` names.
@@ -193,7 +193,7 @@ def compute_sha256(path: Path) -> str:
 
 
 def save_bundle(directory: Path, weights: nn.Module | Mapping[str, Tensor], card: Card, *, half: bool = False) -> Card:
-    """Write a bundle; what was there before is replaced only once the new one is complete.
+    """Write a bundle; an earlier one is replaced only when the new one is complete.
 
     Args:
         directory: the bundle; its parents are made.
@@ -213,9 +213,9 @@ def save_bundle(directory: Path, weights: nn.Module | Mapping[str, Tensor], card
     workshop = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     draft = workshop / directory.name
     try:
-        draft.mkdir()  # with the permissions of any directory; the workshop is private
+        draft.mkdir()  # with default permissions; the temporary directory is private
         save_file(stored, draft / WEIGHTS_FILE, metadata={"format": "pt"})
-        # safetensors makes files that only their owner can read; a bundle may be installed for everybody
+        # safetensors writes files that only their owner can read, but a bundle may be installed for all users
         (draft / WEIGHTS_FILE).chmod(draft.stat().st_mode & 0o666)
         sealed = card.sealed({WEIGHTS_FILE: compute_sha256(draft / WEIGHTS_FILE)})
         _write_card(draft, sealed)
@@ -226,7 +226,7 @@ def save_bundle(directory: Path, weights: nn.Module | Mapping[str, Tensor], card
 
 
 def update_card(directory: Path, **changes: Any) -> Card:
-    """Change what the card of a bundle says, for example its metrics, and seal it again.
+    """Change fields of a bundle's card, for example its metrics, and update its digest.
 
     Raises:
         BundleError: the bundle is damaged, or a change is not valid.
@@ -242,7 +242,7 @@ def update_card(directory: Path, **changes: Any) -> Card:
 
 
 def read_card(directory: Path) -> Card:
-    """Read the card of a bundle and check its own digest; the weights are not looked at.
+    """Read the card of a bundle and check its own digest; the weights are not read.
 
     Raises:
         BundleError: there is no card, or it is damaged.
@@ -288,7 +288,7 @@ def verify_bundle(directory: Path) -> Card:
 
 
 def load_bundle(directory: Path) -> Bundle:
-    """Read and verify a bundle; float16 weights come back as float32.
+    """Read and verify a bundle; float16 weights are converted to float32.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -320,7 +320,7 @@ def build_encoder_from(bundle: Bundle) -> VisionTransformer:
 
 
 def replace_directory(draft: Path, directory: Path) -> None:
-    """Move a finished directory into place on the same file system; an older one goes only when that has worked."""
+    """Move a finished directory into place on the same file system; the older one is deleted only after success."""
     if not directory.exists():
         draft.rename(directory)
         return

@@ -18,34 +18,34 @@ import torch
 from torch import Tensor
 
 Precision = Literal["auto", "bf16", "fp32"]
-"""What may be asked for."""
+"""The possible settings."""
 
 _ROWS, _WIDTH = 256, 384
-"""A product of the size that a small encoder is made of; emulated bf16 takes about 0.1 s for it at its slowest."""
+"""Shape of a typical matrix product of a small encoder; emulated bf16 takes about 0.1 s for it in the worst case."""
 _BUDGET_S = 0.05
 _MOST_TURNS = 20
 _WORTH_IT = 1.1
-"""bf16 gives digits away; for less than a tenth of the time it does not."""
+"""bf16 is less exact, so it must be at least a tenth faster to be chosen."""
 _ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
 @dataclass(frozen=True)
 class ChosenPrecision:
-    """What was chosen and why, in words; ``warning`` where it was asked for and is slow here."""
+    """The chosen precision and the reason; ``warning`` if the requested precision is slow here."""
 
     name: Literal["bf16", "fp32"]
     reason: str
     warning: str | None = None
 
     def autocast(self, device: torch.device | str) -> AbstractContextManager[object]:
-        """Within the block, matrix products on ``device`` are in the chosen precision."""
+        """Context manager: matrix products on ``device`` use the chosen precision inside the block."""
         if self.name == "fp32":
             return nullcontext()
         return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
 
 
 def choose_precision(wanted: Precision, device: torch.device | str = "cpu") -> ChosenPrecision:
-    """The precision to compute in on a device.
+    """Choose the precision for a device.
 
     Args:
         wanted: ``auto``, or a precision to keep to; a bf16 that is slow here is kept and warned of.
@@ -68,7 +68,7 @@ def choose_precision(wanted: Precision, device: torch.device | str = "cpu") -> C
 
 
 def can_multiply_bf16(kind: str) -> bool | None:
-    """Whether a kind of device multiplies bf16 in its own units; ``None`` where only a measurement can tell.
+    """Whether a kind of device has hardware for bf16 products; ``None`` if only a measurement can tell.
 
     Args:
         kind: of device, as PyTorch names it: ``cpu``, ``cuda``, ``mps``.
@@ -82,16 +82,16 @@ def can_multiply_bf16(kind: str) -> bool | None:
         return None
     if able.get("amx_bf16") or able.get("avx512_bf16"):
         return True
-    # elsewhere oneDNN says that it supports bf16 wherever it can emulate it with wide vectors
+    # on other CPUs oneDNN reports support for bf16 even where it only emulates it with wide vectors
     return None if torch.ops.mkldnn._is_mkldnn_bf16_supported() else False
 
 
 @lru_cache(maxsize=8)
 def measure_bf16_speed(kind: str) -> float:
-    """How many times the speed of fp32 a matrix product has in bf16; a tenth of a second, once a process.
+    """Speed of a bf16 matrix product relative to fp32; takes a tenth of a second, once per process.
 
-    Both take turns and the best turn of each counts; on a processor in its own time, so that a busy machine measures
-    as an idle one.
+    The two are timed alternately and the best time of each counts. On a CPU the process time is measured, so other
+    programs have no influence.
     """
     left, right = torch.randn(_ROWS, _WIDTH, device=kind), torch.randn(_WIDTH, _WIDTH, device=kind)
     half = left.bfloat16(), right.bfloat16()
@@ -119,7 +119,7 @@ def _seconds(left: Tensor, right: Tensor) -> float:
 
 
 def _times(ratio: float) -> str:
-    """A ratio of speeds as a person says it.
+    """A ratio of speeds in words.
 
     >>> [_times(ratio) for ratio in (4.0, 0.02, 0.0)]
     ['4.0 times faster', '50.0 times slower', 'infinitely slower']
@@ -134,11 +134,11 @@ def _noun(kind: str) -> str:
 
 
 class DeviceError(ValueError):
-    """A device that this machine does not have; the message says which it has."""
+    """This machine does not have the requested device; the message says which it has."""
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu``, ``cuda`` or ``mps``; ``auto`` takes the fastest there is.
+    """Choose a device: ``auto``, ``cpu``, ``cuda`` or ``mps``; ``auto`` is the fastest available.
 
     Raises:
         DeviceError: there is no such device here.

@@ -69,11 +69,11 @@ KEY_MAPS: dict[PretrainedFormat, tuple[dict[str, str], str]] = {
     "timm": (_ORIGINAL, _ORIGINAL_IGNORED),
     "transformers": (_TRANSFORMERS, _TRANSFORMERS_IGNORED),
 }
-"""For each format the rules from its names to ours, and the names that may be left behind."""
+"""For each format the rules from its names to ours, and the names that are ignored."""
 
 
 class Normalisation(NamedTuple):
-    """Per-channel mean and standard deviation of pixels in [0, 1], as an encoder was trained with."""
+    """Per-channel mean and standard deviation of pixels in [0, 1] with which an encoder was trained."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -84,10 +84,10 @@ IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def load_pretrained(path: Path, **overrides: object) -> VisionTransformer:
-    """Build the encoder that a safetensors file of another project holds, in evaluation mode.
+    """Build the encoder of a safetensors file from another project, in evaluation mode.
 
-    Size, patch, channels, registers, LayerScale and position are read off the tensors; what cannot be seen in them
-    (``position_interpolation``, ``norm_epsilon``, ``rotary_base``, ``drop_path``) follows the format.
+    Size, patch, channels, registers, LayerScale and position are inferred from the tensors. The other fields
+    (``position_interpolation``, ``norm_epsilon``, ``rotary_base``, ``drop_path``) follow from the format.
 
     Args:
         path: a ``.safetensors`` file.
@@ -101,7 +101,7 @@ def load_pretrained(path: Path, **overrides: object) -> VisionTransformer:
 
 
 def build_pretrained(state: Mapping[str, Tensor], source: str, **overrides: object) -> VisionTransformer:
-    """As :func:`load_pretrained`, from tensors in memory; ``source`` is named in errors."""
+    """Like :func:`load_pretrained`, from tensors in memory; ``source`` is named in errors."""
     detected = detect_format(state, source)
     converted = convert_state(state, detected, source)
     config = read_off_config(converted, detected, source)
@@ -112,10 +112,10 @@ def build_pretrained(state: Mapping[str, Tensor], source: str, **overrides: obje
 
 
 def detect_format(state: Mapping[str, Tensor], source: str) -> PretrainedFormat:
-    """Which project a state dict comes from, by the names that only it uses.
+    """Detect the format of a state dict by names that only this format uses.
 
     Raises:
-        WeightsError: it comes from none that we know.
+        WeightsError: the format is unknown.
     """
     names = {_WRAPPERS.sub("", name) for name in state}
     if "embeddings.cls_token" in names:
@@ -132,7 +132,7 @@ def convert_state(state: Mapping[str, Tensor], format: PretrainedFormat, source:
     """The tensors of another project under our names and in our shapes.
 
     Raises:
-        WeightsError: with the names that no rule knows.
+        WeightsError: some names match no rule; the message lists them.
     """
     rules, ignored = KEY_MAPS[format]
     converted: State = {}
@@ -194,7 +194,7 @@ def read_off_config(state: Mapping[str, Tensor], format: PretrainedFormat, sourc
 
 
 def fold_to_grey(state: Mapping[str, Tensor], trained: Normalisation, grey: Normalisation) -> State:
-    """Let an encoder of RGB images take grey ones, exactly: the same tokens as for the image repeated in R, G and B.
+    """Convert an encoder of RGB images to grey input, exactly: the same tokens as for the image repeated in R, G and B.
 
     Args:
         state: converted weights; the patch embedding has three input channels.
@@ -207,7 +207,7 @@ def fold_to_grey(state: Mapping[str, Tensor], trained: Normalisation, grey: Norm
     kernel = state["patch_embedding.weight"]
     mean, std = (torch.tensor(values, dtype=torch.float64)[None, :, None, None] for values in trained)
     (grey_mean,), (grey_std,) = grey
-    # a normalised grey x is the pixel grey_std * x + grey_mean, which channel c would see as (pixel - mean_c) / std_c
+    # a normalised grey x is the pixel grey_std * x + grey_mean; channel c would see it as (pixel - mean_c) / std_c
     per_pixel = kernel.double() / std
     folded = grey_std * per_pixel.sum(dim=1, keepdim=True)
     shift = (per_pixel * (grey_mean - mean)).sum(dim=(1, 2, 3))
@@ -228,19 +228,19 @@ def _translate(name: str, rules: Mapping[str, str]) -> str | None:
 
 
 def _join_queries_keys_values(state: State) -> None:
-    """Three projections become one; a projection without bias has bias zero."""
+    """Join three projections into one; a projection without bias gets a bias of zero."""
     for prefix in sorted({name.removesuffix(".q.weight") for name in state if name.endswith(".q.weight")}):
         weights = [state.pop(f"{prefix}.{part}.weight", None) for part in "qkv"]
         complete = [weight for weight in weights if weight is not None]
         if len(complete) < 3:
-            continue  # named as missing when the weights are loaded
+            continue  # reported as missing when the weights are loaded
         biases = [state.pop(f"{prefix}.{part}.bias", torch.zeros_like(complete[0][:, 0])) for part in "qkv"]
         state[f"{prefix}.attention.qkv.weight"] = torch.cat(complete)
         state[f"{prefix}.attention.qkv.bias"] = torch.cat(biases)
 
 
 def _drop_masked_biases(original: Mapping[str, Tensor], state: State) -> None:
-    """DINOv3 stores a bias for the keys that a mask switches off."""
+    """Remove the biases of the keys, which DINOv3 stores and switches off by a mask."""
     for name in [name for name in original if name.endswith("attn.qkv.bias_mask")]:
         target = _translate(_WRAPPERS.sub("", name).removesuffix("_mask"), _ORIGINAL)
         if target in state:
@@ -248,7 +248,7 @@ def _drop_masked_biases(original: Mapping[str, Tensor], state: State) -> None:
 
 
 def _split_positions(state: State) -> None:
-    """One table becomes the class token's position, zero where the format has none, and those of the patches."""
+    """Split one table into the position of the class token (zero if the format has none) and those of the patches."""
     table = state.pop("positions", None)
     if table is None:
         return
@@ -258,7 +258,7 @@ def _split_positions(state: State) -> None:
 
 
 def _complete(state: State, source: str) -> State:
-    """Fill in what a format may lack without loss: no registers, and a mask token of zeros."""
+    """Add parts that a format may lack: zero registers, and a mask token of zeros."""
     needed = ("class_token", "patch_embedding.weight")
     if missing := [name for name in needed if name not in state]:
         raise WeightsError(f"{source}: lacks {', '.join(missing)}; it is no complete encoder")

@@ -49,7 +49,7 @@ def correction_click(
     predicted: Bool[np.ndarray, "height width"],
     rng: np.random.Generator | None = None,
 ) -> Click | None:
-    """The click that corrects the largest connected error of a prediction; ``None`` where there is no error.
+    """The click that corrects the largest connected error of a prediction; ``None`` without an error.
 
     The click is positive where the structure was missed and negative where something else was taken for it. With an
     empty prediction it is the first click.
@@ -122,7 +122,7 @@ def jittered_box(truth: Bool[np.ndarray, "height width"], rng: np.random.Generat
 
 
 def _depth(region: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
-    """Distance of each pixel of a region from what lies outside it; the edge of the image is outside too."""
+    """Distance of each pixel of a region from the outside; the edge of the image counts as outside."""
     padded = np.pad(region, 1).astype(np.uint8)
     depth: Float[np.ndarray, "height width"] = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return depth[1:-1, 1:-1]

@@ -48,7 +48,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class TaskPaths:
-    """Where one task's decoder lies, and the encoder that belongs to it."""
+    """The directories of one task's decoder and of its encoder."""
 
     task: str
     decoder: Path
@@ -57,7 +57,7 @@ class TaskPaths:
 
     @property
     def adapter(self) -> Path | None:
-        """The adapter that lies within the decoder's bundle, if there is one."""
+        """The adapter inside the decoder's bundle, or None."""
         path = self.decoder / ADAPTER
         return path if (path / CARD_FILE).is_file() else None
 
@@ -80,7 +80,7 @@ class TaskPaths:
 
 @dataclass(frozen=True)
 class SetPaths:
-    """A set of bundles on disk; ``fallback`` gives what it lacks."""
+    """A set of bundles on disk; ``fallback`` supplies missing bundles."""
 
     name: str
     directory: Path
@@ -88,7 +88,7 @@ class SetPaths:
 
     @property
     def bundles(self) -> dict[str, Path]:
-        """The bundles that lie in the set itself, by name, the encoder first."""
+        """The set's own bundles by name, the encoder first."""
         paths = {name: self.directory / name for name in (ENCODER, *TASKS)}
         return {name: path for name, path in paths.items() if (path / CARD_FILE).is_file()}
 
@@ -108,7 +108,7 @@ class SetPaths:
         return self.fallback.encoder
 
     def find_task(self, task: str) -> TaskPaths:
-        """The decoder for ``task`` and its own encoder, from this set or else from the default one.
+        """The decoder for ``task`` and its encoder, from this set or from the default one.
 
         Raises:
             BundleError: no set has the task, or this one's decoder has lost its card.
@@ -123,13 +123,13 @@ class SetPaths:
         return self.fallback.find_task(task)
 
     def find_lost_cards(self) -> list[Path]:
-        """Folders of bundles that hold something and no card: members of the set that cannot be used."""
+        """Bundle folders that have files but no card, so they cannot be used."""
         places = [self.directory / name for name in (ENCODER, *TASKS)]
         places += [self.directory / task / ADAPTER for task in TASKS]
         return [place for place in places if not (place / CARD_FILE).is_file() and place.is_dir() and _holds_any(place)]
 
     def _require_card(self, name: str) -> None:
-        """Refuse a member without its card, which the default set's would otherwise replace in silence."""
+        """Refuse a bundle without a card; otherwise the default set would silently replace it."""
         lost = [place for place in self.find_lost_cards() if place.relative_to(self.directory).parts[0] == name]
         if lost:
             raise BundleError(f"{lost[0]}: its {CARD_FILE} is missing; import the set again")
@@ -137,7 +137,7 @@ class SetPaths:
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """What a verification found of one bundle; ``problem`` is empty when it is sound."""
+    """Result of verifying one bundle; ``problem`` is empty if the bundle is valid."""
 
     name: str
     directory: Path
@@ -146,13 +146,13 @@ class BundleCheck:
 
 
 def user_directory() -> Path:
-    """Where imported sets lie; it may not exist yet."""
+    """The directory of imported sets; it may not exist yet."""
     home = os.environ.get("ECHOAPEX_HOME")
     return (Path(home).expanduser() if home else Path.home() / ".local" / "share" / "echoapex") / "bundles"
 
 
 def find_set(name_or_path: str | Path = DEFAULT_SET) -> SetPaths:
-    """The set with that name, or in that directory.
+    """Find a set by its name or its directory.
 
     Raises:
         BundleError: there is no such set.
@@ -173,7 +173,7 @@ def find_set(name_or_path: str | Path = DEFAULT_SET) -> SetPaths:
 
 
 def list_sets() -> list[SetPaths]:
-    """All sets that are known by name, the default one first."""
+    """All sets with a name, the default one first."""
     default = default_set(may_be_absent=True)
     found = [default] if default.bundles else []
     for place in (_SHIPPED, user_directory()):
@@ -185,7 +185,7 @@ def list_sets() -> list[SetPaths]:
 
 
 def verify_set(paths: SetPaths) -> list[BundleCheck]:
-    """Check every digest of a set, and that each decoder was trained on the encoder it will be used with."""
+    """Check every digest of a set, and that each decoder was trained on its encoder."""
     return list(_check_bundles(paths))
 
 
@@ -195,7 +195,7 @@ def is_set_name(text: str) -> bool:
 
 
 def default_set(*, may_be_absent: bool = False) -> SetPaths:
-    """The set that ships with the package.
+    """The set that comes with the package.
 
     Raises:
         BundleError: it is not there, and ``may_be_absent`` is not given.
@@ -207,10 +207,10 @@ def default_set(*, may_be_absent: bool = False) -> SetPaths:
 
 
 def find_outlining_segmentation(directory: Path, card: Card) -> Path | None:
-    """The segmentation bundle of the same set whose outlines a bundle of view classification reads, if it reads any.
+    """The segmentation bundle of the same set whose masks a bundle of view classification reads; None if it reads none.
 
     Raises:
-        BundleError: it is missing, or not the one that the outlines were learnt from.
+        BundleError: it is missing, or not the one on which the branch of masks was trained.
     """
     taught_with = card.architecture.get("segmentation_sha256")
     if taught_with is None:
@@ -249,7 +249,7 @@ def _check_bundles(paths: SetPaths) -> Iterator[BundleCheck]:
 
 
 def _check_adapter(paths: SetPaths, directory: Path, card: Card) -> None:
-    """Check the adapter of a task bundle: there when the card names one, whole, and for the same encoder."""
+    """Check the adapter of a task bundle: present if the card names one, undamaged, and for the same encoder."""
     place = directory / ADAPTER
     adapter = verify_bundle(place) if (place / CARD_FILE).is_file() else None
     if card.adapter_sha256 != (adapter.files[WEIGHTS_FILE] if adapter else None):
@@ -267,7 +267,7 @@ def import_set(source: Path, name: str | None = None, *, replace: bool = False) 
 
     Args:
         source: a directory, or a ``.zip`` of one; the bundles lie at its top or one level below.
-        name: what the set is called from now on; by default the name of the directory or file.
+        name: name of the imported set; by default the name of the directory or file.
         replace: whether a set of that name may be replaced.
 
     Raises:
@@ -360,7 +360,7 @@ def _unpack_zip(source: Path, draft: Path) -> None:
 
 
 def _wanted_entry(source: Path, entry: zipfile.ZipInfo) -> tuple[str, str] | None:
-    """As :func:`_wanted`; whole archives with paths that lead outside, links or encryption are refused."""
+    """Like :func:`_wanted`; archives with paths that lead outside, links or encryption are refused."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
         raise BundleError(f"{source}: the entry {entry.filename!r} leads outside the archive; do not trust this file")

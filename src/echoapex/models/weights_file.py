@@ -13,7 +13,7 @@ _SHOWN = 8
 
 
 class WeightsError(ValueError):
-    """Weights that do not fit; the message names the file, the tensors and the remedy."""
+    """Weights do not fit; the message names the file, the tensors and the remedy."""
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

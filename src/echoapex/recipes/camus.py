@@ -32,17 +32,17 @@ _JUDGED_AT_ONCE = 40
 class CamusRecipe(TaskRecipe):
     """Where CAMUS and the starting weights are, and how frames are drawn.
 
-    The last ``held_back`` patients of the training split judge while training; the official ``val`` split is never
-    looked at.
+    The last ``held_back`` patients of the training split are used for validation; the official ``val`` split is never
+    used.
     """
 
     kind: Literal["camus_segmentation"] = "camus_segmentation"
     root: Path
     encoder_bundle: Path
     decoder_bundle: Path | None = None
-    """A segmentation bundle to start from; without it the decoder is fresh."""
+    """A segmentation bundle to start from; without it the decoder has fresh weights."""
     decoder: PromptableConfig = PromptableConfig()
-    """Of a fresh decoder. Of a starting one only ``pyramid_blocks`` is read, and only where it has no pyramid."""
+    """Sizes of a fresh decoder. Of a starting decoder only ``pyramid_blocks`` can be added, if it has no pyramid."""
     blocks: tuple[int, ...] = (2, 5, 8, 11)
     encoder_learning_rate_factor: float = Field(default=0.3, gt=0)
     click_rounds: int = Field(default=1, ge=1, le=10)
@@ -50,10 +50,10 @@ class CamusRecipe(TaskRecipe):
     store_size: int = 192
     held_back: int = Field(default=40, ge=1)
     patients: int | None = Field(default=None, ge=1)
-    """How many labelled patients to train on; all but the held-back ones by default."""
+    """Number of labelled patients to train on; by default all except the held-back ones."""
     setting: LearningSetting = LearningSetting()
     few_shot: FewShot | None = None
-    """Train on a few of the clips only, patients whole."""
+    """Train on only a few clips, always whole patients."""
     frames: FrameSourceConfig = FrameSourceConfig()
 
     def build(self, workspace: Workspace) -> Workload:
@@ -69,7 +69,7 @@ class CamusRecipe(TaskRecipe):
         return Workload(self.build_task(), FrameSource(training, self.frames), judging, len(judging))
 
     def _require_patients(self) -> None:
-        """Nobody both teaches and judges."""
+        """Check that no patient is in both training and validation."""
         labelled = len(select_patients(open_camus(self.root), "train"))
         left = labelled - self.held_back
         if left < (self.patients or 1):
@@ -106,12 +106,12 @@ class CamusRecipe(TaskRecipe):
         return decoder
 
     def starts(self) -> Sequence[Path]:
-        """Encoder, decoder and adapter that were given."""
+        """The given encoder, decoder and adapter."""
         decoder = [] if self.decoder_bundle is None else [self.decoder_bundle]
         return [self.encoder_bundle, *decoder, *self.setting.starts]
 
     def learned_from(self, provenance: Provenance) -> Provenance:
-        """Whatever the recipe says, what CAMUS has taught carries the licence of CAMUS."""
+        """Weights trained on CAMUS always carry the licence of CAMUS."""
         terms = Origin(training_data=provenance.training_data, licence=CAMUS_LICENCE, non_commercial=True)
         return provenance.model_copy(update=dict(terms))
 

@@ -24,7 +24,7 @@ from echoapex.vocabulary import Application
 
 
 class Splits(NamedTuple):
-    """Official parts that teach and judge; the rest is never looked at."""
+    """Official splits for training and validation; other splits are never used."""
 
     training: tuple[str, ...]
     judging: tuple[str, ...]
@@ -36,11 +36,11 @@ USUAL_SPLITS = {
     "tmed2": Splits(("train",), ("val",)),
     "folder": Splits(("train",), ("val",)),
 }
-"""By data set; of EchoNet-Pediatric the last fold is left for the test, as of the others the split of that name."""
+"""By data set. The test split is left out everywhere; for EchoNet-Pediatric that is the last fold."""
 
 
 def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bundle]:
-    """Encoder and decoder of one task of the set that training goes on from.
+    """Encoder and decoder of one task of the starting set.
 
     Raises:
         BundleError: there is no such set, it is damaged or lacks this task, or its encoder needs an adapter for it.
@@ -55,8 +55,8 @@ def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bund
     return encoder, decoder
 
 
-def record_key(record: DatasetClip) -> str:
-    """All of a clip that its prepared form depends on, but for the pixels: those by the size of the file."""
+def record_key(record: ClipRecord) -> str:
+    """Text that identifies the prepared form of a clip; the size of the file stands for its pixels."""
     traced = [(outline.frame, outline.phase) for outline in record.outlines]
     known = f"{record.view} {record.references} {traced} {[structure.key for structure in record.outlined]}"
     return f"{record.name} {record.path.stat().st_size} {patient_of(record)} {known}"
@@ -76,11 +76,11 @@ class DatasetClips(Config):
         workspace: Workspace,
         why_not: Callable[[DatasetClip], str] = lambda record: "",
     ) -> tuple[ClipStore, ClipStore]:
-        """The clips that teach, and those that judge.
+        """Open the clips for training and for validation.
 
         Args:
-            has_truth: whether a clip has what the task learns.
-            wanted: that truth in words.
+            has_truth: whether a clip has the labels that the task needs.
+            wanted: these labels in words.
             workspace: where the stores lie.
             why_not: why a clip with that truth is set aside all the same, in words; empty where it is not.
 
@@ -125,7 +125,7 @@ class DatasetClips(Config):
         return ClipStore(directory)
 
     def taught(self, provenance: Provenance) -> Provenance:
-        """What the card says of the clips: those of a public data set under its licence."""
+        """The training data for the card; a public data set keeps its licence."""
         if self.dataset == "folder":
             return provenance
         description = DATASETS[self.dataset]
@@ -136,7 +136,7 @@ class DatasetClips(Config):
 
 
 def open_phantom_store(name: str, config: PhantomStoreConfig, workspace: Workspace) -> ClipStore:
-    """Draw what is missing of a store and open it; another configuration or simulator is another store."""
+    """Draw the missing part of a store and open it; another configuration or simulator version is another store."""
     directory = workspace.directory / "stores" / f"{name}-{_digest(config)}"
     draw_phantom_store(
         config,

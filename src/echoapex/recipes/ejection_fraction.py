@@ -113,13 +113,13 @@ class EjectionFractionRecipe(TaskRecipe):
 
 
 def _digest(store: PhantomStoreConfig, features: FrozenFeatureConfig) -> str:
-    """Digest of what the features of a store depend on, beside the encoder; not of how batches are drawn from them."""
+    """Digest of everything that the features of a store depend on, except the encoder and how batches are drawn."""
     encoded = features.model_dump_json(include={"size", "variants", "seed", "augment"})
     return hashlib.sha256(f"{SIMULATOR_VERSION} {store.model_dump_json()} {encoded}".encode()).hexdigest()[:10]
 
 
 def interval_factor(lineage: Lineage) -> float:
-    """What widens the predicted deviation to the errors seen on held-back clips: the root of the mean squared ratio."""
+    """Factor from the predicted deviation to the errors on held-back clips: the root of the mean squared ratio."""
     squared_ratio = lineage.metrics.get("validation/ef_squared_error_over_variance", 1.0)
     return round(math.sqrt(max(squared_ratio, 1e-3)), 3)
 
@@ -136,12 +136,12 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
     dataset: Literal["echonet_dynamic", "echonet_pediatric", "folder"]
     root: Path
     start: str = "phantom"
-    """Name or folder of the set whose encoder is read, and whose decoder learns on."""
+    """Name or folder of the starting set; its encoder is used and its decoder is trained further."""
     fresh_decoder: bool = False
-    """Forget what the decoder of the starting set has learnt; its sizes stay."""
+    """Give the decoder fresh weights; its sizes stay those of the starting set."""
     store: DatasetStoreConfig = DatasetStoreConfig()
     features: FrozenFeatureConfig = FrozenFeatureConfig(size=192)
-    """How clips are drawn; where the encoder learns they are augmented anew each time, without ``variants``."""
+    """How clips are drawn; if the encoder learns, clips are augmented anew each time and ``variants`` is not used."""
     setting: LearningSetting = LearningSetting(name="frozen")
     few_shot: FewShot | None = None
 
@@ -183,7 +183,7 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
         bundle: Bundle,
         workspace: Workspace,
     ) -> FrozenFeatures:
-        """The features of what was chosen of a store; those that judge are of the clips as they are."""
+        """The features of the chosen clips of a store; clips for validation are not augmented."""
         features = self.features if part == "training" else self.features.model_copy(update={"variants": 1})
         few = "" if chosen is store or self.few_shot is None else self.few_shot.model_dump_json()
         encoded = features.model_dump_json(include={"size", "variants", "seed", "augment"})
@@ -207,7 +207,7 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
         return DatasetClips(dataset=self.dataset, root=self.root, store=self.store).taught(provenance)
 
     def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
-        """Write the encoder, changed or as it was, and the decoder that belongs to it."""
+        """Write the encoder, changed or not, and its decoder."""
         assert isinstance(task, EjectionFraction)
         base = find_set(self.start).find_task(Application.EJECTION_FRACTION.value).encoder
         out = EncoderExport(directory, lineage, self.features.size)

@@ -31,15 +31,15 @@ class FrozenFeatureConfig(Config):
 
     size: int = 160
     variants: int = Field(default=2, ge=1)
-    """Encoded copies of each clip: the first plain, the others augmented."""
+    """Encoded copies of each clip; the first is not augmented, the others are."""
     batch_size: int = Field(default=16, ge=1)
     frames: tuple[int, int] = (12, 32)
-    """Fewest and most frames of a training clip."""
+    """Smallest and largest number of frames of a training clip."""
     ef_levels: int = Field(default=1, ge=1)
-    """Equal ranges of the ejection fraction that take turns, so that rare ones are learnt too; 1 is as they come."""
+    """Number of equal ranges of the ejection fraction that are drawn equally often; 1: no balancing."""
     seed: int = 0
     precision: Precision = "auto"
-    """Of the encoder: what the machine is fast at, or one of the two."""
+    """Precision of the encoder: ``auto``, or one of the two."""
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -53,7 +53,7 @@ class FrozenFeatures:
         self._features = np.load(path, mmap_mode="r")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenFeatures, (self.store, self._path, self.config)  # another process maps the file by itself
+        return FrozenFeatures, (self.store, self._path, self.config)  # another process opens its own memory map
 
     def __len__(self) -> int:
         return len(self._features)
@@ -73,7 +73,7 @@ class FrozenFeatures:
         return _collect_features([(self, row, np.arange(self.frame_count))])
 
     def example(self, row: int, frames: Int[np.ndarray, "picked"]) -> dict[str, np.ndarray]:
-        """Some frames of a clip with their truth; times count from the first of them."""
+        """Some frames of a clip with their labels; times start at the first of them."""
         truth, clip = self.store.truth, row // self.config.variants
         times_s = truth["times_s"][clip][frames]
         return {
@@ -124,9 +124,9 @@ class ClipBatches:
 
 
 def ef_level_groups(ef_percent: Float[np.ndarray, "rows"], levels: int) -> list[list[int]]:
-    """Rows in ``levels`` equal ranges of the ejection fraction; ranges without any are left out.
+    """Rows grouped by ``levels`` equal ranges of the ejection fraction; empty ranges are left out.
 
-    Clips of unknown ejection fraction, which teach the volume curve only, are a group of their own.
+    Clips of unknown ejection fraction train only the volume curve and are a group of their own.
     """
     known = np.isfinite(ef_percent)
     groups = [np.flatnonzero(~known)]
@@ -190,7 +190,7 @@ def write_features(
 
 
 def _variant(store: PreparedClipSource, clip: int, variant: int, config: FrozenFeatureConfig) -> np.ndarray:
-    """The frames of a clip as one scanner shows them."""
+    """The frames of a clip, augmented as by one scanner."""
     if variant == 0:
         return whole_frames(store, clip, config.size)
     rng = np.random.default_rng([config.seed, 307, clip, variant])
@@ -201,7 +201,7 @@ def _variant(store: PreparedClipSource, clip: int, variant: int, config: FrozenF
 
 
 Drawn = tuple[PreparedClipSource, int, np.ndarray, UInt8[np.ndarray, "picked size size"]]
-"""Store, clip, frame numbers, and those frames as a scanner shows them."""
+"""Store, clip, frame numbers, and these frames after augmentation."""
 
 
 class PixelClips:
@@ -237,7 +237,7 @@ class PixelClips:
         return PixelClips(self._stores, self._config, places)
 
     def batch(self, step: int) -> PixelClipBatch:
-        """Random clips, each with the same random number of its frames in order, each through its own scanner."""
+        """Random clips with the same random number of frames, in order, each augmented on its own."""
         config = self._config
         rng = np.random.default_rng([config.seed, 223, step])
         shortest = min(store.truth["times_s"].shape[1] for store, _ in self._clips)
@@ -257,7 +257,7 @@ class PixelClips:
 
 
 class WholePixelClips:
-    """Validation batches: every clip once, with all its frames, as they are."""
+    """Validation batches: every clip once, with all its frames, without augmentation."""
 
     def __init__(self, store: PreparedClipSource, size: int) -> None:
         self._store, self._size = store, size

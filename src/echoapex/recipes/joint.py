@@ -38,30 +38,30 @@ from echoapex.tasks.multitask import MultiTask
 from echoapex.tasks.task import Cases, Task
 
 _SEEDS_APART = 1009
-"""Between the seeds of sources, so that no two of them draw the same scanners."""
+"""Difference between the seeds of sources, so that no two of them draw the same augmentations."""
 
 
 _PHANTOM = "phantom"
 
 
 class RealFrames(Config):
-    """Frames of patients, and their part of every batch."""
+    """A source of real frames, and its part of every batch."""
 
     dataset: Literal["camus", "folder"]
     root: Path
     train: frozenset[str] = frozenset({"train"})
-    """Splits that teach."""
+    """Splits for training."""
     held_back: int = Field(default=40, ge=0)
-    """CAMUS: so many of its training patients, the last ones, judge the run and never teach."""
+    """CAMUS only: this many patients at the end of the training split are used for validation instead."""
     absent_by_view: bool = False
-    """Whether structures that a clip's view cannot show teach that they are absent. Where no source of patients shows a
-    structure, this teaches that patients have none: turn it on only when each structure is outlined on patients too."""
+    """Whether structures that a clip's view cannot show are trained as absent. If no real source outlines a structure,
+    the model learns that real patients never have it: use this only if each structure is outlined on real frames."""
     store: DatasetStoreConfig = DatasetStoreConfig(frames=8, labelled=4, size=192)
     frames: FrameSourceConfig
-    """How they are drawn; the size of the images is that of the simulated frames."""
+    """How frames are drawn; the image size is that of the simulated frames."""
 
     def open(self, name: str, workspace: Workspace) -> tuple[PreparedClipSource, PreparedClipSource | None]:
-        """The clips that teach, and those that judge, if there are any."""
+        """Open the clips for training and, if there are any, for validation."""
         return self._open_camus(name, workspace) if self.dataset == "camus" else self._open_folder(name, workspace)
 
     def _open_camus(self, name: str, workspace: Workspace) -> tuple[PreparedClipSource, PreparedClipSource | None]:
@@ -97,16 +97,16 @@ class RealFrames(Config):
 
 
 class JointRecipe(MultiTaskRecipe):
-    """As a multitask recipe, with frames of patients beside those of the phantom."""
+    """Like a multitask recipe, with real frames in addition to simulated ones."""
 
     kind: Literal["joint"] = "joint"  # type: ignore[assignment]
     real: dict[str, RealFrames] = Field(min_length=1)
     style: StyleConfig | None = StyleConfig()
-    """Simulated frames take on the style of real ones of these sources; None leaves them as they are."""
+    """Gives simulated frames the style of real ones from these sources; None: no change."""
     decoders: Path | None = None
-    """A set of the same architecture whose decoders to go on from, on the encoder of ``encoder_bundle``."""
+    """A set of the same architecture whose decoders are the start, on the encoder of ``encoder_bundle``."""
     merged: bool = True
-    """Whether what an adapter learned is merged into the encoder at the end, so that one encoder serves all tasks."""
+    """Whether the adapter is merged into the encoder at the end, so that one encoder serves all tasks."""
 
     @model_validator(mode="after")
     def _decoders_need_an_encoder(self) -> JointRecipe:
@@ -135,7 +135,7 @@ class JointRecipe(MultiTaskRecipe):
         return Workload(task, JoinedFrameSource(sources), validation, len(validation))
 
     def build_task(self) -> JointTask:
-        """The task with fresh weights, or with those it goes on from."""
+        """The task with fresh weights, or with the starting weights."""
         task = super().build_task()
         if self.decoders is not None:
             load_decoders(task, self.decoders)
@@ -144,19 +144,19 @@ class JointRecipe(MultiTaskRecipe):
         return joint
 
     def starts(self) -> Sequence[Path]:
-        """As of a multitask recipe, and the decoders."""
+        """Those of a multitask recipe, and the decoders."""
         decoders = [] if self.decoders is None else [self.decoders / application.value for application in DECODERS]
         return [*super().starts(), *decoders]
 
     def learned_from(self, provenance: Provenance) -> Provenance:
-        """Whatever the recipe says, what CAMUS has taught carries the licence of CAMUS."""
+        """Weights trained on CAMUS always carry the licence of CAMUS."""
         if all(source.dataset != "camus" for source in self.real.values()):
             return provenance
         camus = Origin(training_data=(), licence=CAMUS_LICENCE, non_commercial=True)
         return provenance.model_copy(update=dict(provenance.origin.after([camus])))
 
     def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
-        """As a multitask recipe; what an adapter learned is merged into the encoder where the recipe says so."""
+        """Like a multitask recipe; the adapter is merged into the encoder if the recipe says so."""
         assert isinstance(task, MultiTask)
         if self.merged and task.adapter is not None:
             task.adapter.merge_into(task.encoder)
@@ -165,16 +165,16 @@ class JointRecipe(MultiTaskRecipe):
 
 
 class JointTask(MultiTask):
-    """Several tasks whose figures are told apart by the source of the frames.
+    """Several tasks with separate validation scores for each source of frames.
 
     Attributes:
-        origins: names of the sources that judge, in the order of their numbers in a batch.
+        origins: names of the validation sources, in the order of their numbers in a batch.
     """
 
     origins: Sequence[str] = ()
 
     def cases(self, batch: FrameBatch) -> Cases:
-        """The cases of all tasks, each under the name of the source; of other sources there are none."""
+        """The cases of all tasks, each under the name of its source."""
         found = super().cases(batch)
         own = int(batch.origin[0])
         return {
@@ -184,7 +184,7 @@ class JointTask(MultiTask):
         }
 
     def summarise(self, cases: Cases) -> dict[str, float]:
-        """The figures of each source; the temperature of the views is that of patients, where there are any."""
+        """The scores of each source; the temperature of the views comes from real frames, if there are any."""
         figures: dict[str, float] = {}
         patients: dict[str, list[Tensor]] = {}
         for origin in self.origins:

@@ -52,11 +52,11 @@ class MultiTaskRecipe(TaskRecipe):
     validation_batch: int = Field(default=60, ge=1)
     setting: LearningSetting = LearningSetting()
     few_shot: FewShot | None = None
-    """Train on a few of the clips only."""
+    """Train on only a few clips."""
     start: Path | None = None
-    """A set of bundles of the same architecture to go on from; without it all weights are fresh.
+    """A set of bundles of the same architecture to start from; without it all weights are fresh.
 
-    Its segmentation decoder may lack the pyramid that this one has.
+    Its segmentation decoder may have no pyramid where this one has one.
     """
     encoder_bundle: Path | None = None
     """An encoder bundle, or a safetensors file of DINOv2, DINOv3 or timm, of the same size and patch, to start from
@@ -64,7 +64,7 @@ class MultiTaskRecipe(TaskRecipe):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> MultiTaskRecipe:
-        """Found here, in a second, and not after hours of drawing clips."""
+        """Find mistakes now, not after hours of drawing clips."""
         if self.start is not None and self.encoder_bundle is not None:
             raise ValueError("start already holds an encoder; leave encoder_bundle out, or start")
         patch, width, depth = self.encoder.patch_size, self.encoder.width, self.encoder.depth
@@ -93,7 +93,7 @@ class MultiTaskRecipe(TaskRecipe):
 
     def build(self, workspace: Workspace) -> Workload:
         """Draw the stores that are missing and build the task."""
-        task = self.build_task()  # first: starting weights that do not fit are found before clips are drawn
+        task = self.build_task()  # first, so that unsuitable starting weights are found before clips are drawn
         stores: list[PreparedClipSource] = [
             open_phantom_store(name, config, workspace) for name, config in self.stores.items()
         ]
@@ -104,11 +104,11 @@ class MultiTaskRecipe(TaskRecipe):
         return Workload(task, FrameSource(stores, self.frames), judging, len(judging))
 
     def build_task(self) -> MultiTask:
-        """The task with fresh weights, or with those it goes on from.
+        """The task with fresh weights, or with the starting weights.
 
         Raises:
             BundleError: the starting bundle is damaged, or the starting set lacks one.
-            WeightsError: it has another architecture, or the file holds no encoder that we know.
+            WeightsError: it has another architecture, or the file holds no known encoder.
         """
         encoder = starting_encoder(self.encoder, self.encoder_bundle, masks_patches=False)
         task = MultiTask(
@@ -127,7 +127,7 @@ class MultiTaskRecipe(TaskRecipe):
         return task
 
     def starts(self) -> Sequence[Path]:
-        """The set, or the encoder, and the adapter that the weights go on from."""
+        """The starting set or encoder, and the starting adapter."""
         given = [] if self.encoder_bundle is None else [self.encoder_bundle]
         if self.start is not None:
             given = [self.start / name for name in (ENCODER, *DECODERS)]
@@ -149,7 +149,7 @@ class MultiTaskRecipe(TaskRecipe):
             Application.SEGMENTATION: (task.segmentation.decoder, self.segmentation),
             Application.LV_WALL: (task.wall.decoder, self.wall),
         }
-        # simulated validation may make probabilities less sure, but never surer: patients are another population
+        # real patients differ from simulated ones: simulated validation may lower the confidence, never raise it
         temperature = max(1.0, lineage.metrics.get("validation/view_temperature", 1.0))
         calibration = {Application.VIEW_CLASSIFICATION: {"temperature": round(temperature, 3)}}
         for application, (decoder, config) in parts.items():
@@ -173,7 +173,7 @@ def load_decoders(task: MultiTask, start: Path) -> None:
     modules = (task.view.decoder, task.segmentation.decoder, task.wall.decoder)
     for application, module in zip(DECODERS, modules, strict=True):
         bundle = load_bundle(start / application.value)
-        # outlines are those of another segmentation as soon as this one learns
+        # the branch of masks does not fit any more as soon as the segmentation is trained
         state, _ = split_view_branches(bundle.state)
         if isinstance(module, PromptableDecoder):
             state = module.with_fresh_pyramid(state)

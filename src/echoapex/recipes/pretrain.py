@@ -36,24 +36,24 @@ from echoapex.tasks.pretrain import Pretrain, PretrainNetwork, PretrainSchedule,
 from echoapex.tasks.task import LayerDecay, Task
 
 NOMINAL_FRAME = Normalisation((0.17,), (0.2,))
-"""Mean and standard deviation of a prepared frame, in [0, 1], that stand for all of them when weights that expect fixed
-constants go on with frames that are standardised one by one."""
+"""Mean and standard deviation of a typical prepared frame, in [0, 1]. They are used when weights trained with fixed
+constants continue on frames that are standardised one by one."""
 
 
 def starting_encoder(wanted: EncoderConfig, start: Path | None, masks_patches: bool = True) -> VisionTransformer:
     """The encoder to train, in training mode, all of it trainable.
 
-    With ``start`` the architecture is that of the weights; ``wanted`` must have the same size and patch, and gives
+    With ``start`` the weights give the architecture. ``wanted`` must have the same size and patch, and gives
     stochastic depth. RGB backbones are folded to grey.
 
     Args:
         wanted: the architecture of the recipe.
         start: directory of an encoder bundle, or a safetensors file; None for fresh weights.
-        masks_patches: whether training will mask patches, and so needs a mask token that is told from black.
+        masks_patches: whether training masks patches, and so needs a mask token that differs from a black patch.
 
     Raises:
         BundleError: the bundle is damaged or holds no encoder.
-        WeightsError: the file holds no encoder that we know, or one of another size.
+        WeightsError: the file holds no known encoder, or one of another size.
     """
     if start is None:
         return VisionTransformer(wanted)
@@ -80,7 +80,7 @@ def starting_encoder(wanted: EncoderConfig, start: Path | None, masks_patches: b
 
 @torch.no_grad()
 def _wake_mask_token(token: nn.Parameter) -> None:
-    """Backbones that never hid a patch have a mask token of zeros; a small random one is told from a black patch."""
+    """Give the mask token small random values; backbones trained without masking have zeros, like a black patch."""
     if not token.any():
         nn.init.trunc_normal_(token, std=0.02)
 
@@ -96,19 +96,19 @@ class PretrainRecipe(TaskRecipe):
     schedule: PretrainSchedule = PretrainSchedule()
     layer_decay: LayerDecay = LayerDecay()
     head_warmup: int = Field(default=0, ge=0)
-    """Updates during which the fresh heads learn alone, so that they do not spoil an encoder that was given; its own
-    learning rate then rises over as many again."""
+    """First updates, during which only the fresh heads learn, so that they do not damage a given encoder. The learning
+    rate of the encoder then rises over the same number of updates."""
     lora: AdapterConfig | None = None
-    """Let thin matrices beside the linear layers learn in place of the encoder that was given (``start``); at the end
-    they are merged into it."""
+    """Train low-rank matrices beside the linear layers (LoRA) instead of the given encoder (``start``); at the end they
+    are merged into it."""
     archives: tuple[str, ...] = ()
-    """Stores of ingested frames to learn from."""
+    """Stores of ingested frames for training."""
     curation: dict[str, Path] = Field(default_factory=dict)
-    """For each archive that is to be visited by weights, the folder that ``echoapex curate`` wrote for it."""
+    """For each archive that is sampled by weights, the folder that ``echoapex curate`` wrote for it."""
     stores: dict[str, PhantomStoreConfig] = Field(default_factory=dict)
-    """Phantom clips to learn from; no label of theirs is used."""
+    """Phantom clips for training; their labels are not used."""
     validation: PhantomStoreConfig
-    """Phantom clips whose views tell, during the run, what the features know."""
+    """Phantom clips with known views, for the validation scores of the features."""
     validation_batch: int = Field(default=256, ge=1)
     frames: CropSourceConfig = CropSourceConfig()
     start: Path | None = None
@@ -117,7 +117,7 @@ class PretrainRecipe(TaskRecipe):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> PretrainRecipe:
-        """Found here, in a second, and not after hours of drawing clips."""
+        """Find mistakes now, not after hours of drawing clips."""
         if not self.stores and not self.archives:
             raise ValueError("there are no frames to learn from; name phantom clips under stores, or archives")
         strange = [archive for archive in self.curation if archive not in self.archives]
@@ -143,7 +143,7 @@ class PretrainRecipe(TaskRecipe):
 
     def build(self, workspace: Workspace) -> Workload:
         """Draw the phantom clips that are missing, open the archives and build the task."""
-        task = self.build_task()  # first: starting weights that do not fit are found before clips are drawn
+        task = self.build_task()  # first, so that unsuitable starting weights are found before clips are drawn
         readers = self._open_archives()
         stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
         if stores:
@@ -159,7 +159,7 @@ class PretrainRecipe(TaskRecipe):
         )
 
     def _open_archives(self) -> list[FrameReader]:
-        """The archives; where one is visited by weights, the frames of the others count as even ones."""
+        """Open the archives; frames of archives without a curation have even weights."""
         if not self.curation:
             return [open_frame_store(location) for location in self.archives]
         return [
@@ -170,7 +170,7 @@ class PretrainRecipe(TaskRecipe):
         ]
 
     def build_task(self) -> Pretrain:
-        """Student and teacher with fresh weights, or with the encoder that they go on from.
+        """Student and teacher with fresh weights, or with the starting encoder.
 
         Raises:
             BundleError: the starting bundle is damaged or holds no encoder.
@@ -185,11 +185,11 @@ class PretrainRecipe(TaskRecipe):
         )
 
     def starts(self) -> Sequence[Path]:
-        """The encoder that was given, if there is one."""
+        """The given encoder, if there is one."""
         return [] if self.start is None else [self.start]
 
     def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
-        """Write the teacher's encoder, in half precision; the heads have done their work."""
+        """Write the teacher's encoder in half precision; the heads are not written."""
         assert isinstance(task, Pretrain)
         size = self.frames.crops.global_crops.side
         encoder = task.trained_encoder()

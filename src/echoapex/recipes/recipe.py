@@ -35,12 +35,12 @@ from echoapex.models.registry import ADAPTER, ENCODER
 from echoapex.tasks.task import BatchSource, Task
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being prepared, how much is done, and how much there is."""
+"""Called with a description of the work, the number of finished items, and their total."""
 
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """Everything that a run needs of a task; validation batches are numbered from 0."""
+    """Everything that a run needs from a task; validation batches are numbered from 0."""
 
     task: Task
     batches: BatchSource
@@ -50,7 +50,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a recipe keeps prepared data, how many processes it may use, and whom it tells of its progress."""
+    """Directory for prepared data, number of processes, and receiver of progress."""
 
     directory: Path
     workers: int
@@ -58,7 +58,7 @@ class Workspace:
 
 
 class Provenance(Config):
-    """What a card says of where weights come from; written in the recipe, completed by the run."""
+    """The origin of weights for the card; written in the recipe, completed by the run."""
 
     name: str
     version: str = "0.1.0"
@@ -71,21 +71,21 @@ class Provenance(Config):
     metrics: dict[str, float] = Field(default_factory=dict)
 
     starting_weights: Origin | None = None
-    """Of a weights file without a card that the run starts from. Where it is not stated, the card says that the licence
-    is not known, and that the weights are not for commercial use."""
+    """Licence of a starting weights file without a card. If it is not stated, the card says that the licence is unknown
+    and that the weights are not for commercial use."""
 
     @property
     def origin(self) -> Origin:
-        """What the run itself learns from, and what that binds it to."""
+        """Training data of the run itself, and their conditions of use."""
         return Origin(training_data=self.training_data, licence=self.licence, non_commercial=self.non_commercial)
 
 
 class Lineage:
-    """The provenance of a run after that of all weights it went on from: the one place that makes cards of a run.
+    """The provenance of a run together with that of its starting weights; makes all cards of the run.
 
     Args:
         provenance: of the run.
-        starts: bundles, or weights files without a card, that the run went on from.
+        starts: starting bundles, or weights files without a card.
 
     Raises:
         BundleError: a bundle has no card, or it is damaged.
@@ -102,7 +102,7 @@ class Lineage:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The validation figures of the run."""
+        """The validation scores of the run."""
         return self.provenance.metrics
 
     def card(self, kind: str, size: int, **details: object) -> Card:
@@ -125,7 +125,7 @@ class Lineage:
 
 
 def _file_origin(path: Path, stated: Origin | None) -> Origin:
-    """What is known of weights without a card: what the recipe states, or that nothing is."""
+    """The origin of weights without a card: what the recipe states, otherwise unknown."""
     if stated is not None:
         return stated
     return Origin(
@@ -138,7 +138,7 @@ def _file_origin(path: Path, stated: Origin | None) -> Origin:
 class TaskRecipe(Config):
     """The ``task`` section of a recipe; each kind of task has its own.
 
-    A recipe is refused when a simulated patient is both in a training store and in the validation store.
+    A recipe is refused if its ``stores`` and its ``validation`` store share a simulated patient.
     """
 
     kind: str
@@ -163,7 +163,7 @@ class TaskRecipe(Config):
         return {}, None
 
     def for_updates(self, count: int) -> Self:
-        """The same for a run of ``count`` updates: schedules that are as long as the run learn its length here."""
+        """The same recipe for a run of ``count`` updates: schedules without a length get this one."""
         return self
 
     @abstractmethod
@@ -172,23 +172,23 @@ class TaskRecipe(Config):
 
     @abstractmethod
     def starts(self) -> Sequence[Path]:
-        """Bundles, or weights files without a card, that training goes on from; their origin follows into the cards."""
+        """Starting bundles, or weights files without a card; their origin is passed on to the cards."""
 
     def learned_from(self, provenance: Provenance) -> Provenance:
-        """The provenance with what only the kind of task knows of its data; by default what the recipe says."""
+        """The provenance, completed by what only this kind of task knows about its data; by default unchanged."""
         return provenance
 
     def export(self, task: Task, directory: Path, provenance: Provenance) -> None:
         """Write the trained weights as bundles below ``directory``, the layout of a set.
 
         Raises:
-            BundleError: what training went on from has no card any more, or a weight cannot be stored.
+            BundleError: starting weights have lost their card, or a weight cannot be stored.
         """
         self.write(task, directory, Lineage(self.learned_from(provenance), self.starts()))
 
     @abstractmethod
     def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
-        """The same, with the lineage by which every card is made."""
+        """Write the bundles; ``lineage`` makes their cards."""
 
 
 SettingName = Literal["full", "frozen", "adapter", "lora", "bitfit"]
@@ -196,13 +196,13 @@ _ADAPTERS: dict[SettingName, AdapterKind] = {"adapter": "bottleneck", "lora": "l
 
 
 class LearningSetting(Config):
-    """``full``: all of it. ``frozen``: nothing. ``adapter``, ``lora``, ``bitfit``: a few parameters beside it."""
+    """Which part of the encoder learns: ``full``: all; ``frozen``: none; ``adapter``, ``lora``, ``bitfit``: an adapter."""
 
     name: SettingName = "full"
     adapter: AdapterConfig = AdapterConfig()
     """Sizes of the adapter; its kind follows the setting."""
     start: Path | None = None
-    """An adapter bundle of the same encoder to go on from, of the setting's kind; its sizes are its own."""
+    """A starting adapter bundle of the same encoder and of the setting's kind; it keeps its sizes."""
 
     @model_validator(mode="after")
     def _starts_from_its_kind(self) -> LearningSetting:
@@ -214,18 +214,18 @@ class LearningSetting(Config):
 
     @property
     def starts(self) -> list[Path]:
-        """The adapter bundle to go on from, if there is one."""
+        """The starting adapter bundle, if there is one."""
         return [] if self.start is None else [self.start]
 
     def apply(self, encoder: VisionTransformer, base: Bundle | None) -> Adapter | None:
-        """Set an encoder up; returns the adapter that learns in its place, if there is one.
+        """Prepare an encoder for training; returns the adapter that is trained instead, or None.
 
         Args:
             encoder: to be set up.
-            base: bundle of its weights, which an adapter to go on from must belong to; None for fresh weights.
+            base: bundle of its weights, to which a starting adapter must belong; None for fresh weights.
 
         Raises:
-            BundleError: the adapter to go on from is damaged, of another kind or of another encoder.
+            BundleError: the starting adapter is damaged, of another kind or of another encoder.
         """
         if self.name == "full":
             return None
@@ -248,13 +248,13 @@ class LearningSetting(Config):
 
 
 def parse_setting(text: str) -> dict[str, object]:
-    """The overrides of a recipe's task section for a setting as it is typed.
+    """Overrides of a recipe's task section for a setting from the command line.
 
     >>> parse_setting("lora,few-shot:10%")
     {'setting': {'name': 'lora'}, 'few_shot': {'percent': 10.0}}
 
     Raises:
-        ConfigError: it is no setting.
+        ConfigError: the text is not a setting.
     """
     found: dict[str, object] = {}
     for word in text.split(","):
@@ -279,7 +279,7 @@ def _amount(word: str, amount: str) -> dict[str, object]:
 
 
 class EncoderExport:
-    """The encoder of a trained set, on which its decoders are written: changed and saved, or as it was and copied.
+    """Writes the encoder of a trained set and then its decoders; an unchanged encoder is copied.
 
     Args:
         directory: the set.
@@ -295,7 +295,7 @@ class EncoderExport:
         self._digests: dict[str, str] = {}
 
     def write(self, encoder: VisionTransformer, adapter: Adapter | None, base: Path | None) -> None:
-        """Write the encoder, half precision, and keep the adapter for the decoders.
+        """Write the encoder in half precision, and keep the adapter for the decoders.
 
         Args:
             encoder: as trained.
@@ -318,18 +318,18 @@ class EncoderExport:
         self._digests["adapter_sha256"] = save_bundle(self._adapter, adapter, card).files[WEIGHTS_FILE]
 
     def write_decoder(self, name: str, decoder: nn.Module, **details: object) -> None:
-        """Write a decoder, half precision, with the adapter that it needs in its folder."""
+        """Write a decoder in half precision, with its adapter in its folder."""
         card = self._lineage.card("task", self._size, task=name, **details, **self._digests)
         save_bundle(self._directory / name, decoder, card, half=True)
         if self._adapter is not None:
             shutil.copytree(self._adapter, self._directory / name / ADAPTER)
 
     def finish(self) -> None:
-        """Take away what was needed only while writing."""
+        """Delete temporary files."""
         if self._adapter is not None:
             shutil.rmtree(self._adapter)
 
 
 def count_trainable(task: nn.Module) -> int:
-    """Number of parameters that learn."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in task.parameters() if parameter.requires_grad)

@@ -33,7 +33,7 @@ class DatasetViewsRecipe(TaskRecipe):
     dataset: Literal["tmed2", "folder"]
     root: Path
     start: str = "phantom"
-    """Name or folder of the set to go on from."""
+    """Name or folder of the starting set."""
     store: DatasetStoreConfig = DatasetStoreConfig(frames=4)
     frames: FrameSourceConfig = FrameSourceConfig()
     view_loss: ViewLossConfig = ViewLossConfig()
@@ -92,7 +92,7 @@ class DatasetViewsRecipe(TaskRecipe):
 
 
 class AdaptedViews(ViewClassification):
-    """View classification with what learns in place of its encoder, if anything does."""
+    """View classification with an optional adapter that is trained instead of the encoder."""
 
     def __init__(
         self, encoder: VisionTransformer, decoder: LinearViewDecoder, blocks: Sequence[int], config: ViewLossConfig

@@ -35,7 +35,7 @@ class EfPrediction:
 
 
 class EjectionFraction(Task):
-    """A temporal decoder over the patch tokens of an encoder: frozen, unless a recipe lets it or an adapter learn."""
+    """A temporal decoder over the patch tokens of an encoder, frozen unless a recipe trains it or an adapter."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class EjectionFraction(Task):
         blocks: Sequence[int],
         interval_factor: float = 1.0,
     ) -> None:
-        """``interval_factor`` widens the predicted standard deviation to what validation showed (the card has it)."""
+        """``interval_factor`` (from the card) scales the predicted deviation to the errors seen in validation."""
         super().__init__()
         self.encoder = encoder.requires_grad_(False)
         self.decoder = decoder
@@ -68,7 +68,7 @@ class EjectionFraction(Task):
         return self.encoder, self.adapter
 
     def loss(self, batch: EncodedClipBatch | PixelClipBatch) -> Loss:
-        """Ejection fraction and volume curve together."""
+        """Loss of ejection fraction and volume curve."""
         return Loss.sum_of([("ef", 1.0, ef_loss(self._decode(batch), batch.ef_percent, batch.relative_volume))])
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class EjectionFraction(Task):
         }
 
     def summarise(self, cases: Cases) -> dict[str, float]:
-        """Mean absolute error in points, and how large the squared error is beside the predicted variance."""
+        """Mean absolute error in points, and the ratio of squared error to predicted variance."""
         error, deviation = cases["ef_error"], cases["ef_deviation"]
         if not len(error):
             return {}
@@ -106,11 +106,11 @@ class EjectionFraction(Task):
 
 _DIM, _QUERIES, _LAYOUT_CHANNELS, _LAYOUT_SIDE = 128, 4, 12, 8
 _SEEN_SHARE = 0.002
-"""A cavity that covers less of the image cannot be judged."""
+"""Smallest share of the image that the cavity must cover; smaller ones are ignored."""
 
 
 class VolumeChange(Task):
-    """A small head on the last patch tokens that gives the logarithm of the volume, up to a constant of the clip."""
+    """A small head on the last patch tokens that predicts the logarithm of the volume, up to a constant per clip."""
 
     def __init__(self, encoder: VisionTransformer, blocks: Sequence[int]) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class VolumeChange(Task):
         return self.encoder, None
 
     def loss(self, batch: FrameBatch) -> Loss:
-        """Error of the ratio of volumes of frames of one clip."""
+        """Error of the predicted ratio of volumes between frames of one clip."""
         return self.loss_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
 
     def loss_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:

@@ -20,13 +20,13 @@ from echoapex.tasks.view_classification import ViewClassification
 
 
 class LossWeights(Config):
-    """The share of each application in the common loss."""
+    """Weight of each application in the common loss."""
 
     view: float = 1.0
     segmentation: float = 2.0
     wall: float = 0.2
     volume: float = 0.0
-    """Of the volume's change between frames of a clip, which teaches the encoder only."""
+    """Weight of the volume change between frames of a clip, which trains only the encoder."""
 
 
 class MultiTask(Task):
@@ -58,7 +58,7 @@ class MultiTask(Task):
         return self.encoder, self.adapter
 
     def loss(self, batch: FrameBatch) -> Loss:
-        """Encode once, decode three times, add up."""
+        """Encode once, decode for every task, and sum the weighted losses."""
         images = standardise(batch.pixels)
         tokens = self.encoder.forward_blocks(images, self.blocks)
         view = self.view.loss_from_tokens(tokens, batch)
@@ -74,7 +74,7 @@ class MultiTask(Task):
 
     @torch.no_grad()
     def cases(self, batch: FrameBatch) -> Cases:
-        """The cases of all."""
+        """The cases of all tasks."""
         images = standardise(batch.pixels)
         tokens = self.encoder.forward_blocks(images, self.blocks)
         return (
@@ -85,6 +85,6 @@ class MultiTask(Task):
         )
 
     def summarise(self, cases: Cases) -> dict[str, float]:
-        """The figures of all."""
+        """The scores of all tasks."""
         parts = (self.view, self.segmentation, self.wall, *([self.volume] if self.volume is not None else []))
         return {name: figure for part in parts for name, figure in part.summarise(cases).items()}

@@ -36,7 +36,7 @@ def simulate_prompts(
     its largest error. Half of all prompts also say the structure's name. Random numbers come from torch.
 
     Returns:
-        The prompts, the structure asked for (index from 0) per image, and whether the image shows any structure.
+        The prompts, the prompted structure (index from 0) per image, and whether the image shows any structure.
     """
     images, _, size, _ = truth.shape
     rng = np.random.default_rng(int(torch.randint(0, 2**31, ())))
@@ -74,7 +74,7 @@ def add_correction(
         valid: images that were asked for anything; others, and those without error, get a padding point.
 
     Returns:
-        What a person says after having seen the answer. Random numbers come from torch.
+        It is what a person would do after seeing the result. Random numbers come from torch.
     """
     rng = np.random.default_rng(int(torch.randint(0, 2**31, ())))
     size = truth.shape[-2:]
@@ -108,11 +108,11 @@ FrameMasks = tuple[int, np.ndarray, np.ndarray]
 """Frame number, probabilities (structures, size, size) in model pixels, predicted IoU (structures,)."""
 
 _CLICK_IMAGES = 8
-"""How many images of a training batch are also segmented interactively; the rest of the step is the automatic pass."""
+"""Images of a training batch that are also segmented interactively; the rest of the step is the automatic pass."""
 
 
 class SegmentationTask(Task):
-    """The promptable decoder, taught the automatic pass and the answer to prompts in every step.
+    """The promptable decoder, trained on the automatic pass and on simulated prompts in every step.
 
     Args:
         encoder: makes the tokens.
@@ -160,7 +160,7 @@ class SegmentationTask(Task):
         truth: Bool[Tensor, "batch structures size size"],
         batch: FrameBatch,
     ) -> tuple[Tensor, Tensor]:
-        """One prompt per image for some images: points, a box or a correction of the automatic mask; then corrections.
+        """Loss of simulated prompts on some images: points, boxes, corrections of the automatic mask; then more clicks.
 
         The losses are means over the rounds.
         """
@@ -181,7 +181,7 @@ class SegmentationTask(Task):
 
     @torch.no_grad()
     def cases(self, batch: FrameBatch) -> Cases:
-        """Dice of the automatic pass, per frame and structure; NaN where the frame does not show it."""
+        """Dice of the automatic pass, per frame and structure; NaN if the frame does not show the structure."""
         images = standardise(batch.pixels)
         return self.cases_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
 
@@ -214,7 +214,7 @@ class SegmentationTask(Task):
         structures: Sequence[Structure],
         prompts: PromptBatch | None = None,
     ) -> Iterator[FrameMasks]:
-        """Masks of the named structures on some frames; with ``prompts`` (one row per frame) the answer to those.
+        """Masks of the named structures on some frames; with ``prompts`` (one row per frame), the masks of these.
 
         In the automatic pass the names of all structures asked for go together, as in training.
         """

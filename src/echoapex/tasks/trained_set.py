@@ -58,17 +58,17 @@ class TaskModel:
 
     @property
     def pass_key(self) -> tuple[int, int, int]:
-        """Tasks with the same key read the tokens of one pass through the encoder."""
+        """Tasks with the same key share the tokens of one encoder pass."""
         return id(self.encoder), id(self.adapter), self.input_size
 
     def adapted(self) -> AbstractContextManager[VisionTransformer]:
-        """The encoder as the task was trained with it: within the block its adapter, if it needs one, is attached."""
+        """Context manager: the encoder with the adapter of this task attached, if it has one."""
         return nullcontext(self.encoder) if self.adapter is None else self.adapter.attached(self.encoder)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedSet:
-    """The four tasks of a set. ``encoders`` tells, per task, which encoder to run and what to keep of it.
+    """The four tasks of a set. ``encoders`` says for each task which encoder to run and which outputs to keep.
 
     Tasks that share an encoder object, an adapter (or none) and an input size share its tokens: ``shared_blocks`` are
     the depths that any of them reads.
@@ -82,7 +82,7 @@ class TrainedSet:
     digests: dict[str, str]
 
     def shared_blocks(self, application: Application) -> tuple[int, ...]:
-        """All depths that the tasks of one pass read, shallow first."""
+        """All depths that the tasks of one encoder pass read, shallow first."""
         key = self.encoders[application].pass_key
         users = [model for model in self.encoders.values() if model.pass_key == key]
         return tuple(sorted({block for model in users for block in model.blocks}))
@@ -90,7 +90,7 @@ class TrainedSet:
 
 @dataclass(frozen=True, eq=False)
 class ViewModel:
-    """The view classifier of a set alone, with the encoder that it was trained on."""
+    """The view classifier of a set, with the encoder on which it was trained."""
 
     task: ViewClassification
     model: TaskModel
@@ -98,9 +98,9 @@ class ViewModel:
 
 
 def load_view_model(paths: SetPaths, device: torch.device | str = "cpu") -> ViewModel:
-    """Load the view classifier of a set for single frames, or that of the default set where it has none.
+    """Load the view classifier of a set for single frames, or that of the default set if the set has none.
 
-    Outlines, which speak of whole clips, stay out.
+    The branch of masks is for whole clips and is not loaded.
 
     Raises:
         BundleError: a file is damaged, or parts do not belong together.

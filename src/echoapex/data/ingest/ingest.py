@@ -46,9 +46,9 @@ LOCK_FILE = ".ingest.lock"
 
 @contextmanager
 def locked(place: StorePlace) -> Iterator[None]:
-    """Hold a store; the system lets go of it when this process ends, however it ends.
+    """Lock a store; the operating system releases the lock when this process ends for any reason.
 
-    Object stores and Windows have no such lock: there nothing is held.
+    Object stores and Windows have no such lock; there is no protection there.
 
     Raises:
         StoreError: another ingest holds it, or its folder cannot be made.
@@ -160,18 +160,18 @@ WORKER_DIED = "each worker that read it died"
 WORKER_REMEDY = "give the workers more memory and run the same command again, or leave this file out"
 
 
-class IngestObserver(Protocol):
-    """Whoever wants to know how far an ingest is."""
+class Observer(Protocol):
+    """Receives the progress of an ingest."""
 
     def found(self, files: int) -> None:
-        """So many files were found up to now."""
+        """The number of files found so far."""
 
     def finished(self, files: int, frames: int) -> None:
-        """So many files more are done, and so many frames more are kept."""
+        """Numbers of further finished files and kept frames."""
 
 
-class SilentIngestObserver:
-    """Says nothing."""
+class SilentObserver:
+    """Ignores the progress."""
 
     def found(self, files: int) -> None:
         """Nothing."""
@@ -199,8 +199,8 @@ class IngestPlan:
     names: Names = "digest"
 
 
-def ingest(plan: IngestPlan, engine: Engine, observer: IngestObserver | None = None) -> IngestSummary:
-    """Ingest an archive; the same call again completes what was interrupted and tries rejected files once more.
+def ingest(plan: IngestPlan, engine: Engine, observer: Observer | None = None) -> IngestSummary:
+    """Ingest an archive; the same call again completes an interrupted ingest and retries rejected files.
 
     Args:
         plan: what and how.
@@ -216,7 +216,7 @@ def ingest(plan: IngestPlan, engine: Engine, observer: IngestObserver | None = N
     _refuse_nonsense(paths, place, plan.key)
     key, _ = read_or_create_key(plan.key)
     with locked(place):
-        place.read(MANIFEST_FILE)  # a URL that cannot be reached is better noticed now than at the end
+        place.read(MANIFEST_FILE)  # fail now, not at the end, if a URL cannot be reached
         writer = StoreWriter(place, StoreIdentity(plan.rules.model_dump(), key.check))
         run = _Run(plan, key, writer, observer or SilentIngestObserver())
         work = partial(ingest_unit, IngestJob(plan.rules, key.secret, str(place)))
@@ -232,7 +232,7 @@ def ingest(plan: IngestPlan, engine: Engine, observer: IngestObserver | None = N
 
 
 class _Run:
-    """One ingest under way."""
+    """The state of one running ingest."""
 
     def __init__(self, plan: IngestPlan, key: ArchiveKey, writer: StoreWriter, observer: IngestObserver) -> None:
         self._plan = plan
@@ -249,7 +249,7 @@ class _Run:
         self._last_commit_s = time.monotonic()
 
     def work_through(self, engine: Engine, work: Work, paths: Sequence[Path]) -> None:
-        """Everything that is not done yet; files whose workers died are tried once more by themselves."""
+        """Process everything that is not done yet; files whose workers died are retried one by one."""
         lost: list[SourceFile] = []
         for unit, outcome in engine.run(work, plan_units(self._to_do(paths))):
             if isinstance(outcome, LostUnit):

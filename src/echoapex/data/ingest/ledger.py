@@ -21,19 +21,19 @@ PATH_COLUMNS = ("file", "path")
 
 
 def write_ledger(place: StorePlace, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write the ledger of a store; the header alone where every file was ingested."""
+    """Write the ledger of a store; only the header if every file was ingested."""
     rows = [record for record in records if record["outcome"] != INGESTED]
     lines = [[" ".join(str(row["name" if column == "file" else column]).split()) for column in COLUMNS] for row in rows]
     place.write(LEDGER_FILE, _table(COLUMNS, lines))
 
 
 def path_table_of(key: Path) -> Path:
-    """Where the paths of the files in the ledger are written: beside the key, ``NAME.files.csv``."""
+    """The table with the paths of the files in the ledger: ``NAME.files.csv`` beside the key."""
     return key.with_name(key.name + ".files.csv")
 
 
 def write_paths(key: Path, paths: Mapping[str, str]) -> Path | None:
-    """Add the paths of files, by the names that the ledger calls them, to the table beside the key.
+    """Add the paths of files, by their names in the ledger, to the table beside the key.
 
     The table can be read by its owner only: paths name patients.
 

@@ -60,7 +60,7 @@ _UNITS_AHEAD = 4
 
 
 class LocalEngine:
-    """A process pool. When a worker dies the whole pool does; what was in flight is then tried unit by unit.
+    """A process pool. If a worker dies, the whole pool dies; unfinished units are then retried one by one.
 
     Args:
         workers: processes.
@@ -90,7 +90,7 @@ class LocalEngine:
                 else:
                     yield flying.popleft()[0], outcome
         finally:
-            if flying:  # interrupted: what is under way was not committed and is not waited for
+            if flying:  # interrupted: running units are not committed and not waited for
                 stop_workers(pool)
             pool.shutdown(cancel_futures=True)
 
@@ -105,7 +105,7 @@ def _submit(pool: ProcessPoolExecutor, work: Work, unit: Unit) -> Future[UnitRep
 
 
 def _one_by_one(work: Work, flying: Iterable[tuple[Unit, Future[UnitReport]]]) -> Iterator[tuple[Unit, Outcome]]:
-    """Units of a broken pool: finished ones as they are, each other one alone, so that the culprit is known."""
+    """Reports of a broken pool's units: finished ones are kept, the others run alone, so that the culprit is found."""
     for unit, future in flying:
         error = future.exception()
         if error is None:
@@ -133,6 +133,6 @@ def _new_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _take_environment(environment: Mapping[str, str]) -> None:
-    """See the environment that the parent has now, and use one core."""
+    """Take over the parent's current environment, and use one core."""
     os.environ.update(environment)
     os.environ.setdefault("LANCE_CPU_THREADS", "1")

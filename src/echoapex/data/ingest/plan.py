@@ -46,17 +46,17 @@ class ArchiveKey:
 
     @property
     def check(self) -> str:
-        """Tells this key from others without revealing it."""
+        """A digest that identifies this key without revealing it."""
         return self.digest("key", "check")
 
     def split_of(self, patient: str, val_percent: float) -> str:
-        """``val`` for so many percent of the patients and ``train`` for the others; the same at every ingest."""
+        """``val`` for the given percentage of patients, ``train`` for the others; the same at every ingest."""
         share = int(self.digest("split", patient)[:16], 16) / 2**64
         return "val" if share < val_percent / 100 else "train"
 
 
 def read_or_create_key(path: Path) -> tuple[ArchiveKey, bool]:
-    """The key in a file, which is made with a random key, readable by its owner only, when it is missing.
+    """Read the key file; if it is missing, create it with a random key, readable by its owner only.
 
     Returns:
         The key, and whether it was made now.
@@ -117,12 +117,12 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Unit:
-    """A few files of one folder or archive: what a worker is given at once."""
+    """A few files of one folder or archive: the work that a worker gets at once."""
 
     number: int
     files: tuple[SourceFile, ...]
     keeps: tuple[TemporaryFolder, ...] = field(default=(), repr=False, compare=False)
-    """What must not be deleted before the unit is done; it stays in the process that planned."""
+    """Temporary files that must exist until the unit is done; kept in the planning process."""
 
     def for_worker(self) -> Unit:
         """The unit without what cannot travel to another process."""
@@ -154,7 +154,7 @@ def expand_lists(sources: Sequence[str | Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file or folder that was met and cannot be a clip; ``path`` is what the search called it."""
+    """A file or folder that cannot be a clip; ``path`` is its name in the search."""
 
     file: str
     path: str
@@ -181,7 +181,7 @@ def find_sources(paths: Sequence[Path], key: ArchiveKey, names: Names) -> Iterat
 
 
 def digest_name(file: str) -> str:
-    """What the ledger calls a file where names are not shown."""
+    """The name of a file in the ledger if paths are not shown."""
     return f"file-{file[:12]}"
 
 
@@ -204,7 +204,7 @@ def _unit(number: int, files: Sequence[SourceFile]) -> Unit:
 
 def _source_file(clip: ClipFile, key: ArchiveKey, names: Names) -> SourceFile:
     members = "\x1f".join(clip.members)
-    # an archive inside an archive is unpacked to a new place each time: its place says nothing
+    # an archive inside an archive is unpacked to a new place each time, so the place identifies nothing
     path = clip.display_name if clip.keeps is not None else str(clip.path.resolve())
     inside = clip.members[0].rpartition("/")[0] if clip.is_packed and clip.members else ""
     folder = f"{path}\x1f{inside}" if clip.is_packed else str(clip.path.resolve().parent)
@@ -220,7 +220,7 @@ def _source_file(clip: ClipFile, key: ArchiveKey, names: Names) -> SourceFile:
 
 
 def _stamp(clip: ClipFile) -> str:
-    """Size and time of last change of what would be read."""
+    """Size and modification time of the files that would be read."""
     paths = [clip.path]
     if clip.members and not clip.is_packed and clip.path.is_dir():
         paths = [clip.path / member for member in clip.members]
@@ -239,17 +239,17 @@ class IngestRules(Config):
     size: int = Field(default=256, ge=32, le=1024)
     """Side of a stored frame in pixels."""
     stride: int = Field(default=1, ge=1)
-    """Every so many frames one is looked at."""
+    """Stride: one of this many frames is used."""
     max_frames: int = Field(default=64, ge=1, le=4096)
-    """At most so many frames of a clip are looked at; of longer clips every second, third... so that they spread."""
+    """Largest number of frames of a clip that are decoded; a longer clip gets a larger stride."""
     near_duplicate_bits: int = Field(default=2, ge=-1, le=255)
     """A frame goes when its hash differs from that of an earlier kept frame of the clip in so many bits or fewer.
     -1 keeps all."""
     val_percent: float = Field(default=5.0, ge=0, le=100)
-    """Share of the patients that are set apart for validation, drawn by their keyed digest."""
+    """Share of patients for validation, drawn by their keyed digest."""
     unnamed: Literal["folder", "file"] = "folder"
-    """Whose the clips are that name no patient, as videos: one patient's per folder, or one patient's each."""
+    """Assignment of clips without a patient, such as videos: one patient per folder, or one patient per clip."""
 
     def stride_of(self, frame_count: int) -> int:
-        """Every how many frames one is looked at in a clip of ``frame_count`` frames."""
+        """Stride of the frames used from a clip of ``frame_count`` frames."""
         return max(self.stride, -(-frame_count // self.max_frames))

@@ -87,7 +87,7 @@ def _unexpected(cause: BaseException) -> str:
 
 
 def _as_function(work: Work) -> Callable[[Unit], Outcome]:
-    """The work as the plain function that Ray wants; closures travel by value."""
+    """The work as a plain function, which Ray requires; closures are sent by value."""
 
     def ingest_unit(unit: Unit) -> Outcome:
         return work(unit)

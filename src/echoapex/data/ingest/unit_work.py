@@ -41,7 +41,7 @@ def difference_hash(frame: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarra
 
 
 def hamming_distance(one: UInt8[np.ndarray, "*n 32"], other: UInt8[np.ndarray, "32"]) -> np.ndarray:
-    """In how many bits hashes differ."""
+    """Number of bits in which hashes differ."""
     return np.asarray(np.bitwise_count(one ^ other).sum(axis=-1))
 
 
@@ -71,7 +71,7 @@ class ClipFrames:
         pixels: the kept frames, uint8 ``(kept, size, size)``.
         hashes: their difference hashes, ``(kept, 32)``.
         frame_indices: their numbers in the clip.
-        sampled: frames that were looked at.
+        sampled: number of decoded frames.
         transform: native to stored pixels.
         set_aside: why nothing is kept; empty otherwise.
     """
@@ -86,7 +86,7 @@ class ClipFrames:
 
 
 def read_clip_frames(clip: ClipFile, rules: IngestRules, key: bytes) -> ClipFrames:
-    """Decode a clip and keep what the rules say.
+    """Decode a clip and keep frames by the rules.
 
     Args:
         clip: the clip.
@@ -117,7 +117,7 @@ def read_clip_frames(clip: ClipFile, rules: IngestRules, key: bytes) -> ClipFram
 
 
 class _Thinned:
-    """A clip of which only every so many frames are decoded."""
+    """A clip of which only every n-th frame is decoded."""
 
     def __init__(self, opened: OpenedClip, stride: int) -> None:
         self._opened = opened
@@ -143,7 +143,7 @@ NOTHING_KNOWN: Mapping[str, Any] = {
     "column_mm": None,
     "flags": [],
 }
-"""The record of a file of which nothing is known."""
+"""The record of a file without any known content."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class IngestJob:
 
 @dataclass(frozen=True)
 class UnitReport:
-    """What became of a unit: frames that wait to be committed, and one record per file."""
+    """The result of a unit: uncommitted frames, and one record per file."""
 
     fragments: tuple[str, ...]
     records: tuple[dict[str, Any], ...]
@@ -202,8 +202,8 @@ def _read(file: SourceFile, rules: IngestRules, key: ArchiveKey) -> tuple[dict[s
         raise
     except ReadError as error:
         return rejected(file, error.reason, error.remedy), []
-    except BaseException as error:  # native libraries raise what is no Exception and cannot be pickled
-        # the message of an unexpected error may quote the file: only its kind is told
+    except BaseException as error:  # native libraries raise objects that are no Exception and cannot be pickled
+        # the message of an unexpected error may quote the file, so only its class is reported
         reason = f"could not be read (internal error: {type(error).__name__})"
         return rejected(file, reason, "report the kind of file and this error"), []
     shared = _shared(file, found, rules, key)
@@ -212,12 +212,12 @@ def _read(file: SourceFile, rules: IngestRules, key: ArchiveKey) -> tuple[dict[s
 
 
 def _shared(file: SourceFile, found: ClipFrames, rules: IngestRules, key: ArchiveKey) -> dict[str, Any]:
-    """What the record of a clip and its frames have in common."""
+    """Values that the record of a clip and its frames share."""
     source = found.header.source
     own = file.folder if rules.unnamed == "folder" else file.file
     study = source.get("study", "")
     patient = source.get("patient", "")
-    # who names no patient is known by the study, who names no study by the folder
+    # without a patient the study identifies the clip, without a study the folder
     patient = key.digest("patient", patient or study or own)
     return {
         "clip": key.digest("clip", source.get("sha256", file.file)),

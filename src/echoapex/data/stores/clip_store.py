@@ -103,7 +103,7 @@ class ClipStore:
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ClipStore, (self.directory,)  # another process maps the files by itself
+        return ClipStore, (self.directory,)  # another process opens its own memory maps
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -126,7 +126,7 @@ class ClipStore:
 
 
 def _require_alike(directory: Path, shards: Sequence[ClipShard]) -> None:
-    """Clips of one store have the same shape, or they could not share a batch."""
+    """Check that all clips of a store have the same shape, since they share batches."""
     shapes = {(shard.frames.shape[1:], shard.labels.shape[1:]) for shard in shards}
     if len(shapes) > 1:
         raise ValueError(f"{directory}: its shards differ in frame count or size {sorted(shapes)}; draw them again")

@@ -41,13 +41,13 @@ class DatasetStoreConfig(Config):
     """How clips are prepared."""
 
     frames: int = Field(default=16, ge=1)
-    """Frames of each clip; a shorter clip gives some of them more than once."""
+    """Frames per clip; a shorter clip repeats some of them."""
     span_s: float = Field(default=2.0, gt=0)
-    """Length of the part of a clip that they are spread over: at least a beat."""
+    """Length in s of the part of a clip from which frames are taken: at least a beat."""
     size: int = Field(default=192, ge=16)
     """Side of a stored frame in pixels."""
     labelled: int = Field(default=1, ge=1)
-    """Label maps of each clip, at most; of a clip with more outlined frames, some spread over them."""
+    """Largest number of label maps per clip, spread over its outlined frames."""
 
     @model_validator(mode="after")
     def _frames_hold_labels(self) -> DatasetStoreConfig:
@@ -62,7 +62,7 @@ def write_dataset_store(
     directory: Path,
     on_clip: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Prepare clips as a store, unless it is there already; what an interrupted call has finished is kept.
+    """Prepare clips as a store, unless it exists; continues an interrupted call.
 
     Frames go through the same sector search and crop as in analysis. Where end-diastole and end-systole were traced,
     both frames are taken, and the volume curve is known there: 1, and 1 less the ejection fraction.
@@ -99,8 +99,8 @@ def write_dataset_store(
     partial.rename(directory)
 
 
-def patient_of(record: DatasetClip) -> str:
-    """The patient; where the data set hides it, each clip stands for itself."""
+def patient_of(record: ClipRecord) -> str:
+    """The patient; if the data set does not tell it, each clip counts as one patient."""
     return record.patient or record.name
 
 
@@ -157,7 +157,8 @@ def choose_rows(
 ) -> np.ndarray:
     """Rows of a clip, ascending: ``frames`` of them over ``span_s``, with every marked row among them.
 
-    The part begins anywhere that leaves it whole and holds the marks, so that no phase of the beat always comes first.
+    The part starts at a random time such that it fits and contains the marked rows; so no phase of the beat is always
+    first.
 
     >>> rows = choose_rows(np.arange(100) / 50, [40, 55], DatasetStoreConfig(frames=4), np.random.default_rng(0))
     >>> rows.tolist()
@@ -179,7 +180,7 @@ _KNOWN = sum(1 << int(structure) for structure in STRUCTURES)
 
 
 def write_camus_store(root: Path, split: str, patients: slice, size: int, directory: Path) -> None:
-    """Prepare some patients of a split as a store, unless it is there already.
+    """Prepare some patients of a split as a store, unless it exists.
 
     Frames go through the same sector search and crop as in analysis.
 

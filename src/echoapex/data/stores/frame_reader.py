@@ -13,13 +13,13 @@ from jaxtyping import Int, UInt8
 from echoapex.data.stores.clip_store import ClipStore
 
 EVEN_VISITS = 16
-"""How often a frame that is neither favoured nor held back is visited while a curated store is gone through once."""
+"""Visits of a frame with weight 1 in one pass over a curated store."""
 _STORE_MODULE = "echoapex.data.stores.frame_store"
 _SELECTION_MODULE = "echoapex.curation.selection"
 
 
 class FrameReaderError(ValueError):
-    """Frames that cannot be read; the message names the store, what is wrong and the remedy."""
+    """Frames cannot be read; the message names the store, what is wrong and the remedy."""
 
 
 @runtime_checkable
@@ -103,7 +103,7 @@ def open_frame_store(location: str, curation: Path | None = None) -> FrameReader
 
     Args:
         location: folder or URL of the store.
-        curation: folder of ``echoapex curate``, by whose weights frames are visited; None for evenly.
+        curation: folder of ``echoapex curate`` whose weights are used; None: all frames equally often.
 
     Raises:
         FrameReaderError: this installation cannot read such stores, there is none at ``location``, or the curation is
@@ -118,7 +118,7 @@ def open_frame_store(location: str, curation: Path | None = None) -> FrameReader
         ) from error
     try:
         store = module.FrameStore(location, split="train")
-        frames = len(store)  # the store itself is opened only now
+        frames = len(store)  # this opens the store
     except (OSError, ValueError) as error:
         raise FrameReaderError(
             f"{location}: cannot be opened as a store of frames ({error}); check the path"

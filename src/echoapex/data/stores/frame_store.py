@@ -106,7 +106,7 @@ Split = Literal["train", "val"]
 
 
 class FrameStore:
-    """The frames of a store, or of one of its splits, as one numbered list; ``take`` gives any of them.
+    """The frames of a store, or of one of its splits, as one numbered list with random access by ``take``.
 
     The table is opened when it is first used, in each process by itself, so that a store can be handed to workers that
     were started by forkserver or spawn. A forked process cannot use it.
@@ -128,7 +128,7 @@ class FrameStore:
         self._process = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        # another process opens the table by itself, at the version that this one sees
+        # another process opens its own table, at the version that this one sees
         self._open()
         return {"_place": self._place, "_split": self._split, "_version": self._version}
 
@@ -148,18 +148,18 @@ class FrameStore:
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The rules that the store was made by (:class:`echoapex.data.ingest.plan.IngestRules`)."""
+        """The rules by which the store was made (:class:`echoapex.data.ingest.plan.IngestRules`)."""
         rules: dict[str, Any] = json.loads(self._open().schema.metadata[b"rules"])
         return rules
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What ``manifest.json`` says of the last ingest; empty where none was finished yet."""
+        """The content of ``manifest.json`` from the last ingest; empty if none has finished yet."""
         content = self._place.read(MANIFEST_FILE)
         return {} if content is None else dict(json.loads(content))
 
     def take(self, rows: Sequence[int]) -> list[UInt8[np.ndarray, "size size"]]:
-        """Frames by number, in the order asked for; one call for a batch is far cheaper than many calls.
+        """Frames by number, in the given order; one call for a batch is much faster than many calls.
 
         Raises:
             StoreError: there is no such frame, the store is damaged, or the process was forked.
@@ -191,7 +191,7 @@ class FrameStore:
         return {name: _as_array(found.column(name)) for name in names}
 
     def scan(self, *names: str, run: int = 8192) -> Iterator[dict[str, np.ndarray]]:
-        """Columns as :meth:`columns` gives them, a run of frames at a time from first to last: for large stores.
+        """Columns as in :meth:`columns`, in runs of frames from first to last, for large stores.
 
         Args:
             names: of :data:`echoapex.data.stores.frame_store.FRAME_COLUMNS`.
@@ -267,7 +267,7 @@ def _opened(place: StorePlace, name: str, version: int | None) -> Any:
 
 @contextmanager
 def _readable(place: StorePlace) -> Iterator[None]:
-    """Say in one line that what lies in the store cannot be read."""
+    """Turn errors of Arrow and Lance into one clear line."""
     try:
         yield
     except (ValueError, OSError) as error:  # Arrow's and Lance's errors are of these kinds

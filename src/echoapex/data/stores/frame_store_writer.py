@@ -71,7 +71,7 @@ def cannot_write(error: OSError) -> StoreError:
 
 
 class StoreWriter:
-    """The one process that commits to a store; opened on an empty place it makes one.
+    """Commits to a store, in one process only; creates the store if the place is empty.
 
     Raises:
         StoreError: the store was made by other rules or with another key, or the place cannot be written to.
@@ -144,7 +144,7 @@ class StoreWriter:
             self._keep_newest_records()
             for name in (FRAMES_TABLE, FILES_TABLE):
                 table = self._lance.dataset(self._place.uri(name))
-                # fragments that an interrupted run never committed go as well: nobody else is writing
+                # also removes uncommitted fragments of an interrupted run: nobody else is writing
                 table.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
             self._frames = self._lance.dataset(self._place.uri(FRAMES_TABLE))
         except OSError as error:
@@ -193,7 +193,7 @@ def _metadata(identity: StoreIdentity) -> dict[str, str]:
 
 
 def _require_same(metadata: Mapping[bytes, bytes], identity: StoreIdentity) -> None:
-    """A store holds frames of one format, one set of rules and one key.
+    """Check that a store has the same format, rules and key.
 
     Raises:
         StoreError: it was made otherwise.

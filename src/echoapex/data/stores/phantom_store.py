@@ -32,7 +32,7 @@ ALL_STRUCTURES_KNOWN = sum(1 << int(structure) for structure in Structure)
 
 
 class PhantomStoreConfig(Config):
-    """What to draw: seeds below 200,000 (their replacements below 800,000); from 1,000,000 on they are held out."""
+    """Which clips to draw: seeds below 200,000 (replacements below 800,000); from 1,000,000 on they are held out."""
 
     first_seed: int = Field(default=0, ge=0)
     patients: int = Field(ge=1)
@@ -40,7 +40,7 @@ class PhantomStoreConfig(Config):
     views: tuple[View, ...] = tuple(View)
     frames: int = Field(default=5, ge=1)
     labelled: int = Field(default=5, ge=1)
-    """How many of the frames carry a label map, spread evenly over the clip from its first to its last frame."""
+    """Number of frames with a label map, spread evenly from the first to the last frame."""
     beats: tuple[float, float] = (1.0, 1.0)
     randomized_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the clips with randomised machine settings, far beyond the usual (``sample_randomized_imaging``)."""
@@ -124,7 +124,7 @@ def _draw_shard(config: PhantomStoreConfig, path: Path, clips: list[tuple[View, 
 
 
 def _simulate(config: PhantomStoreConfig, view: View, seed: int) -> PhantomClip:
-    """The clip of a seed; a patient in whom the view cannot be had gives way to one of a far-off seed."""
+    """The clip of a seed; if the view cannot be found, the patient of a distant seed replaces this one."""
     for attempt in range(4):
         try:
             return _simulate_patient(config, view, seed + attempt * _REPLACEMENT_STRIDE)
@@ -153,7 +153,7 @@ def _simulate_patient(config: PhantomStoreConfig, view: View, seed: int) -> Phan
 
 
 def _setting(config: PhantomStoreConfig, view: View, seed: int, *, randomized: bool) -> RandomizedSetting:
-    """Patient, machine and hand of a clip."""
+    """Patient, machine settings and hand movement of a clip."""
     if randomized and config.randomized_bodies:
         return sample_randomized_setting(seed, view)
     imaging = sample_randomized_imaging(seed, view) if randomized else sample_imaging(seed, view)

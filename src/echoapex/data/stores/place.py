@@ -16,11 +16,11 @@ from typing import Any
 from echoapex.io.temporary_files import write_bytes_atomically
 
 STORAGE_VERSION = "2.1"
-"""The version of Lance's file format that stores are written in; readers of later versions read it too."""
+"""Version of Lance's file format for writing; later versions of Lance can read it."""
 
 
 class StoreError(ValueError):
-    """A frame store that cannot be opened, read or written; the message says what to do."""
+    """A frame store cannot be opened, read or written; the message says what to do."""
 
 
 def import_lance() -> Any:
@@ -68,7 +68,7 @@ class StorePlace:
         return self._url or str(self.folder)
 
     def uri(self, name: str) -> str:
-        """What Lance opens: the place of the table called ``name``."""
+        """The address of the table called ``name`` for Lance."""
         return f"{self._url}/{name}" if self._url else str(Path(str(self.folder)) / name)
 
     def read(self, name: str) -> bytes | None:
@@ -90,7 +90,7 @@ class StorePlace:
             raise self._unreachable() from error
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file in the place of an earlier one.
+        """Write a small file; replaces an earlier one.
 
         Raises:
             StoreError: the URL cannot be written to.

@@ -39,7 +39,7 @@ SPAN_S = 3.0
 def choose_cycle_rows(times_s: Sequence[float], limit: int) -> tuple[int, ...]:
     """Rows of a clip to outline: all, or the first three seconds evenly strided down to ``limit``.
 
-    A contiguous span keeps beats whole, where a stride over a long clip would take one frame of every beat.
+    A contiguous span keeps beats whole; a stride over a long clip would take one frame of every beat.
 
     >>> choose_cycle_rows([0.0, 0.1, 0.2], 10)
     (0, 1, 2)
@@ -59,14 +59,14 @@ def choose_cycle_rows(times_s: Sequence[float], limit: int) -> tuple[int, ...]:
 
 
 _FEW_ROWS = 12
-"""Rows from which ED is found in views without a volume decoder, when only ED and ES are to be outlined."""
+"""Number of rows from which ED is found in views without a volume decoder, if only ED and ES are outlined."""
 LEARNED_DOUBT = "no echocardiogram: it is unlike the echocardiograms from which the models have learned"
 COLOUR_NOTE = "colour Doppler: the view is read; volumes and ejection fraction are not measured under colour"
 
 
 @dataclass(frozen=True, eq=False)
 class ClipAnalysis:
-    """What was found in one clip, with what is needed to draw it.
+    """The results of one clip, with everything needed to draw it.
 
     Attributes:
         report: the answer.
@@ -110,7 +110,7 @@ def analyze_clip(
         name: its file name as it is to be reported.
         interpreter: the models.
         options: choices of the analysis.
-        outlined_frames: native frames that are outlined in any case; nothing is measured on them for that.
+        outlined_frames: native frames that are outlined in addition; nothing is measured on them because of that.
 
     Raises:
         ReadError: a frame cannot be decoded.
@@ -134,7 +134,7 @@ def analyze_clip(
     reading = ClipReading(clip, encoded, view, interpreter)
     findings = _measure(reading, options)
     overlaps = findings.outlines.mean_overlaps()
-    # after the measuring: single frames far apart are no part of a beat
+    # after measuring, since single frames far apart are no part of a beat
     outline_structures(reading, [reading.row_of(frame) for frame in outlined_frames], findings.outlines)
     report = _describe(
         clip.header,
@@ -263,7 +263,7 @@ def _describe(header: ClipHeader, name: str, notes: Sequence[str] = (), **found:
 
 
 def _frame_rate(header: ClipHeader) -> float | None:
-    """Median frame rate; None for a still and where the rate had to be assumed."""
+    """Median frame rate; None for a still, or if the rate was assumed."""
     if header.frame_count < 2 or not header.frame_times_known:
         return None
     return round(1 / float(np.median(np.diff(header.frame_times_s))), 3)

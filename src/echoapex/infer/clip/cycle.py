@@ -63,10 +63,10 @@ class LvCycle:
 
     @property
     def beats(self) -> tuple[Beat, ...]:
-        """The beats that values are averaged over: the soundest kind that there is.
+        """The beats over which values are averaged: only the most reliable kind available.
 
-        An end-diastole on the first frame, or an end-systole on the last, may be where the clip was cut rather than
-        where the LV was largest or smallest, so that such beats count only where there is no other.
+        An end-diastole on the first frame, or an end-systole on the last, may be due to the cut of the clip and not to
+        the size of the LV. Such beats count only if there is no other.
         """
         found = self.cycles.beats if self.cycles else ()
         whole = tuple(beat for beat in found if beat.ed_frame > 0 and beat.es_frame < len(self.frames) - 1)
@@ -95,13 +95,13 @@ class LvCycle:
 
     @property
     def largest_frame(self) -> int | None:
-        """Native frame with the largest LV, which stands for end-diastole where no beat was found."""
+        """Native frame with the largest LV, used as end-diastole if no beat was found."""
         return self.frames[int(np.nanargmax(self.sizes))] if np.isfinite(self.sizes).any() else None
 
     def volume_curve(self) -> VolumeCurve | None:
-        """The smoothed volume over the frames that were measured; None where sizes are no volumes or too few are known.
+        """The smoothed volume over the measured frames; None if sizes are no volumes or too few are known.
 
-        A frame whose LV was not measured has no point: what lies between two points is not known.
+        A frame whose LV was not measured has no point; nothing is interpolated.
         """
         if self.smoothed is None or self.method == AREA_METHOD:
             return None
@@ -165,7 +165,7 @@ def follow_outlines(
 
 
 def follow_decoder(reading: ClipReading, relative_volume: Float[np.ndarray, "frames"]) -> LvCycle:
-    """Follow the LV by the volume curve that the ejection fraction decoder gives for every prepared frame."""
+    """Follow the LV by the volume curve that the ejection fraction decoder predicts for every prepared frame."""
     sizes = np.asarray(relative_volume, dtype=np.float64)
     return _with_beats(reading, LvCurve(reading.clip.frame_indices, sizes, sizes, DECODER_METHOD), {})
 
@@ -184,7 +184,7 @@ def take_shapes(cycle: LvCycle, reading: ClipReading, outlines: ClipOutlines) ->
 
 
 def keep_measured_beats(cycle: LvCycle, measured: Collection[int]) -> LvCycle:
-    """The same cycle with the beats whose ED and ES are native frames on which the LV was measured.
+    """Keep only the beats whose ED and ES are native frames on which the LV was measured.
 
     An end between two measured frames moves to the nearest within a twentieth of a second; else its beat is dropped.
     """
@@ -198,7 +198,7 @@ def keep_measured_beats(cycle: LvCycle, measured: Collection[int]) -> LvCycle:
 
 
 def _moved(beat: Beat, cycle: LvCycle, known: Sequence[int]) -> Beat | None:
-    """The beat with its ends on measured frames; None where there are none near, or it no longer ejects."""
+    """The beat with its ends on measured frames; None if there are none near, or if it no longer ejects."""
     assert cycle.cycles is not None
     ends = []
     for wanted in (beat.ed_frame, beat.es_frame):
@@ -231,7 +231,7 @@ def lv_shape(reading: ClipReading, labels: np.ndarray) -> LvShape:
 
 
 def probe_point(reading: ClipReading) -> tuple[float, float] | None:
-    """Where the transducer sits, native pixels: the middle of the sector's upper edge; None without a sector."""
+    """Position of the transducer in native pixels: the middle of the sector's upper edge; None without a sector."""
     sector = reading.clip.sector
     return ((sector.box_xyxy[0] + sector.box_xyxy[2]) / 2 - 0.5, sector.box_xyxy[1]) if sector else None
 
@@ -242,7 +242,7 @@ def is_lv_cut_off(reading: ClipReading, shape: LvShape) -> bool:
 
 
 def curve_points(curve: VolumeCurve) -> tuple[VolumePoint, ...]:
-    """A volume curve as it is written."""
+    """A volume curve for the report."""
     volumes_ml: Sequence[float | None] = curve.ml or [None] * len(curve.frames)
     return tuple(
         VolumePoint(frame=frame, time_s=round(time, 5), relative=round(relative, 5), ml=ml and round(ml, 3))
@@ -252,7 +252,7 @@ def curve_points(curve: VolumeCurve) -> tuple[VolumePoint, ...]:
 
 @dataclass(frozen=True, eq=False)
 class LvCurve:
-    """Sizes of the LV over frames as measured, and the curve in which beats are looked for."""
+    """Measured sizes of the LV over frames, and the curve in which beats are searched."""
 
     frames: tuple[int, ...]
     sizes: Float[np.ndarray, "frames"]
@@ -279,7 +279,7 @@ def _with_beats(reading: ClipReading, curve: LvCurve, shapes: dict[int, LvShape]
 
 
 def _doubtful_frames(outlines: ClipOutlines) -> frozenset[int]:
-    """Frames whose LV outline the decoder expects to overlap far less than is usual in this clip."""
+    """Frames whose predicted overlap of the LV outline is far below the usual value of this clip."""
     overlaps = {
         frame: by_structure[Structure.LV_CAVITY]
         for frame, by_structure in outlines.overlaps.items()

@@ -49,7 +49,7 @@ class EjectionEstimate(Protocol):
 
 
 class Interpreter(Protocol):
-    """Models that read prepared clips; rows count the frames of the clip as it was prepared."""
+    """Models that read prepared clips; rows are the frames of the prepared clip."""
 
     @property
     def input_size(self) -> int:
@@ -62,7 +62,7 @@ class Interpreter(Protocol):
         ...
 
     def encode(self, pixels: UInt8[np.ndarray, "frames size size"], times_s: Sequence[float]) -> Any:
-        """A clip encoded once; what it is only the other methods know."""
+        """Encode a clip once; the result is opaque and only for the other methods."""
         ...
 
     def classify_view(self, encoded: Any) -> ViewPrediction:
@@ -84,10 +84,10 @@ class Interpreter(Protocol):
 
 @runtime_checkable
 class EchoDoubter(Protocol):
-    """Models that may have learned what is no echocardiogram; an interpreter need not be one."""
+    """Models that may recognise pictures that are no echocardiogram; optional for an interpreter."""
 
     def doubts_echo(self, encoded: Any) -> bool:
-        """Whether an encoded clip is no echocardiogram; False where nothing was learned."""
+        """Whether an encoded clip is no echocardiogram; False if the models cannot tell."""
         ...
 
 
@@ -96,7 +96,7 @@ Pixels = UInt8[np.ndarray, "frames size size"]
 
 @dataclass(eq=False)
 class _ClipTokens:
-    """A clip at the size of the analysis, and what each pass made of it, filled when first asked for."""
+    """A clip at the size of the analysis, and the tokens of each encoder pass, computed on first use."""
 
     pixels: Pixels
     times_s: tuple[float, ...]
@@ -126,7 +126,7 @@ class TaskInterpreter:
 
     @property
     def input_size(self) -> int:
-        """The largest side in pixels that a task of the set wants."""
+        """The largest input side in pixels of the tasks of the set."""
         return max(model.input_size for model in self._models.encoders.values())
 
     @property
@@ -140,7 +140,7 @@ class TaskInterpreter:
         return dict(self._models.digests)
 
     def encode(self, pixels: Pixels, times_s: Sequence[float]) -> _ClipTokens:
-        """Hold the clip; each encoder reads it when a task first needs that."""
+        """Keep the clip; each encoder runs when a task first needs it."""
         return _ClipTokens(pixels, tuple(times_s))
 
     def classify_view(self, encoded: _ClipTokens) -> ViewPrediction:
@@ -148,7 +148,7 @@ class TaskInterpreter:
         return self._models.view_classification.predict(self._tokens(encoded, Application.VIEW_CLASSIFICATION))
 
     def doubts_echo(self, encoded: _ClipTokens) -> bool:
-        """Whether the clip is no echocardiogram by what the set has learned; the encoder runs only where it has."""
+        """Whether the clip is no echocardiogram; the encoder runs only if the set has a head for this."""
         if self._models.view_classification.not_echo is None:
             return False
         return self._models.view_classification.doubts_echo(self._tokens(encoded, Application.VIEW_CLASSIFICATION))
@@ -178,7 +178,7 @@ class TaskInterpreter:
         return self._models.ejection_fraction.predict(self._tokens(encoded, Application.EJECTION_FRACTION))
 
     def _tokens(self, clip: _ClipTokens, application: Application) -> EncodedClip:
-        """The tokens that one task reads; the encoder runs when they are not there yet."""
+        """The tokens that one task reads; the encoder runs if they are not computed yet."""
         model = self._models.encoders[application]
         shared = self._models.shared_blocks(application)
         if model.pass_key not in clip.by_pass:
@@ -205,7 +205,7 @@ def _resized(pixels: Pixels, size: int) -> Pixels:
 
 
 class ViewOverride:
-    """An interpreter that answers every question with the models it wraps, but the view with the one it was told."""
+    """An interpreter that uses the wrapped models, except for the view, which is given."""
 
     def __init__(self, models: Interpreter, view: View) -> None:
         self._models, self._view = models, view
@@ -225,7 +225,7 @@ class ViewOverride:
         return self._models.encode(pixels, times_s)
 
     def classify_view(self, _encoded: Any) -> ViewPrediction:
-        """The view that was told, with certainty."""
+        """The given view, with probability 1."""
         return ViewPrediction({view: float(view is self._view) for view in View})
 
     def segment(self, encoded: Any, rows: Sequence[int], structures: Sequence[Structure]) -> Iterator[FrameMasks]:

@@ -24,11 +24,11 @@ from echoapex.measure import LvShape, MeasureError, lv_shape_of_outline, trace_o
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
 
 REACH_S = 0.03
-"""Standard deviation in time of the weights of neighbours; the fastest wall moves by about a millimetre meanwhile."""
+"""Standard deviation in s of the temporal weights; the fastest wall moves by about a millimetre in this time."""
 LEAST_AREA_SHARE = 0.1
-"""Of a structure's median area in the clip; a frame with less is one on which it was lost."""
+"""Share of a structure's median area in the clip; a frame with less counts as having lost the structure."""
 LEAST_PEAK = 0.2
-"""Highest probability on a frame below which a lost structure stays lost."""
+"""A lost structure stays lost if its highest probability on the frame is below this."""
 _RELATIVE_THRESHOLD = 0.6
 _HALF = 0.5
 
@@ -36,7 +36,7 @@ Maps = Float[np.ndarray, "frames structures size size"]
 
 
 def steady_masks(probabilities: Maps, times_s: Sequence[float]) -> Maps:
-    """Probabilities averaged with those of neighbours in time; a lost structure is taken at a relative threshold.
+    """Average probabilities with neighbours in time; recover a lost structure by a relative threshold.
 
     A frame whose neighbours are far away, as in a still, keeps its own probabilities. A structure that is lost on a
     frame (see ``LEAST_AREA_SHARE``), or on all of them, but not without any sign is scaled such that its mask is where
@@ -111,13 +111,13 @@ class LabelMaps(Mapping[int, UInt8[np.ndarray, "height width"]]):
 
 
 LEAST_COMPONENT_SHARE = 0.15
-"""Of the largest part; a structure that the sector cuts in two keeps both parts."""
+"""Share of the largest component below which a component is removed; a structure cut by the sector keeps both parts."""
 
 
 def drop_small_components(
     probabilities: Float[np.ndarray, "structures size size"],
 ) -> Float[np.ndarray, "structures size size"]:
-    """The same maps with every small separate part of a mask (probability above one half) set to zero."""
+    """Set small separate connected components of a mask (probability above one half) to zero."""
     cleaned = np.array(probabilities, np.float32)
     for structure in cleaned:
         count, parts, stats, _ = cv2.connectedComponentsWithStats((structure > 0.5).astype(np.uint8), connectivity=4)
@@ -155,18 +155,11 @@ class ClipOutlines:
         return float(np.mean(known)) if known else None
 
 
-def outline_structures(
-    reading: ClipReading,
-    rows: Sequence[int],
-    outlines: ClipOutlines | None = None,
-    structures: Sequence[Structure] | None = None,
-) -> ClipOutlines:
-    """Outline structures on some rows of the clip; frames that ``outlines`` has already are not done again.
+def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: ClipOutlines | None = None) -> ClipOutlines:
+    """Outline the structures of the view on some rows of the clip; frames already in ``outlines`` are skipped.
 
-    Without ``structures`` these are the ones that the view shows.
-
-    Neighbours in time hold each other steady. A structure that was not found on the frame itself has no predicted
-    overlap, whatever its neighbours show: nobody may be sure of it, or of its absence, and nothing is measured there.
+    Neighbours in time steady each other. A structure that was not found on the frame itself has no predicted overlap,
+    whatever its neighbours show: its presence and its absence are both uncertain, and nothing is measured there.
     Nothing under a colour Doppler box is labelled: colour hides the tissue.
     """
     outlines = outlines or ClipOutlines(LabelMaps(reading.header.size))
@@ -204,7 +197,7 @@ Contour = tuple[tuple[float, float], ...]
 TOLERANCE_PX = 0.35
 """Largest distance between an outline and its simplified contour; areas change by well under one percent."""
 PROBE_POINT = "probe"
-"""The point in evidence where the transducer lies; it tells base from apex where no left atrium is outlined."""
+"""Name of the transducer's position in the evidence; it tells base from apex if no left atrium is outlined."""
 
 
 def trace_contour(mask: Bool[np.ndarray, "height width"]) -> Contour:
@@ -223,7 +216,7 @@ def contour_key(structure_key: str, frame: int) -> str:
 
 
 def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
-    """The LV shape on one frame, computed from what is written in the evidence and nothing else.
+    """The LV shape on one frame, computed from the evidence alone.
 
     Raises:
         KeyError: the evidence has no LV contour on that frame.
@@ -241,7 +234,7 @@ def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
 
 
 def _densely(contour: np.ndarray) -> np.ndarray:
-    """A contour with a point about every pixel: which part borders the atrium is asked of points, not of sides."""
+    """A contour with a point about every pixel, since the border with the atrium is decided point by point."""
     following = np.roll(contour, -1, axis=0)
     pieces = [
         start

@@ -31,9 +31,9 @@ _OUTLINED = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM)
 
 
 def measure_regression_ef(reading: ClipReading, estimate: EjectionEstimate, cycle: LvCycle) -> Measurement:
-    """The ejection fraction that the spatiotemporal decoder reads from the whole clip.
+    """The ejection fraction that the spatiotemporal decoder predicts from the whole clip.
 
-    Its confidence falls linearly with the half-width of its interval, to none at 25 points.
+    Its confidence falls linearly with the half-width of its interval, to 0 at 25 points.
     """
     half = (estimate.interval[1] - estimate.interval[0]) / 2
     confidence = float(np.clip(1 - half / _USELESS_HALF_INTERVAL, _LEAST_CONFIDENCE, 1))
@@ -56,7 +56,7 @@ def measure_regression_ef(reading: ClipReading, estimate: EjectionEstimate, cycl
 
 
 def measure_discs(reading: ClipReading, cycle: LvCycle, outlines: ClipOutlines) -> tuple[Measurement, ...]:
-    """EF by discs, and EDV and ESV in mL where the clip is calibrated; nothing where no beat was outlined.
+    """EF by discs, and EDV and ESV in mL if the clip is calibrated; nothing if no beat was outlined.
 
     Values are means over the complete beats. The evidence holds the contours of the LV and of the left atrium (which
     shows the mitral plane) on the ED and ES frames. Volumes are computed from these contours as they are written.
@@ -99,14 +99,14 @@ def measure_discs(reading: ClipReading, cycle: LvCycle, outlines: ClipOutlines) 
 
 
 def why_no_discs(cycle: LvCycle) -> str:
-    """Why there are no discs: no beat, or none whose two outlines eject."""
+    """Why there are no discs: no beat was found, or the outlines of no beat eject."""
     return cycle.reason or "at no beat is the outline larger at end-diastole than at end-systole"
 
 
 def measure_heart_rate(reading: ClipReading, cycle: LvCycle) -> Measurement | None:
-    """Heart rate: of the header where it has one, else of the file's R waves, else from the beats of the LV.
+    """Heart rate: from the header, else from the file's R waves, else from the beats of the LV.
 
-    ``details`` hold the marks that a rate was told by. A header that the beats contradict is flagged.
+    ``details`` hold the marks from which the rate was computed. A header that contradicts the beats is flagged.
     """
     marks = cycle.cycles.rate_marks if cycle.cycles is not None else None
     if marks is not None and not marks.frames:

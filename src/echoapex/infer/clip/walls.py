@@ -25,7 +25,7 @@ _NEIGHBOURS = 1  # prepared frames at either side of ED that are measured too; t
 def find_landmarks(reading: ClipReading, cycle: LvCycle) -> tuple[Landmarks, ...]:
     """Wall end points in native pixels on each end-diastolic frame and its neighbours.
 
-    Where no beat was found, end-diastole is the frame of the largest cavity.
+    If no beat was found, end-diastole is the frame with the largest cavity.
     """
     largest = cycle.largest_frame
     ends = cycle.averaged_ed_frames or (() if largest is None else (largest,))
@@ -51,7 +51,7 @@ def find_landmarks(reading: ClipReading, cycle: LvCycle) -> tuple[Landmarks, ...
 def measure_wall_thickness(
     reading: ClipReading, cycle: LvCycle, landmarks: Sequence[Landmarks]
 ) -> tuple[Measurement, ...]:
-    """IVSd, LVIDd and LVPWd in mm; nothing where the clip is not calibrated or no points were found.
+    """IVSd, LVIDd and LVPWd in mm; nothing if the clip is not calibrated or no points were found.
 
     Each value is the median over the frames measured; the evidence holds the points of all of them. A length that
     begins or ends under colour Doppler is not measured: ``hidden_by_colour`` names it.
@@ -84,7 +84,7 @@ def measure_wall_thickness(
 
 
 def hidden_by_colour(reading: ClipReading, landmarks: Sequence[Landmarks]) -> tuple[Quantity, ...]:
-    """The lengths of which an end point lies in the colour Doppler box on a measured frame: nobody sees that border."""
+    """The lengths with an end point in the colour Doppler box on a measured frame, where the border is invisible."""
     return tuple(
         quantity
         for quantity, ends in _ENDS.items()

@@ -63,7 +63,7 @@ _SHORT = {
 }
 _DECIMALS = {Quantity.RWT: 2, Quantity.BSA: 2, Quantity.IVSD: 1, Quantity.LVPWD: 1}
 LOOK_TWICE = "* look twice"
-"""What the asterisk of a flagged value says."""
+"""Explanation of the asterisk of a flagged value."""
 _UNITS = {"1": ""}  # UCUM says 1 where there is no unit
 
 
@@ -81,14 +81,14 @@ def value_text(measurement: Measurement) -> str:
 
 
 def value_line(measurements: Iterable[Measurement], quantities: Sequence[Quantity]) -> str:
-    """The values of some quantities on one line, those that are there."""
+    """The available values of some quantities on one line."""
     by_quantity = {item.quantity: item for item in measurements}
     found = [by_quantity[quantity] for quantity in quantities if quantity in by_quantity]
     return "    ".join(f"{short_name(item.quantity)} {value_text(item)}" for item in found)
 
 
 def view_text(clip: ClipReport) -> str:
-    """The view with its probability, or that there is none."""
+    """The view with its probability, or a text that there is none."""
     if clip.set_aside:
         return "Set aside"
     if clip.view is None:
@@ -97,7 +97,7 @@ def view_text(clip: ClipReport) -> str:
 
 
 def clip_lines(clip: ClipReport) -> tuple[str, ...]:
-    """What is said of a clip below its picture: one or two lines of values, or why it was set aside."""
+    """Text below the picture of a clip: one or two lines of values, or why it was set aside."""
     if clip.set_aside:
         return (clip.set_aside,)
     functional = value_line(clip.measurements, (Quantity.LVEF, Quantity.LVEF_DISCS, Quantity.EDV, Quantity.ESV))
@@ -119,7 +119,7 @@ Frame = UInt8[np.ndarray, "height width *channels"]
 
 
 def draw_clip(source: ClipSource, analysis: ClipAnalysis, out: Path, options: AnalysisOptions) -> list[Path]:
-    """Write the overlay video and the preview tile of a clip, of one set aside the tile only; returns the files.
+    """Write the overlay video and the preview tile of a clip (only the tile if it was set aside); returns the files.
 
     Raises:
         ReadError: a frame cannot be decoded any more.
@@ -256,7 +256,7 @@ def _labelled(picture: Pixels, name: str, index: int) -> Pixels:
 
 
 def _outline_reach(frames: tuple[int, ...]) -> int:
-    """How far from its frame an outline may be shown: half the stride at which frames were outlined."""
+    """Largest distance from its frame at which an outline is shown: half the stride of the outlined frames."""
     if len(frames) < 2:
         return 0
     return int(np.median(np.diff(frames))) // 2

@@ -100,7 +100,7 @@ def write_manifest(out: Path, manifest: Manifest) -> Path:
 
 
 def earlier_files(out: Path) -> tuple[str, ...]:
-    """What an earlier run wrote into ``out``; empty where there was none."""
+    """Files that an earlier run wrote into ``out``; empty without an earlier run."""
     try:
         content: Any = json.loads((out / FILE_NAME).read_bytes())
         return Manifest.model_validate(content).files
@@ -109,13 +109,13 @@ def earlier_files(out: Path) -> tuple[str, ...]:
 
 
 def remove_abandoned(out: Path) -> None:
-    """Remove what runs that were killed left half written in an output folder."""
+    """Remove partial files of killed runs from an output folder."""
     for folder in (out, *(out / name for name in _OWN_FOLDERS)):
         remove_abandoned_partials(folder)
 
 
 def remove_outdated(out: Path, earlier: Iterable[str], current: Iterable[str]) -> None:
-    """Remove per-clip files that an earlier run wrote and this one did not; nothing else is ever removed."""
+    """Remove per-clip files of an earlier run that this run did not write; nothing else is removed."""
     for name in set(earlier) - set(current):
         parts = Path(name).parts
         if len(parts) == 2 and parts[0] in _OWN_FOLDERS and parts[1] not in ("..", "."):
@@ -126,11 +126,11 @@ NOTICE = "secret: names patients where file names do; keep it to yourself and ap
 
 
 class NameMapError(ValueError):
-    """A map of names that cannot be read or written; the message says what to do."""
+    """A map of names cannot be read or written; the message says what to do."""
 
 
 class NameMap(Config):
-    """Content of the file: the key of the digests, and by each name where the file lies."""
+    """Content of the names file: the key of the digests, and the path of each name."""
 
     notice: str = NOTICE
     key: str = Field(default_factory=lambda: secrets.token_hex(KEY_BYTES), pattern=f"^[0-9a-f]{{{2 * KEY_BYTES}}}$")
@@ -142,13 +142,13 @@ class NameMap(Config):
 
 
 def name_map_path(out: Path) -> Path:
-    """Where the map of an output folder lies by default: ``results.names.json`` beside ``results``."""
+    """Default place of the names file of an output folder: ``results.names.json`` beside ``results``."""
     folder = out.absolute()
     return folder.with_name(f"{folder.name}.names.json") if folder.name else folder / "names.json"
 
 
 def read_or_create_name_map(path: Path) -> NameMap:
-    """The map in a file; a new one, written at once so that its key is safe before anything is named by it.
+    """Read the names file or create it; a new key is saved before any name is made with it.
 
     Raises:
         NameMapError: the file cannot be read or made, or holds something else.
@@ -166,12 +166,12 @@ def read_or_create_name_map(path: Path) -> NameMap:
 
 
 def write_name_map(path: Path, known: NameMap, found: Mapping[str, str]) -> Path:
-    """Write a map with further names, whole or not at all, readable by its owner only.
+    """Write the names file atomically, readable by its owner only.
 
     Raises:
         NameMapError: it cannot be written there.
     """
-    # a path need not be text: what is none is shown escaped
+    # a path need not be valid text; invalid parts are escaped
     paths = {
         name: place.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         for name, place in found.items()
@@ -204,7 +204,7 @@ def write_results(out: Path, report: StudyReport) -> Path:
 
 
 def results_text(report: StudyReport) -> str:
-    """The report as JSON, as it is written to the file."""
+    """The report as JSON, exactly as in the file."""
     return report.model_dump_json(indent=1) + "\n"
 
 
@@ -233,7 +233,7 @@ def write_measurements(out: Path, report: StudyReport) -> Path:
 
 
 def table_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> bytes:
-    """A CSV table in UTF-8 with CRLF line ends (RFC 4180); text that a spreadsheet would run is quoted away."""
+    """A CSV table in UTF-8 with CRLF line ends (RFC 4180); cells that would run as formulas are quoted."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, columns)
     writer.writeheader()
@@ -261,7 +261,7 @@ ERROR_COLUMNS = ("file", "reason", "remedy")
 
 
 def write_errors(out: Path, report: StudyReport) -> Path:
-    """Write the errors; the header alone where there are none."""
+    """Write the errors; only the header if there are none."""
     rows = ({name: " ".join(row[name].split()) for name in ERROR_COLUMNS} for row in report.errors)
     return write_bytes_atomically(out / ERRORS_FILE, table_bytes(ERROR_COLUMNS, rows))
 

@@ -40,7 +40,7 @@ _SUBPIXEL_BITS = 3
 
 @dataclass(frozen=True)
 class Placement:
-    """Which part of a native frame is shown, and how large.
+    """The shown part of a native frame, and its size in the picture.
 
     Attributes:
         box: native pixel edges (x0, y0, x1, y1) inside the frame.
@@ -70,7 +70,7 @@ class Placement:
 
 
 def sector_box(sector: Sector | None, size: Size) -> tuple[int, int, int, int]:
-    """The part of a frame worth showing: the sector with a small margin, inside the image; else the whole image."""
+    """The part of a frame to show: the sector with a small margin, or the whole image without a sector."""
     height, width = size
     if sector is None:
         return 0, 0, width, height
@@ -88,8 +88,8 @@ def draw_frame(
 ) -> Pixels:
     """The picture of a frame without outlines.
 
-    Where no sector is known, burned-in names cannot be told from the image, so that the picture stays black unless
-    ``show_all_pixels``; where it is known, everything outside of it is black.
+    Outside the sector everything is black. Without a known sector, burned-in names cannot be separated from the image,
+    so the picture stays black unless ``show_all_pixels`` is set.
     """
     if not show_all_pixels:
         frame = np.zeros_like(frame) if sector is None else deidentify_frame(frame, sector)
@@ -138,7 +138,7 @@ def draw_walls(picture: Pixels, landmarks: Landmarks, placement: Placement) -> N
 
 
 def _enlarged(mask: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
-    """A mask at (width, height) of a picture, its stairs rounded by less than a native pixel."""
+    """A mask at the (width, height) of a picture, with its edges smoothed by less than a native pixel."""
     large = cv2.resize(mask, size)
     scale = size[0] / mask.shape[1]
     if scale > 1:
@@ -210,5 +210,5 @@ class CurveStrip:
 
 
 def _values(points: Sequence[VolumePoint]) -> list[float]:
-    """Volumes in mL where the curve is calibrated, else in percent of the largest."""
+    """Volumes in mL if the curve is calibrated, else in percent of the largest."""
     return [100 * point.relative if point.ml is None else point.ml for point in points]

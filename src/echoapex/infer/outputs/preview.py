@@ -40,7 +40,7 @@ from echoapex.vocabulary import Quantity, View
 
 FILE_NAME = "preview.png"
 MOST_TILES = 60
-"""Clips on the sheet; those with measurements come first, the rest is named in ``results.json``."""
+"""Largest number of clips on the sheet; clips with measurements come first, the others are only in ``results.json``."""
 
 _MARGIN, _GAP = 28, 18
 _CAPTION_HEIGHT = 84
@@ -62,7 +62,7 @@ _CARDS = (
 
 
 def write_preview(out: Path, report: StudyReport) -> Path:
-    """Compose the sheet from the tiles of the clips; a clip without a tile gets a dark one."""
+    """Compose the sheet from the tiles of the clips; a clip without a tile gets a dark tile."""
     clips = sorted(report.clips, key=_importance)[:MOST_TILES]
     columns = max(1, min(_MOST_COLUMNS, math.ceil(math.sqrt(len(clips)))))
     width = max(2 * _MARGIN + columns * TILE_WIDTH + (columns - 1) * _GAP, 2 * _MARGIN + 4 * (_CARD_WIDTH + _GAP))
@@ -80,7 +80,7 @@ def write_preview(out: Path, report: StudyReport) -> Path:
 
 
 def values_by_study(report: StudyReport) -> dict[str, list[Measurement]]:
-    """The values of each study, by its pseudonym ("" where there is but one), in the order of the report."""
+    """The values of each study by its pseudonym ("" if there is only one), in the order of the report."""
     studies: dict[str, list[Measurement]] = {}
     for item in report.measurements:
         studies.setdefault(str(item.details.get("study", "")), []).append(item)
@@ -88,7 +88,7 @@ def values_by_study(report: StudyReport) -> dict[str, list[Measurement]]:
 
 
 def _study_of(clip: ClipReport, studies: Mapping[str, Sequence[Measurement]]) -> str:
-    """``study 2`` for a clip that the values of the second study rest on; empty where there is but one study."""
+    """``study 2`` for a clip that contributes to the second study; empty if there is only one study."""
     if len(studies) < 2:
         return ""
     for number, measurements in enumerate(studies.values(), start=1):

@@ -30,12 +30,12 @@ TOLD_CALIBRATION = "told beside the file"
 
 @dataclass(frozen=True)
 class KnownClip:
-    """What an analysis is told of one clip.
+    """What a person or a data set has told about one clip.
 
     Attributes:
         view: the view, which is then not looked for.
         spacing: pixel size; a calibration in the file itself goes first.
-        outlined_frames: native frames that are outlined beside those that the analysis chooses.
+        outlined_frames: native frames that are outlined in addition to those that the analysis chooses.
     """
 
     view: View | None = None
@@ -45,14 +45,14 @@ class KnownClip:
 
 @dataclass(frozen=True, eq=False)
 class CalibratedSource:
-    """A clip without calibration, with the pixel size that it was told."""
+    """A clip without calibration of its own, with a given pixel size."""
 
     source: ClipSource
     spacing: Spacing
 
     @property
     def header(self) -> ClipHeader:
-        """The header with the spacing, and where that comes from."""
+        """The header with the given spacing and its origin."""
         header = self.source.header
         source = {**header.source, "calibration": TOLD_CALIBRATION}
         return replace(header, spacing=self.spacing, spacing_reason="", source=source)
@@ -67,7 +67,7 @@ class CalibratedSource:
 
 
 def tell_calibration(source: ClipSource, known: KnownClip) -> ClipSource:
-    """The clip with the told spacing where its file has none."""
+    """The clip with the given spacing, if its file has none."""
     if known.spacing is None or source.header.spacing is not None:
         return source
     return CalibratedSource(source, known.spacing)
@@ -77,7 +77,7 @@ RECORD_FOLDER = "clips"
 
 
 class PatientData(Config):
-    """What measuring needs to know of the patient; nothing that names anyone."""
+    """Patient data for measurements; nothing that identifies a person."""
 
     sex: str | None = None
     height_m: float | None = None
@@ -100,14 +100,14 @@ class ClipRecord(Config):
 
 
 def compute_run_key(digests: Mapping[str, str], options: AnalysisOptions) -> str:
-    """Digest of everything but the input that a clip's results depend on."""
+    """Digest of everything except the input on which the results of a clip depend."""
     weights = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
     text = f"{__version__}\n{weights}\n{options.model_dump_json()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def extend_run_key(run_key: str, known: KnownClip) -> str:
-    """The key of a clip of which something was told; that of the run where nothing was."""
+    """The run key of a clip with given values; the plain run key if nothing was given."""
     if known == KnownClip():
         return run_key
     return hashlib.sha256(f"{run_key}\n{known}".encode()).hexdigest()[:16]
@@ -121,13 +121,13 @@ def build_record(run_key: str, header: ClipHeader, report: ClipReport, signature
 
 
 def write_record(out: Path, record: ClipRecord) -> Path:
-    """Write a record; it is written after all other files of its clip, so that a clip with a record is finished."""
+    """Write a record, after all other files of its clip: a clip with a record is finished."""
     path = out / RECORD_FOLDER / f"{record.report.clip_id}.json"
     return write_bytes_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
 
 
 def read_record(out: Path, header: ClipHeader, run_key: str) -> ClipRecord | None:
-    """The record that an earlier run with the same key left of this clip; None where there is none to be trusted."""
+    """The record of this clip from an earlier run with the same key; None if there is no valid one."""
     path = out / RECORD_FOLDER / f"{header.clip_id}.json"
     try:
         record = ClipRecord.model_validate_json(path.read_bytes())
@@ -162,7 +162,7 @@ def _rank(record: ClipRecord) -> tuple[bool, int, int]:
 
 
 def _is_copy(original: ClipRecord, other: ClipRecord) -> bool:
-    """Of one study, or of a file that names none, and of the same pictures."""
+    """Whether two records show the same pictures and belong to one study, or one names no study."""
     if other.report.set_aside or (original.study and other.study and original.study != other.study):
         return False
     return are_copies(original.signature, other.signature)

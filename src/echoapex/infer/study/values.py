@@ -54,25 +54,25 @@ def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
 
 
 def uncertain_planes(clips: Sequence[ClipReport]) -> tuple[View, ...]:
-    """Of the two planes that would be taken together, those of which nobody can be sure; empty where one is missing."""
+    """Which of the two planes have an uncertain view; empty if a plane is missing."""
     return tuple(view for view, plane in _best_planes(clips).items() if Flag.VIEW_UNCERTAIN in plane.flags)
 
 
 def _best_planes(clips: Sequence[ClipReport]) -> dict[View, Measurement]:
-    """What ``_best_plane`` finds of both views; empty where one is missing."""
+    """The best plane of both views; empty if one is missing."""
     found = {view: _best_plane(clips, view) for view in (View.A4C, View.A2C)}
     planes = {view: plane for view, plane in found.items() if plane is not None}
     return planes if len(planes) == len(found) else {}
 
 
 def _best_plane(clips: Sequence[ClipReport], view: View) -> Measurement | None:
-    """The calibrated end-diastolic volume of the clip of a view that counts most."""
+    """The calibrated end-diastolic volume of the best clip of a view."""
     found = [item for clip in clips if clip.view is view for item in clip.measurements if item.quantity is Quantity.EDV]
     return max(found, key=clip_weight, default=None)
 
 
 def _volumes(four: Measurement, two: Measurement, phase: str) -> list[BiplaneVolume]:
-    """Volumes of every pairing of the beats of both planes at one phase; the planes beat at different times."""
+    """Volumes of all pairs of beats of the two planes at one phase; the planes have different beats."""
     shapes = [
         [shape_from_evidence(plane.evidence[0], frame) for frame in plane.details[phase]] for plane in (four, two)
     ]
@@ -123,7 +123,7 @@ NO_CLIP = LvhAssessment(reason="no category: the wall thicknesses were not measu
 
 @dataclass(frozen=True)
 class StudyValues:
-    """Measurements of a study and its LV geometry; ``notes`` say what the reader must know about them."""
+    """Measurements of a study and its LV geometry; ``notes`` are remarks for the reader."""
 
     measurements: tuple[Measurement, ...]
     lvh: LvhAssessment
@@ -131,7 +131,7 @@ class StudyValues:
 
 
 def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
-    """Study-level values of all clips that were given; each study by itself, the one with most values first."""
+    """Values of each study among the given clips; the study with most values first."""
     groups = group_by_study(records)
     values = [(study, *_measure_study(group)) for study, group in groups.items()]
     values.sort(key=lambda item: -len(item[1]))
@@ -168,7 +168,7 @@ def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], Lv
         values = [item for report in reports for item in report.measurements if item.quantity is quantity]
         if values:
             found[quantity] = combine_measurements(values)
-    if Quantity.HEART_RATE in found:  # the rate changes between clips: their spread is no uncertainty
+    if Quantity.HEART_RATE in found:  # the rate really changes between clips, so their spread is no uncertainty
         found[Quantity.HEART_RATE] = found[Quantity.HEART_RATE].model_copy(update={"interval": None})
     found |= measure_biplane(reports)
     if Quantity.LVEF in found and Quantity.LVEF_DISCS in found:
@@ -184,7 +184,7 @@ def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], Lv
 
 
 def _note_on_planes(records: Sequence[ClipRecord]) -> str:
-    """Why two apical planes are not taken together; empty where they are, or where there are not two."""
+    """Why two apical planes are not combined; empty if they are, or if there are not two."""
     uncertain = uncertain_planes([record.report for record in records])
     if not uncertain:
         return ""
@@ -192,7 +192,7 @@ def _note_on_planes(records: Sequence[ClipRecord]) -> str:
 
 
 def _patient(records: Sequence[ClipRecord]) -> PatientData:
-    """Sex and size as the files agree on them; what they contradict each other on is unknown."""
+    """Sex, height and weight on which the files agree; contradictory values are unknown."""
 
     def agreed(values: set[str | float]) -> str | float | None:
         return values.pop() if len(values) == 1 else None
@@ -221,12 +221,12 @@ def _add_mass(found: dict[Quantity, Measurement]) -> None:
 
 
 def _add_indices(found: dict[Quantity, Measurement], patient: PatientData, records: Sequence[ClipRecord]) -> None:
-    """Body surface area where height and weight are known, and what is indexed to it."""
+    """Body surface area, if height and weight are known, and the indexed values."""
     if patient.height_m is None or patient.weight_kg is None:
         return
     try:
         area_m2 = body_surface_area_mosteller(patient.height_m, patient.weight_kg)
-    except MeasureError:  # a height or weight that is no person's: no index
+    except MeasureError:  # implausible height or weight: no index
         return
     source = next(record for record in records if record.patient.height_m is not None)
     report = source.report

@@ -20,7 +20,7 @@ from echoapex.vocabulary import Structure, View
 
 
 class LinearViewConfig(Config):
-    """What a linear view decoder is made of: ``width`` is that of the encoder's tokens."""
+    """Sizes of a linear view decoder; ``width`` is the width of the encoder's tokens."""
 
     width: int = Field(default=192, ge=1)
     classes: int = Field(default=len(View), ge=2)
@@ -36,7 +36,7 @@ def pool_frame(tokens: Tokens) -> Float[Tensor, "batch features"]:
 
 
 class LinearViewDecoder(nn.Module):
-    """Normalises the features of every frame, averages them over the clip, and classifies by one linear layer.
+    """Normalises the features of every frame, averages them over the clip, and applies one linear layer.
 
     Args:
         config: sizes and dropout.
@@ -65,7 +65,7 @@ class LinearViewDecoder(nn.Module):
 
         Args:
             frame_features: of ``pool_frame``, for each frame.
-            frame_mask: False for padding frames, which change nothing; ``None`` where all frames are real.
+            frame_mask: False for padding frames, which are ignored; ``None`` if all frames are real.
 
         Raises:
             ValueError: the features have another length than this decoder was built for.
@@ -86,24 +86,23 @@ class LinearViewDecoder(nn.Module):
 
 
 class FrameSummary(nn.Module):
-    """Sums up the patches of a frame in two ways, joined into one token.
+    """Pools the patches of a frame to one token, as the sum of two parts.
 
-    *What* is there: a few learned queries each pool the patches that answer them. *Where* it is: a few channels of
-    every patch keep their place on a small fixed grid, for the size of the ventricle is a matter of extent, which an
-    average forgets.
+    *What* is there: a few learned queries pool the patches by attention. *Where* it is: a few channels of every patch
+    are kept on a small fixed grid, because the size of the ventricle depends on its extent, which an average loses.
 
     Args:
         width: length of a patch token.
         dim: length of the summary.
         queries: number of learned queries.
-        layout_channels: channels that keep their place.
-        layout_side: side of the grid on which they do; other grids are resampled to it.
+        layout_channels: channels that are kept on the grid.
+        layout_side: side of this grid; other grids are resampled to it.
     """
 
     def __init__(self, width: int, dim: int, queries: int, layout_channels: int, layout_side: int) -> None:
         super().__init__()
         self.layout_side = layout_side
-        # the layers that follow have gains of their own; without gains here, nothing flows back through every patch
+        # the next layers have gains of their own; a norm without gains needs no gradient through every patch
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.queries = nn.Linear(width, queries)
         self.layout = nn.Linear(width, layout_channels)
@@ -133,10 +132,10 @@ class FrameSummary(nn.Module):
 
 
 class ViewFromMasksConfig(Config):
-    """What an outline decoder is made of."""
+    """Sizes of a decoder of mask maps."""
 
     side: int = Field(default=28, ge=4, multiple_of=4)
-    """Cells per side of the maps of structures."""
+    """Cells per side of the mask maps."""
     structures: int = Field(default=len(Structure), ge=1)
     width: int = Field(default=32, ge=1)
     """Channels of the first convolution; the second has twice as many."""
@@ -145,7 +144,7 @@ class ViewFromMasksConfig(Config):
 
 
 class ViewFromMasksDecoder(nn.Module):
-    """Two convolutions that halve the maps, and one linear layer over all that is left.
+    """Reads the view from mask maps: two convolutions of stride 2, then one linear layer.
 
     Args:
         config: sizes and dropout.

@@ -27,8 +27,8 @@ def attend_masked(
 ) -> Float[Tensor, "batch heads queries depth"]:
     """Scaled dot-product attention to the keys where ``key_mask`` is True.
 
-    Written as two matrix products and a softmax: the decoders have few tokens, and the backward pass of the fused
-    kernel is slow in bf16 on a CPU. Where no key of a row is real, all of them count alike, so that no NaN arises.
+    Written as two matrix products and a softmax, because the decoders have few tokens and the backward pass of the
+    fused kernel is slow in bf16 on a CPU. If all keys of a row are masked, they get equal weights, which avoids NaN.
 
     Source: Vaswani et al., "Attention is all you need", 2017, equation 1.
     """
@@ -39,7 +39,7 @@ def attend_masked(
 
 
 class MaskedAttention(nn.Module):
-    """Multi-head attention of one set of tokens to another.
+    """Multi-head attention from one set of tokens to another.
 
     Args:
         width: length of the tokens, in and out.
@@ -63,7 +63,7 @@ class MaskedAttention(nn.Module):
         values: Float[Tensor, "batch keys width"],
         key_mask: Bool[Tensor, "batch keys"] | None = None,
     ) -> Float[Tensor, "batch queries width"]:
-        """Mix the values by how well the keys answer each query."""
+        """Scaled dot-product attention in several heads, then a linear projection."""
         mixed = attend_masked(
             self._heads_apart(self.query(queries)),
             self._heads_apart(self.key(keys)),
@@ -79,7 +79,7 @@ class MaskedAttention(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Prompt tokens among themselves, prompt to image, prompt alone, image to prompt; each added to what was there.
+    """Self-attention of the prompts, prompts to image, feed-forward, image to prompts; each with a residual connection.
 
     Args:
         width: length of all tokens.
@@ -106,7 +106,7 @@ class TwoWayBlock(nn.Module):
         image: Float[Tensor, "batch patches width"],
         position: Float[Tensor, "patches width"],
     ) -> tuple[Float[Tensor, "batch prompts width"], Float[Tensor, "batch patches width"]]:
-        """Prompt tokens and image tokens after one exchange."""
+        """Prompt tokens and image tokens after the block."""
         normed = self.self_norm(prompts)
         prompts = prompts + self.self_attention(normed, normed, normed, prompt_mask)
         seen = self.image_norm(image)
@@ -118,7 +118,7 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """A stack of two-way blocks and a last look of the prompts at the image.
+    """A stack of two-way blocks, then a last attention from the prompts to the image.
 
     Args:
         width: length of all tokens.
@@ -142,13 +142,13 @@ class TwoWayTransformer(nn.Module):
         image: Float[Tensor, "batch patches width"],
         position: Float[Tensor, "patches width"],
     ) -> tuple[Float[Tensor, "batch prompts width"], Float[Tensor, "batch patches width"]]:
-        """Exchange between prompts and image.
+        """Attention between prompts and image in both directions.
 
         Args:
-            prompts: prompt tokens; a place, where a prompt has one, is already in them.
+            prompts: prompt tokens; they include the position of the prompt, if it has one.
             prompt_mask: False for padding tokens, which nothing attends to.
             image: patch tokens.
-            position: where the patches are, in the code of the prompts' places.
+            position: position code of the patches, the same code as for the prompts.
 
         Returns:
             Both, normalised.
@@ -161,7 +161,7 @@ class TwoWayTransformer(nn.Module):
 
 
 class PromptTokens(NamedTuple):
-    """Prompts that share one look at an image: ``names`` each ask for a mask, ``points`` go with all of them."""
+    """Prompts decoded in one pass: each name in ``names`` asks for a mask, ``points`` belong to all of them."""
 
     names: Float[Tensor, "groups masks width"]
     names_mask: Bool[Tensor, "groups masks"]
@@ -185,7 +185,7 @@ class DoubleResolution(nn.Module):
 
 
 class FineUpscaling(nn.Module):
-    """Patch tokens to a feature map at half resolution, sharpened by what the image itself shows.
+    """Upscales patch tokens to a feature map at half resolution, sharpened by image features.
 
     Args:
         width: length of a patch token.
@@ -228,7 +228,7 @@ def _add_per_image(groups: Tensor, images: Tensor) -> Tensor:
 
 
 class MaskDecoder(nn.Module):
-    """Lets prompts and image exchange what they know, then reads out one mask and one predicted IoU per name.
+    """Runs the two-way transformer, then reads out one mask and one predicted IoU per name.
 
     Args:
         transformer: the exchange.

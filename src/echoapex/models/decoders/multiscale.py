@@ -26,10 +26,10 @@ _ROUNDS = 6
 def find_peaks(
     heatmaps: Float[Tensor, "batch points height width"], window: float
 ) -> tuple[Float[Tensor, "batch points 2"], Float[Tensor, "batch points"]]:
-    """Centre of the highest peak of each map, and the share of probability that lies there.
+    """Sub-pixel centre of the highest peak of each map, and the probability near it.
 
-    From the highest pixel, the centre of mass under a Gaussian window is taken and the window moved there, a few
-    times. A window that stays on the highest pixel would pull the answer towards it; one that moves ends on the peak
+    Mean shift: starting at the highest pixel, a Gaussian window moves to the centre of mass below it, a few times. A
+    fixed window would pull the result towards the highest pixel; the moving one ends on the peak
     itself: for a Gaussian peak of deviation s, each round leaves s^2 / (s^2 + window^2) of the distance.
 
     Source: Comaniciu and Meer, "Mean shift", 2002, applied to the probabilities of a heat map.
@@ -98,7 +98,7 @@ class Blend(nn.Module):
 
 
 class WallPointDecoder(nn.Module):
-    """Heat maps at half resolution and the points that they mean.
+    """Decodes heat maps at half resolution, and from them the wall end points.
 
     Args:
         config: sizes.
@@ -126,7 +126,7 @@ class WallPointDecoder(nn.Module):
     def forward(
         self, tokens: Sequence[Tokens], images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch points half_height half_width"]:
-        """Heat-map logits; a softmax over the map is the probability of where the point is.
+        """Heat-map logits; the softmax over a map is the probability of the position of its point.
 
         Args:
             tokens: of the encoder at several depths, shallow first.
@@ -156,7 +156,7 @@ class WallPointDecoder(nn.Module):
     def points(
         self, heatmaps: Float[Tensor, "batch points half_height half_width"]
     ) -> tuple[Float[Tensor, "batch points 2"], Float[Tensor, "batch points"]]:
-        """Points in input pixels, and how sure each is.
+        """Points in input pixels, and a confidence for each.
 
         Args:
             heatmaps: logits of ``forward``.

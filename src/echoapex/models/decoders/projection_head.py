@@ -22,13 +22,13 @@ _GPU_NUMBERS_AT_ONCE = 1 << 27
 
 
 def unit_rows(matrix: Float[Tensor, "rows width"], epsilon: float = 1e-6) -> Float[Tensor, "rows width"]:
-    """Every row divided by its length, or by ``epsilon`` if it is shorter.
+    """Every row divided by its norm, or by ``epsilon`` if the norm is smaller.
 
     The same as ``torch.nn.functional.normalize``, a few rows at a time, so that forward and backward each read the
     matrix once and keep no copy. Computed in single precision; under autocast the result is in its lower precision.
     """
     kind = matrix.device.type
-    if not torch.amp.is_autocast_available(kind):  # shapes without numbers, by which plans are made
+    if not torch.amp.is_autocast_available(kind):  # meta tensors, which have shapes but no values
         return torch.nn.functional.normalize(matrix, dim=1, eps=epsilon)
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
     with torch.autocast(kind, enabled=False):
@@ -56,21 +56,21 @@ class _UnitRows(torch.autograd.Function):
         for part in _parts(unit):
             directions, length = unit[part].float(), lengths[part]
             change = gradient[part].copy_(upstream[0][part]).div_(length)
-            # a change along the row changes its length only; a row shorter than epsilon is scaled and nothing else
+            # the part of the gradient along the row vanishes; a row shorter than epsilon is only scaled
             along = (change * directions).sum(dim=1, keepdim=True).mul_(length > context.epsilon)
             change.addcmul_(directions, along, value=-1)
         return gradient.to(context.dtype), None, None
 
 
 def _parts(matrix: Tensor) -> Iterator[slice]:
-    """Slices of rows that stay in the cache of a CPU; on a GPU larger ones, since each costs a launch."""
+    """Slices of rows that fit into the cache of a CPU; larger ones on a GPU, where each costs a kernel launch."""
     numbers = _CPU_NUMBERS_AT_ONCE if matrix.device.type == "cpu" else _GPU_NUMBERS_AT_ONCE
     rows = max(1, numbers // max(1, matrix.shape[1]))
     return (slice(first, first + rows) for first in range(0, len(matrix), rows))
 
 
 class ProjectionHeadConfig(Config):
-    """What a head is made of; its input has the width of the encoder's tokens.
+    """Sizes of a head; its input has the width of the encoder's tokens.
 
     DINOv2 uses 65,536 to 131,072 prototypes, 2,048 hidden units and a bottleneck of 256 for batches of thousands.
     """
@@ -84,9 +84,9 @@ class ProjectionHeadConfig(Config):
 class ProjectionHead(nn.Module):
     """A perceptron, a bottleneck of unit length, and the cosine with each prototype.
 
-    The prototypes are weight-normalised with a gain fixed at one: only their direction counts. Weights start at a scale
-    that keeps the variance (DINO starts at 0.02 whatever the sizes): with small activations before the unit length, the
-    first updates of a short run would turn all directions alike.
+    The prototypes are weight-normalised with a gain fixed at one: only their direction counts. Weights are initialised
+    at a scale that preserves the variance (DINO always uses 0.02). With small activations before the normalisation, the
+    first updates of a short run would turn all directions in the same way.
 
     Sources: Caron et al., "DINO", 2021, appendix C; Salimans and Kingma, "Weight normalization", 2016; He et al.,
     "Delving deep into rectifiers", 2015 (scale of the weights).

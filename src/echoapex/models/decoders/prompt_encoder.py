@@ -20,11 +20,11 @@ from echoapex.models.decoders.pyramid import HalveResolution
 from echoapex.vocabulary import Structure
 
 NO_STRUCTURE = -1
-"""In place of a ``Structure`` where a prompt names none."""
+"""Instead of a ``Structure``, for a prompt without a name."""
 
 
 class PointLabel(IntEnum):
-    """What a point of a prompt says."""
+    """The meaning of a point in a prompt."""
 
     PADDING = -1
     NEGATIVE = 0
@@ -34,7 +34,7 @@ class PointLabel(IntEnum):
 
 
 class PromptError(ValueError):
-    """Prompts that do not fit each other, the image, or the way in which they are to be decoded."""
+    """Prompts do not fit each other, the image, or the way of decoding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +76,13 @@ class PromptBatch:
     def of_structures(
         cls, structures: Sequence[Structure], batch: int, device: torch.device | None = None
     ) -> PromptBatch:
-        """The automatic pass: the same structure names for every image, and nothing else."""
+        """The prompts of the automatic pass: the same structure names for every image."""
         names = torch.tensor([int(structure) for structure in structures], device=device)
         return cls.of_names(names.expand(batch, -1))
 
     @classmethod
     def of_names(cls, structures: Int[Tensor, "batch prompts"]) -> PromptBatch:
-        """Structure names alone, for each image its own; ``NO_STRUCTURE`` fills up."""
+        """Structure names alone, different for each image; ``NO_STRUCTURE`` is padding."""
         batch, prompts = structures.shape
         return cls(
             structures,
@@ -114,7 +114,7 @@ Size = tuple[int, int]
 
 
 class PlaceCode(nn.Module):
-    """Places in the image as sines and cosines of random plane waves.
+    """Position code: sines and cosines of random plane waves (random Fourier features).
 
     The waves are drawn once and kept with the weights; they are not trained.
 
@@ -134,7 +134,7 @@ class PlaceCode(nn.Module):
         """Code of points in pixels of an image of ``size`` (height, width); pixel centres are whole numbers."""
         height, width = size
         sides = torch.tensor([width, height], dtype=torch.float32, device=points_xy.device)
-        # a place says -1 at one edge of the image and 1 at the other, whatever its resolution
+        # positions run from -1 at one edge of the image to 1 at the other, at any resolution
         place = 2 * (points_xy.float() + 0.5) / sides - 1
         with torch.autocast(device_type=points_xy.device.type, enabled=False):
             phase = 2 * math.pi * (place @ self.waves.float())
@@ -152,11 +152,11 @@ class PlaceCode(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Makes tokens of prompts.
+    """Turns prompts into tokens.
 
     Args:
         width: length of a token; even.
-        mask_channels: channels while an earlier mask is brought to the grid of patches.
+        mask_channels: channels of the convolutions that bring an earlier mask to the grid of patches.
     """
 
     def __init__(self, width: int, mask_channels: int) -> None:
@@ -175,7 +175,7 @@ class PromptEncoder(nn.Module):
         nn.init.normal_(self.point_kinds.weight, std=0.5)
 
     def encode_names(self, structures: Int[Tensor, "batch prompts"]) -> Float[Tensor, "batch prompts width"]:
-        """One token per prompt: which structure is meant; row 0 of the table stands for none."""
+        """One token per prompt for its structure; row 0 of the table is for no name."""
         names: Tensor = self.structure_names(structures.clamp_min(0))
         return names
 
@@ -185,7 +185,7 @@ class PromptEncoder(nn.Module):
         labels: Int[Tensor, "*batch points"],
         size: Size,
     ) -> tuple[Float[Tensor, "*batch points width"], Bool[Tensor, "*batch points"]]:
-        """One token per point: where it is and what it says; and which points are real.
+        """One token per point for its position and label, and which points are real.
 
         Args:
             points_xy: in pixels of the image.
@@ -198,9 +198,9 @@ class PromptEncoder(nn.Module):
     def encode_masks(
         self, mask_logits: Float[Tensor, "masks mask_height mask_width"], grid: Size
     ) -> Float[Tensor, "masks patches width"]:
-        """Earlier masks as something to add to the patch tokens.
+        """Earlier masks as an addition to the patch tokens.
 
-        The logits are first squashed to -1 .. 1, so that a very sure mask does not outshout the image.
+        The logits are first squashed to -1 .. 1, so that very confident masks do not dominate the image.
         """
         surety = torch.tanh(0.5 * mask_logits[:, None].float())
         fine = nn.functional.interpolate(surety, size=(4 * grid[0], 4 * grid[1]), mode="bilinear", antialias=True)

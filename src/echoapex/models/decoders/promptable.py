@@ -35,7 +35,7 @@ from echoapex.models.encoder import Tokens
 
 
 class PromptableConfig(Config):
-    """What a promptable decoder is made of.
+    """Sizes of a promptable decoder.
 
     ``width`` is that of the encoder's tokens, ``depths`` how many blocks of it are read, ``dim`` the length of a token
     inside the decoder.
@@ -51,7 +51,7 @@ class PromptableConfig(Config):
     quarter_channels: int = Field(default=32, ge=1)
     image_channels: int = Field(default=1, ge=1)
     pyramid_blocks: int = Field(default=0, ge=0)
-    """Residual blocks at each station of the pyramid between patches and pixels; 0 is no pyramid."""
+    """Residual blocks at each level of the pyramid between patches and pixels; 0: no pyramid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ class ImageEmbedding:
     """Images, encoded once for any number of prompts.
 
     Attributes:
-        patches: what the encoder saw, row by row.
+        patches: tokens from the encoder, row by row.
         grid: patches per column and row.
-        fine: what the image itself shows at half and quarter resolution.
+        fine: features of the image itself at half and quarter resolution.
         image_size: height and width of the images in pixels.
     """
 
@@ -77,7 +77,7 @@ class MaskPrediction:
 
     Attributes:
         logits: at half resolution; pixel ``i`` lies at input pixel ``2 i + 0.5``; positive is inside.
-        iou: the IoU with the truth that the decoder expects, 0 to 1.
+        iou: predicted IoU with the truth, 0 to 1.
     """
 
     logits: Float[Tensor, "batch prompts half_height half_width"]
@@ -85,7 +85,7 @@ class MaskPrediction:
 
 
 class ImageNeck(nn.Module):
-    """Tokens of several depths, side by side, to one token of the decoder per patch.
+    """Concatenates the tokens of several depths and projects them to one decoder token per patch.
 
     Args:
         width: length of the encoder's tokens.
@@ -112,7 +112,7 @@ class ImageNeck(nn.Module):
 
 
 class PromptableDecoder(nn.Module):
-    """Embeds images, encodes prompts, decodes masks; the module's docstring tells the two ways to decode.
+    """Embeds images, encodes prompts, decodes masks; the module's docstring explains the two ways to decode.
 
     Args:
         neck: brings the encoder's tokens to the decoder.
