@@ -55,7 +55,7 @@ def starting_bundles(start: str, application: Application) -> tuple[Bundle, Bund
     return encoder, decoder
 
 
-def record_key(record: ClipRecord) -> str:
+def record_key(record: DatasetClip) -> str:
     """Text that identifies the prepared form of a clip; the size of the file stands for its pixels."""
     traced = [(outline.frame, outline.phase) for outline in record.outlines]
     known = f"{record.view} {record.references} {traced} {[structure.key for structure in record.outlined]}"

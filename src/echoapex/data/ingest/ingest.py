@@ -160,7 +160,7 @@ WORKER_DIED = "each worker that read it died"
 WORKER_REMEDY = "give the workers more memory and run the same command again, or leave this file out"
 
 
-class Observer(Protocol):
+class IngestObserver(Protocol):
     """Receives the progress of an ingest."""
 
     def found(self, files: int) -> None:
@@ -170,7 +170,7 @@ class Observer(Protocol):
         """Numbers of further finished files and kept frames."""
 
 
-class SilentObserver:
+class SilentIngestObserver:
     """Ignores the progress."""
 
     def found(self, files: int) -> None:
@@ -199,7 +199,7 @@ class IngestPlan:
     names: Names = "digest"
 
 
-def ingest(plan: IngestPlan, engine: Engine, observer: Observer | None = None) -> IngestSummary:
+def ingest(plan: IngestPlan, engine: Engine, observer: IngestObserver | None = None) -> IngestSummary:
     """Ingest an archive; the same call again completes an interrupted ingest and retries rejected files.
 
     Args:

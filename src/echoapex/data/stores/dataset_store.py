@@ -99,7 +99,7 @@ def write_dataset_store(
     partial.rename(directory)
 
 
-def patient_of(record: ClipRecord) -> str:
+def patient_of(record: DatasetClip) -> str:
     """The patient; if the data set does not tell it, each clip counts as one patient."""
     return record.patient or record.name
 

@@ -155,7 +155,12 @@ class ClipOutlines:
         return float(np.mean(known)) if known else None
 
 
-def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: ClipOutlines | None = None) -> ClipOutlines:
+def outline_structures(
+    reading: ClipReading,
+    rows: Sequence[int],
+    outlines: ClipOutlines | None = None,
+    structures: Sequence[Structure] | None = None,
+) -> ClipOutlines:
     """Outline the structures of the view on some rows of the clip; frames already in ``outlines`` are skipped.
 
     Neighbours in time steady each other. A structure that was not found on the frame itself has no predicted overlap,
