@@ -4,6 +4,7 @@
 #   make test    make check, then install and run the tests
 #   make check   formatting, lint, types, layers
 #   make docs    build the documentation into docs/_build/html
+#   make notebooks   run the tutorials again and keep what they show
 #   make bench   compare speed with peers, side by side, in an environment of its own
 #   make benchsteps   the same for a step of pretraining, beside lightly
 #   make clean   remove environments and everything that was built
@@ -15,7 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 DEMO ?= demo
 SOURCES := src tests docs benchmarks
 
-.PHONY: demo test check docs bench benchsteps clean
+.PHONY: demo test check docs notebooks bench benchsteps clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/echoapex demo --out $(DEMO)
@@ -31,6 +32,9 @@ check: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/python docs/run_tutorials.py
 
 # torchvision brings a torch of its own, so that peers never share an environment with EchoApex
 bench: $(VENV)/.installed-demo .venv-bench/.installed-peers

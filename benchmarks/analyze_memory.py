@@ -79,7 +79,7 @@ def analyse(folder: Path, out: Path, bundles: Path, threads: int) -> dict[str, A
     import cv2
     import torch
 
-    from echoapex.infer.study.analyze import analyze
+    from echoapex.infer.model import analyze
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)

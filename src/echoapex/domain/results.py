@@ -1,24 +1,27 @@
-"""Results of the four applications, in native pixels of the clip they came from.
+"""What an analysis finds: results in native pixels, measurements with their evidence, and the report of a study.
 
-Measurements with their evidence, and the report of a study. These are the types of ``results.json``.
-
-pydantic models: the JSON Schema in docs/reference is generated from them; they round-trip through JSON without loss.
+``StudyReport`` is the content of ``results.json``. It goes through JSON without loss, and the JSON Schema in
+docs/reference is generated from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from html import escape
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from pydantic import Field, computed_field, model_validator
+from pydantic import Field, PrivateAttr, computed_field, model_validator
 
 from echoapex.config import Config
 from echoapex.domain.geometry import Size
 from echoapex.vocabulary import Quantity, Structure, View
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,7 @@ class StudyReport(Config):
     lvh: LvhAssessment = Field(default_factory=LvhAssessment)
     errors: tuple[dict[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    _masks: dict[str, Mapping[int, UInt8[np.ndarray, "height width"]]] = PrivateAttr(default_factory=dict)
 
     def find(self, quantity: Quantity) -> Measurement | None:
         """The study-level measurement of a quantity, or None."""
@@ -251,6 +255,135 @@ class StudyReport(Config):
     def ef(self) -> Measurement | None:
         """Ejection fraction: by regression where there is one, else by discs."""
         return self.find(Quantity.LVEF) or self.find(Quantity.LVEF_DISCS)
+
+    @property
+    def masks(self) -> Mapping[str, Mapping[int, UInt8[np.ndarray, "height width"]]]:
+        """Label maps by clip ID and native frame, values of ``Structure``; empty when the analysis kept none."""
+        return self._masks
+
+    def with_masks(self, masks: Mapping[str, Mapping[int, UInt8[np.ndarray, "height width"]]]) -> Self:
+        """The same report with label maps in memory; they are no part of its JSON."""
+        report = self.model_copy()
+        report._masks = dict(masks)
+        return report
+
+    def rows(self) -> Iterator[dict[str, object]]:
+        """Every value as one row, those of the study first; the columns are ``ROW_COLUMNS``."""
+        clips = {clip.clip_id: clip for clip in self.clips}
+        for measurement in self.measurements:
+            sources = list(dict.fromkeys(item.clip_id for item in measurement.evidence))
+            yield {
+                "level": "study",
+                "study": measurement.details.get("study", ""),
+                "clip_id": " ".join(sources),
+                "file": "; ".join(clips[name].file for name in sources if name in clips),
+                "view": "",
+                **_row_of(measurement),
+            }
+        for clip in self.clips:
+            about = {"clip_id": clip.clip_id, "file": clip.file, "view": clip.view.value if clip.view else ""}
+            for measurement in clip.measurements:
+                yield {"level": "clip", "study": "", **about, **_row_of(measurement)}
+
+    def to_dataframe(self) -> DataFrame:
+        """Every value as one row of a pandas table, with the columns of ``measurements.csv``; numbers stay numbers.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_dataframe needs pandas: pip install 'echoapex[dataframe]'") from error
+        return pandas.DataFrame(list(self.rows()), columns=list(ROW_COLUMNS))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same; masks in memory do not count."""
+        return isinstance(other, StudyReport) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        aside = sum(1 for clip in self.clips if clip.set_aside)
+        parts = [f"{len(self.clips)} clips" + (f" ({aside} set aside)" if aside else "")]
+        parts += [f"{len(self.errors)} files failed"] if self.errors else []
+        parts.append(f"{len(self.measurements)} values")
+        parts += [f"EF {self.ef.value:.0f} %"] if self.ef else ["no EF"]
+        return f"StudyReport({', '.join(parts)})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """The report in a notebook: the values of the study, its clips, and what this software is not."""
+        values = [
+            (item.quantity.display_name, _number_with_interval(item), item.method, ", ".join(item.flags))
+            for item in self.measurements
+        ]
+        clips = [
+            (clip.file, clip.view.display_name if clip.view else "", clip.set_aside or _percent(clip.quality))
+            for clip in self.clips
+        ]
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return (
+            f"<p><em>{escape(self.disclaimer)}</em></p>"
+            + _html_table(("Quantity", "Value", "Method", "Flags"), values)
+            + _html_table(("Clip", "View", "Quality, or why it was set aside"), clips)
+            + notes
+        )
+
+
+ROW_COLUMNS = (
+    "level",
+    "study",
+    "clip_id",
+    "file",
+    "view",
+    "quantity",
+    "name",
+    "value",
+    "unit",
+    "interval_low",
+    "interval_high",
+    "method",
+    "confidence",
+    "flags",
+    "frames",
+)
+"""Columns of a table of values."""
+
+
+def _row_of(measurement: Measurement) -> dict[str, object]:
+    low, high = measurement.interval or (None, None)
+    frames = sorted({frame for item in measurement.evidence for frame in item.frames})
+    return {
+        "quantity": measurement.quantity.value,
+        "name": measurement.quantity.display_name,
+        "value": measurement.value,
+        "unit": measurement.unit,
+        "interval_low": low,
+        "interval_high": high,
+        "method": measurement.method,
+        "confidence": measurement.confidence,
+        "flags": " ".join(flag.value for flag in measurement.flags),
+        "frames": " ".join(map(str, frames)) if len(measurement.evidence) == 1 else "",
+    }
+
+
+def _number_with_interval(item: Measurement) -> str:
+    interval = f" ({item.interval[0]:.3g} to {item.interval[1]:.3g})" if item.interval else ""
+    return f"{item.value:.3g} {item.unit}{interval}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 LEAST_VIEW = 0.2

@@ -137,3 +137,19 @@ def load_clip(source: ClipSource) -> Clip:
         ReadError: a frame cannot be decoded.
     """
     return Clip(source.header, np.stack(list(source.frames())))
+
+
+@dataclass(frozen=True, eq=False)
+class ClipInMemory:
+    """A clip that is already in memory, as a source of frames."""
+
+    clip: Clip
+
+    @property
+    def header(self) -> ClipHeader:
+        """Header of the clip."""
+        return self.clip.header
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
+        """The frames, from the first."""
+        yield from self.clip.frames

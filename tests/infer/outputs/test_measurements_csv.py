@@ -6,13 +6,14 @@ import io
 import pytest
 from infer.conftest import AnalysedStudy
 
-from echoapex.infer.outputs.files import MEASUREMENT_COLUMNS, table_bytes
+from echoapex.domain.results import ROW_COLUMNS
+from echoapex.infer.outputs.files import table_bytes
 
 
 def test_every_value_has_its_line(analysed: AnalysedStudy) -> None:
     with (analysed.out / "measurements.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == MEASUREMENT_COLUMNS
+    assert tuple(rows[0]) == ROW_COLUMNS
     report = analysed.report
     assert len(rows) == len(report.measurements) + sum(len(clip.measurements) for clip in report.clips)
     assert report.ef is not None

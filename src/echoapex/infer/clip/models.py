@@ -132,6 +132,11 @@ class TaskInterpreter:
         return max(model.input_size for model in self._models.encoders.values())
 
     @property
+    def models(self) -> TrainedSet:
+        """The tasks behind the interpreter."""
+        return self._models
+
+    @property
     def digests(self) -> dict[str, str]:
         """sha256 of the weights, by bundle."""
         return dict(self._models.digests)

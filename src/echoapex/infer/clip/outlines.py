@@ -12,7 +12,7 @@ Small islands of a mask that lie apart from the structure: noise, taken out befo
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -76,7 +76,7 @@ def _averaged(probabilities: np.ndarray, times_s: np.ndarray) -> np.ndarray:
 _LEVEL = 1  # fast; label maps are runs, higher levels gain little
 
 
-class LabelMaps:
+class LabelMaps(Mapping[int, UInt8[np.ndarray, "height width"]]):
     """Label maps by native frame number, of one size, in memory as zlib streams."""
 
     def __init__(self, size: Size) -> None:
@@ -158,15 +158,22 @@ class ClipOutlines:
         return float(np.mean(known)) if known else None
 
 
-def outline_structures(reading: ClipReading, rows: Sequence[int], outlines: ClipOutlines | None = None) -> ClipOutlines:
-    """Outline what the view shows on some rows of the clip; frames that ``outlines`` has already are not done again.
+def outline_structures(
+    reading: ClipReading,
+    rows: Sequence[int],
+    outlines: ClipOutlines | None = None,
+    structures: Sequence[Structure] | None = None,
+) -> ClipOutlines:
+    """Outline structures on some rows of the clip; frames that ``outlines`` has already are not done again.
+
+    Without ``structures`` these are the ones that the view shows.
 
     Neighbours in time hold each other steady. A structure that was not found on the frame itself has no predicted
     overlap, whatever its neighbours show: nobody may be sure of it, or of its absence, and nothing is measured there.
     Nothing under a colour Doppler box is labelled: colour hides the tissue.
     """
     outlines = outlines or ClipOutlines(LabelMaps(reading.header.size))
-    structures = VISIBLE_STRUCTURES[reading.view]
+    structures = VISIBLE_STRUCTURES[reading.view] if structures is None else tuple(structures)
     pending = [row for row in rows if reading.clip.frame_indices[row] not in outlines.labels]
     found = list(reading.interpreter.segment(reading.encoded, pending, structures))
     if not found:

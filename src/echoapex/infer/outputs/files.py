@@ -29,18 +29,19 @@ import platform
 import secrets
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
+from jaxtyping import UInt8
 from pydantic import Field, ValidationError
 
 from echoapex.config import Config
-from echoapex.domain import ClipReport, Measurement, Spacing, StudyReport
-from echoapex.domain.results import SCHEMA_VERSION
+from echoapex.domain import Spacing, StudyReport
+from echoapex.domain.results import ROW_COLUMNS, SCHEMA_VERSION
 from echoapex.infer.clip.outlines import LabelMaps
 from echoapex.infer.clip.reading import AnalysisOptions
 from echoapex.io.deidentify import KEY_BYTES, FileNames
@@ -224,28 +225,11 @@ def write_schema(path: Path) -> Path:
 
 
 MEASUREMENTS_FILE = "measurements.csv"
-MEASUREMENT_COLUMNS = (
-    "level",
-    "study",
-    "clip_id",
-    "file",
-    "view",
-    "quantity",
-    "name",
-    "value",
-    "unit",
-    "interval_low",
-    "interval_high",
-    "method",
-    "confidence",
-    "flags",
-    "frames",
-)
 
 
 def write_measurements(out: Path, report: StudyReport) -> Path:
     """Write the values of the study, then those of each clip."""
-    return write_bytes_atomically(out / MEASUREMENTS_FILE, table_bytes(MEASUREMENT_COLUMNS, _rows(report)))
+    return write_bytes_atomically(out / MEASUREMENTS_FILE, table_bytes(ROW_COLUMNS, map(_rounded, report.rows())))
 
 
 def table_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> bytes:
@@ -263,44 +247,12 @@ def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
 
 
-def _rows(report: StudyReport) -> Iterator[dict[str, object]]:
-    clips = {clip.clip_id: clip for clip in report.clips}
-    for measurement in report.measurements:
-        sources = list(dict.fromkeys(item.clip_id for item in measurement.evidence))
-        yield {
-            "level": "study",
-            "study": measurement.details.get("study", ""),
-            "clip_id": " ".join(sources),
-            "file": "; ".join(clips[name].file for name in sources if name in clips),
-            **_value(measurement),
-        }
-    for clip in report.clips:
-        for measurement in clip.measurements:
-            yield {"level": "clip", **_clip(clip), **_value(measurement)}
+def _rounded(row: Mapping[str, object]) -> dict[str, object]:
+    """Numbers with six digits; what is not known is an empty cell."""
+    return {name: _number(value) if value is None or isinstance(value, float) else value for name, value in row.items()}
 
 
-def _clip(clip: ClipReport) -> dict[str, object]:
-    return {"clip_id": clip.clip_id, "file": clip.file, "view": clip.view.value if clip.view else ""}
-
-
-def _value(measurement: Measurement) -> dict[str, object]:
-    low, high = measurement.interval or (None, None)
-    frames = sorted({frame for item in measurement.evidence for frame in item.frames})
-    return {
-        "quantity": measurement.quantity.value,
-        "name": measurement.quantity.display_name,
-        "value": _number(measurement.value),
-        "unit": measurement.unit,
-        "interval_low": _number(low),
-        "interval_high": _number(high),
-        "method": measurement.method,
-        "confidence": _number(measurement.confidence),
-        "flags": " ".join(flag.value for flag in measurement.flags),
-        "frames": " ".join(map(str, frames)) if len(measurement.evidence) == 1 else "",
-    }
-
-
-def _number(value: float | None) -> str:
+def _number(value: object) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
@@ -332,6 +284,15 @@ def write_masks(out: Path, clip_id: str, labels: LabelMaps, spacing: Spacing | N
             for frame in labels:
                 stream.write(labels[frame].tobytes())
     return path
+
+
+def read_masks(out: Path, clip_id: str) -> dict[int, UInt8[np.ndarray, "height width"]]:
+    """The label maps of a clip by native frame; none where none were written."""
+    path = out / MASK_FOLDER / f"{clip_id}.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path) as stored:
+        return dict(zip(stored["frames"].tolist(), stored["labels"], strict=True))
 
 
 def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from jaxtyping import UInt8
+
 from echoapex.domain import ClipReport, StudyReport
 from echoapex.domain.results import DISCLAIMER
 from echoapex.infer.clip.analyze import ClipAnalysis, analyze_clip
@@ -21,6 +24,7 @@ from echoapex.infer.outputs.files import (
     earlier_files,
     library_versions,
     name_map_path,
+    read_masks,
     read_or_create_name_map,
     remove_abandoned,
     remove_outdated,
@@ -110,6 +114,7 @@ class _Run:
     reused: int = 0
     seconds_by_clip: dict[str, float] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    masks: dict[str, Mapping[int, UInt8[np.ndarray, "height width"]]] = field(default_factory=dict)
 
 
 class _Naming:
@@ -143,6 +148,7 @@ class StudyAnalyzer:
         observer: Observer | None = None,
         *,
         known: Mapping[str, KnownClip] | None = None,
+        keep_masks: bool = False,
         raise_unexpected: bool = False,
     ) -> None:
         """Prepare an analysis.
@@ -152,12 +158,14 @@ class StudyAnalyzer:
             options: choices of the analysis.
             observer: is told of progress.
             known: what is known of clips beside their files, by the sha256 of the file.
+            keep_masks: hold the label maps of every clip in memory, packed, for ``report.masks``.
             raise_unexpected: let an internal error stop the run with its traceback, for debugging.
         """
         self._models = models
         self._options = options or AnalysisOptions()
         self._observer = observer or SilentObserver()
         self._known = known or {}
+        self._keep_masks = keep_masks
         self._raise_unexpected = raise_unexpected
 
     def run(self, paths: Sequence[Path | str], out: Path | None = None, names_file: Path | None = None) -> StudyReport:
@@ -244,6 +252,8 @@ class StudyAnalyzer:
         if run.out is not None and earlier is not None:
             run.reused += 1
             run.records.append(earlier)
+            if self._keep_masks:
+                run.masks[earlier.report.clip_id] = read_masks(run.out, earlier.report.clip_id)
             run.files += _files_of(run.out, earlier.report.clip_id)
             return f"{_outcome(earlier.report)} (done before)"
         models = self._models.interpreter
@@ -259,6 +269,8 @@ class StudyAnalyzer:
             self._write_clip(source, analysis, record, run.out)
             run.files += _files_of(run.out, record.report.clip_id)
         run.records.append(record)
+        if self._keep_masks:
+            run.masks[record.report.clip_id] = analysis.labels
         return _outcome(analysis.report)
 
     def _write_clip(self, source: OpenedClip, analysis: ClipAnalysis, record: ClipRecord, out: Path) -> None:
@@ -287,6 +299,8 @@ class StudyAnalyzer:
             errors=tuple(run.errors),
             notes=values.notes if complete else (*values.notes, "interrupted: the same command completes this output"),
         )
+        if self._keep_masks:
+            report = report.with_masks(run.masks)
         if run.out is None:
             return report
         for write in (write_results, write_measurements, write_errors, write_preview):
@@ -316,43 +330,15 @@ class StudyAnalyzer:
         return report
 
 
-def analyze(
-    paths: str | Path | Sequence[str | Path],
-    out: str | Path | None = None,
-    *,
-    bundle: str | Path = "phantom",
-    device: str = "auto",
-    options: AnalysisOptions | None = None,
-    observer: Observer | None = None,
-) -> StudyReport:
-    """Analyse an echocardiogram: views, outlines, volumes, ejection fraction and walls, each with its evidence.
-
-    Research software, not a medical device.
-
-    Args:
-        paths: a file, folder, DICOMDIR or zip archive, or several.
-        out: folder for the results; nothing is written without one.
-        bundle: name or folder of the set of weights.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        options: further choices.
-        observer: is told of progress.
-
-    Returns:
-        The report; ``report.ef`` is the ejection fraction with its evidence.
+def require_paths(paths: Sequence[Path | str]) -> None:
+    """Refuse paths of which one does not exist, before any work.
 
     Raises:
-        BundleError: the weights are missing or damaged.
-        DeviceError: there is no such device here.
-        AnalysisError: nothing was given, or ``out`` is a file.
+        AnalysisError: a path does not exist.
     """
-    from echoapex.infer.clip.models import TaskInterpreter
-    from echoapex.models.precision import choose_device, choose_precision
-
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    place = choose_device(device)
-    precision = choose_precision((options or AnalysisOptions()).precision, place).name
-    models = NamedInterpreter(TaskInterpreter.load(bundle, device, precision), Path(bundle).name, str(place), precision)
-    return StudyAnalyzer(models, options, observer).run(given, None if out is None else Path(out))
+    for path in paths:
+        if not Path(path).exists():
+            raise AnalysisError(f"{path}: does not exist; check the path")
 
 
 def _error_row(error: ReadError) -> dict[str, str]:
