@@ -8,9 +8,8 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS))
 
-from sphinx.application import Sphinx  # noqa: E402
-
 from reference_pages import write_pages  # noqa: E402  (it lies beside this file)
+from sphinx.application import Sphinx  # noqa: E402
 
 project = "EchoApex"
 author = "The EchoApex authors"

@@ -23,7 +23,7 @@ ROOMS = {
     "data": "Prepares frames: preprocessing, augmentation, crops, batches, frame stores, ingest and public data sets.",
     "models": "The encoder, its adapters and decoders, and the bundles that keep weights together with their cards.",
     "losses": "What training minimises, supervised and self-supervised.",
-    "measure": "Clinical arithmetic: volumes, walls, cardiac cycle and reference limits; every formula cites its source.",
+    "measure": "Clinical arithmetic: volumes, walls, cardiac cycle and reference limits. Every formula is cited.",
     "metrics": "Scores and their intervals: classification, segmentation, agreement and uncertainty.",
     "tasks": "The applications as tasks: each has a loss, a prediction and a score.",
     "train": "The trainer, the optimiser, checkpoints and the journal; it does not know any particular task.",
@@ -121,9 +121,8 @@ def cli_pages() -> dict[str, str]:
     """The text of each page of the command-line reference, by its file name; made by cyclopts from the verbs."""
     verbs = [name for name in app if not name.startswith("-")]
     index = (
-        heading("Command line")
-        + "Every verb of ``echoapex`` with its arguments and options, made from the code. ``echoapex VERB --help`` shows\n"
-        "the same. Exit codes are in :doc:`../output`.\n\n"
+        heading("Command line") + "Every verb of ``echoapex`` with its arguments and options, made from the code.\n"
+        "``echoapex VERB --help`` shows the same. Exit codes are in :doc:`../output`.\n\n"
         + "".join(f"* :doc:`{verb}`: {first_line(app[verb].help)}\n" for verb in verbs)
         + toctree(verbs)
     )
