@@ -1,7 +1,7 @@
 """Our metrics, MetaImage reader and DICOM pre-check beside libraries: values, milliseconds, and hostile files.
 
 In an environment with EchoApex: ``pip install monai torchmetrics SimpleITK``, then
-``OMP_NUM_THREADS=1 python benchmarks/library_or_own.py``. The figures are in ``docs/decisions/0013-library-or-own-code.md``.
+``OMP_NUM_THREADS=1 python benchmarks/library_or_own.py``. Figures: ``docs/decisions/0013-library-or-own-code.md``.
 """
 
 from __future__ import annotations
