@@ -12,7 +12,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 DEMO ?= demo
 SOURCES := src tests docs benchmarks
 
@@ -56,7 +56,8 @@ $(VENV)/.python:
 
 $(VENV)/.installed-demo $(VENV)/.installed-test $(VENV)/.installed-docs $(VENV)/.installed-dev: \
 		$(VENV)/.installed-%: $(VENV)/.python pyproject.toml constraints.txt
-	$(PIP_INSTALL) -e '.[$*]'
+	@echo "Installing EchoApex and the packages of its extra '$*' into $(VENV): some minutes, PyTorch is the largest part."
+	@began=$$(date +%s); $(PIP_INSTALL) -e '.[$*]' && echo "Installed in $$(($$(date +%s) - began)) s."
 	@touch $@
 
 .venv-bench/.installed-peers: benchmarks/peer-requirements.txt

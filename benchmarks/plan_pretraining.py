@@ -41,8 +41,8 @@ RECIPES = ("pretrain_small", "pretrain_base", "pretrain_large")
 GPUS = {"L40S": 362.05, "A100 SXM": 312.0, "H100 SXM": 989.4}
 """Peak in TFLOPS, dense bf16: NVIDIA's data sheets. An H200 computes as an H100 does, with more memory."""
 FLEETS = (1, 8, 64)
-HIDDEN_SHARE = 0.15
-"""Mean share of patches for which the patch head works: half of the images, 10 to 50 % hidden."""
+MASKED_SHARE = 0.15
+"""Mean share of patches for which the patch head works: half of the images, 10 to 50 % masked."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ def count_work(name: str) -> Work:
         class_head, patch_head = (_flop_of(head, torch.empty(1, width)) for head in heads)
     patches = (crops.global_crops.side // task.encoder.patch_size) ** 2
     views = crops.global_crops.count + crops.local_crops.count
-    hidden = crops.global_crops.count * patches * HIDDEN_SHARE
+    masked = crops.global_crops.count * patches * MASKED_SHARE
     student = crops.global_crops.count * large + crops.local_crops.count * small + views * class_head
     teacher = crops.global_crops.count * (large + class_head)
     # the backward pass costs twice the forward pass
-    total = 3 * (student + hidden * patch_head) + teacher + hidden * patch_head
+    total = 3 * (student + masked * patch_head) + teacher + masked * patch_head
     images = recipe.train.steps * task.frames.batch_size
     parameters = sum(parameter.numel() for parameter in encoder.parameters())
     return Work(name, parameters / 1e6, images / 1e6, total / 1e9)

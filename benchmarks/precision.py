@@ -70,7 +70,7 @@ def measure(batch: int, rounds: int, threads: int = 1) -> dict[str, Any]:
 
 
 def random_crops(recipe: PretrainRecipe, batch: int) -> CropBatch:
-    """Crops of noise, of the recipe's sizes; a third of the patches is hidden."""
+    """Crops of noise, of the recipe's sizes; a third of the patches is masked."""
     crops, patch = recipe.frames.crops, recipe.encoder.patch_size
     large, small = (
         torch.randint(0, 256, (kind.count, batch, kind.side, kind.side), dtype=torch.uint8)

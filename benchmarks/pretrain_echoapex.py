@@ -31,19 +31,19 @@ class PlainPretrain(Pretrain):
 
     def loss(self, batch: CropBatch) -> Loss:
         """DINO, iBOT and KoLeo."""
-        frames, hidden = batch.global_crops.shape[1], batch.hidden.flatten(0, 1)
+        frames, masked = batch.global_crops.shape[1], batch.masked.flatten(0, 1)
         large, small = standardise(batch.global_crops.flatten(0, 1)), standardise(batch.local_crops.flatten(0, 1))
         with torch.no_grad():
             taught = self.teacher.encoder(large)
-            class_shares = plain_sinkhorn(self.teacher.class_head(taught.class_token)).reshape(2, frames, -1)
-            patch_shares = plain_sinkhorn(self.teacher.patch_head(taught.patches[hidden]))
-        seen = self.student.encoder(large, hidden)
+            class_targets = plain_sinkhorn(self.teacher.class_head(taught.class_token)).reshape(2, frames, -1)
+            patch_targets = plain_sinkhorn(self.teacher.patch_head(taught.patches[masked]))
+        seen = self.student.encoder(large, masked)
         tokens = torch.cat((seen.class_token, self.student.encoder(small).class_token))
-        scores = _log_shares(self.student.class_head(tokens)).reshape(-1, frames, turns.PROTOTYPES)
-        pairs = [-(class_shares[t] * scores[s]).sum(-1).mean() for t in range(2) for s in range(len(scores)) if s != t]
-        patches = _log_shares(self.student.patch_head(seen.patches[hidden]))
-        weights = (1 / hidden.sum(dim=1).clamp_min(1))[:, None].expand_as(hidden)[hidden] / len(hidden)
-        ibot = -((patch_shares * patches).sum(-1) * weights).sum()
+        scores = _log_probabilities(self.student.class_head(tokens)).reshape(-1, frames, turns.PROTOTYPES)
+        pairs = [-(class_targets[t] * scores[s]).sum(-1).mean() for t in range(2) for s in range(len(scores)) if s != t]
+        patches = _log_probabilities(self.student.patch_head(seen.patches[masked]))
+        weights = (1 / masked.sum(dim=1).clamp_min(1))[:, None].expand_as(masked)[masked] / len(masked)
+        ibot = -((patch_targets * patches).sum(-1) * weights).sum()
         koleo = torch.stack([koleo_loss(part) for part in seen.class_token.chunk(2)]).mean()
         return Loss.sum_of(
             [("dino", 1.0, torch.stack(pairs).mean()), ("ibot", 1.0, ibot), ("koleo", 2 * turns.KOLEO, koleo)]
@@ -59,7 +59,7 @@ def plain_sinkhorn(logits: Tensor) -> Tensor:
     return plan * plan.shape[0]
 
 
-def _log_shares(logits: Tensor) -> Tensor:
+def _log_probabilities(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits.float() / turns.STUDENT_TEMPERATURE, dim=-1)
 
 
@@ -81,8 +81,8 @@ class EchoApexSide:
     def step(self, number: int) -> float:
         """One update of student and teacher."""
         torch.manual_seed(number)
-        large, small, hidden = self._crops.batch(number)
-        batch = CropBatch(large, small, hidden, torch.arange(large.shape[1]))
+        large, small, masked = self._crops.batch(number)
+        batch = CropBatch(large, small, masked, torch.arange(large.shape[1]))
         loss, _ = self._gradients.compute(batch, torch.device("cpu"))
         self._optimizer.step()
         self.task.after_step(number)

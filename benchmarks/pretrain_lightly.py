@@ -74,11 +74,11 @@ class LightlySide:
         update_momentum(self.student, self.teacher, m=turns.MOMENTUM)
         return loss.item()
 
-    def loss(self, global_crops: Tensor, local_crops: Tensor, hidden: Tensor) -> Tensor:
+    def loss(self, global_crops: Tensor, local_crops: Tensor, masked: Tensor) -> Tensor:
         """DINO, iBOT and KoLeo, in the order of lightly's example."""
         large, small = _standardised(global_crops.flatten(0, 1)), _standardised(local_crops.flatten(0, 1))
-        side = int(hidden.shape[-1] ** 0.5)
-        block_mask = hidden.flatten(0, 1).reshape(-1, side, side)
+        side = int(masked.shape[-1] ** 0.5)
+        block_mask = masked.flatten(0, 1).reshape(-1, side, side)
         mask = torch.zeros(len(large), self.teacher.backbone.sequence_length, dtype=torch.bool)
         mask[:, 1 + turns.REGISTERS :] = block_mask.flatten(1)
         with torch.no_grad():

@@ -131,7 +131,7 @@ def write_crops(source: CropSource, path: Path) -> None:
         path,
         global_crops=np.stack([batch.global_crops.numpy() for batch in drawn]),
         local_crops=np.stack([batch.local_crops.numpy() for batch in drawn]),
-        hidden=np.stack([batch.hidden.numpy() for batch in drawn]),
+        masked=np.stack([batch.masked.numpy() for batch in drawn]),
     )
 
 

@@ -43,18 +43,18 @@ class Crops:
     """Batches of crops that were drawn beforehand, the same for both sides.
 
     Args:
-        file: arrays ``global_crops`` (batches, 2, frames, side, side), ``local_crops`` and ``hidden`` (batches, 2,
+        file: arrays ``global_crops`` (batches, 2, frames, side, side), ``local_crops`` and ``masked`` (batches, 2,
             frames, patches).
     """
 
     def __init__(self, file: Path) -> None:
         with np.load(file) as arrays:
-            self._parts = {name: torch.from_numpy(arrays[name]) for name in ("global_crops", "local_crops", "hidden")}
+            self._parts = {name: torch.from_numpy(arrays[name]) for name in ("global_crops", "local_crops", "masked")}
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Global crops, local crops and hidden patches of a step; after the last batch comes the first."""
-        large, small, hidden = (part[step % len(part)] for part in self._parts.values())
-        return large, small, hidden
+        """Global crops, local crops and masked patches of a step; after the last batch comes the first."""
+        large, small, masked = (part[step % len(part)] for part in self._parts.values())
+        return large, small, masked
 
 
 class Side(Protocol):

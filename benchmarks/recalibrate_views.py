@@ -2,7 +2,7 @@
 
     python benchmarks/recalibrate_views.py SET --recipe phantom_outlines [--workspace runs] [--workers 1] [--write]
 
-For sets whose views are read from tokens and outlines (recipes of the kind ``outline_views``). Held-back clips are
+For sets whose views are read from tokens and outlines (recipes of the kind ``view_from_masks``). Held-back clips are
 drawn where they are missing below the workspace, and outlined by the set; then its figures are computed as the recipe
 would, and printed. With ``--write`` the card of the set's view classification takes them over; as everywhere, simulated
 validation may make probabilities less sure, but never surer.
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     path = find_recipe(chosen.recipe)
     recipe = build_recipe(merge(read_recipe(path), {"task": {"start": chosen.set}}), path.name).task
-    assert isinstance(recipe, ViewFromMasksRecipe), "a recipe of the kind outline_views"
+    assert isinstance(recipe, ViewFromMasksRecipe), "a recipe of the kind view_from_masks"
     told = Workspace(chosen.workspace, chosen.workers, lambda *what: print(*what, file=sys.stderr))
     figures = recalibrate(recipe, told)
     tell_figures(figures, None)

@@ -111,7 +111,7 @@ def shrink_dataset_clips(task: Mapping[str, Any], start: StartingPoint) -> dict[
     }
 
 
-def shrink_outline_views(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
+def shrink_view_from_masks(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
     """A few frames of one patient per store, the maps small."""
     return {
         "start": str(start.bundles),
@@ -137,7 +137,7 @@ def shrink_joint(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any
 
 SHRINK = {
     "joint": shrink_joint,
-    "outline_views": shrink_outline_views,
+    "view_from_masks": shrink_view_from_masks,
     "dataset_ejection_fraction": shrink_dataset_clips,
     "dataset_views": shrink_dataset_clips,
     "multitask": shrink_multitask,

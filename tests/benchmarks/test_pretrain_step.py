@@ -51,7 +51,7 @@ def crops(tmp_path: Path) -> Crops:
 
 def test_crops_come_back_as_drawn(crops: Crops) -> None:
     drawn = crop_source(Frames(), TINY, 2).batch(1)
-    for found, expected in zip(crops.batch(1), (drawn.global_crops, drawn.local_crops, drawn.hidden), strict=True):
+    for found, expected in zip(crops.batch(1), (drawn.global_crops, drawn.local_crops, drawn.masked), strict=True):
         assert torch.equal(found, expected)
     assert torch.equal(crops.batch(4)[0], crops.batch(1)[0])
 

@@ -56,7 +56,11 @@ def test_exit_codes(clips: tuple[ClipReport, ...], errors: int, code: ExitCode) 
         (["analyze", "x"], "--out"),
         (["analyze", "x", "--out", "o", "--devise", "cpu"], "--devise"),
         (["analyze", "x", "--out", "o", "--device", "abacus"], "abacus"),
-        (["analyze", "x", "--out", "o", "--bundle", "no-such-set"], "no-such-set"),
+        (["analyze", __file__, "--out", "o", "--bundle", "no-such-set"], "no-such-set"),
+        (["analyze", "nothere", "--out", "o"], "nothere: does not exist; check the path"),
+        (["analyze", "nothere", "--json"], "nothere: does not exist; check the path"),
+        (["analyze", "a", "b", "c", "--out", "o"], "a and the other 2: do not exist; check the path"),
+        (["analyze", "nothere", "--out", "o", "--bundle", "no-such-set"], "nothere: does not exist"),
         (["analyse", "x"], "did you mean 'analyze'?"),
     ],
 )
@@ -101,6 +105,30 @@ def test_quiet_says_nothing(perfect_models: LabelledStudy, capsys: pytest.Captur
     assert run([*arguments, "--no-overlays"]) == ExitCode.ALL_GOOD
     output = capsys.readouterr()
     assert output.out == output.err == ""
+
+
+def test_a_path_that_does_not_exist_is_told_before_the_weights_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_slow(*_: object) -> None:
+        raise AssertionError("the weights were loaded")
+
+    monkeypatch.setattr(TaskInterpreter, "load", classmethod(too_slow))
+    assert run(["analyze", str(tmp_path / "nothere"), "--json"]) == ExitCode.USAGE
+
+
+def test_of_several_paths_a_missing_one_is_an_error_row_and_the_rest_is_analysed(
+    perfect_models: LabelledStudy, tmp_path: Path
+) -> None:
+    paths = [str(tmp_path / "nothere"), str(perfect_models.folder / "PLAX.dcm")]
+    out = tmp_path / "o"
+    options = ["--out", str(out), "--no-overlays", "--quiet", "--contours", "ed_es"]
+    assert run(["analyze", *paths, *options]) == ExitCode.SOME_FILES_FAILED
+    report = StudyReport.model_validate_json((out / "results.json").read_bytes())
+    assert len(report.clips) == 1
+    (row,) = report.errors
+    assert row["reason"] == "does not exist"
+    assert "does not exist" in (out / "errors.csv").read_text()
 
 
 def test_ctrl_c_ends_with_its_own_code(

@@ -91,11 +91,11 @@ def test_a_selection_of_another_store_is_refused_by_pretraining(
 def test_interrupted_it_says_so_and_goes_on(
     frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(self: frame_embedder.Embedding, places: range) -> None:
+    def interrupted(self: frame_embedder.ShardEmbedder, places: range) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(frame_embedder.Embedding, "__call__", interrupted)
+        patch.setattr(frame_embedder.ShardEmbedder, "__call__", interrupted)
         assert curate(frames, "--out", tmp_path / "out") == ExitCode.INTERRUPTED
     assert "the same command goes on" in capsys.readouterr().err
     assert curate(frames, "--out", tmp_path / "out", "--quiet") == ExitCode.ALL_GOOD

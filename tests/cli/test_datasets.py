@@ -72,7 +72,7 @@ def test_wrong_usage_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(["datasets", "verify", "echonet", "--root", str(tmp_path)]) == 2
     assert "known: camus, echonet_dynamic" in capsys.readouterr().err
     assert run(["datasets", "verify", "camus", "--root", str(tmp_path / "absent")]) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
     assert run(["datasets", "verify", "camus"]) == 2
 
 

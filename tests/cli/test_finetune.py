@@ -54,11 +54,15 @@ def test_every_shipped_recipe_runs_to_bundles_that_answer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert train(name, start, workspace / name) == ExitCode.ALL_GOOD
-    scores = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    told = capsys.readouterr()
+    scores = dict(line.split("\t") for line in told.out.splitlines())
     assert scores
+    assert f"weights: {workspace / name / 'bundles'}" in told.err
+    assert re.search(r"^next:\n  echoapex ", told.err, re.MULTILINE)
     assert np.isfinite([float(value) for value in scores.values()]).all()
     journal = read_journal(workspace / name / "journal.jsonl")
     assert [entry["step"] for entry in journal if "loss" in entry] == [0, 1, 2]
+    assert set(journal[0]["start_scores"]) == set(scores), "validated before the first step and after the last"
     bundles = workspace / name / "bundles"
     recipe = read_recipe(RECIPE_FOLDER / f"{name}.yaml")
     provenance = recipe["provenance"]
@@ -102,7 +106,9 @@ def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(
     out = workspace / "phantom_ejection_fraction"
     capsys.readouterr()
     assert train("phantom_ejection_fraction", start, out) == ExitCode.ALL_GOOD
-    assert "step" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "step " not in told
+    assert "next:" in told
     assert train("phantom_ejection_fraction", start, out, "--train.seed", "5") == ExitCode.USAGE
     refused = capsys.readouterr()
     assert refused.out == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,14 @@ def test_a_store_of_other_rules_is_left_alone(
     assert ingest(archive, "--out", tmp_path / "a", "--quiet") == ExitCode.ALL_GOOD
     assert ingest(archive, "--out", tmp_path / "a", "--size", 64, "--quiet") == ExitCode.USAGE
     assert "size 256 instead of 64" in capsys.readouterr().err
+
+
+def test_without_the_library_nothing_is_made(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "lance", None)
+    assert ingest(archive, "--out", tmp_path / "frames") == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert "pip install 'echoapex[ingest]'" in error
+    assert len(error.strip().splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"archive"}

@@ -50,7 +50,7 @@ def test_studies_are_written_and_kept(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--studies", "1", "--seed", "1", "--views", "A4C,PLX"), "PLX is no view"),
+        (("--studies", "1", "--seed", "1", "--views", "A4C,PLX"), "PLX is not a view"),
         (("--studies", "0", "--seed", "1"), "studies"),
         (("--studies", "1", "--seed", "-1"), "seed"),
         (("--studies", "2", "--seed", "999999"), "held-out"),

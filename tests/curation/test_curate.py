@@ -44,7 +44,7 @@ class Silent:
 
 
 @pytest.fixture(scope="module")
-def eyes() -> FrameEmbedder:
+def embedder() -> FrameEmbedder:
     return FrameEmbedder.load("phantom", "cpu")
 
 
@@ -54,9 +54,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def curated(store: Path, eyes: FrameEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def curated(store: Path, embedder: FrameEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("curated") / "first"
-    curate(CurationPlan(str(store), out, RULES), eyes, Silent())
+    curate(CurationPlan(str(store), out, RULES), embedder, Silent())
     return out
 
 
@@ -81,10 +81,10 @@ def test_the_rare_view_and_vendor_count_for_more(curated: Path) -> None:
         assert gap < 0.5 * gap_before, what
 
 
-def test_clusters_alone_come_out_more_even(curated: Path, store: Path, eyes: FrameEmbedder, tmp_path: Path) -> None:
+def test_clusters_alone_come_out_more_even(curated: Path, store: Path, embedder: FrameEmbedder, tmp_path: Path) -> None:
     copytree(curated, tmp_path / "clusters")
     rules = CurationRules(clusters=(3,), balance=(), near_duplicate_bits=-1)
-    division = curate(CurationPlan(str(store), tmp_path / "clusters", rules), eyes, Silent()).division("cluster")
+    division = curate(CurationPlan(str(store), tmp_path / "clusters", rules), embedder, Silent()).division("cluster")
     assert division.effective_before < 0.9 * 3
     assert division.effective_after == pytest.approx(3, abs=0.05)
 
@@ -123,68 +123,70 @@ def test_nothing_that_identifies_is_written_and_the_picture_is_one(curated: Path
         assert picture.size[0] > 900
 
 
-def test_the_same_call_gives_the_same_bytes(curated: Path, store: Path, eyes: FrameEmbedder, tmp_path: Path) -> None:
+def test_the_same_call_gives_the_same_bytes(
+    curated: Path, store: Path, embedder: FrameEmbedder, tmp_path: Path
+) -> None:
     observer = Silent()
-    curate(CurationPlan(str(store), tmp_path / "again", RULES), eyes, observer)
+    curate(CurationPlan(str(store), tmp_path / "again", RULES), embedder, observer)
     assert all_bytes(tmp_path / "again") == all_bytes(curated)
-    assert observer.began_with["looking at frames"] == observer.done == 2 * (CLIPS + 1)
+    assert observer.began_with["embedding frames"] == observer.done == 2 * (CLIPS + 1)
 
 
-def test_an_interrupted_look_goes_on_where_it_stopped(
-    store: Path, eyes: FrameEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_embedding_goes_on_where_it_stopped(
+    store: Path, embedder: FrameEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_embedder, "FRAMES_PER_SHARD", 5)
-    looked: list[range] = []
-    look = frame_embedder.Embedding.__call__
+    asked: list[range] = []
+    original = frame_embedder.ShardEmbedder.__call__
 
-    def interrupted(self: frame_embedder.Embedding, places: range) -> dict[str, np.ndarray]:
-        looked.append(places)
-        if len(looked) == 3:
+    def interrupted(self: frame_embedder.ShardEmbedder, places: range) -> dict[str, np.ndarray]:
+        asked.append(places)
+        if len(asked) == 3:
             raise KeyboardInterrupt
-        return look(self, places)
+        return original(self, places)
 
-    monkeypatch.setattr(frame_embedder.Embedding, "__call__", interrupted)
+    monkeypatch.setattr(frame_embedder.ShardEmbedder, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        curate(CurationPlan(str(store), tmp_path / "cut", RULES), eyes, Silent())
+        curate(CurationPlan(str(store), tmp_path / "cut", RULES), embedder, Silent())
     assert not (tmp_path / "cut" / "selection.safetensors").exists()
     shard = tmp_path / "cut" / "embedded" / "shard-000001.safetensors"
     shard.write_bytes(shard.read_bytes()[:100])
-    curate(CurationPlan(str(store), tmp_path / "cut", RULES), eyes, Silent())
-    assert looked[3:] == [range(5, 10), range(10, 15), range(15, 16)]
-    curate(CurationPlan(str(store), tmp_path / "whole", RULES), eyes, Silent())
+    curate(CurationPlan(str(store), tmp_path / "cut", RULES), embedder, Silent())
+    assert asked[3:] == [range(5, 10), range(10, 15), range(15, 16)]
+    curate(CurationPlan(str(store), tmp_path / "whole", RULES), embedder, Silent())
     assert all_bytes(tmp_path / "cut") == all_bytes(tmp_path / "whole")
 
 
-def test_another_balance_does_not_look_again(
-    curated: Path, store: Path, eyes: FrameEmbedder, monkeypatch: pytest.MonkeyPatch
+def test_another_balance_does_not_embed_again(
+    curated: Path, store: Path, embedder: FrameEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eyes, "look", None)
+    monkeypatch.setattr(embedder, "embed", None)
     before = read_report(curated)
-    gentle = curate(CurationPlan(str(store), curated, CurationRules(most_weight=1.5)), eyes, Silent())
+    gentle = curate(CurationPlan(str(store), curated, CurationRules(most_weight=1.5)), embedder, Silent())
     assert gentle.division("view").effective_after < before.division("view").effective_after
     assert gentle.kish_frames > before.kish_frames
     kept = curate(
-        CurationPlan(str(store), curated, RULES.model_copy(update={"near_duplicate_bits": -1})), eyes, Silent()
+        CurationPlan(str(store), curated, RULES.model_copy(update={"near_duplicate_bits": -1})), embedder, Silent()
     )
     assert sum(kept.left_out.values()) == 0
-    assert curate(CurationPlan(str(store), curated, RULES), eyes, Silent()) == before
+    assert curate(CurationPlan(str(store), curated, RULES), embedder, Silent()) == before
 
 
 def test_what_does_not_belong_together_is_refused(
-    curated: Path, store: Path, eyes: FrameEmbedder, tmp_path: Path
+    curated: Path, store: Path, embedder: FrameEmbedder, tmp_path: Path
 ) -> None:
     other = CurationRules(frames_per_clip=1)
     with pytest.raises(CurationError, match=r"holds a curation of another store.* choose another --out"):
-        curate(CurationPlan(str(store), curated, other), eyes, Silent())
+        curate(CurationPlan(str(store), curated, other), embedder, Silent())
     with pytest.raises(CurationError, match="no frame is left; lower --least-quality"):
         strict = RULES.model_copy(update={"least_quality": 1.0})
-        curate(CurationPlan(str(store), tmp_path / "strict", strict), eyes, Silent())
+        curate(CurationPlan(str(store), tmp_path / "strict", strict), embedder, Silent())
 
 
 def test_blank_and_coloured_frames_are_left_out_by_their_reasons(
-    store: Path, eyes: FrameEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, embedder: FrameEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    curate(CurationPlan(str(store), tmp_path, RULES), eyes, Silent())
+    curate(CurationPlan(str(store), tmp_path, RULES), embedder, Silent())
     (shard,) = (tmp_path / "embedded").glob("shard-*")
     arrays = load_file(shard)
     arrays["legibility"][[0, 1, 4]] = 0.0, 0.0, 0.1
@@ -200,7 +202,7 @@ def test_blank_and_coloured_frames_are_left_out_by_their_reasons(
 
     monkeypatch.setattr(module, "choose_sample", with_colour)
     rules = RULES.model_copy(update={"colour": False, "least_quality": 0.2})
-    report = curate(CurationPlan(str(store), tmp_path, rules), eyes, Silent())
+    report = curate(CurationPlan(str(store), tmp_path, rules), embedder, Silent())
     each = FRAMES_PER_CLIP // 2
     assert report.left_out["nearly blank"] == 2 * each
     assert report.left_out["of low quality"] == each

@@ -20,7 +20,7 @@ from echoapex.tasks.trained_set import load_models
 
 
 @pytest.fixture(scope="module")
-def eyes() -> FrameEmbedder:
+def embedder() -> FrameEmbedder:
     return FrameEmbedder.load("phantom", "cpu")
 
 
@@ -29,28 +29,28 @@ def frames() -> list[np.ndarray]:
     return list(draw_fan_clip(3, frames=3, size=192))
 
 
-def test_views_are_those_of_an_analysis_without_outlines(eyes: FrameEmbedder, frames: list[np.ndarray]) -> None:
+def test_views_are_those_of_an_analysis_without_outlines(embedder: FrameEmbedder, frames: list[np.ndarray]) -> None:
     models = load_models("phantom")
-    models.view_classification.outlines = None
+    models.view_classification.mask_branch = None
     interpreter = TaskInterpreter(models)
-    glance = eyes.look(frames)
-    for frame, views in zip(frames, glance.views, strict=True):
+    embedding = embedder.embed(frames)
+    for frame, views in zip(frames, embedding.views, strict=True):
         expected = interpreter.classify_view(interpreter.encode(frame[None], [0.0])).probabilities
         assert views == pytest.approx(list(expected.values()), abs=2e-3), "but for half precision"
 
 
-def test_features_have_unit_length_and_ignore_the_gain(eyes: FrameEmbedder, frames: list[np.ndarray]) -> None:
-    glance = eyes.look(frames)
-    assert glance.features.dtype == np.float16
-    assert np.linalg.norm(glance.features.astype(np.float32), axis=1) == pytest.approx(1, abs=1e-3)
-    darker = eyes.look([(frame // 2).astype(np.uint8) for frame in frames])
-    assert (glance.features * darker.features).sum(axis=1).min() > 0.98
-    assert (eyes.look([np.zeros((192, 192), np.uint8)]).legibility == 0).all()
-    assert (glance.legibility > 0).all()
+def test_features_have_unit_length_and_ignore_the_gain(embedder: FrameEmbedder, frames: list[np.ndarray]) -> None:
+    embedding = embedder.embed(frames)
+    assert embedding.features.dtype == np.float16
+    assert np.linalg.norm(embedding.features.astype(np.float32), axis=1) == pytest.approx(1, abs=1e-3)
+    darker = embedder.embed([(frame // 2).astype(np.uint8) for frame in frames])
+    assert (embedding.features * darker.features).sum(axis=1).min() > 0.98
+    assert (embedder.embed([np.zeros((192, 192), np.uint8)]).legibility == 0).all()
+    assert (embedding.legibility > 0).all()
 
 
 def test_one_encoder_runs_once_and_two_run_once_each(
-    eyes: FrameEmbedder, frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedder: FrameEmbedder, frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = []
     forward = VisionTransformer.forward_blocks
@@ -60,17 +60,17 @@ def test_one_encoder_runs_once_and_two_run_once_each(
         return forward(self, images, blocks)
 
     monkeypatch.setattr(VisionTransformer, "forward_blocks", counted)
-    alone = eyes.look(frames)
+    alone = embedder.embed(frames)
     assert passes == [(3, 1, 192, 192)]
     encoder = copytree(default_set().encoder, tmp_path / "own")
     update_card(encoder, preprocessing={"size": [96, 96], "rule": "fixed", "mean": 0.2, "std": 0.3})
-    own = FrameEmbedder.load(encoder, "cpu").look(frames)
+    own = FrameEmbedder.load(encoder, "cpu").embed(frames)
     assert passes[1:] == [(3, 1, 96, 96), (3, 1, 192, 192)]
     assert own.views == pytest.approx(alone.views, abs=1e-5)
     assert not np.allclose(own.features, alone.features, atol=0.01)
 
 
-def test_what_cannot_look_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_embed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such set"):
         FrameEmbedder.load(tmp_path / "nowhere", "cpu")
     with pytest.raises(BundleError, match="give an encoder bundle"):

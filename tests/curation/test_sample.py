@@ -1,4 +1,4 @@
-"""Of every clip the middle frames of equal stretches are looked at, and every frame has one that speaks for it."""
+"""Of every clip the middle frames of equal stretches are embedded, and every frame has one that represents it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Table:
 def test_middle_frames_speak_for_equal_stretches() -> None:
     sample = choose_sample(Table({"a": 7, "b": 1, "c": 4}), 2)  # type: ignore[arg-type]
     assert sample.rows.tolist() == [2, 5, 7, 9, 11]
-    assert sample.speaker.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4]
+    assert sample.representative.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4]
     assert sample.stands_for.tolist() == [4, 3, 1, 2, 2]
     assert sample.about["clip"].codes.tolist() == [0, 0, 1, 2, 2]
     assert sample.about["clip"].words == ("a", "b", "c")
@@ -50,11 +50,11 @@ def test_a_clip_need_not_lie_in_one_piece() -> None:
     sample = choose_sample(table, 3)  # type: ignore[arg-type]
     clip = np.concatenate([run["clip"] for run in table.scan("clip")])
     frame = np.concatenate([run["frame"] for run in table.scan("frame")])
-    assert (clip[sample.rows[sample.speaker]] == clip).all()
+    assert (clip[sample.rows[sample.representative]] == clip).all()
     for name, count in (("a", 3), ("b", 1), ("c", 3)):
         own = np.flatnonzero(clip == name)
-        assert len(set(sample.speaker[own])) == count
-        in_time = sample.speaker[own[np.argsort(frame[own])]]
+        assert len(set(sample.representative[own])) == count
+        in_time = sample.representative[own[np.argsort(frame[own])]]
         assert len(np.flatnonzero(np.diff(in_time))) == count - 1, "stretches do not interleave"
 
 
@@ -74,7 +74,7 @@ def test_a_store_is_sampled(tmp_path: Path) -> None:
     store = FrameStore(tmp_path / "store", "train")
     sample = choose_sample(store, 2)
     assert 0 < len(store) < 24
-    assert len(sample.speaker) == len(store) == sample.stands_for.sum()
+    assert len(sample.representative) == len(store) == sample.stands_for.sum()
     assert len(sample) == len(store) / 2
     assert store.columns("frame", rows=sample.rows.tolist())["frame"].tolist() == [1, 3] * (len(store) // 4)
     assert sample.about["content"].words == ("b_mode",)

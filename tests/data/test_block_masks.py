@@ -23,7 +23,7 @@ def test_the_count_is_exact(seed: int, rows: int, columns: int, share: float) ->
     assert mask.sum() == count
 
 
-def test_hidden_patches_have_more_hidden_neighbours_than_scattered_ones() -> None:
+def test_masked_patches_have_more_masked_neighbours_than_scattered_ones() -> None:
     def neighbours(mask: np.ndarray) -> float:
         pairs = (mask[1:] & mask[:-1]).sum() + (mask[:, 1:] & mask[:, :-1]).sum()
         return float(pairs / mask.sum())
@@ -34,22 +34,22 @@ def test_hidden_patches_have_more_hidden_neighbours_than_scattered_ones() -> Non
     assert np.mean([neighbours(m) for m in blocks]) > 2.5 * np.mean([neighbours(m) for m in scattered])
 
 
-def test_every_patch_is_hidden_at_times_and_ratios_spread_over_their_range() -> None:
+def test_every_patch_is_masked_at_times_and_ratios_spread_over_their_range() -> None:
     rng = np.random.default_rng(1)
     frames = np.stack([sample_block_masks(rng, (14, 14), 2, CONFIG) for _ in range(400)])
     shares = frames.mean(axis=(2, 3))
     assert ((shares > 0).sum(axis=1) == 1).all(), "one of the two crops"
     assert 0.4 < (shares[:, 0] > 0).mean() < 0.6, "each of them as often as the other"
     masks, shares = frames.reshape(-1, 14, 14), shares.ravel()
-    hidden = shares[shares > 0]
-    assert hidden.min() >= 0.09
-    assert hidden.max() <= 0.51
-    assert hidden.mean() == pytest.approx(0.3, abs=0.02)
+    masked = shares[shares > 0]
+    assert masked.min() >= 0.09
+    assert masked.max() <= 0.51
+    assert masked.mean() == pytest.approx(0.3, abs=0.02)
     assert masks.mean(axis=0).min() > 0.01
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_crops_have_hidden_patches_as_often_as_asked(probability: float) -> None:
+def test_crops_have_masked_patches_as_often_as_asked(probability: float) -> None:
     rng, config = np.random.default_rng(2), BlockMaskConfig(probability=probability)
     frames = np.stack([sample_block_masks(rng, GRID, 3, config) for _ in range(500)])
     assert frames.any(axis=(2, 3)).mean() == pytest.approx(probability, abs=0.04)

@@ -44,8 +44,8 @@ def test_a_batch_has_the_shapes_that_were_asked_for(reader: ClipStoreReader) -> 
     batch = CropSource(reader, CONFIG, patch_size=16).batch(0)
     assert batch.global_crops.shape == (2, 4, 48, 48)
     assert batch.local_crops.shape == (3, 4, 32, 32)
-    assert batch.hidden.shape == (2, 4, 9)
-    assert batch.hidden.any()
+    assert batch.masked.shape == (2, 4, 9)
+    assert batch.masked.any()
     assert batch.global_crops.dtype == torch.uint8
 
 
@@ -54,7 +54,7 @@ def test_the_same_step_gives_the_same_batch_and_another_seed_another(reader: Cli
     source.batch(0)
     later, alone = source.batch(3), CropSource(reader, CONFIG, patch_size=16).batch(3)
     other = CropSource(reader, CONFIG.model_copy(update={"seed": 1}), patch_size=16).batch(3)
-    for name in ("global_crops", "local_crops", "hidden"):
+    for name in ("global_crops", "local_crops", "masked"):
         assert torch.equal(getattr(later, name), getattr(alone, name))
         assert not torch.equal(getattr(later, name), getattr(other, name))
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from echoapex.data.augment import AugmentConfig
 from echoapex.data.batch import FrameBatch
-from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames, open_stores, whole_frames
+from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames, whole_frames
 from echoapex.data.stores.clip_store import ClipStore, write_shard
 from echoapex.vocabulary import Structure, View
 
@@ -141,12 +141,6 @@ def test_whole_frames_are_the_clip_at_model_size(store: ClipStore) -> None:
     smaller = whole_frames(store, 1, 32)
     assert smaller.shape == (4, 32, 32)
     assert smaller.mean() == pytest.approx(np.asarray(store.frames(1)).mean(), rel=0.05)
-
-
-def test_stores_are_opened_together(tmp_path: Path) -> None:
-    draw_store(tmp_path / "a", clips=3)
-    draw_store(tmp_path / "b", clips=6)
-    assert [len(opened) for opened in open_stores([tmp_path / "a", tmp_path / "b"])] == [3, 6]
 
 
 def test_frames_of_a_clip_come_together_and_are_seen_by_one_scanner(store: ClipStore) -> None:

@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -53,6 +54,16 @@ def test_an_echoapex_command_can_be_typed(page: str, line: str) -> None:
     if words[0] in ("finetune", "pretrain"):
         recipes = resources.files("echoapex").joinpath("recipes")
         assert recipes.joinpath(f"{bound.arguments['recipe']}.yaml").is_file(), f"{page}: no such recipe"
+
+
+def test_readme_says_which_commands_need_more_than_the_demo_installs() -> None:
+    """What reads or writes frame stores needs Lance; everything else in the table needs the plain package only."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    marked = re.findall(r"^\| `echoapex (\w+)[^|]*\|[^|]*¹ \|$", readme, re.MULTILINE)
+    assert marked == ["ingest", "curate"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert not any("lance" in need for need in (*project["dependencies"], *project["optional-dependencies"]["demo"]))
+    assert re.search(r"^¹ .*'echoapex\[ingest\]'", readme, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("page", "line"), list(commands("make ")))

@@ -179,7 +179,7 @@ def test_what_cannot_be_taken_is_left_out_and_said(tmp_path: Path) -> None:
         "1 listed clips are not there",
         "1 clips cannot be read",
         "1 clips are there twice, and scored once",
-        "clips of the splits test, train, val are scored together: weights that learnt from one need --split",
+        "clips of the splits test, train, val are scored together: use --split for weights trained on one",
     }
 
 
@@ -231,7 +231,7 @@ def test_studies_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
         for file, (patient, study) in zip(clips, names, strict=True)
     ]
     write_table(tmp_path / "clips.csv", columns, rows)
-    with pytest.raises(ReferenceSetError, match="12: a study and another one"):
+    with pytest.raises(ReferenceSetError, match="12: several studies"):
         read_dataset_reference("folder", tmp_path)
 
 

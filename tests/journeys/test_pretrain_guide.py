@@ -79,5 +79,5 @@ def test_every_command_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.Mon
         assert Path(f"runs/pretrain_{name}/bundles/encoder/weights.safetensors").is_file(), name
     extended = load_bundle(Path("runs/pretrain_tiny_cpu/bundles/encoder")).card
     assert extended.cost.startswith("5 steps"), "three steps, and two more"
-    for name in ("own_curated", "guarded", "guarded_rewind"):
+    for name in ("own_curated", "guarded", "guarded_rollback"):
         assert Path(f"runs/{name}/bundles/encoder/weights.safetensors").is_file(), name

@@ -18,8 +18,8 @@ def test_it_is_the_mean_over_the_pairs_of_different_crops() -> None:
     for t in range(2):
         for s in range(5):
             if s != t:
-                log_shares = torch.log_softmax(student[s] / 0.1, dim=-1)
-                pairs.append(-(teacher[t] * log_shares).sum(-1).mean())
+                log_probabilities = torch.log_softmax(student[s] / 0.1, dim=-1)
+                pairs.append(-(teacher[t] * log_probabilities).sum(-1).mean())
     torch.testing.assert_close(dino_loss(student, teacher), torch.stack(pairs).mean())
 
 
@@ -36,7 +36,7 @@ def test_a_crop_is_not_compared_with_itself() -> None:
     assert dino_loss(10 * teacher, teacher).item() > 50
 
 
-def test_the_gradient_is_the_difference_of_the_shares() -> None:
+def test_the_gradient_is_the_difference_of_the_assignments() -> None:
     student = torch.zeros(2, 1, 3, requires_grad=True)
     teacher = torch.tensor([[[0.2, 0.3, 0.5]], [[0.6, 0.3, 0.1]]])
     dino_loss(student, teacher, temperature=0.5).backward()

@@ -32,9 +32,9 @@ def test_it_is_the_alternation_of_two_normalisations() -> None:
 
 
 def test_in_the_limit_every_prototype_has_the_same_share() -> None:
-    shares = sinkhorn_assignments(scores(), temperature=0.5, iterations=200)
-    torch.testing.assert_close(shares.sum(dim=1), torch.ones(12))
-    torch.testing.assert_close(shares.sum(dim=0), torch.full((5,), 12 / 5))
+    targets = sinkhorn_assignments(scores(), temperature=0.5, iterations=200)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(12))
+    torch.testing.assert_close(targets.sum(dim=0), torch.full((5,), 12 / 5))
 
 
 def test_a_score_common_to_all_prototypes_or_samples_changes_nothing() -> None:
@@ -45,9 +45,9 @@ def test_a_score_common_to_all_prototypes_or_samples_changes_nothing() -> None:
 
 
 def test_it_is_in_single_precision_without_gradient() -> None:
-    shares = sinkhorn_assignments(scores().bfloat16().requires_grad_(), 0.05)
-    assert shares.dtype == torch.float32
-    assert not shares.requires_grad
+    targets = sinkhorn_assignments(scores().bfloat16().requires_grad_(), 0.05)
+    assert targets.dtype == torch.float32
+    assert not targets.requires_grad
     assert sinkhorn_assignments(torch.zeros(0, 5), 0.05).shape == (0, 5)
 
 

@@ -105,19 +105,19 @@ def test_bf16_stays_near_float32(encoder: VisionTransformer) -> None:
     assert likeness.min() > 0.99
 
 
-def test_tokens_that_are_read_are_those_of_the_whole_and_so_are_gradients() -> None:
-    read = torch.zeros(3, 9, dtype=torch.bool)
-    read[0, 2:5] = read[2, 8] = True
+def test_a_token_subset_has_the_tokens_and_gradients_of_the_whole() -> None:
+    subset = torch.zeros(3, 9, dtype=torch.bool)
+    subset[0, 2:5] = subset[2, 8] = True
     images = torch.randn(3, 1, 48, 48, generator=torch.Generator().manual_seed(1))
     found, others = {}, {}
     for alone in (True, False):
         torch.manual_seed(0)
         encoder = VisionTransformer(EncoderConfig(image_size=48, layer_scale=1.0, drop_path=0.5)).train()
-        tokens = encoder(images, read=read if alone else None)
-        (tokens.class_token.square().sum() + tokens.patches[read].sin().sum()).backward()
+        tokens = encoder(images, token_subset=subset if alone else None)
+        (tokens.class_token.square().sum() + tokens.patches[subset].sin().sum()).backward()
         gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
-        found[alone] = [tokens.class_token, tokens.patches[read], *gradients]
-        others[alone] = tokens.patches[~read]
+        found[alone] = [tokens.class_token, tokens.patches[subset], *gradients]
+        others[alone] = tokens.patches[~subset]
     for own, whole in zip(found[True], found[False], strict=True):
         torch.testing.assert_close(own, whole, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(others[True], others[False], atol=1e-3), "the last block has left them out"

@@ -31,12 +31,12 @@ def test_probes_inside_the_body_resolve_more() -> None:
     assert inside < 0.6 * outside
 
 
-def test_wide_settings_reach_beyond_the_usual() -> None:
+def test_randomized_settings_reach_beyond_the_usual() -> None:
     usual = [sample_imaging(seed, View.A4C) for seed in range(200)]
-    wide = [sample_randomized_imaging(seed, View.A4C) for seed in range(200)]
-    assert sample_randomized_imaging(4, View.A4C) == wide[4]
+    randomized = [sample_randomized_imaging(seed, View.A4C) for seed in range(200)]
+    assert sample_randomized_imaging(4, View.A4C) == randomized[4]
     for name in ("haze_db", "dynamic_range_db", "gamma", "depth_gain_db", "blood_db", "surroundings_db", "fan_factor"):
-        assert np.std([getattr(setting, name) for setting in wide]) > 1.2 * np.std(
+        assert np.std([getattr(setting, name) for setting in randomized]) > 1.2 * np.std(
             [getattr(setting, name) for setting in usual]
         )
-    assert {setting.vendor for setting in wide} == {setting.vendor for setting in usual}
+    assert {setting.vendor for setting in randomized} == {setting.vendor for setting in usual}

@@ -17,6 +17,7 @@ from echoapex.data.stores.dataset_store import DatasetStoreConfig
 from echoapex.models.bundle import BundleError
 from echoapex.phantom import simulate_clip
 from echoapex.recipes.clips import DatasetClips, starting_bundles
+from echoapex.recipes.ejection_fraction import not_apical
 from echoapex.recipes.recipe import Workspace
 from echoapex.vocabulary import Application, Quantity, View
 
@@ -31,6 +32,10 @@ def workspace_in(folder: Path) -> Workspace:
 
 def has_view(record: ClipRecord) -> bool:
     return record.view is not None
+
+
+def has_ef(record: ClipRecord) -> bool:
+    return record.value(Quantity.LVEF) is not None
 
 
 def test_the_training_split_teaches_and_the_validation_split_judges(tmp_path: Path) -> None:
@@ -80,6 +85,34 @@ def test_listed_clips_that_are_not_there_are_counted(tmp_path: Path) -> None:
     assert len(teaching) == 1
     assert told[0] == ("listed training clips that are there", 1, 2)
     assert [what for what, _, _ in told[1:]] == ["training clips", "judging clips"]
+
+
+def test_an_ejection_fraction_is_not_learned_from_a_view_that_is_not_apical(tmp_path: Path) -> None:
+    write_tiny_clip_folder(tmp_path)
+
+    def long_axis(rows: list[dict[str, str]]) -> None:
+        rows[2] |= {"split": "train", "view": "PLAX"}
+
+    edit_table(tmp_path / "clips.csv", long_axis)
+    told: list[tuple[str, int, int]] = []
+
+    def teaching() -> int:
+        clips = clips_of("folder", tmp_path)
+        return len(clips.open(has_ef, "an ejection fraction", Workspace(tmp_path, 1, tell), not_apical)[0])
+
+    def tell(what: str, done: int, total: int) -> None:
+        told.append((what, done, total))
+
+    assert teaching() == 1
+    assert told[0] == ("training clips set aside, their view PLAX is not apical", 1, 2)
+
+    def all_long_axis(rows: list[dict[str, str]]) -> None:
+        for row in rows:
+            row["view"] = "PLAX"
+
+    edit_table(tmp_path / "clips.csv", all_long_axis)
+    with pytest.raises(DatasetError, match=r"has an ejection fraction \(2 of them set aside, their view PLAX is not"):
+        teaching()
 
 
 def test_a_changed_table_or_file_is_prepared_anew(tmp_path: Path) -> None:

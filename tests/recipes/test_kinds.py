@@ -80,7 +80,7 @@ def dataset_views(start: Path, tasks: TinyTasks) -> Trained:
     return recipe, recipe.build_task()
 
 
-def outline_views(start: Path, tasks: TinyTasks) -> Trained:
+def view_from_masks(start: Path, tasks: TinyTasks) -> Trained:
     recipe = ViewFromMasksRecipe(
         start=str(start), stores={"views": PhantomStoreConfig(patients=1)},
         validation=PhantomStoreConfig(patients=1, first_seed=190_000),
@@ -105,7 +105,7 @@ def joint(start: Path, tasks: TinyTasks) -> Trained:
 
 PATHS: list[Callable[[Path, TinyTasks], Trained]] = [
     multitask_of_set, multitask_of_encoder, camus, ejection_fraction, dataset_ejection_fraction, dataset_views,
-    outline_views, pretrain, joint,
+    view_from_masks, pretrain, joint,
 ]  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def test_what_camus_taught_carries_its_licence_whatever_the_recipe_says(
     assert card.licence.startswith("CC-BY-NC-SA-4.0")
 
 
-@pytest.mark.parametrize("kind", ["multitask", "ejection_fraction", "outline_views", "pretrain"])
+@pytest.mark.parametrize("kind", ["multitask", "ejection_fraction", "view_from_masks", "pretrain"])
 def test_a_recipe_whose_judges_are_also_taught_is_refused(kind: str) -> None:
     taught, judging = PhantomStoreConfig(patients=40), PhantomStoreConfig(patients=2, first_seed=700)
     needs = {"start": "phantom", "encoder_bundle": "encoder", "stores": {"views": taught}, "validation": judging}

@@ -16,7 +16,7 @@ from echoapex.recipes.camus import CamusRecipe
 from echoapex.recipes.pretrain import PretrainRecipe
 from echoapex.recipes.runner import TASK_KINDS, Reporting, build_recipe, find_recipe, finetune
 from echoapex.train.checkpoint import CheckpointError
-from echoapex.train.journal import read_journal
+from echoapex.train.journal import read_figures, read_journal
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,27 @@ def test_a_run_writes_everything_and_resumes_by_itself(recipe_file: Path, tmp_pa
     assert '"held_back": 1' in written, "the recipe is written with everything that it left to defaults"
     assert '"batch_size": 2' in written
     assert [entry["step"] for entry in read_journal(tmp_path / "resumed" / "journal.jsonl") if "scores" in entry] == [3]
+
+
+def test_the_start_is_validated_once_and_training_does_not_notice(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finetune(str(recipe_file), {"train": {"steps": 2, "checkpoint_every": 1}}, tmp_path / "run")
+    first = read_journal(tmp_path / "run" / "journal.jsonl")[0]
+    assert first["step"] == -1
+    assert set(first["start_scores"]) == set(read_figures(tmp_path / "run" / "journal.jsonl").latest)
+    finetune(str(recipe_file), {"train": {"steps": 3}}, tmp_path / "run")
+    starts = [entry for entry in read_journal(tmp_path / "run" / "journal.jsonl") if "start_scores" in entry]
+    assert starts == [first], "a run that goes on reads it back"
+
+    def not_at_all(*_: object) -> None:
+        return None
+
+    finetune(str(recipe_file), {"train": {"steps": 3}}, tmp_path / "scored")
+    monkeypatch.setattr("echoapex.train.trainer._score_start", not_at_all)
+    finetune(str(recipe_file), {"train": {"steps": 3}}, tmp_path / "unscored")
+    digests = {load_bundle(tmp_path / run / "bundles" / "encoder").digest for run in ("scored", "unscored")}
+    assert len(digests) == 1, "bit for bit the weights of a run whose start was not validated"
 
 
 def test_overrides_change_a_run_and_its_card(recipe_file: Path, tmp_path: Path) -> None:

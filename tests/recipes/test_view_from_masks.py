@@ -1,4 +1,4 @@
-"""Outlines are drawn once and resumed, the set stays as it was but for the new witness, and strangers are refused."""
+"""Outlines are drawn once and resumed, the set stays as it was but for the new branch, and strangers are refused."""
 
 from __future__ import annotations
 
@@ -95,15 +95,15 @@ def outlined(saved_set: Path, workspace: Workspace) -> Path:
     return directory
 
 
-def test_the_written_set_is_the_old_one_with_a_second_witness(
+def test_the_written_set_is_the_old_one_with_a_second_branch(
     saved_set: Path, outlined: Path, encoded: EncodedClip
 ) -> None:
     assert {check.problem for check in verify_set(SetPaths("outlined", outlined))} == {""}
     for name in ("encoder", "segmentation", "lv_wall", "ejection_fraction"):
         assert load_bundle(outlined / name).digest == load_bundle(saved_set / name).digest
     models = load_models(outlined)
-    assert models.view_classification.outlines is not None
-    assert load_view_model(SetPaths("outlined", outlined)).task.outlines is None
+    assert models.view_classification.mask_branch is not None
+    assert load_view_model(SetPaths("outlined", outlined)).task.mask_branch is None
     tokens = encode_clip(models.view_classification.encoder, BLOCKS, encoded.pixels.numpy(), encoded.times_s.tolist())
     plain = load_models(saved_set).view_classification.predict(tokens).probabilities
     assert models.view_classification.predict(tokens).probabilities != pytest.approx(plain, abs=1e-4)
@@ -113,16 +113,16 @@ def test_views_of_another_set_keep_the_segmentation_they_were_taught_with(
     saved_set: Path, outlined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = load_models(outlined)
-    assert own.view_classification.outlines is not None
-    assert own.view_classification.outlines.segmenter is own.segmentation.decoder, "not read twice"
+    assert own.view_classification.mask_branch is not None
+    assert own.view_classification.mask_branch.segmenter is own.segmentation.decoder, "not read twice"
     shutil.copytree(outlined, tmp_path / "shipped" / "phantom")
     monkeypatch.setattr(registry, "_SHIPPED", tmp_path / "shipped")
     multitask_recipe().export(build_tasks(seed=7).multitask, part := tmp_path / "part", PROVENANCE)
     for name in ("view_classification", "lv_wall"):
         shutil.rmtree(part / name)
     mixed = load_models(part)
-    assert mixed.view_classification.outlines is not None
-    assert mixed.view_classification.outlines.segmenter is not mixed.segmentation.decoder
+    assert mixed.view_classification.mask_branch is not None
+    assert mixed.view_classification.mask_branch.segmenter is not mixed.segmentation.decoder
     taught, other = (load_bundle(place / "segmentation").digest for place in (saved_set, part))
     assert mixed.digests["phantom/segmentation"] == taught != other == mixed.digests["part/segmentation"]
     clicked = InteractiveSegmenter.load(part, "cpu").digests
@@ -135,10 +135,10 @@ def test_a_merged_adapter_leaves_the_outlines_in_force(saved_set: Path, workspac
     recipe.export(recipe.build_task(), tmp_path / "adapted", PROVENANCE)
     outlining = recipe_on(tmp_path / "adapted")
     outlining.export(outlining.build(workspace).task, tmp_path / "both", PROVENANCE)
-    assert load_models(tmp_path / "both").view_classification.outlines is not None
+    assert load_models(tmp_path / "both").view_classification.mask_branch is not None
     merged = merge_adapter(SetPaths("both", tmp_path / "both"), tmp_path / "merged")
     assert {check.problem for check in verify_set(merged)} == {""}
-    assert load_models(tmp_path / "merged").view_classification.outlines is not None
+    assert load_models(tmp_path / "merged").view_classification.mask_branch is not None
 
 
 def test_outlines_of_another_segmentation_are_refused(outlined: Path, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_training_on_leaves_the_outlines_behind(outlined: Path) -> None:
     sections = {"view": "view_classification", "segmentation": "segmentation", "wall": "lv_wall"}
     parts = {key: read_card(outlined / name).architecture["decoder"] for key, name in sections.items()}
     task = MultiTaskRecipe.model_validate({**values, **parts, "blocks": BLOCKS, "frames": {"sizes": [[0, 64]]}})
-    assert task.build_task().view.outlines is None
+    assert task.build_task().view.mask_branch is None
 
 
 def test_a_set_without_a_segmentation_of_its_own_is_refused(

@@ -1,4 +1,4 @@
-"""The task of pretraining: the teacher only follows, hidden patches stay hidden, and a tiny run learns."""
+"""The task of pretraining: the teacher only follows, masked patches stay masked, and a tiny run learns."""
 
 from __future__ import annotations
 
@@ -70,19 +70,19 @@ def test_the_class_term_is_dino_over_teacher_and_student(batch: CropBatch) -> No
     task.updates.fill_(9)
     large, small = standardise(batch.global_crops.flatten(0, 1)), standardise(batch.local_crops.flatten(0, 1))
     with torch.no_grad():
-        hidden = batch.hidden.flatten(0, 1)
-        tokens = [task.student.encoder(large, hidden).class_token, task.student.encoder(small).class_token]
+        masked = batch.masked.flatten(0, 1)
+        tokens = [task.student.encoder(large, masked).class_token, task.student.encoder(small).class_token]
         logits = task.student.class_head(torch.cat(tokens)).reshape(4, 4, -1)
-        shares = sinkhorn_assignments(task.teacher.class_head(task.teacher.encoder(large).class_token), 0.07)
-        expected = dino_loss(logits, shares.reshape(2, 4, -1), 0.1)
+        targets = sinkhorn_assignments(task.teacher.class_head(task.teacher.encoder(large).class_token), 0.07)
+        expected = dino_loss(logits, targets.reshape(2, 4, -1), 0.1)
         torch.testing.assert_close(task.loss(batch).terms["dino"], expected)
 
 
 def test_koleo_is_the_mean_over_both_global_crops(batch: CropBatch) -> None:
     task = build_pretrain().eval()
-    hidden = batch.hidden.flatten(0, 1)
+    masked = batch.masked.flatten(0, 1)
     with torch.no_grad():
-        tokens = task.student.encoder(standardise(batch.global_crops.flatten(0, 1)), hidden).class_token
+        tokens = task.student.encoder(standardise(batch.global_crops.flatten(0, 1)), masked).class_token
         frames = batch.global_crops.shape[1]
         first, second = koleo_loss(tokens[:frames]), koleo_loss(tokens[frames:])
         assert abs(first - second) > 1e-6
@@ -93,23 +93,23 @@ def test_koleo_is_the_mean_over_both_global_crops(batch: CropBatch) -> None:
     torch.testing.assert_close(loss.total, sum(weight * loss.terms[name] for weight, name in parts))
 
 
-def test_what_lies_under_a_hidden_patch_reaches_the_teacher_only(batch: CropBatch) -> None:
+def test_what_lies_under_a_masked_patch_reaches_the_teacher_only(batch: CropBatch) -> None:
     task = build_pretrain().eval()
-    hidden = torch.zeros_like(batch.hidden)
-    hidden[:, :, 4] = True
+    masked = torch.zeros_like(batch.masked)
+    masked[:, :, 4] = True
     pixels = batch.global_crops.clone()
     pixels[..., 16:32, 16:32] = pixels[..., 16:32, 16:32].flip(-1)  # patch 4 of 3 x 3, same mean and variance
     with torch.no_grad():
-        flat = hidden.flatten(0, 1)
+        flat = masked.flatten(0, 1)
         seen = [task.student.encoder(standardise(p.flatten(0, 1)), flat).patches for p in (batch.global_crops, pixels)]
         taught = [task.teacher.encoder(standardise(p.flatten(0, 1))).patches for p in (batch.global_crops, pixels)]
     torch.testing.assert_close(seen[0], seen[1])
     assert not torch.allclose(taught[0], taught[1])
 
 
-def test_nothing_hidden_and_no_local_crops_still_give_a_loss(batch: CropBatch) -> None:
+def test_nothing_masked_and_no_local_crops_still_give_a_loss(batch: CropBatch) -> None:
     task = build_pretrain()
-    bare = replace(batch, hidden=torch.zeros_like(batch.hidden), local_crops=batch.local_crops[:0])
+    bare = replace(batch, masked=torch.zeros_like(batch.masked), local_crops=batch.local_crops[:0])
     for precision in (torch.bfloat16, torch.float32):
         with torch.autocast("cpu", dtype=precision, enabled=precision is torch.bfloat16):
             loss = task.loss(bare)
@@ -128,7 +128,7 @@ def test_frames_of_one_batch_are_told_apart_better_than_by_no_opinion(batch: Cro
     terms = task.loss(batch).terms
     no_opinion = math.log(task.student.class_head.config.prototypes)
     assert terms["dino"] < 0.95 * no_opinion
-    masked = batch.hidden.any(dim=-1).float().mean()
+    masked = batch.masked.any(dim=-1).float().mean()
     assert terms["ibot"] < 0.8 * no_opinion * masked
 
 

@@ -27,6 +27,15 @@ def test_every_trainable_parameter_is_in_exactly_one_group(tasks: TinyTasks, nam
     assert set(grouped) == trainable
 
 
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_a_task_names_its_encoder_and_what_learns_in_its_place(tasks: TinyTasks, name: str) -> None:
+    task = tasks.by_name[name]
+    encoder, adapter = task.encoder_and_adapter()
+    modules = dict(task.named_children())
+    assert encoder is modules.get("encoder")
+    assert adapter is modules.get("adapter")
+
+
 def test_matrices_decay_and_gains_biases_and_tokens_do_not(tasks: TinyTasks) -> None:
     names = {id(p): name for name, p in tasks.multitask.named_parameters()}
     decayed = {

@@ -133,7 +133,7 @@ def test_shares_are_the_batch_and_uneven_ones_are_refused(tmp_path: Path) -> Non
     source = crop_source(tmp_path)
     whole = source.batch(3)
     parts = [Processes(rank, 2).share_of(source).batch(3) for rank in (0, 1)]
-    for name in ("global_crops", "local_crops", "hidden"):
+    for name in ("global_crops", "local_crops", "masked"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts], dim=1), getattr(whole, name))
     with pytest.raises(
         DistributedError,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from echoapex.train.journal import Journal, read_journal
+from echoapex.train.journal import BEFORE_FIRST_STEP, Journal, read_figures, read_journal
 
 
 def steps_of(path: Path) -> list[int]:
@@ -48,3 +48,14 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
 
 def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "journal.jsonl") == []
+
+
+def test_the_figures_of_the_start_stay_through_a_resume_and_go_with_a_fresh_run(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write(BEFORE_FIRST_STEP, start_scores={"dice": 0.25})
+    journal.write(3, scores={"dice": 0.5})
+    journal.write(7, scores={"dice": 0.75})
+    assert read_figures(journal.path) == ({"dice": 0.25}, {"dice": 0.75})
+    assert read_figures(Journal(tmp_path, resume_step=4).path) == ({"dice": 0.25}, {"dice": 0.5})
+    assert journal.scores() == [{"dice": 0.5}], "the drift guard does not judge the start"
+    assert read_figures(Journal(tmp_path).path) == ({}, {}), "a run without a checkpoint may have another start"

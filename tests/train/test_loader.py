@@ -71,7 +71,7 @@ def test_several_processes_make_the_batches_of_one_in_its_order(tmp_path: Path) 
     made = list(prefetched(source, 2, 7, workers=2))
     assert len(made) == len(expected)
     for one, other in zip(made, expected, strict=True):
-        for name in ("global_crops", "local_crops", "hidden", "rows"):
+        for name in ("global_crops", "local_crops", "masked", "rows"):
             assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 

@@ -32,7 +32,7 @@ def saved_bytes(encoder: VisionTransformer, images: torch.Tensor) -> int:
     return sum(kept.values())
 
 
-def test_recomputed_blocks_give_the_same_gradients_and_keep_less(tmp_path: Path) -> None:
+def test_checkpointed_blocks_give_the_same_gradients_and_keep_less(tmp_path: Path) -> None:
     batch = crop_source(tmp_path).batch(0)
     plain, frugal = build_pretrain(), build_pretrain()
     names = list(frugal.state_dict())
@@ -90,6 +90,6 @@ def test_parts_of_crops_are_the_batch(tmp_path: Path) -> None:
     whole = crop_source(tmp_path).batch(2)
     parts = whole.split(2)
     assert [part.global_crops.shape[1] for part in parts] == [2, 2]
-    for name in ("global_crops", "local_crops", "hidden"):
+    for name in ("global_crops", "local_crops", "masked"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts], dim=1), getattr(whole, name))
     assert torch.equal(torch.cat([part.rows for part in parts]), whole.rows)

@@ -1,7 +1,7 @@
 """The command line: ``echoapex VERB``. One file per verb, imported only when its verb is used.
 
-A verb's module holds ``app``, a cyclopts ``App`` named like the verb, whose functions return an exit code: 0 all good,
-2 wrong usage, 3 some files failed, 4 nothing could be done; see ``echoapex.cli.console``.
+The module of a verb holds ``app``, a cyclopts ``App`` with the name of the verb. Its functions return an exit code: 0
+all good, 2 wrong usage, 3 some files failed, 4 nothing could be done; see ``echoapex.cli.console``.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, PipedConsole, discard_output, examples
 from echoapex.version import __version__
 
 _VERBS = {
     "analyze": "Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.",
     "models": "List, show, verify and import the weights that EchoApex uses.",
-    "datasets": "List the public data sets that are read, and verify a copy of one.",
+    "datasets": "List the public data sets that can be read, and verify a copy of one.",
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
     "ingest": "Turn an archive of echo files into a de-identified store of frames to train on.",
-    "curate": "Weight the frames of a store, so that rare views, vendors and qualities count.",
+    "curate": "Give the frames of a store weights, so that training also sees rare views, vendors and qualities.",
     "evaluate": "Score an analysis against a reference data set.",
     "transfer": "Score several sets of weights on several data sets, with no change, as one table.",
     "clicks": "Measure interactive segmentation by simulated clicks, boxes and propagation.",
-    "benchmark": "Run the suite of 28 sub-tasks on the data at hand and write its card.",
+    "benchmark": "Run the suite of 28 sub-tasks on the data that you have, and write its card.",
+    "recipes": "List the recipes of training, show one, and list the keys that it may have.",
     "finetune": "Train decoders or encoders by a recipe.",
     "pretrain": "Pretrain an encoder without labels by a recipe.",
-    "demo": "Assemble real and simulated studies to try EchoApex on.",
+    "demo": "Analyse a real and a simulated study, and say where to look.",
 }
 
 app = App(
@@ -38,7 +39,7 @@ app = App(
     help="One foundation model for echocardiography.\n\n"
     "Research software, not a medical device: not for diagnosis or treatment.",
     suppress_keyboard_interrupt=False,
-    help_epilogue="Exit codes: 0 all good, 2 wrong usage, 3 some files failed, 4 nothing could be analysed.",
+    help_epilogue=examples("echoapex analyze study/ --out results/", "echoapex analyze --help"),
 )
 for _verb, _summary in _VERBS.items():
     app.command(f"echoapex.cli.{_verb}:app", name=_verb, help=_summary)
@@ -51,7 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what follows ``echoapex``; by default the arguments of this process.
     """
     told_to_stop = stop_cleanly_when_told()
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = int(ExitCode.NOBODY_READS)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ExitCode.USAGE)
+    if code == ExitCode.NOBODY_READS:
+        discard_output()
     sys.exit(ExitCode.TERMINATED if told_to_stop else code)
 
 
@@ -81,7 +90,13 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"echoapex: there is no verb {arguments[0]!r}; {hint}\n")
         return ExitCode.USAGE
     try:
-        result = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(
+            list(arguments),
+            console=PipedConsole(),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except CycloptsError as error:
         sys.stderr.write(f"echoapex: {' '.join(str(error).split())} (see echoapex --help)\n")
         return ExitCode.USAGE

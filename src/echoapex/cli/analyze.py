@@ -1,4 +1,4 @@
-"""``echoapex analyze``: a study in, numbers with their evidence out."""
+"""``echoapex analyze``: analyse a study and write its values with their evidence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain
+from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain, examples
 from echoapex.domain import StudyReport
 from echoapex.domain.results import DISCLAIMER
 from echoapex.vocabulary import Probe
@@ -19,6 +19,7 @@ app = App(
     name="analyze",
     help="Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.\n\n"
     f"{DISCLAIMER}",
+    help_epilogue=examples("echoapex analyze study/ --out results/", "echoapex analyze study.zip clip.avi --json"),
 )
 
 
@@ -31,11 +32,11 @@ class Choices:
         bundle: name or folder of the set of weights; `echoapex models list` shows them.
         device: where the models run.
         precision: of the encoder; auto is bf16 where the machine is fast at it, else fp32.
-        contours: outline over the cycle, or at end-diastole and end-systole only, which is faster.
-        probe: where the transducer was, when that is known: no view of another probe is then named.
+        contours: draw contours over the whole cycle, or at end-diastole and end-systole only, which is faster.
+        probe: the kind of transducer, if it is known; views of other kinds are then excluded.
         overlays: write one overlay video per clip.
         keep_identifiers: let file names, patient data and pixels outside the sector into the outputs.
-        names: the secret file that says which file each clip is; OUT.names.json beside the output by default.
+        names: file that says which input file each clip is, to be kept secret; by default OUT.names.json beside OUT.
     """
 
     bundle: str = "phantom"
@@ -50,12 +51,12 @@ class Choices:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Talk:
-    """What to say.
+class Messages:
+    """Which messages are shown.
 
     Attributes:
         as_json: print the results as JSON on standard output.
-        quiet: say nothing but errors.
+        quiet: show errors only.
         debug: stop at an internal error with its traceback, which may quote the input.
     """
 
@@ -69,26 +70,31 @@ def analyze(
     *paths: Path,
     out: Path | None = None,
     choices: Choices | None = None,
-    talk: Talk | None = None,
+    messages: Messages | None = None,
 ) -> int:
     """Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.
 
     Research software, not a medical device: not for diagnosis or treatment.
 
-    The same command completes an interrupted run: finished clips are not done again.
+    The same command completes an interrupted run: finished clips are not done again. A path that does not exist becomes
+    a row of errors.csv when another one does.
 
     Args:
         paths: files, folders, DICOMDIRs or zip archives; DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI, MHD.
         out: folder for results.json, measurements.csv, preview.png, overlays, masks, manifest.json and errors.csv.
         choices: how to analyse.
-        talk: what to say.
+        messages: which messages are shown.
     """
-    choices, talk = choices or Choices(), talk or Talk()
+    choices, messages = choices or Choices(), messages or Messages()
     if not paths:
         complain("analyze", "nothing was given to analyse; give a file, a folder or a zip archive")
         return ExitCode.USAGE
-    if out is None and not talk.as_json:
+    if out is None and not messages.as_json:
         complain("analyze", "where should the results go? Give --out FOLDER, or --json to print them")
+        return ExitCode.USAGE
+    if not any(_exists(path) for path in paths):
+        named = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and the other {len(paths) - 1}"
+        complain("analyze", f"{named}: {'does' if len(paths) == 1 else 'do'} not exist; check the path")
         return ExitCode.USAGE
     # the models load slowly: not before the arguments are known to be good
     from echoapex.infer.clip.models import TaskInterpreter
@@ -108,12 +114,12 @@ def analyze(
     try:
         device = choose_device(choices.device)
         precision = choose_precision(choices.precision, device)
-        if precision.warning and not talk.quiet:
+        if precision.warning and not messages.quiet:
             complain("analyze", precision.warning)
         interpreter = TaskInterpreter.load(choices.bundle, choices.device, precision.name)
         models = NamedInterpreter(interpreter, Path(choices.bundle).name, str(device), precision.name)
-        with ProgressBar(quiet=talk.quiet) as bar:
-            analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=talk.debug)
+        with ProgressBar(quiet=messages.quiet) as bar:
+            analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=messages.debug)
             report = analyzer.run(paths, out, choices.names)
     except (BundleError, DeviceError, AnalysisError, NameMapError) as error:
         complain("analyze", str(error))
@@ -124,11 +130,22 @@ def analyze(
     except KeyboardInterrupt:
         complain("analyze", "interrupted; what was finished is written, the same command completes it")
         return ExitCode.INTERRUPTED
-    if talk.as_json:
+    if messages.as_json:
         sys.stdout.write(results_text(report))
-    elif not talk.quiet:
+    elif not messages.quiet:
         _summarise(report, out)
     return exit_code_of(report)
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there; a file in a folder that may not be searched counts, and is an error row later."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def exit_code_of(report: StudyReport) -> ExitCode:

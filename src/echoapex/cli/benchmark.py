@@ -1,4 +1,4 @@
-"""``echoapex benchmark``: the 28 sub-tasks on whatever data is there, and a card of what was measured.
+"""``echoapex benchmark``: run the 28 sub-tasks on the data that is there, and write a card of the results.
 
 Writes the card of a benchmark: examples, figures, ``card.json`` and the page.
 """
@@ -26,7 +26,7 @@ from echoapex.cli.benchmark_parts import (
     plan_parts,
     read_clicks,
 )
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.cli.evaluate import Source, read_reference
 from echoapex.data.datasets.camus import CamusError
 from echoapex.evaluate.card.build import CardContent, build_card
@@ -118,18 +118,22 @@ def _remove_others(folder: Path, pattern: str, kept: set[str]) -> None:
             path.unlink()
 
 
-app = App(name="benchmark", help="Run the suite of 28 sub-tasks on the data at hand and write its card.")
+app = App(
+    name="benchmark",
+    help="Run the suite of 28 sub-tasks on the data that you have, and write its card.",
+    help_epilogue=examples("echoapex benchmark --out card/", "echoapex benchmark --data camus=CAMUS/ --out card/"),
+)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Phantoms:
-    """Simulated patients, which are always scored.
+    """Simulated patients; they are always scored.
 
     Attributes:
         phantom: folder of held-out studies of `echoapex phantom`; without it they are drawn into OUT/phantom.
         studies: how many patients are drawn.
-        seed: the first of them; held out from 1,000,000 on.
+        seed: seed of the first one; seeds from 1,000,000 on are never trained on.
         size: height and width of their frames in pixels.
     """
 
@@ -142,18 +146,18 @@ class Phantoms:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Given:
-    """What is there already; each option can be given several times.
+    """Data and results that exist already; each option can be given several times.
 
     Attributes:
-        data: a real data set and its folder, as camus=DIR; NAME:camus=DIR where another name is wanted, as to score one
-            data set in two forms.
-        split: which part of one of them, as NAME=SPLIT; that of `echoapex evaluate` when left out (val of CAMUS).
-        scores: an output folder of `echoapex evaluate`, as NAME=DIR; nothing of it is computed again.
+        data: a real data set and its folder, as camus=DIR, or NAME:camus=DIR to give it another name, for example when
+            one data set is scored in two forms.
+        split: the split of one of them, as NAME=SPLIT; by default the one of `echoapex evaluate` (val of CAMUS).
+        scores: an output folder of `echoapex evaluate`, as NAME=DIR; it is used as it is.
         clicks: an output folder of `echoapex clicks`, as NAME=DIR.
         few_shot: a folder with runs of `echoapex finetune` on few labels, or their seeds.json, as NAME=PATH, for the
             curve by labels.
-        label_efficiency: label_efficiency.json of benchmarks/label_efficiency.py; its first encoder is what the others
-            are held against.
+        label_efficiency: label_efficiency.json of benchmarks/label_efficiency.py; the other encoders are compared
+            with the first.
     """
 
     data: tuple[str, ...] = ()
@@ -174,17 +178,17 @@ def benchmark(
     method: Method | None = None,
     quiet: bool = False,
 ) -> int:
-    """Run the suite on the data at hand; writes card.html, card.json and plots/.
+    """Run the suite on the data that you have; writes card.html, card.json and plots/.
 
     A part that is finished is not run again, so the same command completes an interrupted run.
 
     Args:
-        out: folder for the card and everything behind it.
+        out: folder for the card and the results that it is made of.
         suite: the 28 sub-tasks: 18 views, 6 structures, 3 wall dimensions, ejection fraction.
         phantoms: simulated patients.
         given: real data, and what was computed earlier.
         method: how to analyse.
-        quiet: neither progress nor the summary.
+        quiet: show neither progress nor the summary.
     """
     given, method, phantoms = given or Given(), method or Method(), phantoms or Phantoms()
     try:

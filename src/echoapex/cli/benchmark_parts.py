@@ -68,7 +68,7 @@ def named_folders(option: str, given: Sequence[str]) -> list[tuple[str, Path]]:
     found = _named(option, given, "DIR")
     for name, path in found:
         if not path.is_dir():
-            raise CardError(f"{option} {name}={path}: {path} is no folder; check the path")
+            raise CardError(f"{option} {name}={path}: {path} is not a folder; check the path")
     return found
 
 
@@ -100,7 +100,7 @@ def _known_dataset(given: str, dataset: str) -> DatasetName:
     known = REAL_DATASETS.get(dataset.replace("-", "_"))
     if known is None:
         raise CardError(
-            f"--data {given}: {dataset!r} is no data set that can be scored; known: {', '.join(REAL_DATASETS)} "
+            f"--data {given}: {dataset!r} is not a data set that can be scored; known: {', '.join(REAL_DATASETS)} "
             "(simulated patients go in by --phantom, scores made elsewhere by --scores)"
         )
     if given.startswith("phantom:"):

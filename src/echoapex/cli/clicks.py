@@ -1,4 +1,4 @@
-"""``echoapex clicks``: how far clicks, boxes and names lead, by a simulated person who knows the truth.
+"""``echoapex clicks``: how good a mask gets by clicks, boxes and names; a program that knows the truth does the clicks.
 
 The click curves as a figure: mean Dice by the number of clicks, an SVG file of its own.
 """
@@ -16,7 +16,7 @@ from cyclopts.validators import Number
 from rich.progress import track
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.data.datasets.camus import CamusError
 from echoapex.evaluate.click_scores import (
     ClicksFile,
@@ -45,7 +45,11 @@ from echoapex.phantom.truth import TruthError
 from echoapex.version import __version__
 from echoapex.vocabulary import Structure
 
-app = App(name="clicks", help="Measure interactive segmentation: Dice by the number of clicks, boxes, propagation.")
+app = App(
+    name="clicks",
+    help="Measure interactive segmentation: Dice by the number of clicks, boxes, propagation.",
+    help_epilogue=examples("echoapex clicks --dataset phantom --root studies/ --out clicks/"),
+)
 
 CLICKS_FILE, CASES_FILE, FIGURE_FILE, INPUT_FOLDER = "clicks.json", "click_cases.csv", "clicks.svg", "inputs"
 CORRECTING_CLICKS = 5
@@ -54,7 +58,7 @@ CORRECTING_CLICKS = 5
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ClickSource:
-    """What to ask about.
+    """Which images are segmented.
 
     Attributes:
         dataset: studies of `echoapex phantom`, or CAMUS in its official layout or as camus224.npz.
@@ -72,13 +76,13 @@ class ClickSource:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ClickMethod:
-    """How to ask.
+    """How they are segmented.
 
     Attributes:
         bundle: name or folder of the set of weights.
         device: where the models run.
-        clicks: the cap of the number of clicks.
-        seed: of the choice of frames and of the jitter of boxes.
+        clicks: largest number of clicks.
+        seed: random seed for the choice of frames and the jitter of boxes.
         refinement: corrections merged into the earlier mask, the bare decoder, or the control without decoder.
         follow: also follow clips whose frames are all labelled from one corrected frame.
     """
@@ -95,14 +99,14 @@ class ClickMethod:
 def clicks(*, source: ClickSource, out: Path, method: ClickMethod | None = None, quiet: bool = False) -> int:
     """Measure interactive segmentation on a reference data set.
 
-    A simulated person who knows the truth clicks on the largest error until nothing is wrong. Writes clicks.json
-    (every score with n and a 95 % interval), click_cases.csv (what is behind it) and clicks.svg (the curves).
+    A simulated user, who knows the truth, clicks on the largest error until the mask is right. Writes clicks.json
+    (every score with n and a 95 % interval), click_cases.csv (the single cases) and clicks.svg (the curves).
 
     Args:
-        source: what to ask about.
+        source: which images are segmented.
         out: folder for what is written.
-        method: how to ask.
-        quiet: neither progress nor the summary.
+        method: how they are segmented.
+        quiet: show neither progress nor the summary.
     """
     method = method or ClickMethod()
     try:

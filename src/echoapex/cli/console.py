@@ -5,10 +5,12 @@ The exit codes of every verb.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from enum import IntEnum
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,8 +24,36 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-ERRORS = Console(stderr=True, soft_wrap=True, highlight=False)
+
+class PipedConsole(Console):
+    """A console that ends the command quietly when nobody reads its output any more, as in ``echoapex ... | head``."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave with the exit code that shells know, after what ``finally`` and ``with`` have to do."""
+        self.quiet = True
+        raise SystemExit(int(ExitCode.NOBODY_READS))
+
+
+def discard_output() -> None:
+    """Discard the output that is still buffered: the interpreter would complain about it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a stream that is no file
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+ERRORS = PipedConsole(stderr=True, soft_wrap=True, highlight=False)
 """Messages for people go to standard error, so that standard output holds results only."""
+
+
+EXIT_CODES = "Exit codes: 0 all good, 2 wrong usage, 3 some files failed, 4 nothing could be analysed."
+
+
+def examples(*commands: str) -> str:
+    """The end of a verb's help: commands that can be typed as they stand, and the exit codes."""
+    title = "Example:" if len(commands) == 1 else "Examples:"
+    return "\n".join([title, "", *(f"    {command}" for command in commands), "", EXIT_CODES])
 
 
 def complain(verb: str, problem: str) -> None:
@@ -78,7 +108,7 @@ class ProgressBar(TerminalProgress):
 
 
 class ExitCode(IntEnum):
-    """What the shell learns; stable, documented in ``docs/reference/output.md``."""
+    """The exit codes of every verb; stable, documented in ``docs/reference/output.md``."""
 
     ALL_GOOD = 0
     USAGE = 2
@@ -86,5 +116,7 @@ class ExitCode(IntEnum):
     NOTHING_ANALYSED = 4
     INTERRUPTED = 130
     """Stopped by Ctrl-C, as shells expect (128 + SIGINT)."""
+    NOBODY_READS = 141
+    """The reader of the output went away, as shells expect (128 + SIGPIPE)."""
     TERMINATED = 143
     """Stopped by SIGTERM, as shells expect (128 + SIGTERM)."""

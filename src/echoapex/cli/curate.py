@@ -1,4 +1,4 @@
-"""``echoapex curate``: how often pretraining visits each frame of a store, so that rare views count."""
+"""``echoapex curate``: how often pretraining visits each frame of a store; rare views are visited more often."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from cyclopts.validators import Number
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain
+from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain, examples
 
 if TYPE_CHECKING:
     from echoapex.curation.balance import CurationRules
     from echoapex.curation.report import CurationReport
 
-app = App(name="curate", help="Weight the frames of a store, so that rare views, vendors and qualities count.")
+app = App(
+    name="curate",
+    help="Give the frames of a store weights, so that training also sees rare views, vendors and qualities.",
+    help_epilogue=examples("echoapex curate frames/ --out curated/"),
+)
 
 _SHOWN = ("view", "vendor", "quality")
 
@@ -25,16 +29,16 @@ _SHOWN = ("view", "vendor", "quality")
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Balance:
-    """What is looked at, left out and balanced.
+    """Which frames are used, and what is balanced.
 
     Attributes:
-        frames_per_clip: look at so many frames of each clip; each speaks for an equal stretch of it.
-        clusters: number of clusters level by level, finest first, as in 1024 128 16; by default from the sample.
-        balance: what is made as even as frames permit, besides the clusters: view, vendor, quality, probe, content.
-        most_weight: visit no frame more than so many times as often as an even one, or so many times as seldom.
-        least_quality: leave out frames of less quality than this, from 0 to 1; nearly blank ones always are.
-        near_duplicate_bits: leave out frames whose hash of 256 bits differs from one of another clip in so many bits or
-            fewer; -1 keeps all.
+        frames_per_clip: number of frames that are embedded in each clip; each stands for an equal part of the clip.
+        clusters: number of clusters on each level, finest first, as in 1024 128 16; by default chosen from the sample.
+        balance: properties to balance besides the clusters: view, vendor, quality, probe, content.
+        most_weight: largest weight of a frame; its reciprocal is the smallest. An average frame has weight 1.
+        least_quality: leave out frames of lower quality than this, from 0 to 1; nearly blank ones are always left out.
+        near_duplicate_bits: leave out a frame when its hash (256 bits) differs from that of a frame of another clip in
+            at most this many bits; -1 keeps all.
         colour: keep frames with colour Doppler.
         seed: of the clusters.
     """
@@ -73,9 +77,9 @@ def curate(
     balance: Balance | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Weight the frames of a store, so that rare views, vendors and qualities count.
+    """Give the frames of a store weights, so that training also sees rare views, vendors and qualities.
 
-    An encoder looks at a sample of the training patients' frames. These are clustered level by level, near-copies and
+    An encoder embeds a sample of the training patients' frames. These are clustered level by level, near-copies and
     blank frames are left out, and the rest gets weights that make clusters, views, vendors and quality as even as the
     frames permit. Writes selection.safetensors for `echoapex pretrain`, tables and a picture of before and after. No
     pixel is copied but to the picture. The same command goes on where an interrupted one stopped.
@@ -83,11 +87,11 @@ def curate(
     Args:
         store: folder or URL that `echoapex ingest` wrote.
         out: folder for what is written.
-        bundle: set of weights whose encoder and view classifier look at the frames: its name or folder; or the folder
+        bundle: set of weights whose encoder and view classifier embed the frames: its name or folder; or the folder
             of an encoder bundle.
         device: where they run.
-        balance: what is looked at, left out and balanced.
-        quiet: say nothing but errors.
+        balance: which frames are used, and what is balanced.
+        quiet: show errors only.
     """
     # slow to load: not before the arguments are known to be good
     from echoapex.config import ConfigError

@@ -1,4 +1,4 @@
-"""``echoapex datasets``: which public data sets are read, how to get them, and whether a copy is sound."""
+"""``echoapex datasets``: which public data sets can be read, how to get them, and whether a copy is complete."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, PipedConsole, complain, examples
 from echoapex.data.datasets import DATASETS, DatasetDescription, DatasetError, Finding, Inspection, Severity
 from echoapex.vocabulary import SubTask
 
-app = App(name="datasets", help="List the public data sets that are read, and verify a copy of one.")
+app = App(
+    name="datasets",
+    help="List the public data sets that can be read, and verify a copy of one.",
+    help_epilogue=examples(
+        "echoapex datasets list", "echoapex datasets verify echonet_dynamic --root EchoNet-Dynamic/"
+    ),
+)
 
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 _WORDS = {Severity.ERROR: "wrong", Severity.WARNING: "doubtful", Severity.NOTE: "note"}
@@ -27,7 +32,7 @@ _WORDS = {Severity.ERROR: "wrong", Severity.WARNING: "doubtful", Severity.NOTE: 
 @app.command(name="list")
 def show_datasets() -> int:
     """List each data set with its licence, how to apply, the files that are expected, and the tasks it serves."""
-    console = Console()
+    console = PipedConsole()
     for name, description in DATASETS.items():
         console.print(_description_table(name, description))
         console.print()
@@ -57,7 +62,7 @@ def verify(
         complain("datasets", f"there is no data set {name!r}; known: {', '.join(DATASETS)}")
         return ExitCode.USAGE
     if not root.is_dir():
-        complain("datasets", f"{root} is no folder; give the folder of the data set with --root")
+        complain("datasets", f"{root} is not a folder; give the folder of the data set with --root")
         return ExitCode.USAGE
     try:
         inspection = _inspect(description, root, every_file)
@@ -103,7 +108,7 @@ def _report(name: str, inspection: Inspection, as_json: bool) -> None:
         }
         _print_json(content)
         return
-    console = Console(soft_wrap=True, highlight=False)
+    console = PipedConsole(soft_wrap=True, highlight=False)
     for finding in findings:
         console.print(_in_words(finding))
     counted = ", ".join(f"{number:,} {what}" for what, number in inspection.counted.items())
@@ -129,7 +134,7 @@ def _report_unusable(name: str, root: Path, error: Exception, as_json: bool) -> 
 
 
 def _print_json(content: object) -> None:
-    Console(soft_wrap=True).print(json.dumps(content, indent=2, ensure_ascii=False), markup=False, highlight=False)
+    PipedConsole(soft_wrap=True).print(json.dumps(content, indent=2, ensure_ascii=False), markup=False, highlight=False)
 
 
 def _description_table(name: str, description: DatasetDescription) -> Table:

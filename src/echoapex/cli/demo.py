@@ -1,19 +1,29 @@
-"""``echoapex demo``: a real and a simulated study, analysed, and where to look."""
+"""``echoapex demo``: analyse a real and a simulated study, and say where to look."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from cyclopts import App
-from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, PipedConsole, examples
+from echoapex.domain import StudyReport
+from echoapex.domain.results import DISCLAIMER
+from echoapex.phantom.truth import TRUTH_FILE, read_truth
+from echoapex.vocabulary import Quantity, View
 
-app = App(name="demo", help="Assemble a real and a simulated study, analyse both, and say where to look.")
+app = App(
+    name="demo",
+    help="Assemble a real and a simulated study, analyse both, and say where to look.",
+    help_epilogue=examples("echoapex demo --out demo/"),
+)
 
 PHANTOM_SEED = 1_000_001
 """A held-out patient: no shipped weight was trained on seeds from 1,000,000 on."""
@@ -39,7 +49,7 @@ REAL_FILES = (
         "its first second again at half the size: a copy, which counts once",
     ),
 )
-"""All of one study of one patient, so that its values may be taken together."""
+"""All of one study of one patient, so their values can be combined."""
 
 
 class DemoError(ValueError):
@@ -82,48 +92,109 @@ def demo(*, out: Path = Path("demo"), device: str = "auto") -> int:
         out: folder for the two studies and their results; what is there already is completed.
         device: where the models run: auto, cpu, cuda or mps.
     """
-    console = Console()
+    console = PipedConsole()
     try:
         copies = assemble_real_study(out / "real")
     except DemoError as error:
-        Console(stderr=True).print(f"echoapex demo: {escape(str(error))}")
+        PipedConsole(stderr=True).print(f"echoapex demo: {escape(str(error))}")
         return ExitCode.NOTHING_ANALYSED
     for copy, sample in zip(copies, REAL_FILES, strict=True):
-        console.print(f"{escape(str(copy))}: {sample.shows}")
+        console.print(f"{escape(str(copy))}: {sample.shows}", highlight=False, soft_wrap=True)
     steps = [
         ["phantom", "--studies", "1", "--seed", str(PHANTOM_SEED), "--out", str(out / "phantom")],
         ["analyze", str(out / "real"), "--out", str(out / "real-results"), "--device", device],
         ["analyze", str(out / "phantom"), "--out", str(out / "phantom-results"), "--device", device],
     ]
+    began = time.monotonic()
     codes = [_run_step(console, step) for step in steps]
-    _say_where_to_look(console, out)
+    _summarise(console, out, time.monotonic() - began)
     return max(codes)
 
 
-def _run_step(console: Console, arguments: list[str]) -> int:
+def _run_step(console: PipedConsole, arguments: list[str]) -> int:
     from echoapex.cli import run  # the verbs are loaded by name, this one too
 
     console.print(f"\n$ echoapex {escape(' '.join(arguments))}", style="bold", highlight=False, soft_wrap=True)
     return run(arguments)
 
 
-def _say_where_to_look(console: Console, out: Path) -> None:
+STUDIES = {"real study": "real-results", "simulated study": "phantom-results"}
+"""The studies of the demonstration, and the folders of their results."""
+SHOWN = (
+    Quantity.LVEF,
+    Quantity.EDV,
+    Quantity.ESV,
+    Quantity.IVSD,
+    Quantity.LVIDD,
+    Quantity.LVPWD,
+    Quantity.LV_MASS,
+    Quantity.HEART_RATE,
+)
+"""What the summary shows; measurements.csv has all."""
+
+
+def _summarise(console: PipedConsole, out: Path, seconds: float) -> None:
+    """The values of both studies beside the truth of the simulated one, and where to look."""
+    from echoapex.infer.outputs.clip_pictures import LOOK_TWICE
+
+    reports = {title: _read_report(out / folder) for title, folder in STUDIES.items()}
+    console.print("\nWhat was found", style="bold")
+    console.print(summary_table(reports, _read_truth(out / "phantom")))
+    console.print(f"{LOOK_TWICE}: the reason is in the column flags of measurements.csv", style="dim", soft_wrap=True)
     console.print("\nWhere to look", style="bold")
-    for name, title in (("real-results", "real study"), ("phantom-results", "simulated study")):
-        folder = out / name
-        if not (folder / "results.json").is_file():
-            console.print(f"  {title}: no results, see the messages above")
-            continue
-        console.print(f"  {title}:", highlight=False, soft_wrap=True)
-        console.print(
-            f"    {escape(str(folder / 'preview.png'))}        every clip at a glance", highlight=False, soft_wrap=True
-        )
-        console.print(
-            f"    {escape(str(folder / 'measurements.csv'))}   values with units and evidence", highlight=False
-        )
-        console.print(
-            f"    {escape(str(folder / 'results.json'))}       the same for programs", highlight=False, soft_wrap=True
-        )
-    truth = sorted((out / "phantom").rglob("truth.json"))
-    if truth:
-        console.print(f"  truth of the simulated study: {escape(str(truth[0]))}", highlight=False, soft_wrap=True)
+    for title, folder in STUDIES.items():
+        where = f"{out / folder}/preview.png, measurements.csv, overlays/"
+        told = where if reports[title] is not None else "no results, see the messages above"
+        console.print(f"  {title}: {told}", highlight=False, soft_wrap=True, markup=False)
+    for truth in sorted((out / "phantom").rglob(TRUTH_FILE)):
+        console.print(f"  truth of the simulated study: {truth}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"\n{seconds:.0f} s in all. {DISCLAIMER}", highlight=False, soft_wrap=True, markup=False)
+
+
+def summary_table(reports: Mapping[str, StudyReport | None], truth: Mapping[Quantity, float]) -> Table:
+    """One row for each value, with its unit: by study, and the truth of the simulated one."""
+    from echoapex.infer.outputs.clip_pictures import value_text
+
+    table = Table("", *reports, "simulated truth", box=None, pad_edge=False, header_style="dim")
+    found = {
+        title: {item.quantity: value_text(item) for item in report.measurements} if report else {}
+        for title, report in reports.items()
+    }
+    for quantity in SHOWN:
+        cells = [found[title].get(quantity, "-") for title in reports]
+        true = f"{truth[quantity]:.1f} {quantity.unit}" if quantity in truth else ""
+        if set(cells) != {"-"}:
+            table.add_row(quantity.display_name, *cells, true)
+    analysed = [_analysed(report) if report else "-" for report in reports.values()]
+    table.add_row("clips analysed", *analysed, "")
+    return table
+
+
+def _analysed(report: StudyReport) -> str:
+    return f"{sum(1 for clip in report.clips if not clip.set_aside)} of {len(report.clips) + len(report.errors)}"
+
+
+def _read_report(folder: Path) -> StudyReport | None:
+    """The results of one study; None where there are none."""
+    try:
+        return StudyReport.model_validate_json((folder / "results.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _read_truth(folder: Path) -> dict[Quantity, float]:
+    """What is true of the simulated patient; empty where the study was not written."""
+    for path in sorted(folder.rglob(TRUTH_FILE)):
+        truth = read_truth(path.parent)
+        known = {
+            Quantity.LVEF: truth.ejection_fraction_percent,
+            Quantity.EDV: truth.edv_ml,
+            Quantity.ESV: truth.esv_ml,
+            Quantity.HEART_RATE: truth.patient.heart_rate_bpm,
+        }
+        plax = truth.find(View.PLAX)
+        if plax is not None and plax.walls is not None:
+            walls = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
+            known |= {quantity: plax.walls.value_mm(quantity) for quantity in walls}
+        return known
+    return {}

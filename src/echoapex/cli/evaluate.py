@@ -1,4 +1,4 @@
-"""``echoapex evaluate``: analyse a data set, or take results that were written, and score them.
+"""``echoapex evaluate``: score an analysis of a data set, or results that were written earlier.
 
 Analyses every study of a reference with one set of models, each into a folder of its own.
 
@@ -19,7 +19,7 @@ from cyclopts.validators import Number
 from rich.progress import track
 from rich.table import Table
 
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.data.datasets.records import DatasetError
 from echoapex.domain import StudyReport
 from echoapex.evaluate.baseline_pixels import classify_phantom_studies, fit_pixel_baseline
@@ -43,7 +43,14 @@ from echoapex.io.clip_source import ReadError
 from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.phantom.truth import TruthError
 
-app = App(name="evaluate", help="Score an analysis against a reference data set.")
+app = App(
+    name="evaluate",
+    help="Score an analysis against a reference data set.",
+    help_epilogue=examples(
+        "echoapex evaluate --dataset phantom --root studies/ --out scores/",
+        "echoapex evaluate --dataset camus --root CAMUS/ --predictions results/ --out scores/",
+    ),
+)
 
 DatasetName = Literal[
     "phantom",
@@ -104,9 +111,9 @@ class Method:
     Attributes:
         bundle: name or folder of the set of weights.
         device: where the models run.
-        views: whether the analysis finds the view or is given the true one; auto gives it for data sets that are about
-            something else, CAMUS and those of EchoNet.
-        baseline_patients: simulated patients to fit the pixel baseline on; 0 leaves it out. Phantom only.
+        views: whether the analysis finds the view or gets the true one. auto: it gets the true view for CAMUS and the
+            EchoNet data sets, which test something else.
+        baseline_patients: number of simulated patients to fit the pixel baseline on; 0 leaves it out. For phantom only.
     """
 
     bundle: str = "phantom"
@@ -115,7 +122,7 @@ class Method:
     baseline_patients: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000))] = 100
 
     def gives_views(self, dataset: str) -> bool:
-        """Whether the analysis is told the views of this data set."""
+        """Whether the analysis gets the true views of this data set."""
         return self.views == "given" or (self.views == "auto" and dataset in GIVEN_VIEW_DATASETS)
 
 
@@ -123,15 +130,15 @@ class Method:
 def evaluate(*, source: Source, out: Path, method: Method | None = None, quiet: bool = False) -> int:
     """Score an analysis against a reference data set.
 
-    Writes metrics.json (every metric with n and a 95 % interval) and cases.csv (what is behind it), and with --against
-    comparison.json (differences, paired by case). Finished studies are not analysed again, so the same command
-    completes an interrupted run.
+    Writes metrics.json (every metric with n and a 95 % interval) and cases.csv (the single cases). With --against it
+    also writes comparison.json (differences, paired by case). Finished studies are not analysed again: the same
+    command completes an interrupted run.
 
     Args:
         source: what to score.
         out: folder for metrics.json, cases.csv and the results of the analysis.
         method: how to analyse.
-        quiet: neither progress nor the summary.
+        quiet: show neither progress nor the summary.
     """
     method = method or Method()
     try:
@@ -243,16 +250,16 @@ FOUND_VIEWS, GIVEN_VIEWS = "predictions", "predictions_known_views"
 def analyze_reference(
     reference: ReferenceSet, models: NamedInterpreter, out: Path, *, give_views: bool = False
 ) -> Iterator[StudyReport]:
-    """Analyse study by study; finished studies are taken over.
+    """Analyse study by study; the results of finished studies are reused.
 
-    Of the truth the analysis is told the pixel size where the data set knows it and the file does not, which frames to
-    outline beside those it chooses (never their phase), and, when ``give_views``, the view of every clip.
+    The analysis gets only this of the truth: the pixel size, if the data set has it and the file does not; which frames
+    to outline besides those that it chooses (never their phase); and the view of every clip, if ``give_views``.
 
     Args:
         reference: the studies.
         models: what reads them.
         out: folder for one results folder per study.
-        give_views: tell the analysis the true view of every clip that has one.
+        give_views: give the analysis the true view of every clip that has one.
 
     Yields:
         The reports, in order.

@@ -11,13 +11,19 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain
+from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain, examples
 
 if TYPE_CHECKING:
     from echoapex.data.ingest.ingest import IngestSummary
     from echoapex.data.ingest.local_engine import Engine
 
-app = App(name="ingest", help="Turn an archive of echo files into a de-identified store of frames to train on.")
+app = App(
+    name="ingest",
+    help="Turn an archive of echo files into a de-identified store of frames to train on.",
+    help_epilogue=examples(
+        "echoapex ingest studies/ --out frames/", "echoapex ingest @list.txt --out frames/ --key frames.key --workers 4"
+    ),
+)
 
 
 @Parameter(name="*")
@@ -27,14 +33,13 @@ class Frames:
 
     Attributes:
         size: side of a stored frame in pixels.
-        max_frames_per_clip: look at so many frames of a clip at most, spread over it.
-        stride: look at every so many frames only.
-        near_duplicate_bits: drop a frame whose hash of 256 bits differs from an earlier one's in so many bits or fewer;
-            -1 keeps all.
-        val_percent: set so many percent of the patients apart for validation.
-        unnamed: whose the clips are that name no patient, as videos: one patient's per folder, or one patient's each.
-        names: what the ledger calls files: their keyed digest, or their path below the source as it is, for archives
-            whose names identify nobody.
+        max_frames_per_clip: largest number of frames that are looked at in a clip; they are spread over it.
+        stride: look at every n-th frame only.
+        near_duplicate_bits: drop a frame when its hash (256 bits) differs from that of an earlier frame in at most this
+            many bits; -1 keeps all.
+        val_percent: percentage of the patients that are kept for validation.
+        unnamed: for clips without a patient name, such as videos: one patient for each folder, or for each file.
+        names: how the ledger names files: by keyed digest, or by path. Use path only when the paths identify no person.
     """
 
     size: Annotated[int, Parameter(validator=Number(gte=32, lte=1024))] = 256
@@ -49,7 +54,7 @@ class Frames:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Workers:
-    """Who does the work.
+    """How the work is divided.
 
     Attributes:
         engine: processes on this machine, or Ray on many.
@@ -83,7 +88,7 @@ def ingest(
     """Turn an archive of echo files into a de-identified store of frames to train on.
 
     Keeps B-mode and colour Doppler frames: blank outside the ultrasound sector, cropped, resized, without
-    near-duplicates. Patients, studies and clips are known by keyed digests only. The same command completes an
+    near-duplicates. Patients, studies and clips are named by keyed digests only. The same command completes an
     interrupted run.
 
     Args:
@@ -91,8 +96,8 @@ def ingest(
         out: folder or URL (s3://bucket/name) of the frame store.
         key: file of the secret key of the digests, made when it is missing; by default OUT.key beside the store.
         frames: which frames are kept, and how.
-        workers: who does the work.
-        quiet: say nothing but errors.
+        workers: how the work is divided.
+        quiet: show errors only.
     """
     frames, workers = frames or Frames(), workers or Workers()
     if key is None and "://" in out:
@@ -105,8 +110,13 @@ def ingest(
     from echoapex.data.ingest.ingest import IngestPlan
     from echoapex.data.ingest.ingest import ingest as run_ingest
     from echoapex.data.ingest.plan import IngestRules
-    from echoapex.data.stores.place import StoreError
+    from echoapex.data.stores.place import StoreError, import_lance
 
+    try:
+        import_lance()  # before a key is made
+    except StoreError as error:
+        complain("ingest", str(error))
+        return ExitCode.USAGE
     key = key or Path(f"{out.rstrip('/')}.key")
     is_new_key = not key.exists() and not quiet
     plan = IngestPlan(

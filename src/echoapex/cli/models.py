@@ -1,4 +1,4 @@
-"""``echoapex models``: which weights are there, what their cards say, whether they are sound; import and merge."""
+"""``echoapex models``: list, check, import and convert the weights that EchoApex uses."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, PipedConsole, examples
 from echoapex.models.adapter_merge import merge_adapter, split_adapter, stack_adapters
 from echoapex.models.bundle import WEIGHTS_FILE, BundleError, Card, read_card
 from echoapex.models.registry import DEFAULT_SET, ENCODER, TASKS, SetPaths, find_set, import_set, list_sets, verify_set
 
-app = App(name="models", help="List, show, verify, import and merge the weights that EchoApex uses.")
+app = App(
+    name="models",
+    help="List, show, verify, import and merge the weights that EchoApex uses.",
+    help_epilogue=examples("echoapex models list", "echoapex models card phantom/segmentation"),
+)
 
 
 @app.default
@@ -37,7 +40,7 @@ def show_sets() -> int:
                 escape("; ".join(licences)),
                 escape(str(paths.directory)),
             )
-        Console().print(table if table.row_count else "no bundles; `echoapex models import PATH` adds some")
+        PipedConsole().print(table if table.row_count else "no bundles; `echoapex models import PATH` adds some")
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 
@@ -59,10 +62,10 @@ def show_card(name: str = DEFAULT_SET, *, as_json: Annotated[bool, Parameter(nam
         cards = {key: read_card(path) for key, path in bundles.items() if bundle in ("", key)}
         if as_json:
             content = {key: card.model_dump(mode="json") for key, card in cards.items()}
-            Console(soft_wrap=True).print(json.dumps(content, indent=2), markup=False, highlight=False)
+            PipedConsole(soft_wrap=True).print(json.dumps(content, indent=2), markup=False, highlight=False)
         else:
             for key, card in cards.items():
-                Console().print(_card_table(key, card))
+                PipedConsole().print(_card_table(key, card))
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 
@@ -73,7 +76,7 @@ def verify(name: str | None = None) -> int:
     Args:
         name: a set or its directory; all known sets when left out.
     """
-    console = Console()
+    console = PipedConsole()
     sound = True
     with _one_line_errors() as failures:
         for paths in [find_set(name)] if name else list_sets():
@@ -97,7 +100,7 @@ def bring_in(path: Path, *, name: str | None = None, replace: bool = False) -> i
     """
     with _one_line_errors() as failures:
         paths = import_set(path, name, replace=replace)
-        Console().print(
+        PipedConsole().print(
             f"imported {escape(paths.name)} ({', '.join(paths.bundles)}); use it with --bundle {escape(paths.name)}",
             soft_wrap=True,
         )
@@ -106,7 +109,7 @@ def bring_in(path: Path, *, name: str | None = None, replace: bool = False) -> i
 
 @app.command(name="merge")
 def merge(name: str, *, out: Path) -> int:
-    """Write a set trained with an adapter (lora, bitfit) as one whose encoder needs none.
+    """Merge the adapter (lora, bitfit) of a set into its encoder, and write the result as a new set.
 
     Args:
         name: a set or its directory.
@@ -114,13 +117,13 @@ def merge(name: str, *, out: Path) -> int:
     """
     with _one_line_errors() as failures:
         paths = merge_adapter(find_set(name), out)
-        Console().print(f"merged {escape(name)} into {escape(str(paths.directory))}", soft_wrap=True)
+        PipedConsole().print(f"merged {escape(name)} into {escape(str(paths.directory))}", soft_wrap=True)
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 
 @app.command(name="stack")
 def stack(first: str, second: str, *, out: Path) -> int:
-    """Write two adapters (lora) that learnt one after the other as one, beside the encoder of the first.
+    """Combine two adapters (lora) that were trained one after the other, and write them beside the first encoder.
 
     Args:
         first: a set or its directory.
@@ -129,23 +132,23 @@ def stack(first: str, second: str, *, out: Path) -> int:
     """
     with _one_line_errors() as failures:
         paths = stack_adapters(find_set(first), find_set(second), out)
-        Console().print(f"stacked into {escape(str(paths.directory))}", soft_wrap=True)
+        PipedConsole().print(f"stacked into {escape(str(paths.directory))}", soft_wrap=True)
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 
 @app.command(name="split")
 def split(name: str, *, base: Path, rank: int, out: Path) -> int:
-    """Write a set as an encoder that others share, and what its own encoder learned beyond it as an adapter (lora).
+    """Split a set into an encoder that other sets share and an adapter (lora) that holds the difference.
 
     Args:
-        name: a set or its directory, whose decoders need no adapter.
-        base: bundle of the encoder that it started from.
-        rank: of the adapter; the ranks of all adapters that were merged together give an exact one.
+        name: a set without adapters, or its directory.
+        base: bundle of the encoder that the set was trained from.
+        rank: rank of the adapter; the sum of the ranks of all merged adapters gives an exact result.
         out: directory of the new set.
     """
     with _one_line_errors() as failures:
         paths = split_adapter(find_set(name), base, rank, out)
-        Console().print(f"split into {escape(str(paths.directory))}", soft_wrap=True)
+        PipedConsole().print(f"split into {escape(str(paths.directory))}", soft_wrap=True)
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 
@@ -157,7 +160,7 @@ def _one_line_errors() -> Iterator[list[str]]:
         yield failures
     except BundleError as error:
         failures.append(str(error))
-        Console(stderr=True).print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
+        PipedConsole(stderr=True).print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
 
 
 def _licence_of(card: Card) -> str:

@@ -9,16 +9,22 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 from rich.progress import track
 
-from echoapex.cli.console import ExitCode
+from echoapex.cli.console import ExitCode, PipedConsole, examples
 from echoapex.io.dicom.writer import UltrasoundSyntax
 from echoapex.phantom import PhantomError
 from echoapex.phantom.study import StudyLabels, StudyPlan, StudyPlanError, write_studies
 from echoapex.vocabulary import View
 
-app = App(name="phantom", help="Write simulated studies as DICOM, with the exact truth of every measurement.")
+app = App(
+    name="phantom",
+    help="Write simulated studies as DICOM, with the exact truth of every measurement.",
+    help_epilogue=examples(
+        "echoapex phantom --studies 2 --seed 42 --out studies/",
+        "echoapex phantom --studies 1 --seed 1000001 --views A4C,PLAX --out study/",
+    ),
+)
 
 
 @Parameter(name="*")
@@ -60,10 +66,10 @@ def phantom(
         out: folder for the study folders.
         content: what the studies hold.
         workers: processes at work at the same time.
-        quiet: no progress bar.
+        quiet: show no progress bar.
     """
     content = content or Content()
-    console = Console(stderr=True)
+    console = PipedConsole(stderr=True)
     try:
         plan = StudyPlan(parse_views(content.views), content.size, content.labels, UltrasoundSyntax(content.syntax))
         for _ in track(
@@ -84,10 +90,10 @@ def parse_views(text: str) -> tuple[View, ...]:
     """Views from ``A4C,PLAX``; all of them from an empty text.
 
     Raises:
-        StudyPlanError: a name is no view.
+        StudyPlanError: a name is not a view.
     """
     names = [name.strip().upper() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in list(View)]
     if unknown:
-        raise StudyPlanError(f"--views: {', '.join(unknown)} is no view; known: {', '.join(View)}")
+        raise StudyPlanError(f"--views: {', '.join(unknown)} is not a view; known: {', '.join(View)}")
     return tuple(View(name) for name in names) or tuple(View)

@@ -1,4 +1,4 @@
-"""``echoapex pretrain``: an encoder from frames without labels."""
+"""``echoapex pretrain``: train an encoder on frames without labels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from echoapex.cli.console import examples
 from echoapex.cli.recipe_run import Invocation, run_recipe
 
-app = App(name="pretrain", help="Pretrain an encoder without labels. Research software, not a medical device.")
+app = App(
+    name="pretrain",
+    help="Pretrain an encoder without labels. Research software, not a medical device.",
+    help_epilogue=examples(
+        "echoapex pretrain pretrain_tiny_cpu --out runs/pretrain_tiny_cpu",
+        "echoapex pretrain pretrain_tiny_cpu --train.steps 600 --out runs/longer",
+    ),
+)
 
 
 @app.default
@@ -25,8 +33,9 @@ def pretrain_by_recipe(
     Args:
         recipe: Name of a recipe that ships with EchoApex, or a .yaml file; its task is of the kind ``pretrain``.
         overrides: ``--section.key value`` pairs that replace values of the recipe; an unknown key is an error.
+            `echoapex recipes keys` lists the keys.
         out: Directory of the run: checkpoint, journal.jsonl and, at the end, bundles/encoder.
         workers: Processes that draw phantom clips.
-        quiet: No progress.
+        quiet: Show results and warnings only.
     """
     return run_recipe(Invocation("pretrain", recipe, overrides, kind="pretrain"), out, workers, quiet)

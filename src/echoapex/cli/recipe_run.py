@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from echoapex.cli.console import ExitCode
+from echoapex.cli.training_summary import TrainingProgress, tell_outcome
 from echoapex.config import ConfigError, merge, parse_overrides, read_recipe
 from echoapex.data.datasets.records import DatasetError
 from echoapex.data.stores.frame_reader import FrameReaderError
@@ -20,9 +21,8 @@ from echoapex.data.stores.place import StoreError
 from echoapex.models.bundle import BundleError
 from echoapex.models.weights_file import WeightsError
 from echoapex.phantom import PhantomError
-from echoapex.recipes.recipe import parse_setting
-from echoapex.recipes.runner import TASK_KINDS, Reporting, build_recipe, find_recipe, finetune
-from echoapex.tasks.task import Loss
+from echoapex.recipes.recipe import TaskRecipe, parse_setting
+from echoapex.recipes.runner import TASK_KINDS, build_recipe, find_recipe, finetune
 from echoapex.train.checkpoint import CheckpointError
 from echoapex.train.distributed import DistributedError
 from echoapex.train.journal import TrackerError
@@ -46,7 +46,7 @@ class Invocation:
         """Everything that replaces a value of the recipe.
 
         Raises:
-            ConfigError: an override or a setting cannot be read, or the recipe has no place for it.
+            ConfigError: an override or a setting cannot be read, or the recipe does not take it.
         """
         task = parse_setting(self.setting) if self.setting is not None else {}
         if self.root is not None:
@@ -67,33 +67,38 @@ class Invocation:
 
 def run_recipe(typed: Invocation, out: Path, workers: int, quiet: bool) -> int:
     """Run a recipe into ``out`` and write its figures; returns the exit code. A mistake is one line."""
-    scores = _attempt(typed, out, None, workers, quiet)
-    if isinstance(scores, ExitCode):
-        return scores
-    for name, value in sorted(scores.items()):
-        sys.stdout.write(f"{name}\t{value:.4f}\n")
+    run = _attempt(typed, out, None, workers, quiet)
+    if isinstance(run, ExitCode):
+        return run
+    if quiet or not sys.stdout.isatty():  # a person reads the figures in the table
+        for name, value in sorted(run.scores.items()):
+            sys.stdout.write(f"{name}\t{value:.4f}\n")
+    if run.scores and not quiet:
+        tell_outcome(out, run.task)
     return ExitCode.ALL_GOOD
 
 
 def run_seeds(typed: Invocation, out: Path, seeds: int, workers: int, quiet: bool) -> int:
-    """Run a recipe with several seeds, each into a folder below ``out``, and sum the figures up; the exit code.
+    """Run a recipe with several seeds, each into a folder below ``out``, and sum up the figures; returns the exit code.
 
     Written and printed are the mean over the seeds and half the width of its 95 % interval (Student's t).
     """
     if seeds < 1:
-        sys.stderr.write(f"echoapex {typed.verb}: --seeds {seeds} is no number of runs; give 1 or more\n")
+        sys.stderr.write(f"echoapex {typed.verb}: --seeds {seeds} is not a number of runs; give 1 or more\n")
         return ExitCode.USAGE
     each: list[dict[str, float]] = []
     for seed in range(seeds):
-        scores = _attempt(typed, out / f"seed-{seed}", seed, workers, quiet)
-        if isinstance(scores, ExitCode):
-            return scores
-        each.append(scores)
+        run = _attempt(typed, out / f"seed-{seed}", seed, workers, quiet)
+        if isinstance(run, ExitCode):
+            return run
+        each.append(run.scores)
     summary = {name: summarise([scores[name] for scores in each]) for name in sorted(each[0])}
     content = {"labels": _labels_of(out / "seed-0" / "recipe.json"), "seeds": each, "summary": summary}
     (out / "seeds.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for name, (mean, half_width) in summary.items():
         sys.stdout.write(f"{name}\t{mean:.4f}\t+-{half_width:.4f}\n")
+    if not quiet:
+        sys.stderr.write(f"weights: {out}/seed-*/bundles; mean and interval of all seeds: {out / 'seeds.json'}\n")
     return ExitCode.ALL_GOOD
 
 
@@ -115,7 +120,7 @@ def summarise(values: Sequence[float]) -> tuple[float, float]:
 
 
 def require_fields(recipe: str, task: Mapping[str, Any], dataset: str | None) -> None:
-    """Refuse what a recipe has no place for, in words.
+    """Refuse options that a recipe does not take, in words.
 
     Raises:
         ConfigError: its kind of task takes no such setting, no data set, or another one.
@@ -124,7 +129,7 @@ def require_fields(recipe: str, task: Mapping[str, Any], dataset: str | None) ->
     missing = [name for name in task if name not in fields]
     if "setting" in missing:
         raise ConfigError(
-            f"{recipe}: the encoder of a recipe of kind {kind} does not learn in the setting's ways "
+            f"{recipe}: the encoder of a recipe of kind {kind} cannot be trained by a setting "
             "(the ejection fraction is decoded from a frozen encoder); leave --setting out"
         )
     if missing:
@@ -148,18 +153,30 @@ DATASETS_OF = {
     "dataset_ejection_fraction": ("echonet_dynamic", "echonet_pediatric", "folder"),
     "dataset_views": ("folder", "tmed2"),
 }
-"""The data sets that a kind of recipe reads: those with the truth that it learns."""
+"""The data sets that each kind of recipe can learn from."""
 
 
-def _attempt(typed: Invocation, out: Path, seed: int | None, workers: int, quiet: bool) -> dict[str, float] | ExitCode:
-    """The figures of a run, or the exit code after one line that says what was wrong."""
-    reporting = Reporting(noted=_warned) if quiet else Reporting(_prepared, _stepped, _noted)
+@dataclass(frozen=True)
+class _Finished:
+    """A run that came to its end: its validation figures, which other processes than the first do not have."""
+
+    scores: dict[str, float]
+    task: TaskRecipe
+
+
+def _attempt(typed: Invocation, out: Path, seed: int | None, workers: int, quiet: bool) -> _Finished | ExitCode:
+    """The finished run, or the exit code after one line that says what was wrong."""
     prepared = out.parent if seed is None else out.parent.parent
     try:
         overrides = typed.values(seed)
-        if typed.kind is not None:
-            _require_kind(typed.recipe, overrides, typed.kind)
-        return finetune(typed.recipe, overrides, out, workers, reporting, prepared)
+        path = find_recipe(typed.recipe)
+        recipe = build_recipe(merge(read_recipe(path), overrides), path.name)
+        if typed.kind is not None and recipe.task.kind != typed.kind:
+            wrong = f"task.kind is {recipe.task.kind!r}, not {typed.kind!r}"
+            raise ConfigError(f"{path.name}: {wrong}; run it with echoapex finetune")
+        with TrainingProgress(log_every=recipe.train.log_every, quiet=quiet) as progress:
+            scores = finetune(typed.recipe, overrides, out, workers, progress.reporting, prepared)
+        return _Finished(scores, recipe.task)
     except (
         ConfigError, CheckpointError, BundleError, WeightsError, DatasetError, PhantomError, FrameReaderError,
         StoreError, DistributedError, TrackerError,
@@ -173,32 +190,3 @@ def _attempt(typed: Invocation, out: Path, seed: int | None, workers: int, quiet
     except (NonFiniteLossError, DriftError) as error:
         sys.stderr.write(f"echoapex {typed.verb}: {error}\n")
         return ExitCode.NOTHING_ANALYSED
-
-
-def _require_kind(recipe: str, overrides: dict[str, object], kind: str) -> None:
-    """Refuse a recipe of another kind of task before anything is drawn."""
-    path = find_recipe(recipe)
-    task = build_recipe(merge(read_recipe(path), overrides), path.name).task
-    found = getattr(task, "kind", None)
-    if found != kind:
-        raise ConfigError(f"{path.name}: task.kind is {found!r}, not {kind!r}; run it with echoapex finetune")
-
-
-def _prepared(what: str, done: int, total: int) -> None:
-    sys.stderr.write(f"{what}: {done} of {total}\n")
-
-
-def _noted(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
-def _warned(text: str) -> None:
-    """Of what is noted, only what a person has to act on."""
-    if text.startswith("warning"):
-        _noted(text)
-
-
-def _stepped(step: int, steps: int, loss: Loss) -> None:
-    if step % 10 == 0:
-        terms = "  ".join(f"{name} {float(value):.4f}" for name, value in loss.terms.items())
-        sys.stderr.write(f"step {step} of {steps}  loss {float(loss.total.detach()):.4f}  {terms}\n")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import App, Parameter
 
-from echoapex.cli.console import ERRORS, ExitCode, complain
+from echoapex.cli.console import ERRORS, ExitCode, complain, examples
 from echoapex.cli.evaluate import (
     CASES_FILE,
     METRICS_FILE,
@@ -29,7 +29,11 @@ from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.version import __version__
 from echoapex.vocabulary import Application
 
-app = App(name="transfer", help="Score several sets of weights on several data sets, with no change, as one table.")
+app = App(
+    name="transfer",
+    help="Score several sets of weights on several data sets, with no change, as one table.",
+    help_epilogue=examples("echoapex transfer --bundle phantom --dataset phantom=studies/ --out transfer/"),
+)
 
 TrainingData = dict[Application, tuple[str, ...]]
 
@@ -59,9 +63,9 @@ def transfer(
     Args:
         bundle: sets of weights: a name, a folder, or NAME=FOLDER to choose what the table calls it.
         dataset: data sets: NAME=FOLDER, or NAME:SPLIT=FOLDER for another split than the usual one.
-        out: folder for the table and all that is behind it.
+        out: folder for the table and the results that it is made of.
         device: where the models run.
-        quiet: neither progress nor the table.
+        quiet: show neither progress nor the table.
     """
     try:
         bundles, sources = _named_bundles(bundle), [_source(text) for text in dataset]
@@ -87,7 +91,7 @@ def _measure(
     device: Literal["auto", "cpu", "cuda", "mps"],
     quiet: bool,
 ) -> dict[tuple[str, str], MetricsFile]:
-    """Metrics by set and data set. All is opened before anything is analysed, so that a mistake shows at once."""
+    """Metrics by set and data set. All data sets are opened before any is analysed: a mistake then shows at once."""
     references = {_title(source): (source, read_reference(source, out / _title(source), quiet)) for source in sources}
     if len(references) < len(sources):
         raise EvaluationError("a data set is given twice with the same split; leave one out")

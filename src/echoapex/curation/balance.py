@@ -1,13 +1,13 @@
-"""How often each frame is visited: evenly over clusters of clusters, then evenly over views, vendors and the like.
+"""Balances a frame store: first evenly over a hierarchy of clusters, then evenly over views, vendors and other factors.
 
-Two steps. First every level of a hierarchy of clusters shares what it is given evenly among its children, as far as
-they have frames, from the coarsest to the finest (Vo et al., "Automatic data curation for self-supervised learning: a
-clustering-based approach", 2024). Then these shares are changed as little as possible (in relative entropy) so that
-views, vendors and the like come out evenly too (Darroch and Ratcliff, "Generalized iterative scaling for log-linear
-models", 1972). In both, no frame gets more than ``most_weight`` times its even share, and none less than one part in
-``most_weight`` of it. What cannot be even within these bounds, or not at the same time, comes as near as it can.
+Step one goes from the coarsest level of the hierarchy to the finest. Every cluster divides its share evenly among its
+children, as far as they have frames (Vo et al., "Automatic data curation for self-supervised learning: a
+clustering-based approach", 2024). Step two changes these shares as little as possible (in relative entropy) so that
+views, vendors and other factors become even too (Darroch and Ratcliff, "Generalized iterative scaling for log-linear
+models", 1972).
 
-What a curation does: everything that the result depends on, besides the store and the weights.
+In both steps no frame gets more than ``most_weight`` times its even share, and none less than 1 / ``most_weight`` of
+it. Where evenness is impossible within these bounds, or for all factors at once, the result comes as near as it can.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _HALVINGS = 60
 def fill(
     wishes: Float[np.ndarray, "n"], even: Float[np.ndarray, "n"], most_weight: float, total: float = 1.0
 ) -> Float[np.ndarray, "n"]:
-    """Divide ``total`` in proportion to ``wishes`` as far as everybody's bounds permit.
+    """Divide ``total`` in proportion to ``wishes``, within the bounds of each.
 
     Args:
-        wishes: how much each would have, up to a common factor; positive where ``even`` is.
-        even: what each may have ``most_weight`` times at most, and one part in ``most_weight`` of at least.
+        wishes: unbounded amounts, up to a common factor; positive where ``even`` is positive.
+        even: the even amounts; the bounds are ``even / most_weight`` and ``even * most_weight``.
         most_weight: at least 1.
-        total: to be divided; the nearest that the bounds permit is.
+        total: amount to divide; if the bounds do not permit it, the nearest possible amount.
 
     >>> fill(np.ones(3), np.array([0.05, 0.35, 0.6]), 2.0).round(2).tolist()
     [0.1, 0.45, 0.45]
@@ -56,7 +56,7 @@ def fill(
 def share_by_clusters(
     hierarchy: Hierarchy, even: Float[np.ndarray, "frames"], most_weight: float
 ) -> Float[np.ndarray, "frames"]:
-    """The share of each frame when clusters take even shares level by level.
+    """The share of each frame if the clusters of each level divide their parent's share evenly.
 
     Args:
         hierarchy: clusters of the frames.
@@ -84,7 +84,7 @@ def even_out(
     factors: Sequence[Int[np.ndarray, "frames"]],
     most_weight: float,
 ) -> Float[np.ndarray, "frames"]:
-    """Change shares so that each factor's groups come out as evenly as their frames permit.
+    """Change shares so that the groups of each factor become as even as their frames permit.
 
     Args:
         shares: of each frame; sum to one.
@@ -107,7 +107,7 @@ def even_out(
 
 
 def effective_number(shares: Float[np.ndarray, "groups"]) -> float:
-    """How many equally large groups would be as diverse: the exponential of the entropy.
+    """Number of equally large groups with the same diversity: the exponential of the entropy.
 
     Source: Hill, "Diversity and evenness: a unifying notation", 1973 (order 1).
 
@@ -125,19 +125,19 @@ class CurationRules(Config):
     """How a frame store is sampled, clustered, thinned and balanced."""
 
     frames_per_clip: int = Field(default=2, ge=1, le=4096)
-    """So many frames of a clip are looked at, each for an equal stretch of it."""
+    """Frames of each clip that are embedded; each represents an equal stretch of the clip."""
     clusters: tuple[int, ...] = ()
     """Number of clusters level by level, finest first; by default from the size of the sample."""
     near_duplicate_bits: int = Field(default=4, ge=-1, le=255)
-    """Frames of different clips whose hashes differ in so many bits or fewer are copies; -1 looks for none."""
+    """Frames of different clips are copies if their hashes differ in at most this many bits; -1: do not search."""
     least_quality: float = Field(default=0.0, ge=0, le=1)
-    """Frames of less quality than this are left out; nearly blank ones always are."""
+    """Frames below this quality are left out; nearly blank frames always are."""
     colour: bool = True
     """Whether frames with colour Doppler are kept."""
     balance: tuple[Factor, ...] = ("view", "vendor", "quality")
-    """What is made as even as frames permit, besides the clusters."""
+    """Factors that are evened out, besides the clusters."""
     most_weight: float = Field(default=4.0, ge=1, le=16)
-    """No frame is visited more than so many times as often as an even one, or so many times as seldom."""
+    """Largest and, inverted, smallest weight of a frame; 1 is even."""
     seed: int = Field(default=0, ge=0)
 
     @field_validator("clusters")

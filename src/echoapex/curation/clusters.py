@@ -1,8 +1,8 @@
-"""Clusters of features, and clusters of clusters, spread over what there is rather than over what is frequent.
+"""Hierarchical clusters of features, spread over all that occurs rather than over what is frequent.
 
-Plain k-means puts most of its centres where most frames are. Two things draw them out to rare ones: centres are
-clustered again, which makes a hierarchy, and each k-means is repeated on the frames nearest to its centres, as many for
-each, which levels out how densely frames lie.
+Plain k-means puts most of its centres where most frames are. Two steps move centres to rare frames: centres are
+clustered again, which makes a hierarchy, and each k-means is repeated on the frames nearest to its centres, with the
+same number for each centre, which evens out the density of frames.
 
 Source: Vo et al., "Automatic data curation for self-supervised learning: a clustering-based approach", 2024; k-means by
 scikit-learn.
@@ -22,14 +22,14 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from threadpoolctl import threadpool_limits
 
 MOST_FITTED = 131_072
-"""Centres are found on so many frames at most; every frame is then assigned."""
+"""Largest number of frames on which centres are fitted; all frames are then assigned."""
 MOST_CLUSTERS = 4096
 _FRAMES_PER_CLUSTER = 16
 _BRANCHES = 8
 _FEWEST_COARSE = 8
 _RESAMPLINGS = 3
 _PLAIN_WORK = 20_000_000
-"""Frames times centres up to which all frames take part in every step of k-means; beyond it a batch does."""
+"""Up to this product of frames and centres, k-means uses all frames in every step; beyond it, mini-batches."""
 
 FeatureBlocks = Callable[[], Iterator[Float[np.ndarray, "block width"]]]
 """Gives all features in order, a block at a time."""
@@ -53,7 +53,7 @@ class Hierarchy:
 
 
 def default_counts(frames: int) -> tuple[int, ...]:
-    """Clusters per level for so many frames: one for 16 frames, 4,096 at most, and an eighth at each further level.
+    """Clusters per level: one for 16 frames, at most 4,096, and an eighth of them at each further level.
 
     >>> default_counts(1_000_000), default_counts(100)
     ((4096, 512, 64), (6,))
@@ -67,7 +67,7 @@ def default_counts(frames: int) -> tuple[int, ...]:
 def build_hierarchy(blocks: FeatureBlocks, frames: int, counts: tuple[int, ...], seed: int) -> Hierarchy:
     """Cluster features level by level.
 
-    One thread computes, so that the result does not depend on their number.
+    Runs in one thread, so the result does not depend on the number of threads.
 
     Args:
         blocks: features of unit length.
@@ -110,7 +110,7 @@ def _some(blocks: FeatureBlocks, frames: int, seed: int) -> Float[np.ndarray, "f
 
 
 def _spread_centres(points: np.ndarray, count: int, seed: int) -> Float[np.ndarray, "clusters width"]:
-    """Centres of k-means, found again and again on equally many points around each."""
+    """Centres of k-means, repeated on the same number of points around each centre."""
     count = min(count, len(np.unique(points, axis=0)) if len(points) <= 4 * count else len(points))
     centres = _fit(points, count, seed)
     for _ in range(_RESAMPLINGS if len(points) > 2 * count else 0):
@@ -122,7 +122,7 @@ def _spread_centres(points: np.ndarray, count: int, seed: int) -> Float[np.ndarr
         nearest = np.sort(order[rank < -(-len(points) // (2 * count))])
         if len(nearest) < count:
             break
-        centres = _fit(points[nearest], count, seed)  # afresh: from where they are centres would not move
+        centres = _fit(points[nearest], count, seed)  # new start: starting from the old centres would not move them
     return centres
 
 

@@ -1,4 +1,4 @@
-"""Curate a frame store: look at a sample, cluster it, leave out what is of no use, weight the rest, report."""
+"""Curates a frame store: embed a sample of frames, cluster it, leave out useless frames, weight the others, report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from echoapex.curation.balance import CurationRules, even_out, share_by_clusters
 from echoapex.curation.clusters import Hierarchy, build_hierarchy
-from echoapex.curation.frame_embedder import CurationError, Embedding, EmbeddingShards, FrameEmbedder
+from echoapex.curation.frame_embedder import CurationError, EmbeddingShards, FrameEmbedder, ShardEmbedder
 from echoapex.curation.picture import MOST_EXAMPLES, PICTURE_FILE, ClusterExample, draw_curation
 from echoapex.curation.report import CurationReport, as_csv, divide_all
 from echoapex.curation.sample import FrameSample, Naming, choose_sample, mark_copies
@@ -33,13 +33,13 @@ _REPORTED = ("view", "vendor", "quality", "probe", "content", "cluster", "clip",
 
 
 class Observer(Protocol):
-    """Who is told how far a curation is."""
+    """Receives the progress of a curation."""
 
     def began(self, what: str, total: int) -> None:
-        """A part of the work begins."""
+        """A part of the work begins; ``total`` is its number of items, 0 if unknown."""
 
     def advanced(self, count: int) -> None:
-        """So much more of it is done."""
+        """``count`` more items of this part are done."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CurationPlan:
     Attributes:
         store: folder or URL of the frame store; its training patients are curated.
         out: folder of what is written.
-        rules: how.
+        rules: sampling, filters and balance.
     """
 
     store: str
@@ -58,8 +58,8 @@ class CurationPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """What the weights, and the hashes of the store, say of the sampled frames."""
+class _FrameEstimates:
+    """Estimates for the sampled frames: view, legibility and quality by the models, hashes from the store."""
 
     view: Naming
     legibility: Float[np.ndarray, "sampled"]
@@ -69,7 +69,7 @@ class _Seen:
 
 @dataclass(frozen=True, eq=False)
 class _Findings:
-    """What is known of the sampled frames, and which of them are left out for which reason."""
+    """All that is known about the sampled frames, and which are left out for which reason."""
 
     sample: FrameSample
     hierarchy: Hierarchy
@@ -82,15 +82,15 @@ class _Findings:
         return kept
 
 
-def curate(plan: CurationPlan, eyes: FrameEmbedder, observer: Observer) -> CurationReport:
-    """Curate a store; the same call again goes on where an interrupted one stopped.
+def curate(plan: CurationPlan, embedder: FrameEmbedder, observer: Observer) -> CurationReport:
+    """Curate a store. The same call continues an interrupted curation.
 
     The same store, weights and rules give the same bytes on the same machine.
 
     Args:
-        plan: what and how.
-        eyes: the weights that look at frames.
-        observer: is told of progress.
+        plan: what to curate, and how.
+        embedder: computes features and views of frames.
+        observer: receives the progress.
 
     Raises:
         CurationError: there are no frames, none is left, or ``out`` holds another curation.
@@ -102,37 +102,42 @@ def curate(plan: CurationPlan, eyes: FrameEmbedder, observer: Observer) -> Curat
         raise CurationError(f"{plan.store}: holds no frames of training patients; ingest an archive into it first")
     observer.began("reading the store", 0)
     sample = choose_sample(store, rules.frames_per_clip)
-    shards = EmbeddingShards(plan.out, _identity(sample, rules, eyes), len(sample))
-    observer.began("looking at frames", len(sample))
-    shards.complete(Embedding(store, sample, eyes), observer.advanced)
+    shards = EmbeddingShards(plan.out, _identity(sample, rules, embedder), len(sample))
+    observer.began("embedding frames", len(sample))
+    shards.complete(ShardEmbedder(store, sample, embedder), observer.advanced)
     observer.began("clustering", 0)
     hierarchy = build_hierarchy(shards.feature_blocks, len(sample), rules.clusters, rules.seed)
     observer.began("balancing", 0)
-    seen = _read_seen(shards, sample)
-    namings = {**sample.about, "view": seen.view, "quality": _grades(seen.quality), "cluster": _numbered(hierarchy)}
-    found = _Findings(sample, hierarchy, namings, _leave_out(sample, seen, rules))
+    estimates = _read_estimates(shards, sample)
+    namings = {
+        **sample.about,
+        "view": estimates.view,
+        "quality": _grades(estimates.quality),
+        "cluster": _numbered(hierarchy),
+    }
+    found = _Findings(sample, hierarchy, namings, _leave_out(sample, estimates, rules))
     if not found.kept.any():
-        raise CurationError(f"{plan.store}: no frame is left; lower --least-quality, or look at what was ingested")
+        raise CurationError(f"{plan.store}: no frame is left; lower --least-quality, or check what was ingested")
     selection = _select(_weigh(found, rules), sample, rules.seed)
-    report = _report(found, rules, selection, eyes)
+    report = _report(found, rules, selection, embedder)
     _write(plan.out, report, selection, _examples(store, found, selection))
     return report
 
 
-def _identity(sample: FrameSample, rules: CurationRules, eyes: FrameEmbedder) -> dict[str, object]:
-    return {"store_sha256": sample.store_sha256, "frames_per_clip": rules.frames_per_clip, "weights": eyes.digests}
+def _identity(sample: FrameSample, rules: CurationRules, embedder: FrameEmbedder) -> dict[str, object]:
+    return {"store_sha256": sample.store_sha256, "frames_per_clip": rules.frames_per_clip, "weights": embedder.digests}
 
 
-def _read_seen(shards: EmbeddingShards, sample: FrameSample) -> _Seen:
+def _read_estimates(shards: EmbeddingShards, sample: FrameSample) -> _FrameEstimates:
     view, certainty = _views(shards.read("views"), sample)
     legibility = shards.read("legibility")
-    return _Seen(view, legibility, np.minimum(legibility, certainty), shards.read("hashes"))
+    return _FrameEstimates(view, legibility, np.minimum(legibility, certainty), shards.read("hashes"))
 
 
 def _views(
     probabilities: Float[np.ndarray, "sampled views"], sample: FrameSample
 ) -> tuple[Naming, Float[np.ndarray, "sampled"]]:
-    """The view of each frame and its probability: those of its clip, from the mean over what was seen of the clip."""
+    """View and its probability for each frame, from the mean probabilities over the sampled frames of its clip."""
     clip = sample.about["clip"].codes
     summed = np.zeros((clip.max() + 1, probabilities.shape[1]))
     np.add.at(summed, clip, probabilities)
@@ -150,13 +155,15 @@ def _numbered(hierarchy: Hierarchy) -> Naming:
     return Naming(hierarchy.labels, tuple(str(number) for number in range(hierarchy.counts[0])))
 
 
-def _leave_out(sample: FrameSample, seen: _Seen, rules: CurationRules) -> dict[str, Bool[np.ndarray, "sampled"]]:
+def _leave_out(
+    sample: FrameSample, estimates: _FrameEstimates, rules: CurationRules
+) -> dict[str, Bool[np.ndarray, "sampled"]]:
     """Which frames are left out, each by the first reason that applies."""
     clip, content = sample.about["clip"].codes, sample.about["content"]
     is_colour = np.array([word == ContentKind.COLOUR_DOPPLER for word in content.words])[content.codes]
     left_out = {
-        "nearly blank": seen.legibility <= 0,
-        "of low quality": seen.quality < rules.least_quality,
+        "nearly blank": estimates.legibility <= 0,
+        "of low quality": estimates.quality < rules.least_quality,
         "colour Doppler": is_colour & (not rules.colour),
     }
     kept = np.ones(len(sample), bool)
@@ -164,12 +171,12 @@ def _leave_out(sample: FrameSample, seen: _Seen, rules: CurationRules) -> dict[s
         left_out[reason] = out & kept
         kept &= ~out
     good = np.flatnonzero(kept)
-    copies = good[mark_copies(seen.hashes[good], clip[good], rules.near_duplicate_bits)]
+    copies = good[mark_copies(estimates.hashes[good], clip[good], rules.near_duplicate_bits)]
     return {**left_out, "copies of another clip": np.isin(np.arange(len(sample)), copies)}
 
 
 def _weigh(found: _Findings, rules: CurationRules) -> Float[np.ndarray, "sampled"]:
-    """How often each sampled frame, and those it speaks for, are visited; 1 is even, 0 never."""
+    """Sampling weight of each sampled frame and the frames it represents: 1 is even, 0 is never."""
     stands_for = found.sample.stands_for * found.kept
     even = stands_for / stands_for.sum()
     shares = share_by_clusters(found.hierarchy, even, rules.most_weight)
@@ -179,25 +186,25 @@ def _weigh(found: _Findings, rules: CurationRules) -> Float[np.ndarray, "sampled
 
 
 def _select(weights: Float[np.ndarray, "sampled"], sample: FrameSample, seed: int) -> Selection:
-    visits = count_visits(weights[sample.speaker], seed)
+    visits = count_visits(weights[sample.representative], seed)
     rows = np.flatnonzero(visits)
     return Selection(rows, visits[rows].astype(np.uint16), len(visits), sample.store_sha256)
 
 
 def _shares(sample: FrameSample, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
-    """The shares of the sampled frames, with those that they speak for: of the store, and of the selection."""
+    """Share of the store, and of the selection, that each sampled frame represents."""
     before = sample.stands_for / sample.stands_for.sum()
-    return before, np.bincount(sample.speaker, selection.shares(), minlength=len(sample))
+    return before, np.bincount(sample.representative, selection.shares(), minlength=len(sample))
 
 
-def _report(found: _Findings, rules: CurationRules, selection: Selection, eyes: FrameEmbedder) -> CurationReport:
+def _report(found: _Findings, rules: CurationRules, selection: Selection, embedder: FrameEmbedder) -> CurationReport:
     sample, shares = found.sample, selection.shares()
     namings = {what: found.namings[what] for what in _REPORTED}
     return CurationReport(
         echoapex_version=__version__,
         rules=rules,
         store_sha256=sample.store_sha256,
-        weights=eyes.digests,
+        weights=embedder.digests,
         frames=selection.frames,
         clips=len(sample.about["clip"].words),
         embedded=len(sample),

@@ -1,6 +1,7 @@
-"""What an encoder and a view classifier make of single frames: a feature, a view, and how legible the frame is.
+"""Embeds single frames for curation: a feature vector, view probabilities and a legibility score for each frame.
 
-What was seen of the sample, kept on disk in shards, so that an interrupted look goes on where it stopped.
+The features come from an encoder, the views from a view classifier. The results for a sample of frames are kept on disk
+in shards of ``FRAMES_PER_SHARD`` frames, so an interrupted curation continues where it stopped.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from echoapex.tasks.trained_set import ViewModel, load_view_model
 
 @dataclass(frozen=True, eq=False)
 class FrameEmbedding:
-    """What is known of some frames.
+    """Features, views and legibility of some frames.
 
     Attributes:
-        features: class token and mean of the patch tokens, together of unit length.
+        features: class token and mean of the patch tokens, concatenated and normalised to unit length.
         views: probabilities in the order of ``View``.
-        legibility: from 0 (nearly blank) to 1, as :func:`echoapex.data.preprocess.assess_image` has it.
+        legibility: from 0 (nearly blank) to 1, see :func:`echoapex.data.preprocess.assess_image`.
     """
 
     features: Float16[np.ndarray, "frames width"]
@@ -48,14 +49,14 @@ class FrameEmbedding:
 
 
 class FrameEmbedder:
-    """Looks at frames through an encoder and a view classifier.
+    """Embeds frames with an encoder and a view classifier.
 
-    Where the classifier was trained on that very encoder, and wants the same size, frames are encoded once.
+    If the classifier was trained on the same encoder at the same image size, each frame is encoded only once.
 
     Args:
-        encoder: bundle of the encoder whose features are wanted.
-        view: the view classifier, on the encoder that it was trained on.
-        device: where they are.
+        encoder: bundle of the encoder that computes the features.
+        view: the view classifier, with the encoder on which it was trained.
+        device: where both compute.
     """
 
     def __init__(self, encoder: Bundle, view: ViewModel, device: torch.device) -> None:
@@ -73,7 +74,7 @@ class FrameEmbedder:
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str = "auto") -> Self:
-        """Load a set of bundles, or one encoder bundle; where it has no view classifier the default set gives one.
+        """Load a set of bundles, or one encoder bundle; the default set supplies a missing view classifier.
 
         Raises:
             BundleError: there is no such set or bundle, or it is damaged.
@@ -87,8 +88,8 @@ class FrameEmbedder:
         return cls(load_bundle(found.encoder), load_view_model(found, chosen), chosen)
 
     @torch.inference_mode()
-    def look(self, frames: Sequence[UInt8[np.ndarray, "size size"]]) -> FrameEmbedding:
-        """What is known of frames of one size."""
+    def embed(self, frames: Sequence[UInt8[np.ndarray, "size size"]]) -> FrameEmbedding:
+        """Embed frames, all of the same size."""
         last = len(self._encoder.blocks) - 1
         wanted = (*self._view.model.blocks, last) if self._shared else (last,)
         side = self._preprocessing.size[0]
@@ -135,19 +136,19 @@ _IDENTITY_FILE = "sample.json"
 
 
 class CurationError(ValueError):
-    """A curation that cannot go on; the message says why and what to do."""
+    """A curation cannot continue; the message says why and what to do."""
 
 
 class EmbeddingShards:
-    """The features of a sample, and what else was seen, in files of ``FRAMES_PER_SHARD`` frames.
+    """The embeddings of a sample on disk, in files of ``FRAMES_PER_SHARD`` frames.
 
     Args:
         folder: of the curation.
-        identity: what the shards depend on: store, weights and sample.
-        frames: of the sample.
+        identity: what the embeddings depend on: store, weights and sample.
+        frames: number of frames in the sample.
 
     Raises:
-        CurationError: the folder holds those of another store, other weights or another sample.
+        CurationError: the folder holds embeddings of another store, by other weights or of another sample.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], frames: int) -> None:
@@ -162,13 +163,13 @@ class EmbeddingShards:
             )
         write_bytes_atomically(known, content)
 
-    def complete(self, look: Callable[[range], Mapping[str, np.ndarray]], seen: Callable[[int], None]) -> None:
-        """Write the shards that are missing; ``seen`` is told how many frames each has, those from before included."""
+    def complete(self, embed: Callable[[range], Mapping[str, np.ndarray]], embedded: Callable[[int], None]) -> None:
+        """Write the missing shards; calls ``embedded`` with the number of frames of each shard, old or new."""
         for first in range(0, self._frames, FRAMES_PER_SHARD):
             places = range(first, min(first + FRAMES_PER_SHARD, self._frames))
             if not self._is_whole(first, len(places)):
-                write_bytes_atomically(self._path(first), save(dict(look(places))))
-            seen(len(places))
+                write_bytes_atomically(self._path(first), save(dict(embed(places))))
+            embedded(len(places))
 
     def read(self, name: str) -> np.ndarray:
         """One array of all frames."""
@@ -195,20 +196,20 @@ class EmbeddingShards:
             return False
 
 
-class Embedding:
-    """Reads and looks at the frames of a shard, a batch at a time."""
+class ShardEmbedder:
+    """Embeds the sampled frames of one shard, ``BATCH`` frames at a time."""
 
-    def __init__(self, store: FrameStore, sample: FrameSample, eyes: FrameEmbedder) -> None:
+    def __init__(self, store: FrameStore, sample: FrameSample, embedder: FrameEmbedder) -> None:
         self._store = store
         self._sample = sample
-        self._eyes = eyes
+        self._embedder = embedder
 
     def __call__(self, places: range) -> dict[str, np.ndarray]:
-        """What there is to know of the sampled frames at these places."""
+        """Features, views, legibility and difference hashes of the sampled frames at these places."""
         rows = self._sample.rows[places.start : places.stop].tolist()
         batches = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
-        glances = [self._eyes.look(self._store.take(batch)) for batch in batches]
+        embeddings = [self._embedder.embed(self._store.take(batch)) for batch in batches]
         names = ("features", "views", "legibility")
-        found = {name: np.concatenate([getattr(glance, name) for glance in glances]) for name in names}
+        found = {name: np.concatenate([getattr(embedding, name) for embedding in embeddings]) for name in names}
         hashes = self._store.columns("dhash", rows=rows)["dhash"]
         return {**found, "hashes": np.stack([np.frombuffer(one, np.uint8) for one in hashes])}

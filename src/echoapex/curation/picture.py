@@ -1,6 +1,6 @@
-"""``before_after.png``: how views, vendors and quality divide before and after, and what the largest clusters show.
+"""Draws ``before_after.png``: views, vendors and quality before and after, and examples of the largest clusters.
 
-Dark on white, so that it can be printed; drawn at twice the size at which it is meant to be looked at.
+Dark on white for printing, at twice the size at which it is shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a curation did, as tables: how the frames of a store divide before and after."""
+"""Tables of a curation: how the frames of a store are distributed before and after."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CSV_COLUMNS = ("what", "group", "frames", "percent_before", "percent_after")
 
 
 class Group(Config):
-    """One group of frames: how many there are, and its share of all visits without and with the selection."""
+    """One group of frames: its size, and its share of all visits before and after the selection."""
 
     name: str
     frames: int
@@ -27,9 +27,9 @@ class Group(Config):
 
 
 class Division(Config):
-    """How frames divide in one respect.
+    """Distribution of the frames over the groups of one factor.
 
-    ``effective_before`` and ``effective_after`` are the numbers of equally large groups that would be as diverse.
+    ``effective_before`` and ``effective_after``: numbers of equally large groups with the same diversity.
     """
 
     what: str
@@ -41,7 +41,8 @@ class Division(Config):
 class CurationReport(Config):
     """``curation.json``.
 
-    ``kish_frames`` is the number of evenly visited frames that would tell as much as the weighted ones (Kish, 1965).
+    ``kish_frames`` is the effective sample size: the number of evenly weighted frames with the same information (Kish,
+    1965).
     """
 
     report_version: str = "1"
@@ -60,7 +61,7 @@ class CurationReport(Config):
     divisions: tuple[Division, ...]
 
     def division(self, what: str) -> Division:
-        """The table of one respect.
+        """The table of one factor.
 
         Raises:
             KeyError: there is none.
@@ -71,12 +72,12 @@ class CurationReport(Config):
 def divide(
     what: str, naming: Naming, before: Float[np.ndarray, "sampled"], after: Float[np.ndarray, "sampled"], frames: int
 ) -> Division:
-    """How shares divide, largest group first.
+    """Distribution of shares over groups, largest group first.
 
     Args:
-        what: name of the respect.
+        what: name of the factor.
         naming: group of each sampled frame.
-        before: share of each sampled frame, with those it speaks for, when every frame is visited alike.
+        before: share of the store that each sampled frame represents, when all frames are visited equally often.
         after: its share by the selection.
         frames: of the store.
     """
@@ -103,7 +104,7 @@ def divide_all(
     after: Float[np.ndarray, "sampled"],
     frames: int,
 ) -> tuple[Division, ...]:
-    """The tables of several respects; of clusters, clips and patients without their many groups."""
+    """The tables of several factors; clusters, clips and patients have too many groups to list."""
     divisions = [divide(what, naming, before, after, frames) for what, naming in namings.items()]
     return tuple(
         division.model_copy(update={"groups": ()}) if division.what in _MANY else division for division in divisions

@@ -1,13 +1,12 @@
-"""Which frames of a store are looked at, and which frames each of them speaks for.
+"""Chooses the frames of a store that are embedded, and finds near-copies among frames of different clips.
 
-Frames of a clip are alike, so that a few of them tell what it is. Each clip is cut into equal stretches, and the middle
-frame of a stretch speaks for all of it.
+The frames of one clip are alike, so a few of them describe it. Each clip is cut into stretches of equal length; the
+middle frame of a stretch represents all its frames.
 
-Frames that another clip shows as well: exports made twice, copies that were compressed anew.
-
-The hash is that of :mod:`echoapex.data.ingest.unit_work`, which looks within a clip; here different clips are
-compared, all with all, without comparing every pair: hashes that differ in ``bits`` places or fewer agree entirely in
-at least one of ``bits + 1`` parts, so that only frames that share a part need a look.
+Near-copies come from exports that were made twice and from copies that were compressed again. Frames are compared by
+the same difference hash as within a clip in :mod:`echoapex.data.ingest.unit_work`. All frames are compared with all
+without testing every pair: two hashes that differ in at most ``bits`` places are identical in at least one of
+``bits + 1`` parts, so only frames that share a part are compared.
 
 Source: Manku et al., "Detecting near-duplicates for web crawling", 2007 (the pigeonhole search).
 """
@@ -30,7 +29,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, eq=False)
 class Naming:
-    """What each sampled frame is called in one respect: a number for each, and the word of each number."""
+    """One category per sampled frame: a code for each frame, and the word for each code."""
 
     codes: Int[np.ndarray, "sampled"]
     words: tuple[str, ...]
@@ -38,18 +37,18 @@ class Naming:
 
 @dataclass(frozen=True, eq=False)
 class FrameSample:
-    """Frames to look at.
+    """The frames of a store that are embedded.
 
     Attributes:
         rows: their numbers in the store, ascending.
-        speaker: of every frame of the store, which sampled frame speaks for it.
-        stands_for: for how many frames each sampled frame speaks, itself included.
-        about: what the sampled frames are by ``clip``, ``patient``, ``vendor``, ``probe`` and ``content``.
+        representative: for every frame of the store, the sampled frame that represents it.
+        stands_for: number of frames that each sampled frame represents, itself included.
+        about: categories of the sampled frames by ``clip``, ``patient``, ``vendor``, ``probe`` and ``content``.
         store_sha256: digest of all pixels of the store.
     """
 
     rows: Int[np.ndarray, "sampled"]
-    speaker: Int[np.ndarray, "frames"]
+    representative: Int[np.ndarray, "frames"]
     stands_for: Int[np.ndarray, "sampled"]
     about: dict[str, Naming]
     store_sha256: str
@@ -59,13 +58,13 @@ class FrameSample:
 
 
 def choose_sample(store: FrameStore, frames_per_clip: int) -> FrameSample:
-    """Choose the frames of a store that are looked at; the same store gives the same ones.
+    """Choose the frames of a store that are embedded; the same store gives the same frames.
 
-    Held in memory are about 100 bytes for each frame of the store while they are sorted, never pixels.
+    Needs about 100 bytes of memory for each frame of the store; pixels are not kept.
 
     Args:
         store: the frames to curate; at least one.
-        frames_per_clip: of each clip; of clips with fewer all.
+        frames_per_clip: frames chosen from each clip; a clip with fewer frames gives all of them.
 
     Raises:
         StoreError: the store cannot be read.
@@ -79,11 +78,11 @@ def choose_sample(store: FrameStore, frames_per_clip: int) -> FrameSample:
         for name, words in columns.items():
             codes[name].append(words.number(run[name]))
     found = {name: np.concatenate(parts) for name, parts in codes.items()}
-    rows, speaker = _middles(found["clip"], found["frame"], frames_per_clip)
+    rows, representative = _middles(found["clip"], found["frame"], frames_per_clip)
     return FrameSample(
         rows=rows,
-        speaker=speaker,
-        stands_for=np.bincount(speaker, minlength=len(rows)),
+        representative=representative,
+        stands_for=np.bincount(representative, minlength=len(rows)),
         about={name: Naming(found[name][rows], tuple(words.known)) for name, words in columns.items()},
         store_sha256=digest.hexdigest(),
     )
@@ -92,7 +91,7 @@ def choose_sample(store: FrameStore, frames_per_clip: int) -> FrameSample:
 def _middles(
     clip: Int[np.ndarray, "frames"], frame: Int[np.ndarray, "frames"], per_clip: int
 ) -> tuple[Int[np.ndarray, "sampled"], Int[np.ndarray, "frames"]]:
-    """The middle frame of every stretch, and the stretch of every frame, numbered by their middle frames."""
+    """The middle frame of every stretch, and for every frame the position of its middle frame in that list."""
     order = np.lexsort((frame, clip))
     sizes = np.bincount(clip)
     stretches = np.minimum(sizes, per_clip)
@@ -105,9 +104,9 @@ def _middles(
     middles = order[starts + lengths // 2]
     ranks = np.empty(len(middles), np.int32)
     ranks[np.argsort(middles)] = np.arange(len(middles))
-    speaker = np.empty(len(clip), np.int32)
-    speaker[order] = ranks[stretch]
-    return np.sort(middles), speaker
+    representative = np.empty(len(clip), np.int32)
+    representative[order] = ranks[stretch]
+    return np.sort(middles), representative
 
 
 class _Words:

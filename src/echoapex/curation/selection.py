@@ -1,8 +1,8 @@
-"""What a curation hands to pretraining: how often each frame of a store is visited. No pixel is copied.
+"""The result of a curation for pretraining: how often each frame of a store is visited. No pixel is copied.
 
-A selection is a small file that refers to frames by their number among the training patients of one store, and carries
-the digest of that store's pixels: frames are never visited by the weights of others. Visits are whole numbers;
-``EVEN_VISITS`` are those of a frame that is neither favoured nor held back.
+A selection is a small file. It names frames by their number among the training patients of one store, and it carries
+the digest of the pixels of this store, so that it cannot be used with another store. Visits are whole numbers;
+``EVEN_VISITS`` is the number of a frame whose weight is 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FORMAT = "echoapex frame selection 1"
 
 
 class SelectionError(ValueError):
-    """A selection that cannot be used; the message names the file, what is wrong and the remedy."""
+    """A selection cannot be used; the message names the file, what is wrong and the remedy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Selection:
 
 
 class PixelDigest:
-    """A digest of the frames of a store in their order, from the digests of their pixels that it keeps."""
+    """A digest over all frames of a store in their order, computed from the stored digests of their pixels."""
 
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
@@ -68,7 +68,7 @@ class PixelDigest:
 
 
 class CuratedReader:
-    """The frames of a store as a selection visits them: a list in which each stands as often as it is visited."""
+    """The frames of a store as a list in which each frame occurs as often as the selection visits it."""
 
     def __init__(self, store: FrameStore, selection: Selection) -> None:
         self._store = store
@@ -79,13 +79,13 @@ class CuratedReader:
         return int(self._ends[-1])
 
     def take(self, rows: Sequence[int]) -> list[np.ndarray]:
-        """The frames at these places of the list, in this order."""
+        """The frames at these positions of the list, in this order."""
         chosen = self._rows[np.searchsorted(self._ends, rows, side="right")]
         return self._store.take([int(row) for row in chosen])
 
 
 def count_visits(weights: Float[np.ndarray, "frames"], seed: int) -> Int[np.ndarray, "frames"]:
-    """Whole numbers of visits: of neighbours together as many as their weights ask for, to within one.
+    """Whole numbers of visits; over any run of neighbours their sum differs from that of the weights by less than one.
 
     Source: systematic sampling (Madow and Madow, "On the theory of systematic sampling", 1944).
 
@@ -99,12 +99,12 @@ def count_visits(weights: Float[np.ndarray, "frames"], seed: int) -> Int[np.ndar
 
 
 def write_selection(folder: Path, selection: Selection) -> Path:
-    """Write a selection into a folder, whole or not at all; the same selection gives the same bytes."""
+    """Write a selection into a folder, atomically; the same selection gives the same bytes."""
     arrays: dict[str, np.ndarray] = {
         "rows": selection.rows.astype(np.int64),
         "visits": selection.visits.astype(np.uint16),
     }
-    # one entry, since the library writes several in no particular order
+    # one metadata entry, since the library writes several in arbitrary order
     about = f"{_FORMAT}\n{selection.frames}\n{selection.store_sha256}"
     return write_bytes_atomically(folder / SELECTION_FILE, save(arrays, metadata={"selection": about}))
 
@@ -130,7 +130,7 @@ def read_selection(folder: Path) -> Selection:
 
 
 def open_curated(store: FrameStore, folder: Path) -> CuratedReader:
-    """The frames of a store as the selection in a folder visits them.
+    """Open the frames of a store with the selection from a folder.
 
     Args:
         store: its training patients.

@@ -1,9 +1,10 @@
-"""Augmentation made for ultrasound: what differs between machines, operators and patients, and nothing else.
+"""Augmentation for ultrasound: varies what differs between machines, operators and patients, and nothing else.
 
-No horizontal flip: orientation carries meaning in echocardiography. Geometry and appearance are drawn once per clip, so
-that all frames of a clip are seen through the same scanner; only receiver noise is drawn anew for every frame.
+There is no horizontal flip: orientation carries meaning in echocardiography. Geometry and appearance are drawn once per
+clip, so that all frames of a clip come from the same simulated scanner; only receiver noise is drawn for every frame.
 
-A coarser beam: speckle grows wider, as at a lower frequency or a smaller aperture, but keeps its contrast.
+``speckle_blur`` simulates a coarser beam: speckle grains grow, as at a lower frequency or a smaller aperture, but keep
+their contrast.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from echoapex.data.style import draw_furniture
 
 
 class AugmentConfig(Config):
-    """Strengths; every one at zero is no augmentation of that kind."""
+    """Strengths of the augmentations; zero switches one off."""
 
     scale: float = 0.15
-    """Largest relative change of size, both ways."""
+    """Largest relative change of size, up or down."""
     shift: float = 0.06
     """Largest shift, as a fraction of the image side."""
     rotation_degrees: float = 10.0
@@ -40,20 +41,20 @@ class AugmentConfig(Config):
     blur_px: float = 1.4
     noise: float = 0.06
     haze: float = 0.25
-    """Largest brightness of a smooth fog (reverberation, obesity)."""
+    """Largest brightness of smooth haze (reverberation, obesity)."""
     clutter: float = 0.0
     """Largest strength of speckled clutter (side lobes, reverberation), which greys the cavities; as a fraction of full
     scale, added in power."""
     clutter_probability: float = 0.6
     shadow_probability: float = 0.2
     sector_probability: float = 0.5
-    """How often the fan is narrowed or cut, so that its shape does not give the view away."""
+    """Probability that the fan is narrowed or cut, so that its shape does not reveal the view."""
     resample_probability: float = 0.3
-    """How often the image is made coarser and enlarged again."""
+    """Probability that the image is downsampled and enlarged again."""
     texture_probability: float = 0.0
-    """How often a small random filter changes the texture and leaves the shapes."""
+    """Probability of a small random filter that changes the texture but not the shapes."""
     furniture_probability: float = 0.0
-    """How often each piece of a screen's furniture (words, ruler, grey bar, ECG) is drawn on a frame."""
+    """Probability of each kind of screen graphics (words, ruler, grey bar, ECG) on a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,7 @@ def random_warp(rng: np.random.Generator, source: int, target: int, config: Augm
 
 
 class Appearance:
-    """One random scanner: grey curve, gains, shadow, sector cut, blur and noise level, applied to every frame alike."""
+    """A random simulated scanner: grey curve, gains, shadow, sector cut, blur and noise; the same for every frame."""
 
     def __init__(self, rng: np.random.Generator, size: int, config: AugmentConfig) -> None:
         self._config = config
@@ -119,7 +120,7 @@ class Appearance:
         self._keep = _sector_cut(rng, size) if rng.random() < config.sector_probability else None
 
     def __call__(self, image: UInt8[np.ndarray, "s s"], rng: np.random.Generator) -> UInt8[np.ndarray, "s s"]:
-        """The image as this scanner shows it; what is black outside the fan stays black."""
+        """The image as this scanner shows it; black outside the fan stays black."""
         size = image.shape[0]
         if self._texture is not None:
             image = _filtered(image, self._texture)
@@ -151,7 +152,8 @@ class Appearance:
 def _grey_curve(rng: np.random.Generator, config: AugmentConfig) -> UInt8[np.ndarray, "256"]:
     """A random grey map: exponent, contrast about mid-grey, brightness; zero stays zero.
 
-    It rises, but for a dip of a few levels among the darkest greys when contrast and brightness are both low.
+    It rises monotonically, except for a dip of a few levels in the darkest greys if contrast and brightness are both
+    low.
     """
     level = np.arange(256) / 255
     curve = level ** np.exp(rng.uniform(-1, 1) * config.gamma)
@@ -162,7 +164,7 @@ def _grey_curve(rng: np.random.Generator, config: AugmentConfig) -> UInt8[np.nda
 
 
 def _texture_filter(rng: np.random.Generator, config: AugmentConfig) -> Float[np.ndarray, "k k"] | None:
-    """A random filter of 3 to 7 pixels, mixed with the identity; None when there is none.
+    """A random filter of 3 to 7 pixels, mixed with the identity; None if none is drawn.
 
     Source: Xu et al., "Robust and generalizable visual representation learning via random convolutions", 2021. Bright
     stays brighter than dark: the weights add up to a positive number.
@@ -196,7 +198,7 @@ def _smooth_field(rng: np.random.Generator, size: int, cells: int) -> Float[np.n
 
 
 def _gain_field(rng: np.random.Generator, size: int, config: AugmentConfig) -> Float[np.ndarray, "s s"]:
-    """Depth gain, lateral loss and at times one acoustic shadow, as a factor per pixel."""
+    """Depth gain, lateral loss and sometimes one acoustic shadow, as a factor per pixel."""
     depth = np.linspace(-0.5, 0.5, size, dtype=np.float32)[:, None] * 2 * rng.uniform(-1, 1) * config.depth_gain
     lateral = _smooth_field(rng, size, cells=5)[size // 2][None, :] * rng.uniform(0, config.lateral_gain)
     gain = (1 + depth) * (1 - lateral)
@@ -209,7 +211,7 @@ def _gain_field(rng: np.random.Generator, size: int, config: AugmentConfig) -> F
 
 
 def _clutter_field(rng: np.random.Generator, size: int, config: AugmentConfig) -> Float[np.ndarray, "s s"] | None:
-    """Mean grey of the clutter: a smooth pattern, often stronger near the transducer; None when there is none."""
+    """Mean grey level of the clutter: a smooth pattern, often stronger near the transducer; None without clutter."""
     if config.clutter <= 0 or rng.random() >= config.clutter_probability:
         return None
     depth = np.linspace(0, 1, size, dtype=np.float32)[:, None]
@@ -219,7 +221,7 @@ def _clutter_field(rng: np.random.Generator, size: int, config: AugmentConfig) -
 
 
 def _speckle(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
-    """Speckle of mean one: the smoothed envelope of complex noise, after log compression much flatter than Rayleigh."""
+    """Speckle with mean one: the smoothed envelope of complex noise; log compression makes it flatter than Rayleigh."""
     grain = (0.6 + 1.2 * rng.random(), 0.5 + 0.5 * rng.random())
     noise = cv2.GaussianBlur(rng.standard_normal((size, size, 2), dtype=np.float32), (0, 0), grain[0], sigmaY=grain[1])
     envelope = np.sqrt(np.hypot(noise[..., 0], noise[..., 1]))
@@ -243,10 +245,10 @@ _LARGEST_BOOST = 3.0
 
 
 def speckle_blur(image: UInt8[np.ndarray, "h w"], lateral_px: float, axial_px: float) -> UInt8[np.ndarray, "h w"]:
-    """Blur by a beam of that width, then give the local contrast back that blurring took.
+    """Blur by a beam of the given width, then restore the local contrast.
 
-    A plain blur turns speckle, which every scanner shows, into smoothness, which none does; here the local mean and the
-    local standard deviation (11 x 11 pixels) stay about as they were and only the grains grow. Black stays black.
+    A plain blur removes speckle, but every real scanner shows speckle. Here the local mean and standard deviation (11 x
+    11 pixels) stay about the same and only the grains grow. Black stays black.
 
     Args:
         image: grey frame.

@@ -1,4 +1,4 @@
-"""Batches: what a training step is given. Tensors only, in model pixels."""
+"""Batches: the input of one training step, as tensors. All coordinates are in model pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECOND = {"batch_axis": 1}
 
 
 class _Batch:
-    """Tensors that move to a device as one, and can be divided into smaller batches."""
+    """Tensors that move to a device together and can be divided into smaller batches."""
 
     def to(self, device: torch.device) -> Self:
         """The same batch on another device."""
@@ -46,7 +46,7 @@ class _Batch:
 
 @dataclass(frozen=True, eq=False)
 class FrameBatch(_Batch):
-    """Single frames of any view with whatever truth they have.
+    """Single frames of any view with the labels that are known.
 
     Attributes:
         pixels: prepared grey frames.
@@ -72,13 +72,13 @@ class FrameBatch(_Batch):
 
 
 @dataclass(frozen=True, eq=False)
-class OutlineBatch(_Batch):
-    """Outlines of single frames, as the automatic segmentation drew them.
+class MaskMapBatch(_Batch):
+    """Mask maps of single frames, as the automatic segmentation drew them.
 
     Attributes:
         maps: probability of each structure in every cell.
-        overlap: of each mask with the truth, as predicted (IoU).
-        appearance: logits of the views by the pooled tokens of the same frames.
+        overlap: predicted IoU of each mask with the truth.
+        appearance: logits of the views from the pooled tokens of the same frames.
         view: index into ``View``.
     """
 
@@ -90,7 +90,7 @@ class OutlineBatch(_Batch):
 
 @dataclass(frozen=True, eq=False)
 class EncodedClipBatch(_Batch):
-    """Clips as patch features of a frozen encoder, with the truth of the ejection fraction.
+    """Clips as patch features of a frozen encoder, with the true ejection fraction.
 
     Attributes:
         patches: features of every frame.
@@ -109,7 +109,7 @@ class EncodedClipBatch(_Batch):
 
 @dataclass(frozen=True, eq=False)
 class PixelClipBatch(_Batch):
-    """Clips as frames, for an encoder that learns with its decoder; the truth as in :class:`EncodedClipBatch`."""
+    """Clips as frames, for an encoder that learns together with its decoder; labels as in :class:`EncodedClipBatch`."""
 
     pixels: UInt8[Tensor, "batch frames size size"]
     times_s: Float[Tensor, "batch frames"]
@@ -120,24 +120,24 @@ class PixelClipBatch(_Batch):
 
 @dataclass(frozen=True, eq=False)
 class CropBatch(_Batch):
-    """Crops of frames without any truth, for pretraining.
+    """Crops of frames without labels, for pretraining.
 
     Attributes:
         global_crops: large windows of each frame.
         local_crops: small windows of each frame.
-        hidden: which patches of the global crops the student may not see, in row-major order.
+        masked: True for the patches of the global crops that are masked for the student, in row-major order.
         rows: numbers of the frames in their source.
     """
 
     global_crops: UInt8[Tensor, "globals batch side side"] = field(metadata=_SECOND)
     local_crops: UInt8[Tensor, "locals batch small_side small_side"] = field(metadata=_SECOND)
-    hidden: Bool[Tensor, "globals batch patches"] = field(metadata=_SECOND)
+    masked: Bool[Tensor, "globals batch patches"] = field(metadata=_SECOND)
     rows: Int[Tensor, "batch"]
 
 
 @dataclass(frozen=True, eq=False)
 class ProbeBatch(_Batch):
-    """Whole frames by which an encoder is judged while it learns without labels.
+    """Whole frames on which an encoder is evaluated during pretraining.
 
     Attributes:
         pixels: prepared grey frames.

@@ -1,10 +1,11 @@
-"""Multi-crop for ultrasound: large and small windows of a frame, each seen through a scanner of its own.
+"""Multi-crop for ultrasound: the global crops, local crops and patch masks of self-supervised pretraining.
 
-Grey from first to last, so there are no colour tricks; no flip by default, since orientation carries meaning.
+Each crop is a window of a frame, seen by a simulated scanner of its own (grey curve, gain, beam, noise). Everything is
+grey, so there is no colour augmentation. There is no flip by default, since orientation carries meaning.
 
-Which patches are hidden from the student: blocks rather than single patches, which neighbours would give away.
+The student's patches are masked in blocks, because a single masked patch could be guessed from its neighbours.
 
-Batches of crops for pretraining: a pure function of the seed and the step, whatever was drawn before.
+A batch is a pure function of the seed and the step.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CROP_APPEARANCE = AugmentConfig(
     scale=0, shift=0, rotation_degrees=0, aspect=0, sector_probability=0, resample_probability=0.2, blur_px=0,
     gamma=0.5, gain=0.25, contrast=0.35, depth_gain=0.4, lateral_gain=0.4, noise=0.05, haze=0.2, shadow_probability=0.2,
 )  # fmt: skip
-"""Grey curve, gain, depth gain, shadow, haze and receiver noise; geometry is the window's, blur is ``speckle_blur``."""
+"""Grey curve, gain, depth gain, shadow, haze and noise; the window sets the geometry, ``speckle_blur`` the blur."""
 
 
 class CropKind(Config):
@@ -40,7 +41,7 @@ class CropKind(Config):
     side: int = Field(ge=14)
     """Side of the crop as the encoder sees it, in pixels."""
     scale: tuple[float, float]
-    """Smallest and largest share of the frame's area that a window has."""
+    """Smallest and largest area of a window, as a share of the frame's area."""
 
     @model_validator(mode="after")
     def _scale_rises(self) -> CropKind:
@@ -51,14 +52,14 @@ class CropKind(Config):
 
 
 class CropConfig(Config):
-    """How the crops of a frame are drawn; the windows of DINOv2, the rest made for ultrasound."""
+    """How the crops of a frame are drawn: the window sizes of DINOv2, everything else made for ultrasound."""
 
     global_crops: CropKind = CropKind(count=2, side=224, scale=(0.32, 1.0))
     local_crops: CropKind = CropKind(count=8, side=96, scale=(0.05, 0.32))
     aspect: float = Field(default=0.75, gt=0, le=1)
     """Smallest width over height of a window; the largest is its inverse."""
     sector_share: float = Field(default=0.5, ge=0, le=1)
-    """Least share of a crop's pixels that lies inside the fan; of ten windows without it, the fullest is taken."""
+    """Smallest share of a window inside the fan; if ten windows have less, the best of them is used."""
     flip_probability: float = Field(default=0.0, ge=0, le=1)
     """How often a crop is mirrored, left to right."""
     beam_px: float = Field(default=1.2, ge=0)
@@ -87,7 +88,10 @@ class Window(NamedTuple):
 
 
 def inside_sector(image: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """1 where the frame shows the fan, 0 in the black around it: a fifth of the 9 x 9 pixels around is grey."""
+    """1 inside the fan, 0 in the black around it.
+
+    A pixel is inside if more than a fifth of the 9 x 9 pixels around it is not black.
+    """
     near = cv2.blur((image > 0).astype(np.float32), (_FAN_REACH, _FAN_REACH))
     return (near > 0.2).astype(np.uint8)
 
@@ -106,12 +110,12 @@ class FrameCropper:
         self._sum = cv2.integral(inside_sector(self._image))
 
     def draw(self, rng: np.random.Generator, kind: CropKind) -> UInt8[np.ndarray, "count side side"]:
-        """All crops of a kind."""
+        """All crops of one kind."""
         crops = [self._crop(rng, kind) for _ in range(kind.count)]
         return np.stack(crops) if crops else np.zeros((0, kind.side, kind.side), np.uint8)
 
     def window(self, rng: np.random.Generator, kind: CropKind) -> Window:
-        """A window with enough of the fan in it; of ten without, the one with the most."""
+        """A random window with enough of the fan; after ten tries, the best of them."""
         best, most = self._any_window(rng, kind), -1.0
         for attempt in range(_WINDOWS_TRIED):
             tried = best if attempt == 0 else self._any_window(rng, kind)
@@ -123,7 +127,7 @@ class FrameCropper:
         return best
 
     def sector_share(self, window: Window) -> float:
-        """Which part of a window's pixels lies inside the fan."""
+        """Share of a window's pixels inside the fan."""
         top, left, height, width = window
         bottom, right = top + height, left + width
         total = self._sum
@@ -155,14 +159,14 @@ _TRIES_PER_BLOCK = 10
 
 
 class BlockMaskConfig(Config):
-    """How much is hidden; the values of DINOv2."""
+    """How many patches are masked; the values of DINOv2."""
 
     probability: float = Field(default=0.5, ge=0, le=1)
-    """How often an image has hidden patches at all."""
+    """Probability that an image has masked patches."""
     ratio: tuple[float, float] = (0.1, 0.5)
-    """Smallest and largest share of the patches that is hidden, where some are."""
+    """Smallest and largest share of masked patches in such an image."""
     smallest_block: int = Field(default=4, ge=1)
-    """Patches of a block, unless fewer are still to be hidden."""
+    """Smallest number of patches in a block, unless fewer are left to mask."""
     aspect: float = Field(default=0.3, gt=0, le=1)
     """Smallest height over width of a block; the largest is its inverse."""
 
@@ -177,16 +181,16 @@ class BlockMaskConfig(Config):
 def sample_block_masks(
     rng: np.random.Generator, grid: tuple[int, int], crops: int, config: BlockMaskConfig
 ) -> Bool[np.ndarray, "crops height width"]:
-    """Masks of the crops of one frame, True where hidden; a crop has hidden patches as often as ``probability`` says.
+    """Masks of the crops of one frame, True where masked; a crop has masked patches with ``config.probability``.
 
-    The crops of a frame take turns, so that of two crops, at a probability of one half, always exactly one is hidden in
-    part: the loss of a small batch then varies less.
+    The crops of a frame are not independent: with two crops and a probability of one half, exactly one of them has
+    masked patches. This reduces the variance of the loss of small batches.
 
     Args:
-        rng: the only source of chance.
+        rng: the only source of randomness.
         grid: patches per column and row.
-        crops: how many.
-        config: how much to hide.
+        crops: number of crops.
+        config: how many patches to mask.
     """
     turns = (rng.random() + np.arange(crops) / max(1, crops)) % 1 < config.probability
     masks = np.zeros((crops, *grid), bool)
@@ -199,7 +203,7 @@ def sample_block_masks(
 def block_mask(
     rng: np.random.Generator, grid: tuple[int, int], count: int, config: BlockMaskConfig
 ) -> Bool[np.ndarray, "height width"]:
-    """A mask that hides exactly ``count`` patches: blocks as long as they fit, then single ones beside what is hidden.
+    """A mask of exactly ``count`` patches: blocks as long as they fit, then single patches beside masked ones.
 
     Source: Bao et al., "BEiT", 2022, algorithm 1.
 
@@ -208,22 +212,22 @@ def block_mask(
     """
     if not 0 <= count <= grid[0] * grid[1]:
         raise ValueError(f"cannot hide {count} patches of a grid of {grid[0]} x {grid[1]}")
-    hidden = np.zeros(grid, bool)
+    masked = np.zeros(grid, bool)
     failures = 0
-    while failures < _TRIES_PER_BLOCK and (left := count - int(hidden.sum())) > 0:
+    while failures < _TRIES_PER_BLOCK and (left := count - int(masked.sum())) > 0:
         rows, columns = _block_size(rng, grid, left, config)
         top, first = int(rng.integers(grid[0] - rows + 1)), int(rng.integers(grid[1] - columns + 1))
-        block = hidden[top : top + rows, first : first + columns]
+        block = masked[top : top + rows, first : first + columns]
         new = block.size - int(block.sum())
         if 0 < new <= left:
             block[:] = True
         else:
             failures += 1
-    return _filled_up(rng, hidden, count)
+    return _filled_up(rng, masked, count)
 
 
 def _block_size(rng: np.random.Generator, grid: tuple[int, int], left: int, config: BlockMaskConfig) -> tuple[int, int]:
-    """Rows and columns of a block of at most about ``left`` patches, its aspect log-uniform."""
+    """Rows and columns of a block of at most about ``left`` patches, with log-uniform aspect."""
     area = rng.uniform(min(config.smallest_block, left), left)
     aspect = np.exp(rng.uniform(np.log(config.aspect), np.log(1 / config.aspect)))
     rows, columns = round(float(np.sqrt(area * aspect))), round(float(np.sqrt(area / aspect)))
@@ -231,34 +235,34 @@ def _block_size(rng: np.random.Generator, grid: tuple[int, int], left: int, conf
 
 
 def _filled_up(
-    rng: np.random.Generator, hidden: Bool[np.ndarray, "height width"], count: int
+    rng: np.random.Generator, masked: Bool[np.ndarray, "height width"], count: int
 ) -> Bool[np.ndarray, "height width"]:
-    """Hide single patches until ``count`` are, those next to hidden ones first."""
-    while hidden.sum() < count:
-        padded = np.pad(hidden, 1)
+    """Mask single patches until ``count`` are masked, preferably next to masked ones."""
+    while masked.sum() < count:
+        padded = np.pad(masked, 1)
         beside = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-        free = np.flatnonzero(~hidden & beside) if (~hidden & beside).any() else np.flatnonzero(~hidden)
-        hidden.flat[rng.choice(free)] = True
-    return hidden
+        free = np.flatnonzero(~masked & beside) if (~masked & beside).any() else np.flatnonzero(~masked)
+        masked.flat[rng.choice(free)] = True
+    return masked
 
 
 class CropSourceConfig(Config):
     """How frames become batches of crops."""
 
     batch_size: int = Field(default=64, ge=1)
-    """Frames of a step."""
+    """Frames per step, over all processes."""
     seed: int = 0
     crops: CropConfig = CropConfig()
     masks: BlockMaskConfig = BlockMaskConfig()
 
 
 class CropSource:
-    """``batch(step)`` gives the crops of a step.
+    """Batches of crops for pretraining; ``batch(step)`` depends on the seed and the step only.
 
     Args:
         reader: the frames; every epoch visits each once, in a new order.
-        config: sizes and chance.
-        patch_size: side in pixels of the patches that are hidden.
+        config: batch size, seed, crops and masks.
+        patch_size: side in pixels of the patches that are masked.
         places: which frames of every batch are given; by default all.
     """
 
@@ -288,17 +292,17 @@ class CropSource:
         numbers = [scattered_index(config.seed, position, len(self._reader)) for position in positions]
         frames = self._reader.take(numbers)
         samples = [self._sample(frame, position) for frame, position in zip(frames, positions, strict=True)]
-        large, small, hidden = (np.stack(parts, axis=1) for parts in zip(*samples, strict=True))
+        large, small, masked = (np.stack(parts, axis=1) for parts in zip(*samples, strict=True))
         return CropBatch(
-            torch.from_numpy(large), torch.from_numpy(small), torch.from_numpy(hidden), torch.tensor(numbers)
+            torch.from_numpy(large), torch.from_numpy(small), torch.from_numpy(masked), torch.tensor(numbers)
         )
 
     def _sample(self, frame: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Global crops, local crops and hidden patches of the frame at a position of the endless sequence."""
+        """Global crops, local crops and patch masks of a frame; ``position`` counts over all epochs."""
         config = self._config
         rng = np.random.default_rng([config.seed, 211, position])
         cropper = FrameCropper(frame, config.crops)
         large = cropper.draw(rng, config.crops.global_crops)
         small = cropper.draw(rng, config.crops.local_crops)
-        hidden = sample_block_masks(rng, self._grid, len(large), config.masks)
-        return large, small, hidden.reshape(len(large), -1)
+        masked = sample_block_masks(rng, self._grid, len(large), config.masks)
+        return large, small, masked.reshape(len(large), -1)

@@ -1,15 +1,15 @@
-"""Batches of single frames drawn from prepared clips: balanced over views, augmented, a pure function of the step.
+"""Batches of single frames from prepared clips: balanced over views, augmented, a pure function of the step.
 
-A structure that a view cannot show is known to be absent, even where nobody outlined anything.
+Training, validation and probing have a source each: ``FrameSource`` augments, ``HeldBackFrames`` gives every labelled
+frame once, ``ProbeSource`` gives whole frames of known views on which pretraining is evaluated.
 
-Whole frames of known views, to look at an encoder while it learns without labels.
+``AbsentByView`` labels the structures that a view cannot show as absent, even where nobody outlined anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
 from echoapex.data.batch import FrameBatch, ProbeBatch
 from echoapex.data.sampler import balanced_example, own_places
-from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
+from echoapex.data.stores.clip_store import PreparedClipSource
 from echoapex.data.stores.frame_reader import ClipStoreReader
 from echoapex.data.style import StyleBank
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
@@ -31,17 +31,17 @@ class FrameSourceConfig(Config):
 
     batch_size: int = Field(default=48, ge=1)
     frames_per_clip: int = Field(default=1, ge=1)
-    """How many frames of a clip come together, seen through one scanner; a batch holds whole clips."""
+    """Number of frames per clip, with the same augmentation; a batch holds whole clips."""
     sizes: tuple[tuple[int, int], ...] = ((0, 160),)
     """(first step, side in pixels): small images first, then the final size."""
     emphasis: dict[View, int] = Field(default_factory=dict)
-    """How many turns a view takes where others take one."""
+    """How many times as often as other views a view is drawn."""
     wall_probability: float = 0.7
-    """How often a clip with wall points gives the frame that carries them."""
+    """Probability that a clip with wall points gives the frame that has them."""
     seed: int = 0
     augment: AugmentConfig = AugmentConfig()
     later_augment: dict[int, AugmentConfig] = Field(default_factory=dict)
-    """Other strengths from a step on: a gentle start, then harder images."""
+    """Other augmentation strengths from a given step on."""
 
     @model_validator(mode="after")
     def _holds_whole_clips(self) -> FrameSourceConfig:
@@ -62,7 +62,7 @@ class FrameSourceConfig(Config):
 
 
 class FrameSource:
-    """``batch(step)`` gives the frames of a step; the same step gives the same batch, whatever came before.
+    """Training batches; ``batch(step)`` depends on the seed and the step only.
 
     Args:
         stores: of prepared clips.
@@ -106,7 +106,7 @@ class FrameSource:
         )
 
     def _clip(self, position: int, number: int, size: int, augment: AugmentConfig) -> list[dict[str, np.ndarray]]:
-        """The frames of the clip at a position of the endless sequence; it is clip ``number`` of its batch."""
+        """The frames of a clip; ``position`` counts over all epochs, ``number`` within the batch."""
         config = self._config
         store, clip = self._examples[balanced_example(config.seed, position, self._groups)]
         rng = np.random.default_rng([config.seed, 101, position])
@@ -120,7 +120,7 @@ class FrameSource:
         return image if self._style is None else self._style(image, rng)
 
     def _frames(self, store: PreparedClipSource, clip: int, rng: np.random.Generator) -> list[int]:
-        """Which frames of a clip to show: labelled ones, and often the one with wall points."""
+        """Which frames of a clip to use: labelled ones, and often the one with wall points."""
         truth = store.truth
         wall_frame = int(truth["wall_frame"][clip])
         first = [wall_frame] if wall_frame >= 0 and rng.random() < self._config.wall_probability else []
@@ -135,15 +135,15 @@ class FrameSource:
 
 
 class HeldBackFrames:
-    """Validation batches: each frame that carries truth exactly once, at model size and as it is.
+    """Validation batches: each labelled frame exactly once, at model size, without augmentation.
 
-    Of a clip these are the frames with label maps and the one with wall points; of a clip without any, whose view alone
-    is known, all frames. The frames of a clip stay in one batch.
+    The labelled frames of a clip are those with label maps and the one with wall points. If only the view of a clip is
+    known, all its frames count. The frames of a clip stay in one batch.
 
     Args:
         store: of the held-back clips.
         size: side of the frames as the encoder sees them, in pixels.
-        batch_size: most frames of a batch, but for a clip that has more.
+        batch_size: largest number of frames in a batch, except for a clip with more frames.
     """
 
     def __init__(self, store: PreparedClipSource, size: int, batch_size: int) -> None:
@@ -181,7 +181,7 @@ def _collect(rows: Sequence[dict[str, np.ndarray]]) -> FrameBatch:
 
 
 def _frame(store: PreparedClipSource, clip: int, frame: int, warp: Warp) -> dict[str, np.ndarray]:
-    """A frame with its truth, moved to model size."""
+    """A frame and its labels at model size."""
     truth = store.truth
     labels, known = _labels_of(store, clip, frame, warp)
     return {
@@ -197,14 +197,14 @@ def _frame(store: PreparedClipSource, clip: int, frame: int, warp: Warp) -> dict
 
 
 def _frames_with_truth(store: PreparedClipSource, clip: int) -> list[int]:
-    """The frames of a clip that a task can be judged by, in order."""
+    """The frames of a clip with labels for validation, in order."""
     labelled = set(_labelled_frames(store.truth["label_frames"][clip], len(store.frames(clip))).tolist())
     wall_frame = int(store.truth["wall_frame"][clip])
     return sorted(labelled | ({wall_frame} if wall_frame >= 0 else set()))
 
 
 class JoinedFrameSource:
-    """Batches of several sources one after the other, so that each has its fixed part of every batch."""
+    """Concatenated batches of several sources, so that each source has a fixed part of every batch."""
 
     def __init__(self, sources: Sequence[FrameSource]) -> None:
         self._sources = list(sources)
@@ -218,7 +218,7 @@ class JoinedFrameSource:
         return JoinedFrameSource([source.share(rank, count) for source in self._sources])
 
     def batch(self, step: int) -> FrameBatch:
-        """The batch of a step; clips keep numbers of their own, ``origin`` counts the sources."""
+        """The batch of a step; clips are renumbered, ``origin`` is the number of the source."""
         parts = [_from(source.batch(step), number) for number, source in enumerate(self._sources)]
         joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(FrameBatch)}
         counts = torch.tensor([0, *(int(part.clip.max()) + 1 for part in parts[:-1])]).cumsum(0)
@@ -256,13 +256,13 @@ def _balanced_groups(views: np.ndarray, emphasis: Mapping[View, int]) -> list[li
 
 
 def _labelled_frames(label_frames: np.ndarray, frame_count: int) -> np.ndarray:
-    """The frames that carry a label map; of a clip without any, which teaches its view only, all frames."""
+    """The frames with a label map; all frames for a clip without any, which trains only the view."""
     labelled = label_frames[label_frames >= 0]
     return labelled if labelled.size else np.arange(frame_count)
 
 
 def _labels_of(store: PreparedClipSource, clip: int, frame: int, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
-    """The warped label map of a frame, and which structures it labels; nothing is known of an unlabelled frame."""
+    """The warped label map of a frame, and the structures that it labels; none for an unlabelled frame."""
     known = np.zeros(len(Structure), bool)
     row = np.flatnonzero(store.truth["label_frames"][clip] == frame)
     if row.size == 0:
@@ -280,16 +280,11 @@ def whole_frames(store: PreparedClipSource, clip: int, size: int) -> np.ndarray:
     return np.stack([warp.image(np.ascontiguousarray(frame)) for frame in frames])
 
 
-def open_stores(directories: Sequence[Path]) -> list[ClipStore]:
-    """Open several stores of prepared clips."""
-    return [ClipStore(directory) for directory in directories]
-
-
 class AbsentByView:
-    """A store in which the structures that a clip's view does not show are labelled as absent.
+    """A store in which structures that the view of a clip cannot show are labelled as absent.
 
-    What was outlined stays. In a clip without outlines every frame becomes labelled, with empty maps; structures that
-    the view may show stay unknown there. A clip of unknown view stays as it is.
+    Existing outlines are kept. In a clip without outlines every frame gets an empty label map, in which structures that
+    the view may show stay unknown. A clip of unknown view is not changed.
 
     Args:
         store: the clips.
@@ -319,7 +314,7 @@ class AbsentByView:
         return self._store.frames(clip)
 
     def labels(self, clip: int) -> UInt8[np.ndarray, "labelled size size"]:
-        """The label maps of one clip, empty ones where nothing was outlined."""
+        """The label maps of one clip, empty where nothing was outlined."""
         given = self._store.labels(clip)
         maps = np.zeros((self.truth["label_frames"].shape[1], *given.shape[1:]), np.uint8)
         maps[: len(given)] = given
@@ -331,9 +326,9 @@ def _absent_bits(view: View) -> int:
 
 
 class ProbeSource:
-    """``batch(step)`` gives frames ``step * batch_size`` and on, at model size and as they are.
+    """Batches of whole frames, without augmentation, on which pretraining is evaluated.
 
-    The frames are dealt out evenly, so that every batch holds every view that the clips have.
+    The frames are distributed evenly, so that every batch contains every view that the clips have.
 
     Args:
         reader: frames with their views and clips.

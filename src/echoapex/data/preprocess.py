@@ -1,9 +1,9 @@
-"""From native frames to the square pixels that every model sees, and from model pixels home again.
+"""From native frames to the square pixels that every model sees, and from model pixels back to native ones.
 
-The same functions prepare phantom frames for training and real clips for inference, so that a model never meets pixels
-cut in another way than it was taught. The way there: grey by luminance, blank outside the sector, crop a square (aspect
-kept, top edge on the sector's top, centred sideways), resize. The crop has whole pixel edges, so ``cv2.resize`` does
-exactly what the ``FrameTransform`` says and masks and points come home without a shift.
+The same functions prepare phantom frames for training and real clips for inference, so training and inference see the
+same geometry. The steps: grey by luminance, blank outside the sector, crop a square (aspect kept, top edge on the
+sector's top, centred sideways), resize. The crop has whole pixel edges, so ``cv2.resize`` does exactly what the
+``FrameTransform`` says, and masks and points return to native pixels without a shift.
 """
 
 from __future__ import annotations

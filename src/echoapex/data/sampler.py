@@ -1,9 +1,10 @@
-"""Which example comes next: a keyed permutation with no state but (seed, position).
+"""Which example comes next: permutations that depend on nothing but the seed and the position.
 
-Because the order is a pure function of the seed and the position, a resumed run sees exactly the examples that an
-uninterrupted run would have seen, on any number of processes.
+Because the order is a pure function of seed and position, a resumed run sees exactly the examples that an uninterrupted
+run would have seen, on any number of processes.
 
-A few labelled clips of a store: whole patients, balanced over views, the same for the same seed.
+``choose_clips`` draws the labelled clips of a few-shot run: whole patients, balanced over views, the same for the same
+seed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def shuffled_index(seed: int, position: int, count: int) -> int:
 
 
 def balanced_example(seed: int, position: int, groups: Sequence[Sequence[int]]) -> int:
-    """The example at ``position`` when the groups (views, say) take turns and each group is shuffled by itself.
+    """The example at ``position`` when groups (for example views) alternate and each group is shuffled by itself.
 
     Every window of ``len(groups)`` positions visits each group once, in an order that changes from window to window.
 
@@ -54,7 +55,7 @@ def balanced_example(seed: int, position: int, groups: Sequence[Sequence[int]]) 
 
 
 def scattered_index(seed: int, position: int, count: int) -> int:
-    """As :func:`shuffled_index`, without a table: for stores of many millions of examples.
+    """Like :func:`shuffled_index`, but without a table, for stores of many millions of examples.
 
     Every epoch is a keyed permutation: a Feistel network on the smallest even number of bits that holds ``count``,
     walked until it lands inside.
@@ -91,13 +92,13 @@ def _feistel(index: int, keys: Sequence[int], half_bits: int) -> int:
 
 
 def own_places(size: int, rank: int, count: int, key: str) -> range:
-    """The places of a batch of ``size`` that belong to process ``rank`` of ``count``; all parts together are the batch.
+    """The positions in a batch of ``size`` for process ``rank`` of ``count``; all processes together cover the batch.
 
     >>> own_places(6, 1, 3, "task.frames.batch_size")
     range(2, 4)
 
     Raises:
-        ValueError: the batch cannot be divided evenly; names the ``key`` of the recipe that would help.
+        ValueError: the batch cannot be divided evenly; the message names ``key``, the recipe key to change.
     """
     if size % count:
         raise ValueError(
@@ -109,7 +110,7 @@ def own_places(size: int, rank: int, count: int, key: str) -> range:
 
 
 class FewShot(Config):
-    """How much of the labelled data is used: a number of clips, or a share."""
+    """How much of the labelled data is used: a number of clips, or a percentage."""
 
     clips: int | None = Field(default=None, ge=1)
     percent: float | None = Field(default=None, gt=0, le=100)
@@ -130,7 +131,7 @@ class FewShot(Config):
 
 
 class ChosenClips:
-    """Some clips of a store, numbered anew; reads like the store."""
+    """A subset of the clips of a store, numbered from 0, with the interface of the store."""
 
     def __init__(self, store: PreparedClipSource, clips: Sequence[int]) -> None:
         self._store = store
@@ -150,10 +151,10 @@ class ChosenClips:
 
 
 def choose_clips(stores: Sequence[PreparedClipSource], few: FewShot) -> list[PreparedClipSource]:
-    """The few clips of several stores together; stores of which none is chosen are left out.
+    """Choose few clips from several stores together; stores without a chosen clip are dropped.
 
-    Patients come in a random order, those first whose views have the fewest clips so far; all clips of a patient are
-    taken, so there can be a few more than asked for.
+    Patients are chosen in random order, first those whose views have the fewest clips so far. All clips of a patient
+    are taken, so the result can have a few clips more than requested.
 
     Args:
         stores: of prepared clips; patients of different stores are different people.
@@ -170,7 +171,7 @@ def choose_clips(stores: Sequence[PreparedClipSource], few: FewShot) -> list[Pre
     taken: dict[int, int] = {}
     chosen: list[list[int]] = [[] for _ in stores]
     while waiting and sum(map(len, chosen)) < wanted:
-        # the first in line whose best-covered view is covered least
+        # the first patient whose best-covered view has the fewest clips
         patient = min(waiting, key=lambda each: max(taken.get(view, 0) for _, view in views[each]))
         waiting.remove(patient)
         for clip, view in views[patient]:

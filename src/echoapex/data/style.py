@@ -1,9 +1,9 @@
-"""Style of real frames on simulated ones: their grey levels and their coarse spectrum, never their shapes.
+"""Gives simulated frames the style of real ones: grey levels, coarse spectrum, and the graphics of a screen.
+
+Shapes never change. Words, rulers, grey bars and ECG traces are drawn at random places, so they carry no information.
 
 Sources: Yang and Soatto, "FDA: Fourier domain adaptation for semantic segmentation", 2020 (amplitudes of low
 frequencies); Gonzalez and Woods, "Digital image processing" (histogram specification).
-
-What machines draw beside the echo: words, rulers, grey bars, an ECG. Drawn at random, it tells nothing.
 """
 
 from __future__ import annotations

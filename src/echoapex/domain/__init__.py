@@ -1,4 +1,4 @@
-"""Immutable values that every layer shares. numpy only; no files, no models."""
+"""Immutable values that all layers share. numpy only; no files, no models."""
 
 from echoapex.domain.clip import Clip, ClipHeader, ContentKind, Sector
 from echoapex.domain.geometry import FrameTransform, Spacing

@@ -1,4 +1,4 @@
-"""A clip: the frames of one instance with their times, calibration and provenance, and nothing that names a patient."""
+"""A clip: the frames of one instance with times, calibration and provenance, but without patient identifiers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ContentKind(StrEnum):
 class Sector:
     """The fan (or rectangle) of ultrasound data inside the image.
 
-    ``box_xyxy`` holds pixel edges (x0, y0, x1, y1), so its width is x1 - x0. ``polygon_xy`` outlines the imaged area
-    in pixel centres, in order; it may be empty when only the box is known.
+    ``box_xyxy`` is (x0, y0, x1, y1) in pixel edges, so its width is x1 - x0. ``polygon_xy`` is the outline of the
+    imaged area in pixel centres, point by point; it is empty if only the box is known.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -43,12 +43,12 @@ class Sector:
 
 @dataclass(frozen=True)
 class ClipHeader:
-    """What is known of a clip without its pixels.
+    """Everything that is known about a clip without its pixels.
 
-    ``clip_id`` is a digest or a file stem without identifiers. ``spacing`` is None when uncalibrated, and then
-    ``spacing_reason`` says why. ``frame_times_s`` increase from 0; ``frame_times_known`` is False when a nominal
-    rate had to be assumed (then no rate-dependent value may be given without a flag).
-    ``colour_box_xyxy`` is the colour Doppler box in pixel edges, when there is one.
+    ``clip_id`` is a digest or a file stem without identifiers. ``spacing`` is None if the clip is not calibrated; then
+    ``spacing_reason`` says why. ``frame_times_s`` increase from 0; ``frame_times_known`` is False if a nominal rate was
+    assumed (then every value that depends on the rate must be flagged). ``colour_box_xyxy`` is the colour Doppler box
+    in pixel edges, or None.
     """
 
     clip_id: str
@@ -86,7 +86,7 @@ class ClipHeader:
         return len(self.frame_times_s)
 
     def with_flags(self, *flags: str) -> ClipHeader:
-        """The same header with further flags."""
+        """The same header with more flags."""
         return replace(self, flags=(*self.flags, *(f for f in flags if f not in self.flags)))
 
 

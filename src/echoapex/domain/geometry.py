@@ -1,4 +1,4 @@
-"""Pixel geometry: calibrated spacing, and the way from native pixels to model pixels and home again.
+"""Pixel geometry: calibrated spacing, and the mapping from native pixels to model pixels and back.
 
 Coordinates: ``x`` runs along columns to the right, ``y`` along rows downwards; the centre of the first pixel is (0, 0).
 Sizes are ``(height, width)``.
@@ -16,10 +16,10 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Spacing:
-    """Calibrated size of a pixel in mm. Unknown spacing is ``None`` in its place, never 1.0.
+    """Calibrated pixel size in mm. Unknown spacing is represented by ``None``, never by 1.0.
 
     Raises:
-        ValueError: a spacing is not a positive finite number.
+        ValueError: a value is not a positive finite number.
     """
 
     row_mm: float
@@ -32,11 +32,11 @@ class Spacing:
 
     @property
     def pixel_area_mm2(self) -> float:
-        """Area of one pixel."""
+        """Area of one pixel in mm2."""
         return self.row_mm * self.column_mm
 
     def distance_mm(self, a_xy: Float[np.ndarray, "2"], b_xy: Float[np.ndarray, "2"]) -> float:
-        """Distance in mm between two points in pixels."""
+        """Distance in mm between two points given in pixels."""
         dx, dy = np.asarray(b_xy, float) - np.asarray(a_xy, float)
         return float(np.hypot(dx * self.column_mm, dy * self.row_mm))
 
@@ -45,7 +45,10 @@ class Spacing:
 class FrameTransform:
     """An affine map of points from a source image (native) to a target image (model input).
 
-    ``matrix`` is 3 x 3 and acts on ``(x, y, 1)``. Raises ``ValueError`` when it cannot be inverted.
+    ``matrix`` is 3 x 3 and acts on ``(x, y, 1)``.
+
+    Raises:
+        ValueError: the matrix cannot be inverted, or a size is not positive.
     """
 
     matrix: Float[np.ndarray, "3 3"]
@@ -63,20 +66,20 @@ class FrameTransform:
 
     @classmethod
     def crop_resize(cls, box_xyxy: tuple[float, float, float, float], source: Size, target: Size) -> FrameTransform:
-        """The map that resizes the box (pixel edges, may reach outside the image) to the whole target."""
+        """The map that resizes a box (pixel edges; it may extend beyond the image) to the whole target."""
         x0, y0, x1, y1 = box_xyxy
         sx, sy = target[1] / (x1 - x0), target[0] / (y1 - y0)
-        # pixel edges to pixel centres: centre c has edges c - 0.5 and c + 0.5
+        # from pixel edges to pixel centres
         matrix = np.array([[sx, 0, sx * (0.5 - x0) - 0.5], [0, sy, sy * (0.5 - y0) - 0.5], [0, 0, 1.0]])
         return cls(matrix, source, target)
 
     @property
     def inverse(self) -> FrameTransform:
-        """The way home."""
+        """The map from the target back to the source."""
         return FrameTransform(np.linalg.inv(self.matrix), self.target_size, self.source_size)
 
     def map_points(self, points_xy: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
-        """Source points to target points."""
+        """Map source points to target points."""
         points = np.asarray(points_xy, dtype=np.float64)
         mapped: Float[np.ndarray, "*n 2"] = points @ self.matrix[:2, :2].T + self.matrix[:2, 2]
         return mapped
@@ -85,7 +88,7 @@ class FrameTransform:
         """Spacing of the target image; defined for maps without rotation or shear.
 
         Raises:
-            ValueError: the map rotates or shears, so that one spacing per axis does not exist.
+            ValueError: the map rotates or shears, so there is no spacing per row and column.
         """
         if abs(self.matrix[0, 1]) > 1e-9 or abs(self.matrix[1, 0]) > 1e-9:
             raise ValueError("a rotated or sheared image has no spacing per row and column")

@@ -1,4 +1,4 @@
-"""What a person gives the promptable decoder: clicks, a box, an earlier mask."""
+"""Prompts for the promptable decoder: clicks, a box, an earlier mask, a structure name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """A prompt in native pixels ``(x, y)``; a structure name alone is a prompt too (the automatic pass).
+    """A prompt in native pixels ``(x, y)``; a structure name alone is also a prompt (automatic segmentation).
 
     Raises:
-        ValueError: nothing was given, or something lies outside the frame.
+        ValueError: the prompt is empty, or a part of it is outside the frame.
     """
 
     size: Size

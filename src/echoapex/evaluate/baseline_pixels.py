@@ -1,7 +1,7 @@
 """The baseline that every view classifier must beat: principal components of small frames and logistic regression.
 
-It has no idea of a heart; what it gets right, sector shape, depth and mean brightness explain. It is fitted on frames
-of phantom patients for training and scored on the same files as the model.
+The baseline knows nothing about the heart. What it gets right is explained by sector shape, depth and mean brightness.
+It is fitted on frames of phantom patients for training, and scored on the same files as the model.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ Frames = UInt8[np.ndarray, "frames size size"]
 
 
 class BaselineError(ValueError):
-    """A baseline that must not be fitted or scored like this; the message says why."""
+    """The baseline must not be fitted or scored in this way; the message says why."""
 
 
 @dataclass(frozen=True)
 class PixelBaseline:
-    """A fitted baseline; ``views`` are the classes that it knows."""
+    """A fitted baseline; ``views`` are its classes."""
 
     pipeline: Pipeline
 
     @classmethod
     def fit(cls, frames: Frames, views: Sequence[View]) -> Self:
-        """Fit on frames ``(n, 32, 32)`` with one view each."""
+        """Fit the baseline on frames ``(n, 32, 32)``, with one view per frame."""
         components = min(_COMPONENTS, len(frames) - 1)
         pipeline = make_pipeline(
             PCA(components, random_state=0), StandardScaler(), LogisticRegression(C=0.1, max_iter=500)
@@ -62,7 +62,7 @@ class PixelBaseline:
 
 
 def fit_pixel_baseline(seeds: Sequence[int], views: Sequence[View] = tuple(View)) -> PixelBaseline:
-    """Simulate one short clip per training patient and view, and fit the baseline on its frames.
+    """Simulate one short clip per training patient and view, and fit the baseline on the frames.
 
     Raises:
         BaselineError: a seed is held out for evaluation.
@@ -75,7 +75,7 @@ def fit_pixel_baseline(seeds: Sequence[int], views: Sequence[View] = tuple(View)
 
 
 def classify_phantom_studies(baseline: PixelBaseline, folders: Sequence[Path]) -> Iterator[ViewCase]:
-    """Classify every clip of phantom study folders, read from their DICOM files; an unreadable clip gets no view."""
+    """Classify all clips of phantom study folders from their DICOM files; an unreadable clip gets no view."""
     for folder in folders:
         truth = read_truth(folder)
         for clip in truth.clips:
@@ -93,7 +93,7 @@ def _training_frames(view: View, seed: int) -> list[UInt8[np.ndarray, "size size
 
 
 def _as_rows(frames: Frames) -> Float[np.ndarray, "frames pixels"]:
-    """Each frame as a row with mean 0 and deviation 1, so that gain is no feature."""
+    """Each frame as a row with mean 0 and standard deviation 1, so that gain is not a feature."""
     rows = frames.reshape(len(frames), -1).astype(np.float64)
     rows -= rows.mean(axis=1, keepdims=True)
     scaled: Float[np.ndarray, "frames pixels"] = rows / np.maximum(rows.std(axis=1, keepdims=True), 1e-6)

@@ -1,12 +1,12 @@
-"""From the cases of the click protocol to scores: means over cases, intervals that resample patients.
+"""Scores of interactive segmentation: the content of ``clicks.json``, and following a clip from one corrected frame.
 
-Content of ``clicks.json``: what clicks, boxes and names gave, each number with its count and its interval.
+Scores are means over cases with intervals that resample patients; each comes with its count.
 
-Propagation as a protocol: one frame is corrected by clicks, and the clip is followed from there.
-
-Dice is taken on all other labelled frames, against the automatic pass on the same frames. How much the area flickers is
-the **jitter** of the area curve: the root mean square of its second difference over its mean. A curve that rises and
-falls evenly has little, one that jumps from frame to frame has much; the truth's own jitter says how much is motion.
+Following a clip is a protocol: one frame is corrected by clicks and propagated to the whole clip. Dice is computed on
+all other labelled frames, and compared with automatic segmentation of the same frames. The flicker of the area is
+measured by the **jitter** of the area curve: the root mean square of its second difference, divided by its mean. It is
+small for a curve that rises and falls smoothly, and large for one that jumps from frame to frame. The jitter of the
+truth shows how much is real motion.
 """
 
 from __future__ import annotations
@@ -35,46 +35,51 @@ from echoapex.vocabulary import Structure, View
 CLICKS_VERSION: Literal["1.0"] = "1.0"
 REPORTED_CLICKS = (1, 2, 3, 5, 10)
 
+ClipMasks = Bool[np.ndarray, "frames height width"]
+
+LEAST_LABELLED_FRAMES = 5
+"""Clips with fewer labelled frames are not followed."""
+
 
 class ClickCurve(Config):
-    """Dice by the number of clicks, and how many clicks the target takes."""
+    """Dice by the number of clicks, and the number of clicks to the target."""
 
     curve: tuple[float, ...] = Field(default=(), description="mean Dice after 0, 1, 2, ... clicks")
     dice: dict[int, Score] = Field(
         default_factory=dict, description="Dice after 1, 2, 3, 5 and 10 clicks, up to the cap"
     )
     noc: Score = Field(
-        default=Score(), description="clicks to the target Dice; a case that never gets there counts the cap"
+        default=Score(), description="clicks to the target Dice; a case that never reaches it counts as the cap"
     )
     never: Score = Field(default=Score(), description="share of the cases that never reach the target within the cap")
     worsened: Score = Field(default=Score(), description="share of the clicks that lowered Dice by more than 0.001")
     obeyed: Score = Field(
-        default=Score(), description="share of the clicks that the answer agrees with, at their place"
+        default=Score(), description="share of the clicks with which the answer agrees at the place of the click"
     )
     negative: Score = Field(default=Score(), description="share of the clicks that were negative")
 
 
 class PromptScores(Config):
-    """What each kind of prompt gave; a model without names leaves three of them empty (n = 0)."""
+    """Scores by kind of prompt; three of them are empty (n = 0) if the model does not know names."""
 
     name: Score = Score()
     box: Score = Score()
     box_and_name: Score = Score()
     from_nothing: ClickCurve = ClickCurve()
-    without_mask: ClickCurve = Field(default=ClickCurve(), description="the earlier mask withheld from the model")
+    without_mask: ClickCurve = Field(default=ClickCurve(), description="clicks alone, without the earlier mask")
     from_name: ClickCurve = ClickCurve()
 
 
 class FollowingScores(Config):
-    """Clips followed from one corrected frame; all values are means over structures of clips."""
+    """Scores of clips followed from one corrected frame; all are means over structures of clips."""
 
-    clicks: int = Field(description="clicks on the corrected frame, at most")
+    clicks: int = Field(description="largest number of clicks on the corrected frame")
     corrected_dice: Score = Field(default=Score(), description="on the corrected frame")
     dice: Score = Field(default=Score(), description="on all other labelled frames")
     automatic_dice: Score = Field(default=Score(), description="on the same frames without any click")
-    jitter: Score = Field(default=Score(), description="RMS second difference of the area curve over its mean")
-    automatic_jitter: Score = Field(default=Score(), description="of the automatic pass")
-    true_jitter: Score = Field(default=Score(), description="of the truth: what is motion")
+    jitter: Score = Field(default=Score(), description="RMS second difference of the area curve, divided by its mean")
+    automatic_jitter: Score = Field(default=Score(), description="jitter of automatic segmentation")
+    true_jitter: Score = Field(default=Score(), description="jitter of the truth, which is real motion")
 
 
 class ClicksFile(Config):
@@ -91,22 +96,16 @@ class ClicksFile(Config):
     patients: int
     images: int
     overall: PromptScores
-    structures: dict[str, PromptScores] = Field(description="by structure key, those that occur")
-    following: FollowingScores | None = Field(default=None, description="None where no clip has enough labelled frames")
+    structures: dict[str, PromptScores] = Field(description="by the key of each structure that occurs")
+    following: FollowingScores | None = Field(default=None, description="None if no clip has enough labelled frames")
 
     def of(self, structure: Structure) -> PromptScores:
-        """Scores of one structure; empty where it did not occur."""
+        """Scores of one structure; empty if it did not occur."""
         return self.structures.get(structure.key, PromptScores())
 
 
-ClipMasks = Bool[np.ndarray, "frames height width"]
-
-LEAST_LABELLED_FRAMES = 5
-"""Fewer labelled frames are no clip to follow."""
-
-
 class FollowableClip(Protocol):
-    """A clip, encoded once, in native pixels."""
+    """A clip that is encoded once; masks are in native pixels."""
 
     @property
     def segmenter(self) -> InteractiveModel:
@@ -114,39 +113,39 @@ class FollowableClip(Protocol):
         ...
 
     def frame(self, number: int) -> Any:
-        """One frame as the model keeps it."""
+        """One encoded frame."""
         ...
 
     def automatic_masks(self, structure: Structure) -> ClipMasks:
-        """Masks of all frames without any click."""
+        """Masks of all frames without clicks."""
         ...
 
     def propagate(self, number: int, corrected: Logits, structure: Structure | None = None) -> ClipMasks:
-        """Masks of all frames from the corrected one."""
+        """Masks of all frames, propagated from the corrected frame."""
         ...
 
 
 OpenClip = Callable[[Path], FollowableClip]
-"""Reads and encodes the clip of a file."""
+"""A function that reads and encodes the clip of a file."""
 
 
 @dataclass(frozen=True)
 class FollowedClip:
-    """One structure of one clip.
+    """Result of following one structure of one clip.
 
     Attributes:
-        patient: whose heart it is.
-        clip: the clip in words.
+        patient: name of the patient.
+        clip: name of the clip.
         view: the true view.
-        structure: what was followed.
+        structure: the structure that was followed.
         frame: the corrected frame.
-        frames: labelled frames but for that one.
-        corrected_dice: on the corrected frame.
-        dice: mean over the other labelled frames, from the corrected frame.
-        automatic_dice: mean over the same frames without any click.
-        jitter: of the area curve over all labelled frames, from the corrected frame.
-        automatic_jitter: without any click.
-        true_jitter: of the truth.
+        frames: number of other labelled frames.
+        corrected_dice: Dice on the corrected frame.
+        dice: mean Dice on the other labelled frames, propagated from the corrected frame.
+        automatic_dice: mean Dice on the same frames without clicks.
+        jitter: jitter of the propagated area over all labelled frames.
+        automatic_jitter: jitter without clicks.
+        true_jitter: jitter of the truth.
     """
 
     patient: str
@@ -164,13 +163,13 @@ class FollowedClip:
 
 
 def area_jitter(areas: ArrayLike) -> float:
-    """Root mean square of the second difference of an area curve over its mean; without unit.
+    """Root mean square of the second difference of an area curve, divided by its mean; without unit.
 
     Args:
         areas: areas of consecutive frames, at least three, not all zero.
 
     Raises:
-        ValueError: fewer than three areas, or all are zero.
+        ValueError: there are fewer than three areas, or all are zero.
 
     >>> area_jitter([10, 12, 14, 16])
     0.0
@@ -192,19 +191,22 @@ def can_be_followed(labels: LabelMaps) -> bool:
 def follow_clip(
     open_clip: OpenClip, patient: str, reference: ReferenceClip, protocol: ClickProtocol, clicks: int = 5
 ) -> list[FollowedClip]:
-    """Follow every structure that is visible on all labelled frames, from the first of them.
+    """Follow every structure that is visible on all labelled frames, starting from the first of these frames.
 
     Args:
-        open_clip: the model.
-        patient: whose clip it is.
-        reference: the clip and its truth; empty where too few frames are labelled.
-        protocol: its cap bounds ``clicks``.
-        clicks: how many clicks correct the first frame.
+        open_clip: opens a clip with the model.
+        patient: name of the patient.
+        reference: the clip and its truth.
+        protocol: its cap limits ``clicks``.
+        clicks: number of clicks that correct the first frame.
+
+    Returns:
+        One result per structure; empty if too few frames are labelled.
     """
     labels = reference.read_labels()
     if not can_be_followed(labels):
         return []
-    # data sets of the protocol tell every view
+    # data sets of the protocol give every view
     assert reference.view is not None
     clip = open_clip(reference.path)
     frames = sorted(labels)
@@ -237,18 +239,8 @@ def follow_clip(
     return followed
 
 
-def _mean_dice(truth: Sequence[np.ndarray] | ClipMasks, found: Sequence[np.ndarray] | ClipMasks) -> float:
-    return float(np.mean([dice(a, b) for a, b in zip(truth, found, strict=True)]))
-
-
-def _jitter(masks: ClipMasks) -> float:
-    """Jitter of the area; infinite where the structure was found on no frame, so that nothing is won by losing it."""
-    areas = masks.sum(axis=(1, 2))
-    return area_jitter(areas) if areas.any() else float("inf")
-
-
 def score_prompts(cases: Sequence[ClickCase], protocol: ClickProtocol) -> PromptScores:
-    """Scores of some cases together."""
+    """Scores of all given cases together."""
     return PromptScores(
         name=_score(cases, lambda case: case.name),
         box=_score(cases, lambda case: case.box),
@@ -269,7 +261,7 @@ def score_structures(cases: Sequence[ClickCase], protocol: ClickProtocol) -> dic
 
 
 def score_following(clips: Sequence[FollowedClip], clicks: int) -> FollowingScores | None:
-    """Scores of followed clips; None where there is none."""
+    """Scores of followed clips; None if there are none."""
     if not clips:
         return None
     patients = [clip.patient for clip in clips]
@@ -285,7 +277,7 @@ def score_following(clips: Sequence[FollowedClip], clicks: int) -> FollowingScor
 
 
 def write_click_cases(path: Path, cases: Sequence[ClickCase]) -> None:
-    """Write one row per case: what is behind the scores."""
+    """Write a CSV table with one row per case."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     most = max((len(case.from_nothing.dice) for case in cases), default=1)
@@ -304,8 +296,14 @@ def write_click_cases(path: Path, cases: Sequence[ClickCase]) -> None:
     write_bytes_atomically(path, text.getvalue().encode())
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.5f}"
+def _mean_dice(truth: Sequence[np.ndarray] | ClipMasks, found: Sequence[np.ndarray] | ClipMasks) -> float:
+    return float(np.mean([dice(a, b) for a, b in zip(truth, found, strict=True)]))
+
+
+def _jitter(masks: ClipMasks) -> float:
+    """Jitter of the area; infinite if the structure was found on no frame, so that losing it is not rewarded."""
+    areas = masks.sum(axis=(1, 2))
+    return area_jitter(areas) if areas.any() else float("inf")
 
 
 def _score(cases: Sequence[ClickCase], value_of: Callable[[ClickCase], float | None]) -> Score:
@@ -336,3 +334,7 @@ def _score_runs(runs: Sequence[tuple[str, ClickRun]], protocol: ClickProtocol) -
             [1 - sum(run.positive) / count for _, count, run in made], [patient for patient, _, _ in made]
         ),
     )
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.5f}"

@@ -1,20 +1,17 @@
-"""Interactive segmentation as a protocol: a simulated person clicks on the largest error until the mask is right.
+"""The click protocol of interactive segmentation: a simulated person clicks on the largest error, up to a cap.
 
-The first click lies in the structure where it is deepest, each further one in the deepest place of the largest
-connected error, positive where the structure was missed and negative where something else was taken for it. The deepest
-place is the maximum of the distance transform. Nothing is drawn at random but the jitter of the box, whose seed belongs
-to the case, so that two models see the same boxes whatever else they are asked.
+The first click is at the deepest place of the structure. Each further click is at the deepest place of the largest
+connected error: positive if the structure was missed there, negative if something else was segmented. The deepest place
+is the maximum of the distance transform. Only the jitter of the box is random. Its seed belongs to the case, so that
+all models get the same boxes.
 
-A model is anything with the two methods of :class:`InteractiveModel`; ours and peers are driven by the same code.
+All models get the same image: the square around the sector in native pixels, blank outside the sector and not resized.
+So no model benefits from a better sector search, and Dice is computed in native pixels. A model is anything with the
+methods of :class:`InteractiveModel`; our model and its peers are run by the same code.
 
 Sources: Xu et al., "Deep interactive object selection", CVPR 2016; Sofiiuk et al., "Reviving iterative training with
 mask guidance for interactive segmentation", ICIP 2022 (NoC at a cap, mask re-prompt); Kirillov et al., "Segment
 anything", 2023, appendix A.
-
-The images of the click protocol: the square of the sector in native pixels, one structure at a time.
-
-Every model gets the same square, blank outside the sector and not resized, so that none is helped by a better search
-for the sector, and Dice is counted in native pixels.
 """
 
 from __future__ import annotations
@@ -40,19 +37,22 @@ from echoapex.metrics import dice
 from echoapex.models.prompt_sampling import Click, correction_click, jittered_box
 from echoapex.vocabulary import Structure, View
 
+Logits = Float[np.ndarray, "height width"]
+Mask = Bool[np.ndarray, "height width"]
+
 
 @dataclass(frozen=True, eq=False)
 class ClickImage:
-    """One labelled frame.
+    """One labelled frame of the protocol.
 
     Attributes:
-        patient: whose heart it is.
-        clip: the clip in words.
+        patient: name of the patient.
+        clip: name of the clip.
         view: the true view.
         frame: frame number.
-        pixels: the grey square.
-        labels: :class:`Structure` values of the same size.
-        structures: those that are shown and outlined.
+        pixels: the grey square image.
+        labels: label map of :class:`Structure` values, of the same size.
+        structures: the structures that are visible and outlined.
     """
 
     patient: str
@@ -69,19 +69,19 @@ class ClickImage:
         return mask
 
     def seed(self, structure: Structure) -> int:
-        """A number that belongs to this case alone, whatever other cases there are."""
+        """The random seed of this case, independent of all other cases."""
         return zlib.crc32(f"{self.clip}/{self.frame}/{structure.key}".encode())
 
 
 def choose_frames(
     reference: ReferenceSet, images: int = 0, seed: int = 0
 ) -> list[tuple[str, ReferenceClip, tuple[int, ...]]]:
-    """Patient, clip and labelled frames, all of them or a random choice.
+    """Choose labelled frames, all or a random selection; returns patient, clip and frames.
 
     Args:
         reference: the data set.
-        images: how many frames; 0 takes all.
-        seed: of the choice.
+        images: number of frames; 0 for all.
+        seed: seed of the selection.
     """
     known = [
         (study.patient, clip, frame)
@@ -99,7 +99,7 @@ def choose_frames(
 
 
 def read_click_images(chosen: Sequence[tuple[str, ReferenceClip, tuple[int, ...]]]) -> Iterator[ClickImage]:
-    """Read the chosen frames, clip by clip; a frame that shows none of the outlined structures is passed over.
+    """Read the chosen frames, clip by clip; frames without a visible outlined structure are skipped.
 
     Raises:
         ReadError: a clip cannot be read.
@@ -111,31 +111,13 @@ def read_click_images(chosen: Sequence[tuple[str, ReferenceClip, tuple[int, ...]
             image = _square_image(clip, frame, sector, labels[frame])
             shown = tuple(s for s in reference.structures if (image[1] == s).mean() >= MIN_VISIBLE_FRACTION)
             if shown:
-                # data sets of the protocol tell every view
+                # data sets of the protocol give every view
                 assert reference.view is not None
                 yield ClickImage(patient, reference.name, reference.view, frame, *image, shown)
 
 
-def _square_image(
-    clip: Clip, frame: int, sector: Sector | None, labels: UInt8[np.ndarray, "height width"]
-) -> tuple[UInt8[np.ndarray, "side side"], UInt8[np.ndarray, "side side"]]:
-    x0, _, x1, _ = square_box(sector, clip.header.size)
-    preparer = FramePreparer(clip.header.size, sector, x1 - x0)
-    return preparer.prepare(to_grey(clip.frames[frame])), prepare_labels(labels, preparer.transform)
-
-
-def _sample(clip: Clip) -> UInt8[np.ndarray, "frames height width"]:
-    """About sixteen grey frames spread over the clip."""
-    rows = np.unique(np.linspace(0, len(clip.frames) - 1, 16).round().astype(int))
-    return np.stack([to_grey(clip.frames[row]) for row in rows])
-
-
-Logits = Float[np.ndarray, "height width"]
-Mask = Bool[np.ndarray, "height width"]
-
-
 class InteractiveModel(Protocol):
-    """A model that answers prompts; ``understands_names`` says whether a structure's name is one."""
+    """A model that answers prompts; ``understands_names`` says whether it accepts the name of a structure."""
 
     @property
     def understands_names(self) -> bool:
@@ -143,33 +125,33 @@ class InteractiveModel(Protocol):
         ...
 
     def encode(self, image: UInt8[np.ndarray, "height width"]) -> Any:
-        """Whatever of an image serves all its prompts."""
+        """Encode an image once for all its prompts."""
         ...
 
     def segment(self, encoded: Any, prompt: Prompt, previous_logits: Logits | None = None) -> Logits:
-        """Logits of the size of the image, positive inside; ``previous_logits`` is the mask to be corrected."""
+        """Logits in the size of the image, positive inside; ``previous_logits`` is the mask to correct."""
         ...
 
 
 class ClickProtocol(Config):
-    """What is asked, and how often."""
+    """Settings of the click protocol."""
 
-    clicks: int = Field(default=10, ge=1, description="the cap of the number of clicks")
+    clicks: int = Field(default=10, ge=1, description="largest number of clicks")
     target_dice: float = Field(default=0.9, gt=0, le=1, description="of NoC")
     box_jitter: float = Field(
-        default=0.08, ge=0, description="standard deviation of a side's error, of the box's extent"
+        default=0.08, ge=0, description="standard deviation of the error of a box side, relative to the size of the box"
     )
     seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
 class ClickRun:
-    """One structure, clicked on until the cap.
+    """The clicks on one structure, up to the cap.
 
     Attributes:
-        dice: after 0, 1, 2, ... clicks; once there is no error it stays.
-        positive: for every click that was made, whether it was positive.
-        obeyed: for every click that was made, whether the answer agrees with it at its own place.
+        dice: Dice after 0, 1, 2, ... clicks; it is constant once there is no error.
+        positive: for each click, whether it was positive.
+        obeyed: for each click, whether the answer agrees with it at the place of the click.
     """
 
     dice: tuple[float, ...]
@@ -177,32 +159,32 @@ class ClickRun:
     obeyed: tuple[bool, ...] = ()
 
     def clicks_to(self, target_dice: float) -> int | None:
-        """The fewest clicks after which Dice is at least the target; None where it never is."""
+        """The smallest number of clicks with at least the target Dice; None if it is never reached."""
         return next((count for count, value in enumerate(self.dice) if value >= target_dice), None)
 
     @property
     def worsened(self) -> int:
-        """How many clicks on an earlier mask made Dice worse by more than 0.001."""
+        """Number of clicks on an earlier mask that lowered Dice by more than 0.001."""
         steps = zip(self.dice, self.dice[1:], strict=False)
         return sum(after < before - 1e-3 for before, after in list(steps)[: len(self.positive)])
 
 
 @dataclass(frozen=True)
 class ClickCase:
-    """One structure on one frame, and what each kind of prompt gave.
+    """Results of all kinds of prompts for one structure on one frame.
 
     Attributes:
-        patient: whose heart it is.
-        clip: the clip in words.
+        patient: name of the patient.
+        clip: name of the clip.
         view: the true view.
         frame: frame number.
-        structure: what was asked for.
-        from_nothing: clicks alone, each correcting the mask before it.
-        without_mask: the same clicks' rule, but the model never sees its earlier mask.
-        from_name: clicks that correct the mask found by the name; None where the model knows no names.
+        structure: the structure to segment.
+        from_nothing: clicks alone; each corrects the mask before it.
+        without_mask: as ``from_nothing``, but the model does not get its earlier mask.
+        from_name: clicks that correct the mask found by the name; None if the model knows no names.
         box: Dice of a jittered box alone.
-        box_and_name: Dice of that box together with the name; None as above.
-        name: Dice of the name alone; None as above.
+        box_and_name: Dice of the box together with the name; None if the model knows no names.
+        name: Dice of the name alone; None if the model knows no names.
     """
 
     patient: str
@@ -219,7 +201,7 @@ class ClickCase:
 
 
 def ask_about(model: InteractiveModel, image: ClickImage, protocol: ClickProtocol) -> Iterator[ClickCase]:
-    """Put one image through the whole protocol, structure by structure."""
+    """Run the whole protocol on one image, structure by structure."""
     encoded = model.encode(image.pixels)
     for structure in image.structures:
         person = SimulatedPerson(model, encoded, image.truth(structure))
@@ -243,12 +225,12 @@ def ask_about(model: InteractiveModel, image: ClickImage, protocol: ClickProtoco
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPerson:
-    """Somebody who knows the truth and asks a model for it.
+    """A simulated person who knows the true mask and prompts a model for it.
 
     Attributes:
-        model: what is asked.
-        encoded: the image as the model keeps it.
-        truth: the mask that the person has in mind, at least one pixel.
+        model: the model.
+        encoded: the encoded image.
+        truth: the true mask, with at least one pixel.
     """
 
     model: InteractiveModel
@@ -260,26 +242,26 @@ class SimulatedPerson:
         return dice(self.truth, self.model.segment(self.encoded, prompt) > 0)
 
     def box(self, protocol: ClickProtocol, case_seed: int) -> tuple[float, float, float, float]:
-        """The box as this person draws it around the structure; at least one pixel wide and high."""
+        """A jittered box around the structure, at least one pixel wide and high."""
         rng = np.random.default_rng([protocol.seed, case_seed])
         x0, y0, x1, y1 = jittered_box(self.truth, rng, protocol.box_jitter)
         height, width = self.truth.shape
         return x0, y0, min(max(x1, x0 + 1), width - 0.5), min(max(y1, y0 + 1), height - 0.5)
 
     def click(self, most: int, named: Structure | None = None, *, show_earlier_mask: bool = True) -> ClickRun:
-        """Click until nothing is wrong or ``most`` clicks were made.
+        """Click until the mask is right or ``most`` clicks were made.
 
         Args:
-            most: the cap.
-            named: start from the mask of this name, and say the name with every click; else from nothing.
-            show_earlier_mask: hand the model its last answer.
+            most: the largest number of clicks.
+            named: start with the mask of this name, and give the name with every click; None starts without a mask.
+            show_earlier_mask: give the model its last answer.
         """
         return self.click_to_logits(most, named, show_earlier_mask=show_earlier_mask)[0]
 
     def click_to_logits(
         self, most: int, named: Structure | None = None, *, show_earlier_mask: bool = True
     ) -> tuple[ClickRun, Logits | None]:
-        """The same, with the last answer; None where nothing was asked."""
+        """As :meth:`click`, but also return the last answer; None if there was none."""
         size = self.truth.shape
         logits = self.model.segment(self.encoded, Prompt(size, structure=named)) if named else None
         found = np.zeros(size, bool) if logits is None else logits > 0
@@ -293,6 +275,20 @@ class SimulatedPerson:
             obeyed.append(bool(found[round(click.y), round(click.x)]) is click.positive)
         overlaps += [overlaps[-1]] * (most + 1 - len(overlaps))
         return ClickRun(tuple(overlaps), tuple(click.positive for click in clicks), tuple(obeyed)), logits
+
+
+def _sample(clip: Clip) -> UInt8[np.ndarray, "frames height width"]:
+    """About sixteen grey frames spread over the clip."""
+    rows = np.unique(np.linspace(0, len(clip.frames) - 1, 16).round().astype(int))
+    return np.stack([to_grey(clip.frames[row]) for row in rows])
+
+
+def _square_image(
+    clip: Clip, frame: int, sector: Sector | None, labels: UInt8[np.ndarray, "height width"]
+) -> tuple[UInt8[np.ndarray, "side side"], UInt8[np.ndarray, "side side"]]:
+    x0, _, x1, _ = square_box(sector, clip.header.size)
+    preparer = FramePreparer(clip.header.size, sector, x1 - x0)
+    return preparer.prepare(to_grey(clip.frames[frame])), prepare_labels(labels, preparer.transform)
 
 
 def _at(clicks: list[Click], positive: bool) -> tuple[tuple[float, float], ...]:

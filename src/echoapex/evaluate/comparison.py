@@ -1,4 +1,4 @@
-"""Two sets of results on the same cases: the difference of each metric, patients resampled, and a rank test."""
+"""Compare two sets of results on the same cases: each metric's difference by resampling patients, and a rank test."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ COMPARISON_VERSION = "1.0"
 
 
 class Comparison(Config):
-    """One metric of both on the cases that both answered.
+    """One metric of both sets, on the cases that both answered.
 
     Attributes:
-        metric: in words.
-        unit: of the metric; empty for shares.
-        higher_is_better: which way is better.
-        n: cases; patients: how many patients they come from.
-        first, second: the mean of each.
+        metric: name of the metric.
+        unit: unit of the metric; empty for shares.
+        higher_is_better: whether higher values are better.
+        n: number of cases; patients: number of patients.
+        first, second: the mean of each set.
         difference: second minus first, with its 95 % interval from resampled patients.
-        p_bootstrap: two-sided, from the same resamples.
-        p_wilcoxon: of the signed-rank test on the means per patient; None with fewer than six patients, where it cannot
-            reach 0.05, or when nothing differs.
+        p_bootstrap: two-sided p value from the same resamples.
+        p_wilcoxon: p value of the signed-rank test on the means per patient; None if nothing differs, or with fewer
+            than six patients, because it cannot reach 0.05 then.
     """
 
     metric: str
@@ -46,7 +46,7 @@ class Comparison(Config):
 
 
 class ComparisonFile(Config):
-    """Content of ``comparison.json``; ``first`` is what ``--against`` named."""
+    """Content of ``comparison.json``; ``first`` is the set given by ``--against``."""
 
     comparison_version: str = COMPARISON_VERSION
     dataset: str
@@ -61,11 +61,11 @@ class _Metric:
     unit: str
     higher_is_better: bool
     values: Callable[[Cases], Mapping[tuple[str, ...], float]]
-    """By case; the first part of its key is the patient."""
+    """Values by case; the first part of the key is the patient."""
 
 
 def compare_cases(first: Cases, second: Cases) -> list[Comparison]:
-    """Every metric for which both have answers from at least two patients.
+    """Compare every metric for which both sets have answers of at least two patients.
 
     Sources: Efron and Tibshirani, "An introduction to the bootstrap", 1993; Wilcoxon, Biometrics Bulletin 1945.
     """
@@ -134,7 +134,7 @@ def _compare(
 
 
 def _signed_rank(differences: np.ndarray, patients: Sequence[str], names: Sequence[str]) -> float | None:
-    """Frames of one patient are not independent, so each patient has one mean."""
+    """Signed-rank test on one mean per patient, because frames of one patient are not independent."""
     of = np.array(patients)
     means = np.array([differences[of == name].mean() for name in names])
     if len(names) < 6 or not np.any(means):

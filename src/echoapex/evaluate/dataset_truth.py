@@ -1,8 +1,8 @@
-"""A public data set or one's own folder as a reference: its own files are analysed, its lists say what is true of them.
+"""The truth of a public data set, or of your own folder: its own files are analysed, its lists give the truth.
 
-Nothing is copied or converted. A file that is not there, cannot be read, is there twice or is of another size than the
-list says is left out, and ``ReferenceSet.notes`` says so. What no analysis could answer is no truth to score: lengths
-and volumes need a pixel size.
+Nothing is copied or converted. A file is left out if it is missing, unreadable, a duplicate, or of another size than
+the list says; ``ReferenceSet.notes`` reports this. A value that no analysis could measure is not scored: lengths and
+volumes need a pixel size.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from echoapex.io.study_files import open_only_clip
 from echoapex.vocabulary import Quantity, Structure
 
 QUANTITIES = (Quantity.LVEF, Quantity.EDV, Quantity.ESV, Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
-"""Study-level values that are scored where a data set has them."""
+"""Study-level values that are scored if a data set has them."""
 
 StudyName = tuple[str, str]
-"""Patient and study; the study is empty where each patient has one."""
+"""Patient and study; the study is empty if each patient has one study."""
 
 
 def _one_video(record: ClipRecord) -> StudyName:
-    """Each video was measured by itself."""
+    """The study of a clip if each video was measured on its own."""
     patient = record.patient or record.name
     return patient, "" if record.name.startswith(patient) else record.name
 
 
 def _labelled_study(record: ClipRecord) -> StudyName:
-    """All clips of a patient, or of a study where the data set tells the studies of a patient apart."""
+    """The study of a clip; without study names, all clips of a patient are one study."""
     patient = record.patient or record.labels.get("clip") or record.name
     study = record.labels.get("study", "")
     return patient, study if study.startswith(patient) or not study else f"{patient} {study}"
@@ -50,13 +50,13 @@ def _labelled_study(record: ClipRecord) -> StudyName:
 
 @dataclass(frozen=True)
 class Scoring:
-    """What of a data set is scored, and how.
+    """How a data set is scored.
 
     Attributes:
-        split: the part that is scored unless another is asked for.
-        study_of: which study a clip belongs to; the values of a study are one case.
-        label_structures: what its label files outline; polygons name their structure themselves.
-        only_known_views: leave out clips whose view the data set does not tell.
+        split: the split that is scored by default.
+        study_of: the study of a clip; each value of a study is one case.
+        label_structures: the structures in its label files; polygons name their structure themselves.
+        only_known_views: leave out clips without a known view.
         notes: what is never scored, and why.
     """
 
@@ -73,44 +73,42 @@ SCORED: dict[str, Scoring] = {
         ALL,
         _one_video,
         only_known_views=True,
-        notes=("videos in PSAX are not scored: the level is not told, and volumes are measured in apical views",),
+        notes=("videos in PSAX are not scored: their level is unknown, and volumes are measured in apical views",),
     ),
     "echonet_lvh": Scoring(
         "test",
         _one_video,
-        notes=("the pixel size that the analysis is told was recovered from the measured lines themselves",),
+        notes=("the pixel size that is given to the analysis was recovered from the measured lines themselves",),
     ),
-    "tmed2": Scoring(
-        "test", notes=("images labelled PSAX (its level is not told) or A4CorA2CorOther have no view to score",)
-    ),
-    "mimic_iv_echo": Scoring(ALL, notes=("no view is told, so that none is scored",)),
-    "unity": Scoring(ALL, notes=("wall points have no millimetres, so that no wall is scored",)),
+    "tmed2": Scoring("test", notes=("images labelled PSAX (level unknown) or A4CorA2CorOther have no view to score",)),
+    "mimic_iv_echo": Scoring(ALL, notes=("views are not scored, because the data set does not give them",)),
+    "unity": Scoring(ALL, notes=("walls are not scored, because the wall points have no scale in millimetres",)),
     "hmc_qu": Scoring(ALL, label_structures=(Structure.LV_MYOCARDIUM,)),
     "folder": Scoring(ALL),
 }
-"""How each data set is scored whose files are analysed as they are (CAMUS is packed first)."""
+"""How each data set is scored whose files are analysed directly (CAMUS is packed first)."""
 
 
 @dataclass
 class _Reading:
-    """What was left out so far, and the digests of the files that were taken."""
+    """Counts of what was left out so far, and digests of the files that were used."""
 
     left_out: Counter[str] = field(default_factory=Counter)
     taken: set[str] = field(default_factory=set)
 
 
 def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceSet:
-    """Open every listed clip of a split that has a truth, and return what is true of it.
+    """Read the truth of every listed clip of a split that has a truth.
 
     Args:
         name: a key of :data:`SCORED`.
         root: folder of the data set in its official layout.
-        split: one of its splits, in any case, or ``all``; that of its :class:`Scoring` when empty.
+        split: one of its splits (upper or lower case), or ``all``; by default that of its :class:`Scoring`.
 
     Raises:
         DatasetError: the folder or a table cannot be read, or the split is unknown.
-        ReferenceSetError: nothing in it can be scored, clips of one study contradict each other, or two studies have
-            one name.
+        ReferenceSetError: nothing can be scored, clips of one study contradict each other, or two studies have the
+            same name.
     """
     scoring, dataset, reading = SCORED[name], DATASETS[name].open(root), _Reading()
     split = _official_name(dataset, split or scoring.split)
@@ -140,32 +138,32 @@ def read_dataset_reference(name: str, root: Path, split: str = "") -> ReferenceS
 
 
 def _mixed_splits(groups: Iterable[Sequence[ClipRecord]]) -> tuple[str, ...]:
-    """Says so where clips that weights may have learnt from are scored beside others."""
+    """A note if several splits are scored together, because weights may have been trained on one of them."""
     splits = sorted({record.split for records in groups for record in records if record.split})
     if len(splits) < 2:
         return ()
-    return (f"clips of the splits {', '.join(splits)} are scored together: weights that learnt from one need --split",)
+    return (f"clips of the splits {', '.join(splits)} are scored together: use --split for weights trained on one",)
 
 
 def _require_own_names(studies: Sequence[ReferenceStudy]) -> None:
-    """Results of studies of one name would be taken for each other's."""
+    """Refuse studies with the same name, because their results could be confused."""
     doubled = sorted(name for name, count in Counter(study.key for study in studies).items() if count > 1)
     if doubled:
         raise ReferenceSetError(
-            f"{doubled[0]}: a study and another one, or a patient, are called so; name studies so that none is called "
-            "like another in the column study"
+            f"{doubled[0]}: several studies (or a study and a patient) have this name; give each study its own name in "
+            "the column study"
         )
 
 
 def _official_name(dataset: Dataset, split: str) -> str:
-    """``test`` finds ``TEST``; an unknown one is left to the data set to refuse."""
+    """The official name of a split, ignoring case; the data set refuses an unknown one."""
     return {name.lower(): name for name in (*dataset.split_names, ALL)}.get(split.lower(), split)
 
 
 def _read_study(
     name: StudyName, records: Sequence[ClipRecord], scoring: Scoring, reading: _Reading
 ) -> ReferenceStudy | None:
-    """A study with its truth; None where nothing of it can be scored."""
+    """Read a study with its truth; None if nothing in it can be scored."""
     has_values = any(record.value(quantity) is not None for record in records for quantity in QUANTITIES)
     wanted = [record for record in records if has_values or record.view is not None or _structures(record, scoring)]
     reading.left_out["clips have no truth that is scored"] += len(records) - len(wanted)
@@ -179,7 +177,7 @@ def _read_study(
 
 
 def _open(record: ClipRecord, reading: _Reading) -> ClipHeader | None:
-    """The header of the clip; None where it must be left out."""
+    """Read the header of a clip; None if the clip must be left out."""
     if not record.path.exists():
         reading.left_out["listed clips are not there"] += 1
         return None
@@ -232,34 +230,34 @@ def _study_values(
 ) -> dict[Quantity, float]:
     values: dict[Quantity, float] = {}
     for quantity in QUANTITIES:
-        told = [
+        given = [
             (value, record, header.spacing or record.spacing)
             for header, record in opened
             if (value := record.value(quantity)) is not None
         ]
-        if not told:
+        if not given:
             continue
-        if len({value for value, _, _ in told}) > 1:
-            raise ReferenceSetError(_contradiction(name, quantity, [(value, record) for value, record, _ in told]))
-        if quantity.needs_spacing and not any(spacing for _, _, spacing in told):
+        if len({value for value, _, _ in given}) > 1:
+            raise ReferenceSetError(_contradiction(name, quantity, [(value, record) for value, record, _ in given]))
+        if quantity.needs_spacing and not any(spacing for _, _, spacing in given):
             reading.left_out[f"values of {quantity.display_name} have no pixel size to measure them with"] += 1
             continue
-        values[quantity] = told[0][0]
+        values[quantity] = given[0][0]
     if Quantity.LVEF in values:
         values[Quantity.LVEF_DISCS] = values[Quantity.LVEF]
     return values
 
 
-def _contradiction(name: StudyName, quantity: Quantity, told: Iterable[tuple[float, ClipRecord]]) -> str:
-    values = ", ".join(f"{value:g} ({record.name})" for value, record in told)
+def _contradiction(name: StudyName, quantity: Quantity, given: Iterable[tuple[float, ClipRecord]]) -> str:
+    values = ", ".join(f"{value:g} ({record.name})" for value, record in given)
     return (
         f"{name[1] or name[0]}: its clips give several values of {quantity.display_name}: {values}; "
-        "tell the studies of a patient apart in a column study"
+        "distinguish the studies of a patient in a column study"
     )
 
 
 def _traits(opened: Sequence[tuple[ClipHeader, ClipRecord]]) -> dict[str, str]:
-    """Sex, age and frame rate, as the first clip tells them."""
+    """Sex, age and frame rate, from the first clip."""
     if not opened:
         return {}
     header, record = opened[0]

@@ -1,6 +1,6 @@
-"""From cases to ``metrics.json``: each metric with its count and a 95 % interval that resamples patients.
+"""Compute ``metrics.json`` from cases: each metric with its count and a 95 % interval that resamples patients.
 
-The scores that stand for an evaluation: what a summary shows and what sets of weights are compared by.
+The headline scores are those that a summary shows, and by which sets of weights are compared.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ def score_predictions(
 ) -> tuple[MetricsFile, Cases]:
     """Score written results against a reference.
 
-    Every clip and every study of the reference counts: a view that was not written is wrong, a mask that was not
-    written has Dice 0, and a value that was not written is counted as ``missing`` beside the error of the others.
+    Every clip and every study of the reference counts: a view that was not written is wrong; a mask that was not
+    written has Dice 0; a value that was not written is counted as ``missing``.
 
     Args:
         reference: the truth.
-        predictions: what was written.
-        baseline_views: balanced accuracy of the pixel baseline on the same clips, when it was fitted.
-        views_given: the analysis was told the true views, so that they are no answer to score.
+        predictions: the written results.
+        baseline_views: balanced accuracy of the pixel baseline on the same clips, if it was fitted.
+        views_given: whether the true views were given to the analysis, so that views cannot be scored.
 
     Returns:
-        The content of ``metrics.json``, and the cases it was computed from.
+        The content of ``metrics.json``, and the cases from which it was computed.
 
     Raises:
-        PredictionError: results that cannot be attributed or read.
+        PredictionError: results cannot be read, or cannot be assigned to a study.
     """
     matched = match_studies(reference.studies, predictions)
     cases = collect_cases(reference, matched)
@@ -106,7 +106,7 @@ def score_predictions(
 
 
 def score_views(cases: Sequence[ViewCase], baseline: Score | None = None) -> ViewScores:
-    """Balanced accuracy over the views that occur, recall of each, and the confusion matrix."""
+    """Score the views: balanced accuracy over the views that occur, recall of each, and the confusion matrix."""
     if not cases:
         return ViewScores()
     rows = tuple(view for view in View if any(case.truth is view for case in cases))
@@ -140,12 +140,36 @@ def score_balanced_accuracy(cases: Sequence[ViewCase]) -> Score:
     )
 
 
-def _true_and_called(cases: Sequence[ViewCase]) -> tuple[list[str], list[str]]:
-    return [case.truth.value for case in cases], [case.predicted for case in cases]
+class Headline(NamedTuple):
+    """One headline score: name with unit, application, and number of decimals."""
+
+    name: str
+    application: Application
+    score: Score
+    digits: int
 
 
-def _without_view(cases: Sequence[ViewCase]) -> int:
-    return sum(case.predicted == NO_VIEW for case in cases)
+def headlines(metrics: MetricsFile) -> Iterator[Headline]:
+    """All headline scores in a fixed order, including empty ones."""
+    views, fractions = metrics.views, metrics.ejection_fraction
+    walls, discs = metrics.lv_wall, metrics.ejection_fraction_discs
+    yield Headline("view, balanced accuracy", Application.VIEW_CLASSIFICATION, views.balanced_accuracy, 3)
+    yield Headline("view, pixel baseline", Application.VIEW_CLASSIFICATION, views.baseline_pixels, 3)
+    yield Headline("view, calibration error", Application.VIEW_CLASSIFICATION, views.expected_calibration_error, 3)
+    for structure in Structure:
+        scores, title = metrics.segmentation.of(structure), structure.display_name
+        yield Headline(f"Dice, {title}", Application.SEGMENTATION, scores.dice, 3)
+        yield Headline(f"HD95, {title} (mm)", Application.SEGMENTATION, scores.hd95_mm, 1)
+    yield Headline("EF, MAE (points)", Application.EJECTION_FRACTION, fractions.mae, 2)
+    yield Headline("EF, RMSE (points)", Application.EJECTION_FRACTION, fractions.rmse, 2)
+    yield Headline("EF, R2", Application.EJECTION_FRACTION, fractions.r2, 3)
+    yield Headline("EF, ICC", Application.EJECTION_FRACTION, fractions.icc, 3)
+    # discs are computed from outlines
+    yield Headline("EF by discs, MAE (points)", Application.SEGMENTATION, discs.mae, 2)
+    yield Headline("IVSd, MAE (mm)", Application.LV_WALL, walls.ivsd.mae_mm, 2)
+    yield Headline("LVIDd, MAE (mm)", Application.LV_WALL, walls.lvidd.mae_mm, 2)
+    yield Headline("LVPWd, MAE (mm)", Application.LV_WALL, walls.lvpwd.mae_mm, 2)
+    yield Headline("LV hypertrophy, AUROC", Application.LV_WALL, metrics.lvh.auroc, 3)
 
 
 def _score_structure(cases: Sequence[MaskCase], structure: Structure) -> StructureScores:
@@ -173,13 +197,88 @@ def _score_dice(cases: Sequence[MaskCase]) -> Score:
 
 
 def _score_distances(cases: Sequence[MaskCase], distance: Callable[[MaskCase], float | None]) -> Score:
-    """Mean over the cases that have one."""
+    """Mean distance over the cases that have one."""
     known = [(value, case.patient) for case in cases if (value := distance(case)) is not None]
     return score_mean([value for value, _ in known], [patient for _, patient in known], len(cases) - len(known))
 
 
+def _score_ejection_fraction(
+    cases: Sequence[ValueCase], quantity: Quantity, reference: ReferenceSet
+) -> EjectionFractionScores:
+    is_main = quantity is Quantity.LVEF
+    return EjectionFractionScores(
+        method=reference.ejection_fraction_method if is_main else quantity,
+        reference=reference.ejection_fraction_source if is_main else reference.discs_source,
+        mae=score_values(mean_absolute_error, cases, quantity),
+        rmse=score_values(root_mean_square_error, cases, quantity),
+        r2=score_values(r2, cases, quantity),
+        bias=score_values(mean_error, cases, quantity),
+        lower_limit=score_values(lambda t, m: _limits(t, m)[0], cases, quantity),
+        upper_limit=score_values(lambda t, m: _limits(t, m)[1], cases, quantity),
+        icc=score_values(_icc, cases, quantity),
+        auroc_below_50=score_values(lambda t, m: _auroc_below(t, m, 50.0), cases, quantity),
+        auroc_below_40=score_values(lambda t, m: _auroc_below(t, m, 40.0), cases, quantity),
+    )
+
+
+def _limits(truth: ArrayLike, measured: ArrayLike) -> tuple[float, float]:
+    """Bland-Altman limits; not defined for one patient."""
+    if np.size(truth) < 2:
+        return float("nan"), float("nan")
+    limits = limits_of_agreement(truth, measured)
+    return limits.lower, limits.upper
+
+
+def _icc(truth: ArrayLike, measured: ArrayLike) -> float:
+    """Intraclass correlation; not defined for one patient."""
+    if np.size(truth) < 2:
+        return float("nan")
+    return intraclass_correlation(np.column_stack([np.asarray(truth, float), np.asarray(measured, float)]))
+
+
+def _auroc_below(truth: ArrayLike, measured: ArrayLike, limit: float) -> float:
+    """ROC area: how well a low measured value detects patients who are truly below a limit."""
+    return auroc(np.asarray(truth, float) < limit, -np.asarray(measured, float))
+
+
+def _score_volume(cases: Sequence[ValueCase], quantity: Quantity) -> VolumeScores:
+    return VolumeScores(
+        mae_ml=score_values(mean_absolute_error, cases, quantity), bias_ml=score_values(mean_error, cases, quantity)
+    )
+
+
+def _score_wall(cases: Sequence[ValueCase], quantity: Quantity) -> WallScores:
+    return WallScores(
+        mae_mm=score_values(mean_absolute_error, cases, quantity), bias_mm=score_values(mean_error, cases, quantity)
+    )
+
+
+def _score_hypertrophy(reference: ReferenceSet, cases: Sequence[ValueCase]) -> LvhScores:
+    """Score LV hypertrophy; only patients of known sex have a limit."""
+    limits, index = read_reference_limits(), Quantity.LV_MASS_INDEX
+    upper = {study.patient: limits.upper_mass_index(study.traits.get("sex")) for study in reference.studies}
+    over_limit = [
+        replace(case, truth=case.truth / limit, measured=None if case.measured is None else case.measured / limit)
+        for case in cases
+        if case.quantity is index and (limit := upper[case.patient]) is not None
+    ]
+    return LvhScores(
+        hypertrophied=sum(case.truth > 1 for case in over_limit if case.measured is not None),
+        mass_index_mae_g_per_m2=score_values(mean_absolute_error, cases, index),
+        auroc=score_values(lambda truth, measured: auroc(np.asarray(truth, float) > 1, measured), over_limit, index),
+    )
+
+
+def _true_and_called(cases: Sequence[ViewCase]) -> tuple[list[str], list[str]]:
+    return [case.truth.value for case in cases], [case.predicted for case in cases]
+
+
+def _without_view(cases: Sequence[ViewCase]) -> int:
+    return sum(case.predicted == NO_VIEW for case in cases)
+
+
 def _score_probabilities(statistic: Callable[[ArrayLike, ArrayLike], float], cases: Sequence[ViewCase]) -> Score:
-    """A statistic of true views and written probabilities, ``(cases,)`` and ``(cases, views)``."""
+    """Score a statistic of true views ``(cases,)`` and written probabilities ``(cases, views)``."""
     known = [case for case in cases if case.probabilities]
     return score_statistic(
         statistic,
@@ -213,102 +312,3 @@ def _reliability(cases: Sequence[ViewCase]) -> tuple[Reliability, ...]:
     table = [[case.probabilities.get(view, 0.0) for view in View] for case in known]
     bins = reliability_bins(*_most_probable([case.truth.value for case in known], table))
     return tuple(Reliability(cases=b.cases, confidence=b.confidence, accuracy=b.accuracy) for b in bins)
-
-
-def _score_ejection_fraction(
-    cases: Sequence[ValueCase], quantity: Quantity, reference: ReferenceSet
-) -> EjectionFractionScores:
-    is_main = quantity is Quantity.LVEF
-    return EjectionFractionScores(
-        method=reference.ejection_fraction_method if is_main else quantity,
-        reference=reference.ejection_fraction_source if is_main else reference.discs_source,
-        mae=score_values(mean_absolute_error, cases, quantity),
-        rmse=score_values(root_mean_square_error, cases, quantity),
-        r2=score_values(r2, cases, quantity),
-        bias=score_values(mean_error, cases, quantity),
-        lower_limit=score_values(lambda t, m: _limits(t, m)[0], cases, quantity),
-        upper_limit=score_values(lambda t, m: _limits(t, m)[1], cases, quantity),
-        icc=score_values(_icc, cases, quantity),
-        auroc_below_50=score_values(lambda t, m: _auroc_below(t, m, 50.0), cases, quantity),
-        auroc_below_40=score_values(lambda t, m: _auroc_below(t, m, 40.0), cases, quantity),
-    )
-
-
-def _score_hypertrophy(reference: ReferenceSet, cases: Sequence[ValueCase]) -> LvhScores:
-    """Only patients of a known sex have a limit."""
-    limits, index = read_reference_limits(), Quantity.LV_MASS_INDEX
-    upper = {study.patient: limits.upper_mass_index(study.traits.get("sex")) for study in reference.studies}
-    over_limit = [
-        replace(case, truth=case.truth / limit, measured=None if case.measured is None else case.measured / limit)
-        for case in cases
-        if case.quantity is index and (limit := upper[case.patient]) is not None
-    ]
-    return LvhScores(
-        hypertrophied=sum(case.truth > 1 for case in over_limit if case.measured is not None),
-        mass_index_mae_g_per_m2=score_values(mean_absolute_error, cases, index),
-        auroc=score_values(lambda truth, measured: auroc(np.asarray(truth, float) > 1, measured), over_limit, index),
-    )
-
-
-def _limits(truth: ArrayLike, measured: ArrayLike) -> tuple[float, float]:
-    """Bland and Altman's limits; not defined for one patient."""
-    if np.size(truth) < 2:
-        return float("nan"), float("nan")
-    limits = limits_of_agreement(truth, measured)
-    return limits.lower, limits.upper
-
-
-def _icc(truth: ArrayLike, measured: ArrayLike) -> float:
-    """Not defined for one patient."""
-    if np.size(truth) < 2:
-        return float("nan")
-    return intraclass_correlation(np.column_stack([np.asarray(truth, float), np.asarray(measured, float)]))
-
-
-def _auroc_below(truth: ArrayLike, measured: ArrayLike, limit: float) -> float:
-    """How well a low measured value tells who is truly below a limit."""
-    return auroc(np.asarray(truth, float) < limit, -np.asarray(measured, float))
-
-
-def _score_volume(cases: Sequence[ValueCase], quantity: Quantity) -> VolumeScores:
-    return VolumeScores(
-        mae_ml=score_values(mean_absolute_error, cases, quantity), bias_ml=score_values(mean_error, cases, quantity)
-    )
-
-
-def _score_wall(cases: Sequence[ValueCase], quantity: Quantity) -> WallScores:
-    return WallScores(
-        mae_mm=score_values(mean_absolute_error, cases, quantity), bias_mm=score_values(mean_error, cases, quantity)
-    )
-
-
-class Headline(NamedTuple):
-    """One headline score: its name with its unit, what it judges, and how many digits after the point it deserves."""
-
-    name: str
-    application: Application
-    score: Score
-    digits: int
-
-
-def headlines(metrics: MetricsFile) -> Iterator[Headline]:
-    """Every headline in a fixed order, those that nothing was scored for too."""
-    views, fractions = metrics.views, metrics.ejection_fraction
-    walls, discs = metrics.lv_wall, metrics.ejection_fraction_discs
-    yield Headline("view, balanced accuracy", Application.VIEW_CLASSIFICATION, views.balanced_accuracy, 3)
-    yield Headline("view, pixel baseline", Application.VIEW_CLASSIFICATION, views.baseline_pixels, 3)
-    yield Headline("view, calibration error", Application.VIEW_CLASSIFICATION, views.expected_calibration_error, 3)
-    for structure in Structure:
-        scores, title = metrics.segmentation.of(structure), structure.display_name
-        yield Headline(f"Dice, {title}", Application.SEGMENTATION, scores.dice, 3)
-        yield Headline(f"HD95, {title} (mm)", Application.SEGMENTATION, scores.hd95_mm, 1)
-    yield Headline("EF, MAE (points)", Application.EJECTION_FRACTION, fractions.mae, 2)
-    yield Headline("EF, RMSE (points)", Application.EJECTION_FRACTION, fractions.rmse, 2)
-    yield Headline("EF, R2", Application.EJECTION_FRACTION, fractions.r2, 3)
-    yield Headline("EF, ICC", Application.EJECTION_FRACTION, fractions.icc, 3)
-    # discs are laid on outlines
-    yield Headline("EF by discs, MAE (points)", Application.SEGMENTATION, discs.mae, 2)
-    yield Headline("IVSd, MAE (mm)", Application.LV_WALL, walls.ivsd.mae_mm, 2)
-    yield Headline("LVIDd, MAE (mm)", Application.LV_WALL, walls.lvidd.mae_mm, 2)
-    yield Headline("LVPWd, MAE (mm)", Application.LV_WALL, walls.lvpwd.mae_mm, 2)
-    yield Headline("LV hypertrophy, AUROC", Application.LV_WALL, metrics.lvh.auroc, 3)

@@ -1,8 +1,7 @@
-"""Content of ``metrics.json``: every number with its count, its interval, and how many cases got no answer.
+"""The content of ``metrics.json``, and the scores in it.
 
-One metric of many cases: its value, its count and a 95 % interval that resamples patients.
-
-The same scores for those who share a trait: men and women, young and old, good images and poor ones.
+Each score has its value, its count, a 95 % interval that resamples patients, and the number of cases without an answer.
+The same scores are also computed for subgroups of patients who share a trait: sex, age, image quality and others.
 """
 
 from __future__ import annotations
@@ -22,9 +21,12 @@ from echoapex.vocabulary import Quantity, Structure, View
 
 METRICS_VERSION: Literal["1.3"] = "1.3"
 
+BOOTSTRAP_SAMPLES = 1000
+_BOOTSTRAP_SEED = 0
+
 
 class Score(Config):
-    """One metric; ``value`` is None when nothing could be scored."""
+    """One score; ``value`` is None if nothing could be scored."""
 
     value: float | None = None
     n: int = Field(default=0, description="cases behind the value")
@@ -35,7 +37,7 @@ class Score(Config):
 
 
 class Confusion(Config):
-    """Counts of clips: row the true view, column the predicted one; the last column is 'no view written'."""
+    """Counts of clips: rows are true views, columns predicted ones; the last column is 'no view written'."""
 
     rows: tuple[View, ...]
     columns: tuple[str, ...]
@@ -47,13 +49,13 @@ class Reliability(Config):
 
     cases: int
     confidence: float = Field(description="mean probability of the most probable view")
-    accuracy: float = Field(description="share of the clips of which it is the true one")
+    accuracy: float = Field(description="share of the clips for which this view is the true one")
 
 
 class ViewScores(Config):
-    """View classification, one vote per clip; a clip without a view counts as wrong.
+    """View classification, one answer per clip; a clip without a view counts as wrong.
 
-    ``given`` is true when the analysis was told the views; then there is nothing to score.
+    ``given`` is true if the true views were given to the analysis; then there is nothing to score.
     """
 
     given: bool = False
@@ -61,9 +63,9 @@ class ViewScores(Config):
     balanced_accuracy: Score = Score()
     balanced_accuracy_transthoracic: Score = Field(default=Score(), description="only clips of the surface probe")
     recall: dict[View, Score] = Field(default_factory=dict)
-    macro_auroc: Score = Field(default=Score(), description="one view against the rest, mean over the views")
+    macro_auroc: Score = Field(default=Score(), description="one-vs-rest ROC area, mean over the views")
     expected_calibration_error: Score = Field(default=Score(), description="of the most probable view, 10 bins")
-    reliability: tuple[Reliability, ...] = Field(default=(), description="what the calibration error sums up")
+    reliability: tuple[Reliability, ...] = Field(default=(), description="the bins of the calibration error")
     confusion: Confusion | None = None
     baseline_pixels: Score = Field(
         default=Score(), description="balanced accuracy of pixel PCA + logistic regression on the same clips"
@@ -71,9 +73,9 @@ class ViewScores(Config):
 
 
 class StructureScores(Config):
-    """Overlap of one structure over the labelled frames of all views that show it; a missing mask counts as 0.
+    """Overlap of one structure on the labelled frames of all views that show it; a missing mask counts as 0.
 
-    Distances between outlines, in mm, are means over the frames with an outline and a spacing; the others are missing.
+    Distances between outlines in mm are means over the frames with an outline and a spacing; others count as missing.
     """
 
     dice: Score = Score()
@@ -111,8 +113,8 @@ class EjectionFractionScores(Config):
     lower_limit: Score = Field(default=Score(), description="Bland-Altman: bias - 1.96 SD of the differences")
     upper_limit: Score = Field(default=Score(), description="Bland-Altman: bias + 1.96 SD of the differences")
     icc: Score = Field(default=Score(), description="ICC(2,1), absolute agreement")
-    auroc_below_50: Score = Field(default=Score(), description="how well it tells who has less than 50 %")
-    auroc_below_40: Score = Field(default=Score(), description="how well it tells who has less than 40 %")
+    auroc_below_50: Score = Field(default=Score(), description="how well it detects an ejection fraction below 50 %")
+    auroc_below_40: Score = Field(default=Score(), description="how well it detects an ejection fraction below 40 %")
 
 
 class VolumeScores(Config):
@@ -140,15 +142,15 @@ class LvWallScores(Config):
 class LvhScores(Config):
     """LV hypertrophy: a mass index above the limit of the patient's sex (ASE 2015)."""
 
-    hypertrophied: int = Field(default=0, description="studies behind the AUROC that truly have it")
+    hypertrophied: int = Field(default=0, description="number of studies of the AUROC with true hypertrophy")
     mass_index_mae_g_per_m2: Score = Score()
     auroc: Score = Field(
-        default=Score(), description="how well the written mass index over that limit tells who has it"
+        default=Score(), description="how well the written mass index, relative to that limit, detects hypertrophy"
     )
 
 
 class SubgroupScores(Config):
-    """Headline scores of the patients who share a trait; too few of them say little, see ``n`` and the intervals."""
+    """Headline scores of patients who share a trait; with few patients they say little, see ``n`` and the intervals."""
 
     patients: int
     views: Score = Field(default=Score(), description="share of clips with the right view")
@@ -163,8 +165,8 @@ class MetricsFile(Config):
 
     metrics_version: Literal["1.1", "1.2", "1.3"] = Field(
         default=METRICS_VERSION,
-        description="1.1 has no reliability of the views and no hypertrophy; 1.2 has no accuracy of the views and does "
-        "not count who has hypertrophy",
+        description="1.1 has no reliability of the views and no hypertrophy; 1.2 has no accuracy of the views and no "
+        "count of studies with hypertrophy",
     )
     echoapex_version: str
     dataset: str
@@ -185,17 +187,13 @@ class MetricsFile(Config):
     subgroups: dict[str, dict[str, SubgroupScores]] = Field(
         default_factory=dict, description="trait (sex, age, image quality, vendor, frame rate): value: scores"
     )
-    notes: tuple[str, ...] = Field(default=(), description="what of the data set is not scored, and why")
-
-
-BOOTSTRAP_SAMPLES = 1000
-_BOOTSTRAP_SEED = 0
+    notes: tuple[str, ...] = Field(default=(), description="what is not scored in the data set, and why")
 
 
 def score_statistic(
     statistic: Callable[..., float], *columns: Sequence[Any], patients: Sequence[str], missing: int = 0
 ) -> Score:
-    """The statistic of the cases with its interval; None where it is not defined."""
+    """Score a statistic of the cases, with its interval; the value is None if it is not defined."""
     count = len(patients)
     if not count:
         return Score(missing=missing)
@@ -217,12 +215,12 @@ def score_statistic(
 
 
 def score_mean(values: Sequence[float], patients: Sequence[str], missing: int = 0) -> Score:
-    """Mean over cases with its interval; ``patients`` names the patient of each case."""
+    """Score the mean over cases, with its interval; ``patients`` names the patient of each case."""
     return score_statistic(_mean, values, patients=patients, missing=missing)
 
 
 def score_values(statistic: Callable[..., float], cases: Sequence[ValueCase], quantity: Quantity) -> Score:
-    """A statistic of true and written values of a quantity; what was not written is counted as missing."""
+    """Score a statistic of true and written values of a quantity; values not written are counted as missing."""
     known = [case for case in cases if case.quantity is quantity]
     pairs = [(case.truth, case.measured, case.patient) for case in known if case.measured is not None]
     return score_statistic(
@@ -235,18 +233,14 @@ def score_values(statistic: Callable[..., float], cases: Sequence[ValueCase], qu
 
 
 def mean_error(truth: ArrayLike, measured: ArrayLike) -> float:
-    """Mean of measured minus true."""
+    """Mean error (bias): measured minus true."""
     return _mean(np.asarray(measured, dtype=float) - np.asarray(truth, dtype=float))
-
-
-def _mean(values: ArrayLike) -> float:
-    return float(np.mean(np.asarray(values, dtype=float)))
 
 
 def score_subgroups(
     studies: Sequence[ReferenceStudy], cases: Cases, views_given: bool
 ) -> dict[str, dict[str, SubgroupScores]]:
-    """Scores by trait and by its value; traits that all patients share tell nothing and are left out."""
+    """Scores by trait and its value; traits that all patients share are left out."""
     names = sorted({name for study in studies for name in study.traits})
     found: dict[str, dict[str, SubgroupScores]] = {}
     for name in names:
@@ -256,8 +250,8 @@ def score_subgroups(
     return found
 
 
-def _patients(studies: Sequence[ReferenceStudy], name: str, value: str) -> set[str]:
-    return {study.patient for study in studies if study.traits.get(name) == value}
+def _mean(values: ArrayLike) -> float:
+    return float(np.mean(np.asarray(values, dtype=float)))
 
 
 def _score(cases: Cases, patients: set[str], views_given: bool) -> SubgroupScores:
@@ -278,3 +272,7 @@ def _dice(cases: Cases, patients: set[str], structure: Structure) -> Score:
     chosen = [case for case in cases.masks if case.structure is structure and case.patient in patients]
     missing = sum(case.missing for case in chosen)
     return score_mean([case.dice for case in chosen], [case.patient for case in chosen], missing)
+
+
+def _patients(studies: Sequence[ReferenceStudy], name: str, value: str) -> set[str]:
+    return {study.patient for study in studies if study.traits.get(name) == value}

@@ -1,11 +1,10 @@
-"""What is true of a data set, in one form for every data set, so that the harness knows none in particular.
+"""The truth of a data set, and written results: one form for all data sets and all software, matched for scoring.
 
-Written results, as ``echoapex analyze`` leaves them, read back for scoring: ours or anybody's.
-
-A results folder holds ``results.json`` (:class:`echoapex.domain.StudyReport`) and ``masks/<clip_id>.npz`` with the
-arrays ``frames`` (n,) integer and ``labels`` (n, height, width) uint8 in native pixels, the labels being those of
-:class:`echoapex.vocabulary.Structure`. A predictions folder holds one results folder per study. Whoever writes this
-format can be scored; clips are recognised by ``input_sha256``, the digest of the file that was analysed.
+A results folder, as ``echoapex analyze`` writes it, contains ``results.json`` (:class:`echoapex.domain.StudyReport`)
+and ``masks/<clip_id>.npz`` with the arrays ``frames`` (n,) integer and ``labels`` (n, height, width) uint8 in native
+pixels. Labels are those of :class:`echoapex.vocabulary.Structure`. A predictions folder contains one results folder per
+study. Results of any software in this format can be scored. Clips are identified by ``input_sha256``, the digest of the
+analysed file.
 """
 
 from __future__ import annotations
@@ -25,21 +24,32 @@ from echoapex.vocabulary import Quantity, Structure, View
 
 LabelMaps = dict[int, UInt8[np.ndarray, "height width"]]
 
+RESULTS_FILE = "results.json"
+MASK_FOLDER = "masks"
+
+
+class ReferenceSetError(ValueError):
+    """The data set cannot be used for scoring; the message says what is missing and where."""
+
+
+class PredictionError(ValueError):
+    """Results cannot be scored; the message names the file and says what to do."""
+
 
 @dataclass(frozen=True)
 class ReferenceClip:
     """The truth of one clip.
 
     Attributes:
-        name: the clip in words, for people and for ``cases.csv``.
+        name: name of the clip, also in ``cases.csv``.
         path: the file to analyse.
-        sha256: digest of that file; written results are matched by it, never by name.
-        view: the true view; None where the data set does not tell it, and then it is not scored.
+        sha256: digest of that file; results are matched by it, never by name.
+        view: the true view; None if the data set does not give it, and then it is not scored.
         frame_times_s: seconds from the first frame.
         structures: the structures that this data set outlines in this view; others are not scored.
         read_labels: reads the label maps by frame, in native pixels.
-        outlined_frames: frames that an analysis is asked to outline in any case; empty leaves the choice to it.
-        spacing: pixel size that an analysis is told, where the data set knows it and the file does not hold it.
+        outlined_frames: frames that the analysis must outline; if empty, the analysis chooses.
+        spacing: pixel size given to the analysis, if the data set knows it and the file does not contain it.
     """
 
     name: str
@@ -55,15 +65,15 @@ class ReferenceClip:
 
 @dataclass(frozen=True)
 class ReferenceStudy:
-    """The truth of one study; the patient is the unit that intervals resample.
+    """The truth of one study; intervals resample patients.
 
     Attributes:
-        patient: a name that tells patients apart.
+        patient: a name that identifies the patient within the data set.
         clips: the clips of the study.
         values: true study-level quantities, in the unit of the quantity.
-        traits: what is known of the patient and the images, by which scores are told apart: ``sex``, ``age``,
-            ``image quality``, ``vendor``, ``frame rate``.
-        study: tells the studies of one patient apart; empty where each patient has one.
+        traits: known properties of patient and images that define subgroups: ``sex``, ``age``, ``image quality``,
+            ``vendor``, ``frame rate``.
+        study: distinguishes the studies of one patient; empty if each patient has one study.
     """
 
     patient: str
@@ -74,19 +84,19 @@ class ReferenceStudy:
 
     @property
     def key(self) -> str:
-        """A name that no other study of the data set has."""
+        """A unique name of the study within the data set."""
         return self.study or self.patient
 
     @property
     def folder(self) -> str:
-        """The key as the name of a folder."""
+        """The key as a folder name."""
         quoted = quote(self.key, safe=" ")
         return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
 @dataclass(frozen=True, eq=False)
 class WrittenMasks:
-    """What an analysis outlined in one clip: label maps by frame, and the spacing that it used."""
+    """The masks that an analysis wrote for one clip: label maps by frame, and the spacing that it used."""
 
     view: View | None
     labels: LabelMaps
@@ -98,16 +108,16 @@ class ReferenceSet:
     """A data set to score against.
 
     Attributes:
-        dataset: its name.
-        split: the part of it, or "".
+        dataset: name of the data set.
+        split: name of the split, or empty.
         studies: the studies, at least one.
-        ejection_fraction_source: where the true ``LVEF`` comes from, in words.
-        ejection_fraction_method: the quantity of the report that is held against the true ``LVEF``; a data set of ED
-            and ES stills has no cycle to regress from, so there it is ``LVEF_DISCS``.
-        derive_values: study-level values that follow from written masks alone, for a data set whose clips are too short
-            for the analysis to find a beat; they stand before what the report says.
-        discs_source: where the true ``LVEF_DISCS`` comes from, in words; the discs of the report are held against it.
-        notes: what of the data set is not scored, and why, in words.
+        ejection_fraction_source: the source of the true ``LVEF``, in words.
+        ejection_fraction_method: the quantity of the report that is compared with the true ``LVEF``. For a data set of
+            ED and ES still images it is ``LVEF_DISCS``, because there is no cardiac cycle to regress from.
+        derive_values: computes study-level values from the written masks, for clips that are too short for the analysis
+            to find a beat; they take precedence over the values of the report.
+        discs_source: the source of the true ``LVEF_DISCS``, in words; the report's discs are compared with it.
+        notes: what is not scored in the data set, and why.
     """
 
     dataset: str
@@ -127,7 +137,7 @@ def traits_of(
     vendor: str | None = None,
     frame_rate_hz: float | None = None,
 ) -> dict[str, str]:
-    """The traits that are known, numbers in ranges that a clinic would use."""
+    """The known traits; numbers are grouped into ranges that are usual in clinics."""
     found = {"sex": sex, "image quality": image_quality, "vendor": vendor}
     if age_years is not None:
         found["age"] = "below 45" if age_years < 45 else "45 to 64" if age_years < 65 else "65 and more"
@@ -136,26 +146,14 @@ def traits_of(
     return {name: value for name, value in found.items() if value}
 
 
-class ReferenceSetError(ValueError):
-    """A data set that cannot be scored against; the message says what is missing and where."""
-
-
-RESULTS_FILE = "results.json"
-MASK_FOLDER = "masks"
-
-
-class PredictionError(ValueError):
-    """Results that cannot be scored; the message names the file and the remedy."""
-
-
 @dataclass(frozen=True)
 class Results:
     """One results folder.
 
     Attributes:
-        folder: where it is.
+        folder: its path.
         report: content of ``results.json``.
-        clips: the clips by digest of their file.
+        clips: the clips by the digest of their file.
     """
 
     folder: Path
@@ -163,7 +161,7 @@ class Results:
     clips: dict[str, ClipReport] = field(default_factory=dict)
 
     def read_masks(self, clip: ClipReport) -> LabelMaps:
-        """Predicted label maps by frame; empty when none were written for the clip.
+        """Read the written label maps by frame; empty if none were written for the clip.
 
         Raises:
             PredictionError: the file is damaged.
@@ -183,20 +181,20 @@ class Results:
 
 @dataclass(frozen=True)
 class MatchedStudy:
-    """A reference study and all results that hold clips of it: usually one folder, none when it was not analysed."""
+    """A reference study and all results with clips of it: usually one folder, none if it was not analysed."""
 
     reference: ReferenceStudy
     results: tuple[Results, ...]
 
     def find_clip(self, sha256: str) -> tuple[Results, ClipReport] | None:
-        """What was written of one clip."""
+        """The results of one clip, or None."""
         return next(((each, each.clips[sha256]) for each in self.results if sha256 in each.clips), None)
 
     def find_value(self, quantity: Quantity) -> float | None:
         """The study-level value of a quantity, or None.
 
         Raises:
-            PredictionError: the study was analysed in parts that each give a value, so that none is the study's.
+            PredictionError: the study was analysed in several parts, and more than one gives a value.
         """
         found = [each.report.find(quantity) for each in self.results]
         values = [measurement.value for measurement in found if measurement is not None]
@@ -212,7 +210,7 @@ def read_predictions(root: Path) -> list[Results]:
     """Read every results folder in or below ``root``.
 
     Raises:
-        PredictionError: there are none, or one is damaged.
+        PredictionError: there is none, or one is damaged.
     """
     folders = sorted(path.parent for path in root.rglob(RESULTS_FILE) if path.is_file())
     if not folders:
@@ -220,25 +218,12 @@ def read_predictions(root: Path) -> list[Results]:
     return [_read_results(folder) for folder in folders]
 
 
-def _read_results(folder: Path) -> Results:
-    path = folder / RESULTS_FILE
-    try:
-        report = StudyReport.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise PredictionError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise PredictionError(f"{path}: {place} is not a valid result ({first['msg']}); analyse again") from error
-    return Results(folder, report, {clip.input_sha256: clip for clip in report.clips if clip.input_sha256})
-
-
 def match_studies(references: Iterable[ReferenceStudy], predictions: Iterable[Results]) -> list[MatchedStudy]:
     """Find the results of every reference study by the digests of its clips; a study without results is kept.
 
     Raises:
-        PredictionError: a clip was analysed twice, one results folder mixes studies so that a study-level value cannot
-            be attributed, or nothing belongs to the reference at all.
+        PredictionError: a clip was analysed twice; or a results folder mixes studies, so that its values belong to no
+            study; or no result belongs to the reference.
     """
     holder: dict[str, Results] = {}
     for results in predictions:
@@ -262,3 +247,16 @@ def match_studies(references: Iterable[ReferenceStudy], predictions: Iterable[Re
             "check --root and --predictions"
         )
     return matched
+
+
+def _read_results(folder: Path) -> Results:
+    path = folder / RESULTS_FILE
+    try:
+        report = StudyReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise PredictionError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise PredictionError(f"{path}: {place} is not a valid result ({first['msg']}); analyse again") from error
+    return Results(folder, report, {clip.input_sha256: clip for clip in report.clips if clip.input_sha256})

@@ -1,4 +1,4 @@
-"""Several sets of weights on several data sets with no change: scores with intervals as JSON, CSV and Markdown."""
+"""Several sets of weights on several data sets without adaptation: scores with intervals as JSON, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TransferScore(Config):
 
 
 class TransferFile(Config):
-    """Content of ``transfer.json``; ``training_data`` tells by set and application what taught it, as its cards do."""
+    """Content of ``transfer.json``; ``training_data`` lists the training data by set of weights and application."""
 
     transfer_version: str = TRANSFER_VERSION
     echoapex_version: str
@@ -44,12 +44,12 @@ def collect_transfer(
     training_data: Mapping[str, Mapping[Application, tuple[str, ...]]],
     version: str,
 ) -> TransferFile:
-    """The table of everything that was measured.
+    """Build the table of all scores.
 
     Args:
-        measured: metrics by set and data set, the latter as the table is to call it.
-        training_data: by set and application, what taught it.
-        version: of EchoApex.
+        measured: metrics by set of weights and data set (as named in the table).
+        training_data: training data by set of weights and application.
+        version: version of EchoApex.
     """
     scores = [
         TransferScore(
@@ -98,7 +98,7 @@ def _csv_text(scores: Iterable[TransferScore]) -> str:
 
 
 def markdown_text(table: TransferFile) -> str:
-    """A row per data set and metric, a column per set; then what each set was taught and what was not scored."""
+    """The table as Markdown: a row per data set and metric, a column per set; then training data and notes."""
     bundles = list(table.training_data)
     cells = {(each.dataset, each.metric, each.bundle): each for each in table.scores}
     rows = list(dict.fromkeys((each.dataset, each.metric) for each in table.scores))
@@ -123,7 +123,7 @@ def _row(*cells: str) -> str:
 
 
 def _cell(each: TransferScore | None) -> str:
-    """``0.923 (0.910 to 0.936), n 60``; a dash where nothing was scored."""
+    """A score such as ``0.923 (0.910 to 0.936), n 60``; a dash if nothing was scored."""
     if each is None or each.score.value is None:
         return "-" if each is None else f"-, {each.score.missing} missing"
     score, digits = each.score, each.digits
@@ -133,7 +133,7 @@ def _cell(each: TransferScore | None) -> str:
 
 
 def _taught(by_task: Mapping[Application, Sequence[str]]) -> str:
-    """Applications that were taught by the same data stand together."""
+    """The training data in words; applications with the same data are listed together."""
     together: dict[tuple[str, ...], list[str]] = {}
     for application, data in by_task.items():
         together.setdefault(tuple(data), []).append(application.value)

@@ -1,10 +1,10 @@
-"""CAMUS as a reference: its ED and ES frames packed as clips that ``analyze`` reads, and the outlines as their truth.
+"""The truth of CAMUS and of phantom studies.
 
-CAMUS outlines two frames of each view, so a clip here has two frames: ED, then ES. It is written as lossless DICOM with
-the spacing that CAMUS gives (none for ``camus224.npz``). The same data give the same bytes, so that results written
-earlier still match.
+CAMUS outlines two frames of each view. These are packed into a clip of two frames, ED and ES, which ``analyze`` can
+read: lossless DICOM with the spacing that CAMUS gives (none for ``camus224.npz``). The same data give the same bytes,
+so that results written earlier still match.
 
-Phantom studies as a reference: reads what ``echoapex phantom`` wrote.
+Phantom studies are read as ``echoapex phantom`` wrote them.
 """
 
 from __future__ import annotations
@@ -44,14 +44,16 @@ from echoapex.phantom.truth import TRUTH_FILE, ClipTruth, StudyTruth, read_label
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, View
 
 NOMINAL_ED_TO_ES_S = 0.35
-"""Time between the two frames of a packed clip; CAMUS stills carry none, and no score depends on it."""
+"""Time between the two frames of a packed clip; CAMUS stills have no times, and no score depends on it."""
+
+_TRUE_VOLUME = "volume of the simulated 3D left ventricle"
 
 
 def pack_camus(root: Path, split: Split | str, inputs: Path) -> ReferenceSet:
-    """Write ``inputs/<patient>/<view>.dcm`` for every patient of a split, and return their truth.
+    """Write ``inputs/<patient>/<view>.dcm`` for every patient of a split, and return the truth.
 
     Args:
-        root: CAMUS in either layout (:mod:`echoapex.data.datasets.camus`).
+        root: folder of CAMUS, in either layout (:mod:`echoapex.data.datasets.camus`).
         split: the official split, or ``all``.
         inputs: folder for the study folders; one study is one patient.
 
@@ -76,11 +78,45 @@ def pack_camus(root: Path, split: Split | str, inputs: Path) -> ReferenceSet:
     )
 
 
-def _released_ejection_fraction(patients: Sequence[CamusPatient]) -> str:
-    """Which of the two EF that CAMUS was released with, in words."""
-    keys = {patient.ejection_fraction_key for patient in patients}
-    named = [source for key, source in EF_SOURCES.items() if key in keys]
-    return f"ejection fraction of the CAMUS release ({' and '.join(named) or 'none'})"
+def read_phantom_reference(root: Path, *, split: str = "") -> ReferenceSet:
+    """Read all phantom studies below ``root`` (or ``root`` itself).
+
+    Args:
+        root: folder of study folders, or one study folder.
+        split: ``"train"`` or ``"held_out"`` keeps only the studies of that split; ``""`` keeps all.
+
+    Raises:
+        ReferenceSetError: there is no such study.
+        TruthError: a truth file is damaged.
+    """
+    if split not in ("", "train", "held_out"):
+        raise ReferenceSetError(f"split {split!r}: phantom studies are split into 'train' and 'held_out'")
+    folders = phantom_studies(root)
+    truths = [(folder, read_truth(folder)) for folder in folders]
+    chosen = [(folder, truth) for folder, truth in truths if not split or truth.held_out == (split == "held_out")]
+    if not chosen:
+        raise ReferenceSetError(
+            f"{root}: holds no {split or 'phantom'} study with a {TRUTH_FILE}; write some with 'echoapex phantom'"
+        )
+    return ReferenceSet(
+        dataset="phantom",
+        split=split,
+        studies=tuple(_reference_study(folder, truth) for folder, truth in chosen),
+        ejection_fraction_source=_TRUE_VOLUME,
+        discs_source=_TRUE_VOLUME,
+    )
+
+
+def phantom_studies(root: Path) -> list[Path]:
+    """Folders of finished phantom studies: ``root`` itself, or its direct sub-folders, sorted."""
+    if (root / TRUTH_FILE).is_file():
+        return [root]
+    return sorted(path.parent for path in root.glob(f"[!.]*/{TRUTH_FILE}"))
+
+
+def phantom_patient(seed: int) -> str:
+    """The patient name of a seed."""
+    return f"phantom-{seed}"
 
 
 def _pack_patient(dataset: CamusDataset, patient: CamusPatient, folder: Path) -> ReferenceStudy:
@@ -146,57 +182,20 @@ def _long_axis_plane(images: Sequence[CamusImage]) -> LongAxisPlane | None:
     return LongAxisPlane(end_diastole.labels, end_systole.labels, end_diastole.spacing)
 
 
+def _released_ejection_fraction(patients: Sequence[CamusPatient]) -> str:
+    """Which of the two released EF values of CAMUS is used, in words."""
+    keys = {patient.ejection_fraction_key for patient in patients}
+    named = [source for key, source in EF_SOURCES.items() if key in keys]
+    return f"ejection fraction of the CAMUS release ({' and '.join(named) or 'none'})"
+
+
 def _discs_on_written_masks(written: Sequence[WrittenMasks]) -> dict[Quantity, float]:
-    """The same discs on what an analysis outlined; frame 0 is ED and frame 1 ES, as packed."""
+    """The method of discs on the written masks; frame 0 is ED and frame 1 is ES, as packed."""
     planes = [
         LongAxisPlane(clip.labels[0], clip.labels[1], clip.spacing) for clip in written if {0, 1} <= set(clip.labels)
     ]
     fraction = ejection_fraction_of_outlines(planes)
     return {} if fraction is None else {Quantity.LVEF_DISCS: fraction}
-
-
-_TRUE_VOLUME = "volume of the simulated 3D left ventricle"
-
-
-def read_phantom_reference(root: Path, *, split: str = "") -> ReferenceSet:
-    """Read every phantom study below ``root`` (or ``root`` itself).
-
-    Args:
-        root: folder of study folders, or one study folder.
-        split: ``"train"`` or ``"held_out"`` keeps only studies of those seeds; ``""`` keeps all.
-
-    Raises:
-        ReferenceSetError: no such study.
-        TruthError: a truth file is damaged.
-    """
-    if split not in ("", "train", "held_out"):
-        raise ReferenceSetError(f"split {split!r}: phantom studies are split into 'train' and 'held_out'")
-    folders = phantom_studies(root)
-    truths = [(folder, read_truth(folder)) for folder in folders]
-    chosen = [(folder, truth) for folder, truth in truths if not split or truth.held_out == (split == "held_out")]
-    if not chosen:
-        raise ReferenceSetError(
-            f"{root}: holds no {split or 'phantom'} study with a {TRUTH_FILE}; write some with 'echoapex phantom'"
-        )
-    return ReferenceSet(
-        dataset="phantom",
-        split=split,
-        studies=tuple(_reference_study(folder, truth) for folder, truth in chosen),
-        ejection_fraction_source=_TRUE_VOLUME,
-        discs_source=_TRUE_VOLUME,
-    )
-
-
-def phantom_studies(root: Path) -> list[Path]:
-    """Folders of finished phantom studies: ``root`` itself or its direct sub-folders, sorted."""
-    if (root / TRUTH_FILE).is_file():
-        return [root]
-    return sorted(path.parent for path in root.glob(f"[!.]*/{TRUTH_FILE}"))
-
-
-def phantom_patient(seed: int) -> str:
-    """Name of the patient of a seed."""
-    return f"phantom-{seed}"
 
 
 def _reference_study(folder: Path, truth: StudyTruth) -> ReferenceStudy:
@@ -221,12 +220,6 @@ def _reference_study(folder: Path, truth: StudyTruth) -> ReferenceStudy:
     )
 
 
-def _frame_rate_hz(truth: StudyTruth) -> float | None:
-    """Median over the clips."""
-    rates = [1 / float(np.median(np.diff(clip.frame_times_s))) for clip in truth.clips if len(clip.frame_times_s) > 1]
-    return float(np.median(rates)) if rates else None
-
-
 def _reference_clip(folder: Path, clip: ClipTruth) -> ReferenceClip:
     return ReferenceClip(
         name=f"{folder.name}/{clip.file}",
@@ -237,3 +230,9 @@ def _reference_clip(folder: Path, clip: ClipTruth) -> ReferenceClip:
         structures=VISIBLE_STRUCTURES[clip.view],
         read_labels=partial(read_label_maps, folder / clip.label_file),
     )
+
+
+def _frame_rate_hz(truth: StudyTruth) -> float | None:
+    """Median frame rate over the clips."""
+    rates = [1 / float(np.median(np.diff(clip.frame_times_s))) for clip in truth.clips if len(clip.frame_times_s) > 1]
+    return float(np.median(rates)) if rates else None

@@ -1,1 +1,1 @@
-"""From clips to a report: the gate, one clip at a time, the study, and the files that a person is left with."""
+"""From clips to a report: the gate, the analysis of one clip, the study, and the output files."""

@@ -1,7 +1,7 @@
-"""Files: every reader gives a ``ClipSource`` or one clear ``ReadError``, every writer writes whole or not at all.
+"""Files: every reader gives a ``ClipSource`` or one clear ``ReadError``; every writer writes a whole file or nothing.
 
-Only what all readers share is exported here, so that asking for it imports no DICOM or video library; the readers are
-``echoapex.io.study_files``, ``echoapex.io.study_files``, ``echoapex.io.dicom.reader`` and their neighbours.
+Only what all readers share is exported here, so that ``import echoapex.io`` loads no DICOM or video library. Clips are
+found and opened with ``echoapex.io.study_files``; a single DICOM file is opened with ``echoapex.io.dicom.reader``.
 """
 
 from echoapex.io.clip_source import ClipSource, ReadError, ReadFlag, ReadLimits, load_clip

@@ -1,4 +1,4 @@
-"""A clip that was found and not yet read: where it lies, what it is, and how to open it."""
+"""A clip file that was found: where it is, what kind it is, and how to open it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from echoapex.io.volume import open_volume
 
 
 class ClipKind(StrEnum):
-    """The reader that a clip needs."""
+    """The kind of a clip, which decides which reader opens it."""
 
     DICOM = "dicom"
     VIDEO = "video"
@@ -34,18 +34,18 @@ class ClipKind(StrEnum):
 
 @dataclass(frozen=True)
 class ClipFile:
-    """A clip that was found.
+    """A clip that was found but not read yet.
 
     Attributes:
-        path: the file; the folder of an image series; the archive of a packed clip.
-        kind: what it is, by its content.
-        display_name: what people are shown: a keyed digest, or on demand the path below what the user gave.
-        clip_id: unique in one search and safe as a file name.
-        members: names inside the archive, or of the images of a series; the first is the one to open.
-        is_packed: the members lie in a zip archive and are extracted when the clip is opened.
-        flags: for the clip's header.
-        work_dir: where packed clips are extracted; the system's place for temporary files without it.
-        keeps: a workspace that must outlive this clip (that of an archive inside an archive).
+        path: the file, the folder of an image series, or the archive that holds the clip.
+        kind: what it is, judged by its content.
+        display_name: the name shown to people: a keyed digest, or on request the path that the user knows.
+        clip_id: unique within one search, and safe as a file name.
+        members: names inside the archive, or names of the images of a series; the first one is opened.
+        is_packed: whether the members are in a zip archive; they are extracted when the clip is opened.
+        flags: flags for the clip's header.
+        work_dir: where packed clips are extracted; by default the system's folder for temporary files.
+        keeps: a temporary folder that must live as long as this clip (for an archive inside an archive).
     """
 
     path: Path
@@ -60,7 +60,7 @@ class ClipFile:
 
 
 class OpenedClip:
-    """A clip source under the name that the search gave it; a packed clip's extracted files are deleted with it."""
+    """A clip source with the name from the search; extracted files of a packed clip are deleted together with it."""
 
     def __init__(self, source: ClipSource, header: ClipHeader, workspace: TemporaryFolder | None) -> None:
         self._source = source
@@ -69,11 +69,11 @@ class OpenedClip:
 
     @property
     def header(self) -> ClipHeader:
-        """All that is known without decoding every frame."""
+        """Everything that is known without decoding all frames."""
         return self._header
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
-        """Decode one frame at a time, from the first; a second call starts again.
+        """Decode the frames one at a time; a second call starts again at the first frame.
 
         Raises:
             ReadError: a frame cannot be decoded.
@@ -81,7 +81,7 @@ class OpenedClip:
         yield from self._source.frames()
 
     def frames_every(self, stride: int) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
-        """The first frame and every ``stride``-th after it; where frames are stored apart only those are decoded.
+        """The first frame and every ``stride``-th after it; separately stored frames in between are not decoded.
 
         Raises:
             ReadError: a frame cannot be decoded.
@@ -92,7 +92,7 @@ class OpenedClip:
             yield from islice(self._source.frames(), 0, None, stride)
 
     def close(self) -> None:
-        """Delete extracted files now rather than with this object; frames cannot be read any more."""
+        """Delete extracted files now; frames cannot be read any more."""
         if self._workspace is not None:
             self._workspace.delete()
 
@@ -104,13 +104,13 @@ def open_clip(
     limits: ReadLimits | None = None,
     pseudonym_key: bytes = PUBLIC_KEY,
 ) -> OpenedClip:
-    """Open a clip with the reader for its kind; a packed one is extracted to a private folder first.
+    """Open a clip with the reader for its kind; a packed clip is first extracted to a private folder.
 
     Args:
         file: the clip.
-        keep_identifiers: put identifiers of DICOM into ``header.source``.
-        limits: bounds on size and count.
-        pseudonym_key: key of the digests in ``header.source``; a secret one adds a digest of the patient.
+        keep_identifiers: also put the DICOM identifiers into ``header.source``.
+        limits: limits on size and number of frames.
+        pseudonym_key: key of the digests in ``header.source``; a secret key adds a digest of the patient.
 
     Raises:
         ReadError: the clip is damaged or exceeds the limits.
@@ -130,7 +130,7 @@ def open_clip(
 
 @dataclass(frozen=True)
 class _Reading:
-    """How a clip is to be read."""
+    """How to read a clip."""
 
     keep_identifiers: bool
     limits: ReadLimits

@@ -1,4 +1,4 @@
-"""What every reader gives: a header at once, and the frames one at a time; or one error that a person can act on."""
+"""What every reader provides: the header at once and the frames one at a time, or one error that says what to do."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MEBIBYTE = 1024 * 1024
 class ReadError(ValueError):
     """A file that cannot be read.
 
-    The message names the file by its display name, says what is wrong and what to do about it. It never holds a value
-    of the file's header or a folder of its path, since both may name a patient.
+    The message gives the file's display name, what is wrong and what to do. It never contains a value from the header
+    or a folder of the path, because both may name a patient.
 
     Attributes:
         path: the display name of the file.
         reason: what is wrong.
-        remedy: what a person can do about it.
+        remedy: what a person can do.
     """
 
     def __init__(self, path: str, reason: str, remedy: str) -> None:
@@ -34,42 +34,42 @@ class ReadError(ValueError):
         super().__init__(f"{path}: {reason}; {remedy}")
 
     def __reduce__(self) -> tuple[type[ReadError], tuple[str, str, str]]:
-        """Rebuild from the three parts, so that the error crosses process borders whole."""
+        """Rebuild from the three parts, so that the error can be passed between processes."""
         return (type(self), (self.path, self.reason, self.remedy))
 
 
 class ReadFlag(StrEnum):
-    """Something that a reader had to decide; written to ``ClipHeader.flags``."""
+    """A decision that a reader made; written to ``ClipHeader.flags``."""
 
     TRUNCATED = "truncated"
-    """The file ends early; the clip holds the frames before the break."""
+    """The file ends early; the clip has the frames up to that point."""
     FRAME_COUNT_DISAGREES = "frame_count_disagrees"
-    """The header promises another number of frames than the stream holds; the stream was taken."""
+    """The header and the stream disagree about the number of frames; the stream was believed."""
     RESCALED_TO_8_BIT = "rescaled_to_8_bit"
-    """Samples of another depth than 8 bit were mapped to 0..255."""
+    """Samples that are not 8-bit were mapped to 0..255."""
     CORRECTED_SPACING = "corrected_spacing"
-    """The image is a reduced copy; the spacing of the original was multiplied by the reduction."""
+    """The image is a scaled-down copy; the spacing of the original was multiplied by the reduction."""
     NEGATIVE_DELTA = "negative_delta"
-    """A physical delta was negative; its absolute value was taken."""
+    """A physical delta was negative; its absolute value was used."""
     SEVERAL_2D_REGIONS = "several_2d_regions"
     """The image shows more than one 2D region side by side."""
     FRAME_TIMES_IMPLAUSIBLE = "frame_times_implausible"
-    """A frame time in the header is no possible one and was passed over."""
+    """A frame time in the header is impossible and was ignored."""
     WRONG_EXTENSION = "wrong_extension"
-    """The file is of another format than its name says; it was read as what it is."""
+    """The file name suggests another format; the file was read by its content."""
 
 
 @dataclass(frozen=True)
 class ReadLimits:
-    """Bounds that are checked before anything is allocated, so that no file can exhaust the machine.
+    """Limits that are checked before memory is allocated, so that no file can exhaust the machine.
 
     Attributes:
         max_frame_pixels: rows times columns of one frame.
         max_frames: frames of one clip.
-        max_header_bytes: bytes of header that are parsed.
-        max_inflated_bytes: bytes that a deflated DICOM file may inflate to (kept on disk, not in memory).
-        max_archive_bytes: bytes that all members of an archive may expand to.
-        max_archive_ratio: expanded over packed size of one archive member.
+        max_header_bytes: bytes of the header.
+        max_inflated_bytes: size to which a deflated DICOM file may inflate (on disk, not in memory).
+        max_archive_bytes: expanded size of all members of an archive together.
+        max_archive_ratio: expanded size divided by packed size of one archive member.
     """
 
     max_frame_pixels: int = 16_777_216
@@ -84,8 +84,8 @@ class ReadLimits:
 
         Args:
             size: (height, width) in pixels.
-            frame_count: frames claimed.
-            display_name: name of the file in the error.
+            frame_count: number of frames according to the header.
+            display_name: name of the file in the error message.
 
         Raises:
             ReadError: no rows, columns or frames, or more than the limits allow.
@@ -111,15 +111,15 @@ class ReadLimits:
 
 @runtime_checkable
 class ClipSource(Protocol):
-    """A clip on disk: its header is known, its frames are decoded when asked for."""
+    """A clip on disk: its header is known, its frames are decoded on request."""
 
     @property
     def header(self) -> ClipHeader:
-        """All that is known without decoding every frame."""
+        """Everything that is known without decoding all frames."""
         ...
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
-        """Decode one frame at a time, from the first; a second call starts again.
+        """Decode the frames one at a time; a second call starts again at the first frame.
 
         Yields:
             ``header.frame_count`` frames, grey ``(height, width)`` or RGB ``(height, width, 3)``.

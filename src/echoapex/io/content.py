@@ -1,8 +1,9 @@
-"""What an instance shows: a B-mode or colour Doppler image to analyse, or something to set aside, with the reason.
+"""What an instance shows: a B-mode or colour Doppler image to analyse, or something else to set aside, with the reason.
 
-The header is asked first: modality, the format and data type of the ultrasound regions (PS3.3 section C.8.5.5), the
-third and fourth value of ImageType (C.8.5.6.1.1). Then the pixels are asked: whether they show a cardiac fan at all,
-and whether colour Doppler is really on, since machines mark whole presets as coloured and many mark no colour at all.
+First the header is checked: modality, format and data type of the ultrasound regions (PS3.3 section C.8.5.5), and the
+third and fourth value of ImageType (C.8.5.6.1.1). Then the pixels are checked: whether they show a cardiac fan, and
+whether colour Doppler is really on. The header does not tell this reliably: some machines mark whole presets as colour,
+others never mark colour at all.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ _OTHER_PARTS |= frozenset(("THYROID", "TRANSCRANIAL"))
 
 _CHROMA = 48  # difference between the largest and smallest of R, G, B from which a pixel counts as coloured
 _VISIBLE = 32  # grey level from which a pixel counts as lit
-_TINT_SHARE = 0.6  # a larger coloured share of the lit pixels is a tinted grey scale, no flow
+_TINT_SHARE = 0.6  # above this coloured share of the lit pixels the image is a tinted grey scale, not flow
 _SMALLEST_BOX_SHARE = 0.002  # of the area searched
-_SMALLEST_BOX_SIDE = 0.05  # of the side searched: colour bars and traces are narrower
+_SMALLEST_BOX_SIDE = 0.05  # of the side of the searched area: colour bars and traces are narrower
 
 
 @dataclass(frozen=True)
 class Content:
-    """What an instance shows, why it is so classified, where colour flow was found (pixel edges), and the sector.
+    """What an instance shows, the reason, the box of colour flow (pixel edges), and the sector.
 
-    There is a sector exactly where the instance is to be analysed.
+    The sector is given if and only if the instance is to be analysed.
     """
 
     kind: ContentKind
@@ -56,7 +57,7 @@ class Content:
 
     @property
     def is_set_aside(self) -> bool:
-        """Whether the instance is not to be analysed as a tissue image."""
+        """Whether the instance is excluded from analysis."""
         return self.kind not in (ContentKind.B_MODE, ContentKind.COLOUR_DOPPLER)
 
 
@@ -68,15 +69,15 @@ def classify_content(
     frames: Sequence[UInt8[np.ndarray, "height width *channels"]],
     within_xyxy: Box | None = None,
 ) -> Content:
-    """Say what an instance shows.
+    """Classify what an instance shows.
 
     Args:
         modality: Modality (0008,0060).
-        sop_class: SOPClassUID, for instances without a modality.
+        sop_class: SOPClassUID, used if there is no modality.
         image_type: ImageType (0008,0008), all values.
         regions: the ultrasound regions.
-        frames: some frames, in which the fan and colour are looked for.
-        within_xyxy: the part of the image with ultrasound data, in pixel edges; the whole image without it.
+        frames: some frames, which are searched for the fan and for colour.
+        within_xyxy: the part of the image with ultrasound data, in pixel edges; by default the whole image.
 
     Returns:
         The content with its reason.
@@ -97,7 +98,7 @@ def classify_content(
 def content_of_pixels(
     frames: Sequence[UInt8[np.ndarray, "height width *channels"]], within_xyxy: Box | None = None
 ) -> Content:
-    """B-mode, colour Doppler where some of the frames show coloured flow, or what else the pixels show."""
+    """B-mode, colour Doppler if some frames show coloured flow, or what else the pixels show."""
     judged = judge_pixels(frames, within_xyxy)
     if judged.sector is None:
         return Content(judged.kind, judged.reason)
@@ -110,15 +111,15 @@ def content_of_pixels(
 def find_colour_box(
     frames: Sequence[UInt8[np.ndarray, "height width *channels"]], within_xyxy: Box | None = None
 ) -> Box | None:
-    """The box around the colour flow of some frames, or None where there is none.
+    """The box around the colour flow in some frames, or None if there is none.
 
-    A pixel is coloured when its largest and smallest colour differ clearly. Thin traces, text and icons are removed by
-    opening, narrow scale bars by their width, and an image that is coloured nearly everywhere it is lit is a tinted
-    grey scale.
+    A pixel counts as coloured if its largest and smallest colour value differ clearly. Morphological opening removes
+    thin traces, text and icons; narrow scale bars are removed by their width. An image in which nearly all lit pixels
+    are coloured is a tinted grey scale.
 
     Args:
-        frames: RGB frames of one size; grey frames have no colour.
-        within_xyxy: the region of ultrasound data in pixel edges; the whole image without it.
+        frames: RGB frames of one size; in grey frames no colour is found.
+        within_xyxy: the region of ultrasound data in pixel edges; by default the whole image.
 
     Returns:
         (x0, y0, x1, y1) in pixel edges.
@@ -155,7 +156,7 @@ def _classify_regions(regions: Sequence[UltrasoundRegion]) -> Content:
 
 
 def _classify_image_type(image_type: Sequence[str]) -> Content:
-    """By the mode bits of ImageType value 4, hexadecimal; without them a 2D image is assumed."""
+    """Classify by the mode bits in ImageType value 4 (hexadecimal); without them a 2D image is assumed."""
     try:
         bits = int(image_type[3], 16) if len(image_type) > 3 and len(image_type[3]) == 4 else 0
     except ValueError:
@@ -170,7 +171,7 @@ def _classify_image_type(image_type: Sequence[str]) -> Content:
 
 
 def _flow_pixels(patch: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
-    """Coloured pixels of one frame; none where the frame is tinted as a whole."""
+    """Coloured pixels of one frame; none if the whole frame is tinted."""
     red, green, blue = cv2.split(patch)
     brightest = cv2.max(cv2.max(red, green), blue)
     darkest = cv2.min(cv2.min(red, green), blue)
@@ -182,7 +183,7 @@ def _flow_pixels(patch: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray,
 
 
 def _largest_patches(flow: Bool[np.ndarray, "height width"]) -> tuple[int, int, int, int] | None:
-    """The box around every patch of colour that is large enough to be flow."""
+    """The box around all patches of colour that are large enough to be flow."""
     height, width = flow.shape
     solid = cv2.morphologyEx(flow.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     reach = max(3, min(height, width) // 40) | 1

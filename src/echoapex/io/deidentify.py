@@ -1,12 +1,11 @@
-"""Take identity out: pseudonyms for identifiers, and black for every pixel outside the ultrasound sector.
+"""De-identification: pseudonyms for identifiers and file names, and black pixels outside the ultrasound sector.
 
-Names and dates are burned into the margins of many clips (as text), next to ECG strip, colour bars and rulers. All of
-it lies outside the sector, so blanking what is outside removes it; text written into the sector itself stays.
+Many clips have names and dates burned into the margins, next to the ECG strip, colour bars and rulers. All of this lies
+outside the sector, so blanking the outside removes it. Text written inside the sector stays.
 
-What files are called in everything that is shown or written: a keyed digest, since people name files after patients.
-
-No list of words can tell what in a name identifies: two letters may be a surname. So nothing of a name is shown unless
-the user asks for it. The digest is made with a secret key; whoever has the key or the map of names can go back.
+People name files after patients, and no list of words can tell which part of a name identifies someone: two letters may
+be a surname. So no part of a file name is shown or written unless the user asks for it. Files are called by a digest
+made with a secret key. With the key, or with the saved map of names, a digest can be traced back to the file.
 """
 
 from __future__ import annotations
@@ -25,40 +24,12 @@ from echoapex.domain import Sector
 from echoapex.io.sector import sector_mask
 
 PUBLIC_KEY = b"echoapex pseudonym, version 1"
-"""Key of pseudonyms when no secret is given: they link the instances of a study, also between runs.
+"""Key of pseudonyms if no secret key is given. They link the instances of a study, also between runs.
 
-Whoever knows an identifier can then recompute its pseudonym; give a secret key where that matters.
+The key is public: anyone who knows an identifier can compute its pseudonym. Use a secret key to prevent this.
 """
 
 _PSEUDONYM_DIGITS = 32
-
-
-def pseudonym(identifier: str, key: bytes = PUBLIC_KEY) -> str:
-    """A stable name for an identifier that does not reveal it: HMAC-SHA256, the first 128 bits in hexadecimal.
-
-    An empty identifier has the empty pseudonym, so that unknown stays unknown.
-    """
-    if not identifier:
-        return ""
-    return hmac.new(key, identifier.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:_PSEUDONYM_DIGITS]
-
-
-def deidentify_frame(
-    frame: UInt8[np.ndarray, "height width *channels"], sector: Sector
-) -> UInt8[np.ndarray, "height width *channels"]:
-    """The frame with everything outside the sector black: text, ECG strip, colour bars, rulers.
-
-    Args:
-        frame: grey or RGB; it is not changed.
-        sector: the ultrasound area in pixels of this frame; its polygon where it has one, else its box.
-
-    Returns:
-        A new frame of the same shape.
-    """
-    inside = sector_mask(sector, (frame.shape[0], frame.shape[1]))
-    kept: UInt8[np.ndarray, "height width *channels"] = cv2.copyTo(frame, inside.astype(np.uint8))
-    return kept
-
 
 KEY_BYTES = 32
 
@@ -68,15 +39,42 @@ _STEM_DIGITS = 8
 _SEPARATOR = "\x1f"
 
 
-class FileNames:
-    """Names the files of one search.
+def pseudonym(identifier: str, key: bytes = PUBLIC_KEY) -> str:
+    """A stable name that does not reveal the identifier: the first 128 bits of HMAC-SHA256, in hexadecimal.
+
+    The pseudonym of an empty identifier is empty, so that unknown stays unknown.
+    """
+    if not identifier:
+        return ""
+    return hmac.new(key, identifier.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:_PSEUDONYM_DIGITS]
+
+
+def deidentify_frame(
+    frame: UInt8[np.ndarray, "height width *channels"], sector: Sector
+) -> UInt8[np.ndarray, "height width *channels"]:
+    """Blank everything outside the sector: text, ECG strip, colour bars, rulers.
 
     Args:
-        key: secret of the digests; a new one without it, so that names differ from run to run.
-        keep: show the path below what the user gave, as it is.
+        frame: grey or RGB; it is not modified.
+        sector: the ultrasound area in pixels of this frame; its polygon if it has one, else its box.
+
+    Returns:
+        A new frame of the same shape.
+    """
+    inside = sector_mask(sector, (frame.shape[0], frame.shape[1]))
+    kept: UInt8[np.ndarray, "height width *channels"] = cv2.copyTo(frame, inside.astype(np.uint8))
+    return kept
+
+
+class FileNames:
+    """Gives names to the files of one search.
+
+    Args:
+        key: secret key of the digests; by default a new one, so that names differ between runs.
+        keep: show the original path below the folder that the user gave.
 
     Attributes:
-        originals: by the name that is shown, where the file lies; for the user alone. Empty when names are kept.
+        originals: shown name: location of the file; for the user only. Empty if names are kept.
     """
 
     def __init__(self, key: bytes | None = None, *, keep: bool = False) -> None:
@@ -86,20 +84,20 @@ class FileNames:
         self.originals: dict[str, str] = {}
 
     def name_file(self, parts: Sequence[str], place: str) -> str:
-        """What a file is called in an error.
+        """The name of a file in error messages.
 
         Args:
-            parts: its path below what the user gave, folder by folder.
-            place: where it lies, for the map.
+            parts: its path below the folder that the user gave, part by part.
+            place: its location, kept in ``originals``.
         """
         return self._name("file", parts, place, 1)
 
     def name_clip(self, parts: Sequence[str], place: str) -> tuple[str, str]:
-        """What a clip is called, and its ID, which is safe as a file name; both are new each time.
+        """The display name of a clip, and its ID, which is safe as a file name; both are unique.
 
         Args:
             parts: as for :meth:`name_file`.
-            place: where it lies, for the map.
+            place: its location, kept in ``originals``.
         """
         number = 1
         while (name := self._name("clip", parts, place, number)) in self._taken:
@@ -119,7 +117,7 @@ class FileNames:
 
 
 def clip_id_of(display_name: str) -> str:
-    """A name for a clip that is safe as a file name anywhere: the stem of its display name and a digest of the whole.
+    """A clip ID that is safe as a file name on every system: the stem of the display name and a digest of the whole.
 
     >>> clip_id_of("study 7/A4C.dcm")
     'A4C-f29a66be'

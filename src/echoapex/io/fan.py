@@ -1,4 +1,7 @@
-"""A fan: two straight sides that meet in an apex above, closed by an arc; and how well one explains an area."""
+"""Fit a fan to an area of an image, and say how well it fits.
+
+A fan has two straight sides that meet in an apex above and is closed by an arc below.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,11 @@ class Fan:
 
     Attributes:
         apex_xy: where the sides meet.
-        sweep_rad: angles of the left and the right side, measured from straight down towards larger x.
-        radii_px: where the fan begins and ends, as distances from the apex.
+        sweep_rad: angles of the left and the right side; 0 is straight down, positive is towards larger x.
+        radii_px: distances from the apex at which the fan begins and ends.
         covered: share of the fan that the area covers.
         enclosing: share of the area that lies in the fan.
-        score: how well the fan explains the area; only to be compared within one image.
+        score: how well the fan explains the area; only comparable within one image.
     """
 
     apex_xy: Points
@@ -51,13 +54,13 @@ class Fan:
 
     @property
     def is_good(self) -> bool:
-        """Whether the area fills a fair part of it and hardly leaves it."""
+        """Whether the area fills a fair part of the fan and hardly extends beyond it."""
         return self.covered > _FAN_COVERED and self.enclosing > _FAN_ENCLOSING
 
 
 @dataclass(frozen=True)
 class _Side:
-    """A line ``normal . point = offset`` that supports the area on one side; ``touching_px`` of its edge lie on it."""
+    """A line ``normal . point = offset`` that bounds the area on one side; ``touching_px`` of the edge lie on it."""
 
     normal: Points
     offset: float
@@ -65,10 +68,10 @@ class _Side:
 
 
 def best_fan(areas: list[Mask], lit: Mask) -> Fan | None:
-    """The fan that explains the areas best, each with its apex above and its sides along the edge of the area.
+    """The fan that explains the areas best, with its apex above and its sides along the edge of an area.
 
-    A chamber or a shadow can cut a fan in two; of several good fans that one is taken which also holds most of the
-    last area (the one with every part).
+    A chamber or a shadow can cut a fan in two. Of several good fans, the one that contains most of the last area (which
+    includes all parts) is chosen.
     """
     whole = areas[-1]
     fans = [_fit_fan(area, hull_of(area), lit) for area in areas]
@@ -88,7 +91,7 @@ def hull_of(area: Mask) -> Points:
 def filled(outline: Points, size: tuple[int, ...]) -> Mask:
     """The inside of an outline in pixel centres, as a boolean image of ``size``."""
     mask = np.zeros(size, np.uint8)
-    # a sixteenth of a pixel is kept, so that the edge is not biased by rounding
+    # coordinates in sixteenths of a pixel, so that rounding does not bias the edge
     cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 1, lineType=cv2.LINE_8, shift=4)
     return mask.astype(bool)
 
@@ -99,10 +102,10 @@ def _edge_points(area: Mask) -> Points:
 
 
 def _fit_fan(area: Mask, hull: Points, lit: Mask) -> Fan | None:
-    """The fan with its apex above whose sides follow the edge of the area longest and which the area fills best."""
+    """The fan whose sides follow the edge of the area longest and which the area fills best."""
     edge = _edge_points(area)
     height, width = area.shape
-    # where the image cuts the fan, its edge is the border of the image and says nothing of the fan
+    # where the image cuts the fan, the edge is the image border and says nothing about the fan
     inside = (edge > 0.5).all(axis=1) & (edge[:, 0] < width - 1.5) & (edge[:, 1] < height - 1.5)
     if inside.sum() < 20:
         return None
@@ -112,7 +115,7 @@ def _fit_fan(area: Mask, hull: Points, lit: Mask) -> Fan | None:
 
 
 def _candidate_sides(edge: Points, hull: Points, outward: float) -> list[_Side]:
-    """The supporting lines on one side (outward -1 left, +1 right) that touch the edge longest, at most four."""
+    """At most four bounding lines on one side (outward: -1 left, +1 right) that touch the edge longest."""
     half_angles = np.deg2rad(_HALF_ANGLES_DEG)
     normals = np.stack([outward * np.cos(half_angles), -np.sin(half_angles)], axis=1)
     support = (hull @ normals.T).max(axis=0)
@@ -125,7 +128,7 @@ def _candidate_sides(edge: Points, hull: Points, outward: float) -> list[_Side]:
 
 
 def _fan_between(left: _Side, right: _Side, area: Mask, lit: Mask) -> Fan | None:
-    """The fan between two sides, or None when they meet nowhere a transducer could be."""
+    """The fan between two sides, or None if they do not meet at a possible transducer position."""
     sweep = (-float(np.arcsin(-left.normal[1])), float(np.arcsin(-right.normal[1])))
     if sweep[1] - sweep[0] < _LEAST_OPENING_RAD or abs(sweep[0] + sweep[1]) > 2 * _MOST_TILT_RAD:
         return None
@@ -139,7 +142,7 @@ def _fan_between(left: _Side, right: _Side, area: Mask, lit: Mask) -> Fan | None
     nearest = _nearest_radius(lit, apex, sweep, (float(distances.min()), farthest))
     fan = filled(_fan_outline(apex, sweep, (nearest, farthest)), area.shape)
     both = float((fan & area).sum())
-    # scored up to the apex: the lower half of a fan that a black vessel cuts is no fan of its own
+    # scored up to the apex: if a black vessel cuts a fan, its lower half alone is not a fan
     wedge = filled(_fan_outline(apex, sweep, (0.0, farthest)), area.shape)
     touching = (left.touching_px + right.touching_px) / farthest
     score = float((wedge & area).sum()) / max(1, int(wedge.sum())) + 0.25 * touching
@@ -155,10 +158,11 @@ def without_marks(lit: Mask) -> Mask:
 
 
 def _nearest_radius(lit: Mask, apex: Points, sweep: tuple[float, float], radii: tuple[float, float]) -> float:
-    """Where the fan begins: up from the dense area for as long as a fair share of every arc is lit.
+    """Radius at which the fan begins: from the dense area upwards as long as a fair share of every arc is lit.
 
-    ``radii`` are the nearest and the farthest of the dense area. Marks beside the transducer are dots and strokes with
-    a gap to the fan: small gaps are crossed without dots and strokes, and a dim near field is crossed without gaps.
+    ``radii`` are the nearest and the farthest radius of the dense area. Marks beside the transducer are dots and
+    strokes with a gap to the fan. The search therefore first ignores dots and strokes and crosses small gaps;
+    then it continues with all lit pixels through a dim near field, but crosses no gap.
     """
     farthest = radii[1]
     rows, columns = np.indices(lit.shape)
@@ -179,7 +183,7 @@ def _nearest_radius(lit: Mask, apex: Points, sweep: tuple[float, float], radii: 
 
 
 def _fan_outline(apex: Points, angles: tuple[float, float], radii: tuple[float, float]) -> Points:
-    """Corner points of a fan; ``angles`` are measured from straight down, towards larger x."""
+    """Corner points of a fan; ``angles`` as in ``Fan.sweep_rad``."""
     sweep = np.linspace(angles[0], angles[1], 48)
     directions = np.stack([np.sin(sweep), np.cos(sweep)], axis=1)
     far = apex + radii[1] * directions

@@ -1,7 +1,4 @@
-"""What a file is, told from its first bytes; names lie.
-
-What a file without a header of its own still tells: its digest.
-"""
+"""Recognise a file by its first bytes, because file names can be wrong; and the digest that identifies its content."""
 
 from __future__ import annotations
 
@@ -18,11 +15,20 @@ from echoapex.io.clip_source import ReadError
 from echoapex.io.dicom.elements import clean_errors
 
 HEAD_BYTES = 4096
-"""How much of a file is needed to tell its format."""
+"""Bytes of a file that are needed to recognise its format."""
+
+_GZIP = b"\x1f\x8b"
+_DICOM_VALUE_REPRESENTATION = re.compile(rb"[A-Z]{2}")
+_ISO_MEDIA_BOXES = (b"ftyp", b"moov", b"mdat", b"wide")
+
+CLIP_ID_DIGITS = 16
+"""Hexadecimal digits of the file's digest in a clip ID; the caller of a reader may choose another ID."""
+
+_MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
 
 
 class FileFormat(StrEnum):
-    """A format that is recognised; not all of them hold clips."""
+    """A recognised format; not every format holds clips."""
 
     DICOM = "dicom"
     AVI = "avi"
@@ -38,7 +44,9 @@ class FileFormat(StrEnum):
 
 
 VIDEO_FORMATS = frozenset({FileFormat.AVI, FileFormat.MP4, FileFormat.MATROSKA, FileFormat.GIF})
+
 IMAGE_FORMATS = frozenset({FileFormat.PNG, FileFormat.JPEG})
+
 VOLUME_FORMATS = frozenset({FileFormat.NIFTI, FileFormat.NIFTI_GZ, FileFormat.META_IMAGE})
 
 FORMAT_OF_SUFFIX: dict[str, FileFormat] = {
@@ -60,15 +68,35 @@ FORMAT_OF_SUFFIX: dict[str, FileFormat] = {
     ".mha": FileFormat.META_IMAGE,
     ".zip": FileFormat.ZIP,
 }
-"""The format that a name promises; no other suffix promises anything."""
+"""The format that a suffix stands for; other suffixes have no meaning."""
 
-_GZIP = b"\x1f\x8b"
-_DICOM_VALUE_REPRESENTATION = re.compile(rb"[A-Z]{2}")
-_ISO_MEDIA_BOXES = (b"ftyp", b"moov", b"mdat", b"wide")
+
+def recognise(head: bytes) -> FileFormat | None:
+    """The format of a file whose first ``HEAD_BYTES`` bytes are ``head``, or None."""
+    for format_, matches in _SIGNATURES.items():
+        if matches(head):
+            return format_
+    return None
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file that starts with ``head`` is plain text: UTF-8 or mostly ASCII, without control characters."""
+    if not head or any(byte < 9 or 13 < byte < 32 for byte in head):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # a character that is cut off at the end is not an error
+    except UnicodeDecodeError:
+        return sum(byte < 127 for byte in head) > 0.8 * len(head)
+    return True
+
+
+def is_dicomdir(name: str, head: bytes) -> bool:
+    """Whether a DICOM file is a DICOMDIR, by its name or the SOP class in its first bytes."""
+    return name.upper() == "DICOMDIR" or _MEDIA_DIRECTORY in head[132:1024]
 
 
 def suffix_of(name: str) -> str:
-    """The lower-case suffix of a file name, with ``.nii.gz`` kept whole; empty when there is none.
+    """The lower-case suffix of a file name, with ``.nii.gz`` as one suffix; empty if there is none.
 
     >>> suffix_of("patient0001_4CH_ED.nii.GZ"), suffix_of("IM_0001"), suffix_of("1.2.840.113")
     ('.nii.gz', '', '.113')
@@ -80,23 +108,17 @@ def suffix_of(name: str) -> str:
     return f".{suffix}" if dot and stem else ""
 
 
-def recognise(head: bytes) -> FileFormat | None:
-    """The format of a file that starts with ``head`` (the first ``HEAD_BYTES`` bytes), or None."""
-    for format_, matches in _SIGNATURES.items():
-        if matches(head):
-            return format_
-    return None
+def file_digest(path: Path, display_name: str) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
 
-
-def is_text(head: bytes) -> bool:
-    """Whether a file that starts so is plain text: no control characters but white space, and UTF-8 or mostly ASCII."""
-    if not head or any(byte < 9 or 13 < byte < 32 for byte in head):
-        return False
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # a character cut off at the end is no error
-    except UnicodeDecodeError:
-        return sum(byte < 127 for byte in head) > 0.8 * len(head)
-    return True
+    Raises:
+        ReadError: the file cannot be read, or is empty.
+    """
+    with clean_errors(display_name, "cannot be read"), path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if stream.tell() == 0:
+            raise ReadError(display_name, "is empty", "copy or export the file again")
+    return digest
 
 
 def _is_dicom(head: bytes) -> bool:
@@ -104,7 +126,7 @@ def _is_dicom(head: bytes) -> bool:
 
 
 def _is_bare_data_set(head: bytes) -> bool:
-    """A data set without preamble (PS3.10 before 1993, and some exports): it starts with group 0002 or 0008."""
+    """Whether a data set starts without a preamble (before PS3.10 of 1993, and some exports): group 0002 or 0008."""
     if len(head) < 16:
         return False
     orders: tuple[Literal["little", "big"], ...] = ("little", "big")
@@ -120,12 +142,6 @@ def _is_bare_data_set(head: bytes) -> bool:
     return False
 
 
-def _is_nifti(head: bytes) -> bool:
-    first = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
-    version_1 = 348 in first and head[344:347] in (b"n+1", b"ni1")
-    return version_1 or (540 in first and head[4:7] in (b"n+2", b"ni2"))
-
-
 def _is_nifti_gz(head: bytes) -> bool:
     if not head.startswith(_GZIP):
         return False
@@ -133,6 +149,12 @@ def _is_nifti_gz(head: bytes) -> bool:
         return _is_nifti(zlib.decompressobj(wbits=31).decompress(head, 1024))
     except zlib.error:
         return False
+
+
+def _is_nifti(head: bytes) -> bool:
+    first = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
+    version_1 = 348 in first and head[344:347] in (b"n+1", b"ni1")
+    return version_1 or (540 in first and head[4:7] in (b"n+2", b"ni2"))
 
 
 def _is_meta_image(head: bytes) -> bool:
@@ -152,27 +174,3 @@ _SIGNATURES: dict[FileFormat, Callable[[bytes], bool]] = {
     FileFormat.META_IMAGE: _is_meta_image,
     FileFormat.ZIP: lambda head: head[:4] in (b"PK\x03\x04", b"PK\x05\x06"),
 }
-
-CLIP_ID_DIGITS = 16
-"""Hexadecimal digits of a file's digest that name its clip until its reader's caller gives it a better name."""
-
-
-def file_digest(path: Path, display_name: str) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        ReadError: the file cannot be read, or is empty.
-    """
-    with clean_errors(display_name, "cannot be read"), path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if stream.tell() == 0:
-            raise ReadError(display_name, "is empty", "copy or export the file again")
-    return digest
-
-
-_MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
-
-
-def is_dicomdir(name: str, head: bytes) -> bool:
-    """Whether a DICOM file is a directory of a medium, by its name or the class in its first bytes."""
-    return name.upper() == "DICOMDIR" or _MEDIA_DIRECTORY in head[132:1024]

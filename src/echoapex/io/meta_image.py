@@ -1,7 +1,7 @@
 """MetaImage files (MHD with RAW or ZRAW, and MHA): the text header and the samples of a 2D image or series.
 
-Format: https://itk.org/Wiki/ITK/MetaIO/Documentation. Only what can be a clip is read; a data file is taken from the
-header's own folder and nowhere else, so that a header cannot make the reader open other files of the machine.
+Format: https://itk.org/Wiki/ITK/MetaIO/Documentation. Only images that can be a clip are read. The data file must be in
+the same folder as the header, so that a header cannot make the reader open other files of the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from echoapex.io.clip_source import ReadError
 from echoapex.io.dicom.elements import clean_errors
 
 MOST_INFLATED_BYTES = 256 << 20
-"""What compressed samples may expand to: they are held in memory, and a small file could claim any size."""
+"""Largest expanded size of compressed samples: they are kept in memory, and a small file could claim any size."""
 TOO_LARGE_TO_INFLATE = f"its compressed samples would expand to more than {MOST_INFLATED_BYTES >> 20} MiB"
 
 _MOST_HEADER_BYTES = 64 * 1024
@@ -37,15 +37,15 @@ _SAMPLE_TYPES = {
 
 @dataclass(frozen=True)
 class MetaImageHeader:
-    """What a MetaImage header says.
+    """Content of a MetaImage header.
 
     Attributes:
         shape: samples along x, y and any further axes.
-        spacing_mm: of each axis; empty when the header gives none.
+        spacing_mm: spacing along each axis; empty if the header gives none.
         dtype: type and byte order of one sample.
-        is_compressed: the data are a zlib (or gzip) stream.
-        data_path: file that holds the data; the header's own file for MHA.
-        data_offset: first byte of the data; -1 means that the data are the last bytes of the file.
+        is_compressed: whether the data are a zlib or gzip stream.
+        data_path: file with the data; for MHA the header's own file.
+        data_offset: position of the data; -1 means the last bytes of the file.
     """
 
     shape: tuple[int, ...]
@@ -57,7 +57,7 @@ class MetaImageHeader:
 
     @property
     def data_bytes(self) -> int:
-        """Bytes of the samples when expanded."""
+        """Bytes of the expanded samples."""
         count = 1
         for extent in self.shape:
             count *= extent
@@ -68,7 +68,7 @@ def read_meta_image_header(path: Path, display_name: str) -> MetaImageHeader:
     """Read the text header.
 
     Raises:
-        ReadError: a needed key is missing or wrong, or the data file is absent or lies outside the header's folder.
+        ReadError: a required key is missing or wrong, or the data file is missing or outside the header's folder.
     """
     keys, end = _read_keys(path, display_name)
     with clean_errors(display_name, "its header has an unreadable number"):
@@ -97,7 +97,7 @@ def read_meta_image_header(path: Path, display_name: str) -> MetaImageHeader:
 
 
 def data_file_name(head: bytes) -> str:
-    """The ElementDataFile that a header (its first bytes) names; empty when it names none."""
+    """The ElementDataFile named in the first bytes of a header; empty if there is none."""
     for line in head.decode("latin-1").splitlines():
         key, equals, value = line.partition("=")
         if equals and key.strip() == "ElementDataFile":
@@ -106,10 +106,10 @@ def data_file_name(head: bytes) -> str:
 
 
 def read_meta_image_samples(header: MetaImageHeader, display_name: str) -> np.ndarray:
-    """All samples, as an array with the axes of ``header.shape`` (x first).
+    """Read all samples as an array with the axes of ``header.shape`` (x first).
 
     Raises:
-        ReadError: the data are shorter than the header says, or do not expand.
+        ReadError: the data are shorter than the header says, or cannot be expanded.
     """
     expected = header.data_bytes
     if header.is_compressed and expected > MOST_INFLATED_BYTES:
@@ -124,7 +124,7 @@ def read_meta_image_samples(header: MetaImageHeader, display_name: str) -> np.nd
         if not header.is_compressed and held < expected:
             raise _too_short(display_name, max(0, held), expected)
         if header.is_compressed:
-            # 32: zlib or gzip, told from the stream; the length bound keeps a bomb from expanding
+            # 32: zlib or gzip is detected; the length limit stops a decompression bomb
             data = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS).decompress(stream.read(expected + 65536), expected)
         else:
             data = stream.read(expected)
@@ -138,10 +138,10 @@ def _too_short(display_name: str, held: int, expected: int) -> ReadError:
 
 
 def locate_data_file(path: Path, named: str, display_name: str) -> Path:
-    """The data file that a header names, in the header's own folder.
+    """Find the data file that a header names, in the header's own folder.
 
     Raises:
-        ReadError: none is named, it lies elsewhere, is a list or pattern of files, or does not exist.
+        ReadError: no file is named; or it is outside the folder, is a list or pattern of files, or does not exist.
     """
     if named == "LOCAL":
         return path
@@ -149,7 +149,7 @@ def locate_data_file(path: Path, named: str, display_name: str) -> Path:
         raise ReadError(display_name, "names no single data file", "export it with one .raw or .zraw file")
     is_plain = named == PurePosixPath(named).name == PureWindowsPath(named).name and named not in (".", "..")
     data_path = path.parent / named
-    with clean_errors(display_name, "names a data file that cannot be"):  # a NUL, a name that is too long
+    with clean_errors(display_name, "names an impossible data file"):  # a NUL character, or a name that is too long
         is_beside = is_plain and data_path.resolve().parent == path.parent.resolve()
         is_there = is_beside and data_path.is_file()
     if not is_beside:
@@ -160,7 +160,7 @@ def locate_data_file(path: Path, named: str, display_name: str) -> Path:
 
 
 def _read_keys(path: Path, display_name: str) -> tuple[Mapping[str, str], int]:
-    """Keys and values, and the byte behind the header: ElementDataFile is its last line."""
+    """Keys and values, and the position after the header: ElementDataFile is its last line."""
     keys: dict[str, str] = {}
     with clean_errors(display_name, "cannot be read"), path.open("rb") as stream:
         while (line := stream.readline(4096)) and stream.tell() < _MOST_HEADER_BYTES:

@@ -1,8 +1,8 @@
-"""What a picture that holds a fan looks like, in numbers with a physical meaning: geometry, surroundings, texture.
+"""Numbers that describe a picture with a fan: geometry, surroundings, texture.
 
-Ultrasound is sharper along the beam than across it, its beams fan out from the apex, its speckle joins neighbouring
-pixels, and beyond the fan there is nothing but the screen. Noise, drawings, photographs and the strips of M-mode and
-spectral Doppler each break at least one of these.
+Ultrasound is sharper along the beam than across it. Its beams diverge from the apex, its speckle connects neighbouring
+pixels, and around the fan there is only the screen. Noise, drawings, photographs, and the strips of M-mode and spectral
+Doppler each lack at least one of these properties.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TEXTURED = 1.5  # grey levels a pixel
 _EVEN_RANGE = 2
 _SATURATED = 250
 _LINE_OF_TEXT = 0.035  # of the shorter side of the image
-_LEAST_DEPTH_PX = 130  # in a smaller picture speckle has lost its grain
+_LEAST_DEPTH_PX = 130  # in a smaller picture the speckle grain is lost
 _USUAL_AXIAL = 0.45
 _FEWEST_PIXELS = 200
 
@@ -41,18 +41,18 @@ class PictureTraits:
 
     Attributes:
         opening_deg: angle between the sides of the fan.
-        near: radius where the fan begins over the radius where it ends; large for a curved array.
-        share: area of the fan over that of the image (or the region that was searched).
-        sides: share of the two sides (where they lie in the image) that lit pixels touch.
-        rim_dark: share of a narrow band around the fan that is screen.
-        beside: the largest area of texture outside the fan, over the area of the fan.
-        bound: correlation of the fine texture with itself one pixel across; 0 for noise.
-        even: share of the lit pixels without any texture, as in a drawing.
-        axial: logarithm of the mean gradient along the beams over that across them; the usual value where the picture
-            is too small to tell.
-        turning: how far the grain of the picture turns with the beams; 1 in a fan (and where the picture is too small
-            to tell), 0 in a strip or a photograph.
-        coloured: share of the visible pixels in the fan with colour.
+        near: radius at which the fan begins, divided by the radius at which it ends; large for a curved array.
+        share: area of the fan, divided by the area of the image (or of the region that was searched).
+        sides: share of the two sides (inside the image) that lit pixels touch.
+        rim_dark: share of a narrow band around the fan that is dark screen.
+        beside: the largest textured area outside the fan, divided by the area of the fan.
+        bound: correlation of the fine texture between neighbouring pixels; 0 for noise.
+        even: share of the lit pixels without texture; large in a drawing.
+        axial: logarithm of the mean gradient along the beams divided by that across them; the usual value if the
+            picture is too small to measure it.
+        turning: how far the grain of the picture turns with the beams; 1 in a fan (and if the picture is too small
+            to measure it), 0 in a strip or a photograph.
+        coloured: share of the visible pixels in the fan that have colour.
     """
 
     opening_deg: float
@@ -69,10 +69,10 @@ class PictureTraits:
 
 
 def measure_traits(search: Search, colour: UInt8[np.ndarray, "height width 3"] | None) -> PictureTraits:
-    """The traits of a search that found a fan.
+    """Measure the traits of a picture in which a fan was found.
 
     Args:
-        search: with its fan.
+        search: the search that found the fan.
         colour: one of the frames in colour, of any size; None for grey clips.
 
     Raises:
@@ -117,7 +117,7 @@ def _grown(mask: Mask, radius: int) -> Mask:
 
 
 def largest_textured_area(search: Search) -> Mask | None:
-    """The largest area outside the fan that is full of texture at the scale of a line of text; None without one."""
+    """The largest area outside the fan that is textured at the scale of a line of text, or None."""
     size = search.lit.shape
     frame = search.frames[len(search.frames) // 2]
     slope = sum(np.abs(cv2.Sobel(frame, cv2.CV_32F, *order, ksize=3)) / 8 for order in ((1, 0), (0, 1)))
@@ -135,7 +135,7 @@ def largest_textured_area(search: Search) -> Mask | None:
 
 
 def _side_support(fan: Fan, lit: Mask) -> float:
-    """Share of the points along both sides, from the near to the far arc and inside the image, with lit pixels."""
+    """Share of lit points along both sides, from the near to the far arc and inside the image."""
     height, width = lit.shape
     radii = np.linspace(*fan.radii_px, 160)[8:-8]
     step = 0.02 * fan.radii_px[1]
@@ -155,7 +155,7 @@ def _side_support(fan: Fan, lit: Mask) -> float:
 
 
 def _along_and_across(fan: Fan, gradient_x: Plane, gradient_y: Plane) -> tuple[Plane, Plane]:
-    """Absolute gradients along the beam through each pixel, and across it."""
+    """Absolute gradients along and across the beam through each pixel."""
     angle = _beam_angles(fan, gradient_x.shape)
     sine, cosine = np.sin(angle), np.cos(angle)
     return np.abs(gradient_x * sine + gradient_y * cosine), np.abs(gradient_x * cosine - gradient_y * sine)
@@ -174,10 +174,10 @@ def _axial(along: Plane, across: Plane, tissue: Mask) -> float:
 
 
 def _turning(fan: Fan, gradient_x: Plane, gradient_y: Plane, tissue: Mask) -> float:
-    """Slope of the direction of the gradients against the angle of the beam.
+    """Slope of the gradient direction against the beam angle.
 
-    Directions have no sign, so that their doubled angles are averaged, each gradient with the root of its size, in
-    eight sheaves of beams.
+    Directions have no sign, so their doubled angles are averaged, weighted by the square root of the gradient, in eight
+    groups of beams.
     """
     angle = _beam_angles(fan, tissue.shape)
     edges = np.linspace(*fan.sweep_rad, 9)
@@ -200,7 +200,7 @@ def _turning(fan: Fan, gradient_x: Plane, gradient_y: Plane, tissue: Mask) -> fl
 
 
 def _neighbour_correlation(frame: UInt8[np.ndarray, "height width"], tissue: Mask) -> float:
-    """Correlation of the fine texture between neighbours across; 1 where there is too little to tell."""
+    """Correlation of the fine texture between horizontal neighbours; 1 if there are too few pixels."""
     fine = frame.astype(np.float32) - cv2.GaussianBlur(frame.astype(np.float32), (0, 0), _TEXTURE_PX)
     both = tissue[:, 1:] & tissue[:, :-1]
     power = float(np.square(fine[tissue]).mean()) if tissue.sum() >= _FEWEST_PIXELS else 0.0

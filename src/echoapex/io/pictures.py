@@ -1,6 +1,7 @@
-"""Colours and letters of the pictures: dark, quiet, one colour per structure that the colour-blind can tell apart.
+"""Draw pictures and write videos: colours, text, and MP4 or AVI files that are written one RGB frame at a time.
 
-Write RGB frames as a video, one at a time: an MP4 that every player shows (H.264, 4:2:0), or an AVI (MJPEG).
+The colours are dark and calm, with one colour per structure that colour-blind people can tell apart. An MP4 (H.264,
+4:2:0) plays everywhere; an AVI uses MJPEG.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ WARNING: Colour = (240, 180, 76)
 ED_COLOUR: Colour = (96, 200, 255)
 ES_COLOUR: Colour = (255, 140, 120)
 
-# after Okabe & Ito, Color Universal Design, 2008; lightened for a black ground
+# after Okabe & Ito, Color Universal Design, 2008; lightened for a black background
 STRUCTURE_COLOURS: dict[Structure, Colour] = {
     Structure.LV_CAVITY: (86, 190, 255),
     Structure.LV_MYOCARDIUM: (255, 176, 46),
@@ -45,9 +46,15 @@ STRUCTURE_COLOURS: dict[Structure, Colour] = {
 }
 WALL_COLOUR: Colour = (255, 255, 255)
 
+WriteFrame = Callable[[UInt8[np.ndarray, "height width 3"]], None]
+
+SLOWEST_HZ, FASTEST_HZ = 1.0, 120.0
+_CODECS = (("libx264", {"crf": "22", "preset": "superfast"}), ("mpeg4", {"qscale": "3"}))
+_AVI_CODECS = (("mjpeg", {"qmin": "1", "qmax": "2"}),)
+
 
 class Line(NamedTuple):
-    """A piece of text: where its upper left corner lies, how large and in which colour."""
+    """A line of text: position of its upper left corner, size and colour."""
 
     x: int
     y: int
@@ -58,7 +65,7 @@ class Line(NamedTuple):
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The typeface that comes with Pillow (Aileron), so that pictures look the same on every machine."""
+    """Pillow's built-in typeface (Aileron), so that pictures look the same on every machine."""
     return ImageFont.load_default(size)
 
 
@@ -68,7 +75,7 @@ def text_width(text: str, size: int) -> int:
 
 
 def shortened(text: str, size: int, width: int) -> str:
-    """The text, cut in its middle where it is wider than ``width`` pixels."""
+    """The text, shortened in the middle if it is wider than ``width`` pixels."""
     if text_width(text, size) <= width:
         return text
     keep = len(text) - 1
@@ -91,28 +98,21 @@ def blank(height: int, width: int, colour: Colour = BACKGROUND) -> Pixels:
     return np.full((height, width, 3), colour, np.uint8)
 
 
-WriteFrame = Callable[[UInt8[np.ndarray, "height width 3"]], None]
-
-SLOWEST_HZ, FASTEST_HZ = 1.0, 120.0
-_CODECS = (("libx264", {"crf": "22", "preset": "superfast"}), ("mpeg4", {"qscale": "3"}))
-_AVI_CODECS = (("mjpeg", {"qmin": "1", "qmax": "2"}),)
-
-
 class VideoWriteError(ValueError):
-    """A video that cannot be written; the message says why."""
+    """The video cannot be written; the message says why."""
 
 
 @contextmanager
 def open_video_writer(path: Path, size: Size, rate_hz: float) -> Iterator[WriteFrame]:
-    """Give a function that appends one RGB frame; the file appears complete when the block ends without an error.
+    """Open a video; the returned function appends one RGB frame. The file appears when the block ends without error.
 
     Args:
-        path: the .mp4 file; with the suffix .avi an AVI, as public data sets distribute them.
-        size: (height, width) in pixels, both even, as 4:2:0 colour needs.
-        rate_hz: frames per second of playback, held between 1 and 120.
+        path: the .mp4 file; with the suffix .avi an AVI is written, as in public data sets.
+        size: (height, width) in pixels; both even, because 4:2:0 colour requires it.
+        rate_hz: frames per second of playback, limited to 1 to 120.
 
     Raises:
-        VideoWriteError: an odd size, or a frame of another size.
+        VideoWriteError: the size is odd, or a frame has another size.
     """
     height, width = size
     if height % 2 or width % 2 or min(size) < 2:
@@ -125,7 +125,7 @@ def open_video_writer(path: Path, size: Size, rate_hz: float) -> Iterator[WriteF
     with (
         replace_when_complete(path) as partial,
         av.open(
-            f"file:{partial.absolute()}",  # FFmpeg would take a relative name for an address
+            f"file:{partial.absolute()}",  # FFmpeg could take a relative name for a URL
             "w",
             format="avi" if is_avi else "mp4",
             options={} if is_avi else {"movflags": "+faststart"},
@@ -133,7 +133,7 @@ def open_video_writer(path: Path, size: Size, rate_hz: float) -> Iterator[WriteF
     ):
         stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p" if is_avi else "yuv420p"
-        # one encoder thread: its output is then the same on every machine
+        # one encoder thread, so that the output is the same on every machine
         stream.codec_context.thread_count = 1
 
         def write(frame: UInt8[np.ndarray, "height width 3"]) -> None:

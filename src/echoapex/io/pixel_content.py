@@ -1,10 +1,10 @@
-"""What the pixels of a picture show: an echocardiogram, or something else, with the reason in words.
+"""Decide from the pixels whether a picture is an echocardiogram, or something else, with the reason in words.
 
-A picture passes as B-mode or colour Doppler when it holds one fan that looks like one. Each limit below has a physical
-meaning and lies outside of what real echocardiograms show; a picture that keeps to all limits but is odd in several
-ways at once is refused by a logistic model with five coefficients. The coefficients are fitted to the tuning half of
-real and drawn pictures (``benchmarks/fit_picture_gate.py``); the limits were set by hand with both halves in view. Both
-are judged by ``benchmarks/not_an_echo.py``.
+A picture is accepted as B-mode or colour Doppler if it contains one fan that looks like a cardiac one. Each limit below
+has a physical meaning and lies outside the range of real echocardiograms. A picture that respects all limits but is
+unusual in several ways at once is refused by a logistic model with five coefficients. The coefficients were fitted to
+the tuning half of real and drawn pictures (``benchmarks/fit_picture_gate.py``). The limits were set by hand with both
+halves in view. ``benchmarks/not_an_echo.py`` evaluates both.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ Mask = Bool[np.ndarray, "height width"]
 
 _LEAST_OPENING_DEG, _MOST_OPENING_DEG = 30.0, 135.0
 _MOST_NEAR = 0.25
-"""A phased array begins near its apex, a curved array of 40 to 60 mm radius at a quarter of its depth or later."""
+"""The fan of a phased array begins near its apex; that of a curved array (40 to 60 mm radius) at a quarter of its
+depth or later."""
 _LEAST_SHARE = 0.1
-"""A smaller fan is the reference image beside a trace."""
+"""A smaller fan is the reference image next to a trace."""
 _LEAST_RIM_DARK = 0.8
 _MOST_BESIDE = 0.25
 _LEAST_BOUND = 0.4
@@ -44,8 +45,8 @@ _MEANS_AND_COEFFICIENTS = {
 }
 _INTERCEPT = 6.46
 LEAST_SCORE = -0.45
-"""Score of the logistic model (log odds) below which a picture is refused: midway between the lowest of an
-echocardiogram (0.19) and the highest of another picture (-1.08) of the tuning half."""
+"""Score of the logistic model (log odds) below which a picture is refused: midway between the lowest score of an
+echocardiogram (0.19) and the highest score of another picture (-1.08) in the tuning half."""
 
 _TRACES = {
     ContentKind.SPECTRAL_DOPPLER: "a wide area with upright grain, as of a spectral Doppler trace",
@@ -59,7 +60,7 @@ _FULL = 0.7
 
 @dataclass(frozen=True)
 class PixelContent:
-    """What the pixels show; the sector only where it is an echocardiogram, so that nothing else is ever shown."""
+    """What the pixels show; the sector is given only for an echocardiogram, so that nothing else is displayed."""
 
     kind: ContentKind
     reason: str = ""
@@ -67,14 +68,14 @@ class PixelContent:
 
 
 def judge_pixels(frames: Frames, region_box_xyxy: Box | None = None) -> PixelContent:
-    """Judge some frames of one clip.
+    """Decide what some frames of one clip show.
 
     Args:
-        frames: grey or RGB frames of one size, spread over the clip; one does, less surely.
-        region_box_xyxy: pixel edges of the region that holds the ultrasound, where the header says it.
+        frames: grey or RGB frames of one size, spread over the clip; a single frame works but is less reliable.
+        region_box_xyxy: pixel edges of the region with ultrasound data, if the header gives it.
 
     Returns:
-        B-mode with its sector, or what else it is and why. Whether flow is on is not asked here.
+        B-mode with its sector, or what else it is and why. Colour flow is not considered here.
 
     Raises:
         ValueError: there is no frame.
@@ -92,7 +93,7 @@ def judge_pixels(frames: Frames, region_box_xyxy: Box | None = None) -> PixelCon
 
 
 def refuse(traits: PictureTraits, search: Search) -> PixelContent | None:
-    """Why a picture with a fan is no echocardiogram; None where it is one."""
+    """Why a picture with a fan is not an echocardiogram; None if it is one."""
     by_limits = refuse_by_limits(traits, search)
     if by_limits is not None or score_traits(traits) >= LEAST_SCORE:
         return by_limits
@@ -101,7 +102,7 @@ def refuse(traits: PictureTraits, search: Search) -> PixelContent | None:
 
 
 def refuse_by_limits(traits: PictureTraits, search: Search) -> PixelContent | None:
-    """The same by the limits alone, each of which holds by itself."""
+    """As :func:`refuse`, but by the limits alone; exceeding one of them is enough."""
     if traits.beside > _MOST_BESIDE or traits.share < _LEAST_SHARE:
         return _beside(traits, search)
     limits = (
@@ -120,7 +121,7 @@ def refuse_by_limits(traits: PictureTraits, search: Search) -> PixelContent | No
 
 
 def soft_traits(traits: PictureTraits) -> dict[str, float]:
-    """The traits that the logistic model weighs, each clipped where more of it says nothing more."""
+    """The inputs of the logistic model; each is clipped where larger values carry no more information."""
     return {
         "sides": min(traits.sides, 0.8),
         "turning": float(np.clip(traits.turning, -0.5, 1.0)),
@@ -131,7 +132,7 @@ def soft_traits(traits: PictureTraits) -> dict[str, float]:
 
 
 def score_traits(traits: PictureTraits) -> float:
-    """Log odds of an echocardiogram by the logistic model."""
+    """Log odds that the picture is an echocardiogram, by the logistic model."""
     return _INTERCEPT + sum(_contributions(traits).values())
 
 
@@ -150,13 +151,13 @@ _ODD = {
 
 
 def _oddest(traits: PictureTraits) -> str:
-    """The trait that speaks most against an echocardiogram, in words."""
+    """The trait that argues most against an echocardiogram, in words."""
     contributions = _contributions(traits)
     return f"the fan does not look like an echocardiogram: {_ODD[min(contributions, key=contributions.__getitem__)]}"
 
 
 def _beside(traits: PictureTraits, search: Search) -> PixelContent:
-    """A fan beside something else: a trace or a second image."""
+    """The content of a picture with a fan next to something else: a trace or a second image."""
     area = largest_textured_area(search)
     if area is None:
         return PixelContent(ContentKind.NOT_ECHO, "the fan is small, as a reference image beside a trace is")
@@ -169,7 +170,7 @@ def _beside(traits: PictureTraits, search: Search) -> PixelContent:
 
 
 def _no_fan(search: Search) -> PixelContent:
-    """What a picture without a fan shows."""
+    """The content of a picture without a fan."""
     lit = int(search.lit.sum())
     if search.area is None:
         if lit < 0.002 * search.lit.size:
@@ -196,9 +197,9 @@ def _nothing() -> PixelContent:
 
 
 def _trace_kind(search: Search, area: Mask) -> ContentKind | None:
-    """M-mode or spectral Doppler, by the grain of a wide area: lines along time, or upright ones; None for neither.
+    """M-mode or spectral Doppler, by the grain of a wide area: horizontal lines, or vertical ones; None for neither.
 
-    An M-mode is told from the wide image of a linear array by what lies beside it: its reference image.
+    An M-mode differs from the wide image of a linear array by the reference image next to it.
     """
     rows, columns = np.nonzero(area)
     width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
@@ -216,7 +217,7 @@ def _trace_kind(search: Search, area: Mask) -> ContentKind | None:
 
 
 def _cropped(frame: UInt8[np.ndarray, "height width 3"], box: Box | None) -> UInt8[np.ndarray, "height width 3"]:
-    """The frame; what lies outside the region is black."""
+    """The frame with everything outside the region blacked out."""
     if box is None:
         return frame
     x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)

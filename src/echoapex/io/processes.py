@@ -1,10 +1,11 @@
-"""Decoders that a damaged file can crash, or keep busy without end, run in a process of their own with limits.
+"""Run decoders in a separate process with limits, and pools of worker processes that end with their parent.
 
-One such process is kept for each process that decodes, so that a call costs the transfer of its data and no start. Its
-limits are of memory, and of processor time in proportion to the bytes to decode: they hold on a busy machine too. When
-it dies, the file is refused and the next call starts a new one.
+A damaged file can crash some decoders or keep them busy without end, so they run in a separate decoder process. Each
+process that decodes keeps one such process, so a call costs only the transfer of its data. It is limited in memory, and
+in processor time in proportion to the bytes to decode; processor time also works on a busy machine. If the decoder
+process dies, the file is refused and the next call starts a new one.
 
-Pools of worker processes that end with their parent, however that ends, and clean up when they are told to stop.
+The workers of a pool end when their parent ends, for whatever reason, and clean up when they are asked to stop.
 """
 
 from __future__ import annotations
@@ -31,23 +32,29 @@ from echoapex.io.clip_source import ReadError
 Result = TypeVar("Result")
 
 MEMORY_BYTES = 704 << 20
-"""What a decoder may allocate beyond what its process holds at the start."""
+"""Memory that a decoder may allocate in addition to what its process uses at the start."""
 BASE_SECONDS = 6.0
 SECONDS_PER_MEBIBYTE = 10.0
-"""Processor time for a call: so much, and so much more for each MiB to decode (real clips need about 1 s)."""
+"""Processor time for a call: the base, plus the time for each MiB to decode (real clips need about 1 s)."""
 
 _AGAIN = "check that the file is whole, or export it again"
 _LENGTH = struct.Struct("<Q")
 _WALL_FACTOR, _WALL_MARGIN_S = 5.0, 60.0
 
+_LOCK = threading.Lock()
+
+_TOLD_TO_STOP = 128 + signal.SIGTERM
+_GRACE_S = 20.0
+"""Time that a worker has to end after its parent is gone, for deleting unfinished files."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """What is decoded, for errors and limits.
+    """Description of a decoding task, for error messages and limits.
 
     Attributes:
         display_name: name of the file in the error.
-        while_doing: what goes on, as in "frame 3 cannot be decoded".
+        while_doing: what failed, as in "frame 3 cannot be decoded".
         payload_bytes: bytes to decode.
     """
 
@@ -57,27 +64,89 @@ class Task:
 
     @property
     def budget_s(self) -> float:
-        """Processor time that it may take, in seconds."""
+        """Processor time that the task may use, in seconds."""
         return BASE_SECONDS + SECONDS_PER_MEBIBYTE * self.payload_bytes / (1 << 20)
 
 
 def run_apart(task: Task, function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function of a module in the decoder process; function, arguments and result are pickled.
+    """Call a module-level function in the decoder process; function, arguments and result are pickled.
 
     Raises:
-        ReadError: the function raised anything, went beyond its limits, or its process died. One that the function
-            raised comes back as it is.
+        ReadError: the function raised an error, exceeded its limits, or its process died. A ``ReadError`` of the
+            function is passed on unchanged.
     """
     with _LOCK:
         process = _PROCESSES.get(os.getpid())
         if process is None or not process.is_alive:
-            _PROCESSES.clear()  # a forked child leaves its parent's process alone
+            _PROCESSES.clear()  # a forked child must not use its parent's decoder process
             process = _PROCESSES[os.getpid()] = _DecoderProcess()
         return cast(Result, process.call(task, function, arguments))
 
 
+def serve() -> None:
+    """Main loop of the decoder process: answer calls until the parent is gone."""
+    questions = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # text printed by a library must not mix with the answers
+    _limit_memory()
+    while (question := _receive(questions)) is not None:
+        budget_s, function, arguments = cast("tuple[float, Callable[..., object], tuple[object, ...]]", question)
+        _limit_time(budget_s)
+        _send(answers, _answer(function, arguments))
+
+
+def new_pool(
+    workers: int, method: Literal["spawn", "forkserver"], prepare: Callable[..., object] | None = None, *given: object
+) -> ProcessPoolExecutor:
+    """Make a pool of processes that leave Ctrl-C to their parent and end with it.
+
+    Args:
+        workers: number of processes.
+        method: how they are started; never by fork, which breaks the threads of numerical libraries.
+        prepare: called first in each worker, with ``given``.
+        given: arguments of ``prepare``.
+    """
+    context = multiprocessing.get_context(method)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(prepare, given))
+
+
+@contextmanager
+def ended_on_error(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """Use a pool in a ``with`` block; after an error or interrupt the workers are stopped at once."""
+    try:
+        yield pool
+    except BaseException:
+        stop_workers(pool)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_stoppable(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a worker; submit this to a pool, so that a worker that was asked to stop takes no new task."""
+    try:
+        return function(*arguments)
+    except SystemExit as error:
+        if error.code != _TOLD_TO_STOP:
+            raise
+        os._exit(_TOLD_TO_STOP)  # cleanup is done; the pool would give this worker its next task
+
+
+def stop_workers(pool: ProcessPoolExecutor) -> None:
+    """Ask the workers to stop; they delete their unfinished files."""
+    # Python 3.14 adds a public way to do this
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()
+
+
+def stop_cleanly(*_: object) -> None:
+    """Handler for SIGTERM in a worker: raise an exception, so that open blocks clean up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleanup must not be interrupted
+    sys.exit(_TOLD_TO_STOP)
+
+
 class _DecoderProcess:
-    """The other process, and the pipes to it."""
+    """The decoder process, and the pipes to it."""
 
     def __init__(self) -> None:
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
@@ -85,15 +154,15 @@ class _DecoderProcess:
             [sys.executable, "-c", start],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # decoders complain there, and may quote the file
+            stderr=subprocess.DEVNULL,  # decoders write complaints there, which may quote the file
             env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is the parent's to handle
+            start_new_session=True,  # the parent handles Ctrl-C
         )
         atexit.register(self.end)
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can take another call."""
+        """Whether the process can take another call."""
         return self._process.poll() is None
 
     def call(self, task: Task, function: Callable[..., object], arguments: tuple[object, ...]) -> object:
@@ -106,7 +175,7 @@ class _DecoderProcess:
             answer = _receive(cast(BinaryIO, self._process.stdout))
         except (OSError, EOFError):
             answer = None
-        except BaseException:  # interrupted between question and answer: it cannot be asked again
+        except BaseException:  # interrupted between question and answer: it cannot be used again
             self.end()
             raise
         finally:
@@ -138,32 +207,8 @@ class _DecoderProcess:
         return "its decoder took too long" if code in slow else "its decoder crashed"
 
 
-_LOCK = threading.Lock()
 _PROCESSES: dict[int, _DecoderProcess] = {}
-"""The decoder process of this process, by its own number."""
-
-
-def serve() -> None:
-    """Answer calls until the parent is gone: what runs in the decoder process."""
-    questions = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not mix with the answers
-    _limit_memory()
-    while (question := _receive(questions)) is not None:
-        budget_s, function, arguments = cast("tuple[float, Callable[..., object], tuple[object, ...]]", question)
-        _limit_time(budget_s)
-        _send(answers, _answer(function, arguments))
-
-
-def _answer(function: Callable[..., object], arguments: tuple[object, ...]) -> tuple[bool, object]:
-    try:
-        return True, function(*arguments)
-    except ReadError as error:
-        return False, error
-    except MemoryError:
-        return False, " (it needs more memory than the limit)"
-    except BaseException:  # native decoders raise what is no Exception: Rust's panics
-        return False, ""
+"""The decoder process, by the ID of the process that uses it."""
 
 
 def _send(pipe: BinaryIO, message: object) -> None:
@@ -174,7 +219,7 @@ def _send(pipe: BinaryIO, message: object) -> None:
 
 
 def _receive(pipe: BinaryIO) -> object:
-    """The next message; None where the other side is gone."""
+    """The next message; None if the other side is gone."""
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
@@ -183,7 +228,7 @@ def _receive(pipe: BinaryIO) -> object:
 
 
 def _limit_memory() -> None:
-    """Bound the address space, where the system can."""
+    """Limit the address space, if the system supports it."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -194,7 +239,7 @@ def _limit_memory() -> None:
 
 
 def _limit_time(budget_s: float) -> None:
-    """Let the next call take so much processor time, where the system can; then the process ends."""
+    """Limit the processor time of the next call, if the system supports it; beyond it the process ends."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -203,59 +248,15 @@ def _limit_time(budget_s: float) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-_TOLD_TO_STOP = 128 + signal.SIGTERM
-_GRACE_S = 20.0
-"""How long a worker whose parent is gone may take to leave: time to delete what it has half written."""
-
-
-def new_pool(
-    workers: int, method: Literal["spawn", "forkserver"], prepare: Callable[..., object] | None = None, *given: object
-) -> ProcessPoolExecutor:
-    """A pool of processes that leave Ctrl-C to their parent and end with it.
-
-    Args:
-        workers: processes.
-        method: how they are started; never by fork, which threads of numerical libraries do not survive.
-        prepare: called in each worker first, with ``given``.
-        given: arguments of ``prepare``.
-    """
-    context = multiprocessing.get_context(method)
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(prepare, given))
-
-
-@contextmanager
-def ended_on_error(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """The pool for a ``with`` block; when that is left by an error or interrupt, the workers are stopped at once."""
+def _answer(function: Callable[..., object], arguments: tuple[object, ...]) -> tuple[bool, object]:
     try:
-        yield pool
-    except BaseException:
-        stop_workers(pool)
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def run_stoppable(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function in a worker: what to submit to a pool, so that a worker that was told to stop does not go on."""
-    try:
-        return function(*arguments)
-    except SystemExit as error:
-        if error.code != _TOLD_TO_STOP:
-            raise
-        os._exit(_TOLD_TO_STOP)  # everything is tidied up; the pool would hand this worker its next task
-
-
-def stop_workers(pool: ProcessPoolExecutor) -> None:
-    """Ask the workers to stop what they do; they delete what they have half written."""
-    # a public way to do this comes with Python 3.14
-    for process in list((getattr(pool, "_processes", None) or {}).values()):
-        process.terminate()
-
-
-def stop_cleanly(*_: object) -> None:
-    """What a worker does on SIGTERM: leave by an exception, so that open blocks tidy up."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # tidying up must not be stopped
-    sys.exit(_TOLD_TO_STOP)
+        return True, function(*arguments)
+    except ReadError as error:
+        return False, error
+    except MemoryError:
+        return False, " (it needs more memory than the limit)"
+    except BaseException:  # panics of Rust decoders are not an Exception
+        return False, ""
 
 
 def _begin(prepare: Callable[..., object] | None, given: tuple[object, ...]) -> None:
@@ -271,6 +272,6 @@ def _end_with_parent() -> None:
     if parent is None:
         return
     parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)  # the main thread tidies up
+    os.kill(os.getpid(), signal.SIGTERM)  # the main thread cleans up
     threading.Event().wait(_GRACE_S)
     os._exit(1)

@@ -1,9 +1,8 @@
-"""Find every clip in what a person gives: files, folders, DICOMDIRs and zip archives.
+"""Find every clip in files, folders, DICOMDIRs and zip archives, and read a single clip into memory.
 
-Files are told by their content, never by their name alone. What is met while walking a folder and is plainly no clip
-(text, tables, system files) is passed over in silence; what was named explicitly is read or refused with a reason.
-
-Read one clip of any format into memory, for scripts and notebooks.
+Files are recognised by their content, never by their name alone. While walking a folder, files that are clearly not
+clips (text, tables, system files) are skipped silently. A file that was named explicitly is read, or refused with a
+reason.
 """
 
 from __future__ import annotations
@@ -68,28 +67,64 @@ def find_clips(
     keep_identifiers: bool = False,
     names: FileNames | None = None,
 ) -> Iterator[ClipFile | ReadError]:
-    """Find the clips in files, folders (with all below), DICOMDIRs and zip archives (with zips in them, one deep).
+    """Find the clips in files, folders (recursively), DICOMDIRs and zip archives (with zip archives one level deep).
 
-    A folder that holds nothing but images of one numbered series is one clip. A file reached twice is found once.
-    ``*_gt`` volumes met in a folder are annotations, not clips, and the results of an earlier analysis are passed over.
+    A folder with only the images of one numbered series is one clip. A file that is reached twice is found once.
+    ``*_gt`` volumes in a folder are annotations, not clips. Results of an earlier analysis are skipped.
 
     Args:
-        paths: what the user gave, in this order.
-        limits: bounds on what archives may expand to.
-        work_dir: where packed files are extracted, each only while it is open.
-        keep_identifiers: show names as they are instead of keyed digests of them.
-        names: names the files, and remembers what they were called; by default a new one with a key of its own.
+        paths: files and folders, in the order of the search.
+        limits: limits on the expanded size of archives.
+        work_dir: where packed files are extracted while they are open.
+        keep_identifiers: show original names instead of keyed digests.
+        names: names the files and remembers their original names; by default a new one with its own key.
 
     Yields:
-        A clip, or an error for a file that cannot be one; the search goes on after an error.
+        A clip, or an error for a file that cannot be read; the search goes on after an error.
     """
     search = _Search(limits or ReadLimits(), work_dir, names or FileNames(keep=keep_identifiers))
     for path in paths:
         yield from search.argument(Path(path))
 
 
+def read_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> Clip:
+    """Read the only clip at ``path``: a DICOM, video, image or volume file, or a folder or archive that holds one.
+
+    All frames are kept in memory; for long clips, iterate over ``open_clip(...).frames()`` instead.
+
+    Args:
+        path: the file or folder.
+        keep_identifiers: also put patient name, ID, dates and UIDs of DICOM into ``header.source``.
+        limits: limits on size and number of frames.
+
+    Returns:
+        The clip, without identifiers unless they were requested.
+
+    Raises:
+        ReadError: nothing there can be read, or there are several clips.
+    """
+    opened = open_only_clip(path, keep_identifiers=keep_identifiers, limits=limits)
+    return load_clip(opened)
+
+
+def open_only_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> OpenedClip:
+    """Open the only clip at ``path`` without decoding its frames; arguments as in :func:`read_clip`.
+
+    Raises:
+        ReadError: nothing there can be read, or there are several clips.
+    """
+    found = list(find_clips([path], limits=limits, keep_identifiers=keep_identifiers))
+    clips = [item for item in found if not isinstance(item, ReadError)]
+    if len(clips) == 1:
+        return open_clip(clips[0], keep_identifiers=keep_identifiers, limits=limits)
+    if found and not clips:
+        raise next(item for item in found if isinstance(item, ReadError))
+    name = Path(path).name if keep_identifiers else anonymous_name(Path(path))
+    raise ReadError(name, f"holds {len(clips)} clips", "give the path of one clip, or use find_clips")
+
+
 class _Search:
-    """One search: what was seen already, and what files are called."""
+    """State of one search: the files seen so far, and their names."""
 
     def __init__(self, limits: ReadLimits, work_dir: Path | None, names: FileNames) -> None:
         self._limits = limits
@@ -98,7 +133,7 @@ class _Search:
         self._seen: set[tuple[str, str]] = set()
 
     def argument(self, path: Path) -> Iterator[ClipFile | ReadError]:
-        """All clips of one argument."""
+        """All clips of one path that the user gave."""
         try:
             if path.is_dir():
                 unreadable: list[OSError] = []
@@ -113,7 +148,7 @@ class _Search:
                 yield from self._file(file_on_disk(path, (path.name,)), None, is_explicit=True)
                 return
             reason = "is no regular file" if path.exists() else "does not exist"
-        except (OSError, ValueError):  # ValueError: a NUL in the path
+        except (OSError, ValueError):  # ValueError: a NUL character in the path
             reason = "cannot be read"
         yield ReadError(self._names.name_file((path.name or str(path),), str(path)), reason, "check the path")
 
@@ -129,7 +164,7 @@ class _Search:
         if is_numbered_series([file.name for file in candidates]) and self._are_images(candidates, archive):
             yield from self._series(candidates, context)
             return
-        # a DICOMDIR comes first: it puts the clips of a medium in their order
+        # a DICOMDIR comes first, because it defines the order of the clips on a medium
         for file in sorted(folder.files, key=lambda file: file.name.upper() != "DICOMDIR"):
             yield from self._file(file, context, is_explicit=False)
 
@@ -182,11 +217,11 @@ class _Search:
                 yield self._clip(file, found, head, context)
         except ReadError as error:
             yield error
-        except OSError:  # a file that went away, a name that no file can have
+        except OSError:  # a file that was deleted meanwhile, or an impossible name
             yield ReadError(self._display(file), "cannot be read", "check the path and its permissions")
 
     def _unknown(self, file: FoundFile, head: bytes, folder: FoundFolder, is_explicit: bool) -> ReadError | None:
-        """The error for a file of no known format, or None for one that a walk passes over."""
+        """The error for a file of unknown format, or None if it is skipped silently."""
         suffix = suffix_of(file.name)
         promised = FORMAT_OF_SUFFIX.get(suffix)
         if suffix in _DATA_SUFFIXES and any(suffix_of(other.name) == ".mhd" for other in folder.files):
@@ -240,7 +275,7 @@ class _Search:
 
     def _dicomdir(self, file: FoundFile, is_explicit: bool) -> Iterator[ClipFile | ReadError]:
         if file.member:
-            return  # the files that it references lie beside it in the archive and are found there
+            return  # the files that it references are in the same archive and are found there
         for found in referenced_files(file.path, self._display(file), self._limits):
             if isinstance(found, ReadError):
                 yield found
@@ -261,12 +296,12 @@ class _Search:
         return True
 
     def _display(self, file: FoundFile) -> str:
-        """What a file is called in an error."""
+        """The name of a file in error messages."""
         return self._names.name_file(file.parts, _place(file))
 
 
 class _Context:
-    """Where a file was met: its folder, the opened archive around it, and how many archives deep."""
+    """Where a file was found: its folder, the opened archive around it, and the nesting depth of archives."""
 
     def __init__(
         self, folder: FoundFolder, archive: zipfile.ZipFile | None, depth: int, keeps: TemporaryFolder | None
@@ -275,11 +310,6 @@ class _Context:
         self.archive = archive
         self.depth = depth
         self.keeps = keeps
-
-
-def _place(file: FoundFile) -> str:
-    """Where a file lies, as the map of names says it."""
-    return f"{file.path}!{file.member}" if file.member else str(file.path)
 
 
 def _is_ignorable_name(name: str) -> bool:
@@ -292,45 +322,14 @@ def _is_ignorable_name(name: str) -> bool:
     )
 
 
+def _place(file: FoundFile) -> str:
+    """The location of a file, as written to the map of names."""
+    return f"{file.path}!{file.member}" if file.member else str(file.path)
+
+
 def _kind_of(found: FileFormat) -> ClipKind:
     if found in VIDEO_FORMATS:
         return ClipKind.VIDEO
     if found in IMAGE_FORMATS:
         return ClipKind.STILL_IMAGE
     return ClipKind.VOLUME if found in VOLUME_FORMATS else ClipKind.DICOM
-
-
-def read_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> Clip:
-    """Read the only clip at ``path``: a DICOM, video, image or volume file, or a folder or archive that holds one.
-
-    Every frame is held in memory; stream long clips with ``open_clip(...).frames()`` instead.
-
-    Args:
-        path: the file or folder.
-        keep_identifiers: put patient name, ID, dates and UIDs of DICOM into ``header.source``.
-        limits: bounds on size and count.
-
-    Returns:
-        The clip, without identifiers unless they were asked for.
-
-    Raises:
-        ReadError: nothing there can be read, or there are several clips.
-    """
-    opened = open_only_clip(path, keep_identifiers=keep_identifiers, limits=limits)
-    return load_clip(opened)
-
-
-def open_only_clip(path: Path | str, *, keep_identifiers: bool = False, limits: ReadLimits | None = None) -> OpenedClip:
-    """Open the only clip at ``path`` without decoding its frames; arguments as in :func:`read_clip`.
-
-    Raises:
-        ReadError: nothing there can be read, or there are several clips.
-    """
-    found = list(find_clips([path], limits=limits, keep_identifiers=keep_identifiers))
-    clips = [item for item in found if not isinstance(item, ReadError)]
-    if len(clips) == 1:
-        return open_clip(clips[0], keep_identifiers=keep_identifiers, limits=limits)
-    if found and not clips:
-        raise next(item for item in found if isinstance(item, ReadError))
-    name = Path(path).name if keep_identifiers else anonymous_name(Path(path))
-    raise ReadError(name, f"holds {len(clips)} clips", "give the path of one clip, or use find_clips")

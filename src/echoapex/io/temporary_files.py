@@ -1,9 +1,9 @@
-"""Private temporary folders for extracted files: deleted with their object, and by the next run where one was killed.
+"""Temporary folders that never outlive their use, and files that are written completely or not at all.
 
-All folders of a process lie in one folder that it holds locked while it lives. Extracted files are originals, patient
-data and all, so what a killed process left behind is removed as soon as another one extracts anything.
+All temporary folders of a process are inside one folder, which it keeps locked while it runs. Extracted files are
+originals with patient data. So if a process was killed, the next process that extracts anything deletes its folders.
 
-Files that appear whole or not at all: written beside their place under another name, then renamed.
+A file is written under a temporary name in its final folder, then renamed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from pathlib import Path
 
 _PREFIX = "echoapex-"
 _SETTLED_S = 60.0
-"""A folder is locked just after it is made; a younger one is never taken for abandoned."""
+"""A folder is locked shortly after it is made; a folder younger than this is never considered abandoned."""
 
-_LOCK = threading.RLock()  # a finalizer may run at any line, also within another call
+_LOCK = threading.RLock()  # a finalizer may run at any time, also during another call
 _HELD: dict[tuple[str, int], tuple[Path, int]] = {}
-"""By place and process: the folder of this process there, and the handle that locks it."""
+"""Place and process: the folder of this process there, and the handle that locks it."""
+
+_PARTIAL = re.compile(r"\..+\.[0-9]+\.partial")
 
 
 class TemporaryFolder:
-    """A private temporary folder that is deleted with this object, and at the latest when the program ends.
+    """A private temporary folder, deleted with this object or at the latest when the program ends.
 
     Args:
-        parent: where the folder is made; the system's place for temporary files without it.
+        parent: where the folder is made; by default the system's folder for temporary files.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
@@ -50,7 +52,7 @@ class TemporaryFolder:
 
 
 def remove_abandoned(place: Path) -> list[Path]:
-    """Delete the folders of processes that ended without doing so; returns them. Nothing on systems without locks."""
+    """Delete the folders that killed processes left behind, and return them; does nothing on systems without locks."""
     removed = []
     for folder in place.glob(f"{_PREFIX}*"):
         with suppress(OSError), _opened(folder) as handle:
@@ -59,6 +61,42 @@ def remove_abandoned(place: Path) -> list[Path]:
             if is_ours and time.time() - about.st_mtime > _SETTLED_S and _try_lock(handle):
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder)
+    return removed
+
+
+@contextmanager
+def replace_when_complete(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the folder of ``path``; when the block ends without error, it replaces ``path``.
+
+    The folder is made if it is missing. After an error the temporary file is removed and ``path`` is unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> Path:
+    """Write ``content`` to ``path``, completely or not at all."""
+    with replace_when_complete(path) as partial:
+        partial.write_bytes(content)
+    return path
+
+
+def remove_abandoned_partials(folder: Path) -> list[Path]:
+    """Remove the temporary files of processes that were killed while writing into ``folder``, and return them.
+
+    Call this at the start of a run, before this process writes there. A file with this process's own ID then belongs to
+    an earlier process: in containers, process IDs start at 1 each time.
+    """
+    found = [path for path in folder.glob(".*.partial") if _PARTIAL.fullmatch(path.name)]
+    numbers = {path: int(path.name.split(".")[-2]) for path in found}
+    removed = [path for path, number in numbers.items() if number == os.getpid() or not _is_alive(number)]
+    for path in removed:
+        path.unlink(missing_ok=True)
     return removed
 
 
@@ -76,15 +114,25 @@ def _own_folder(place: Path) -> Path:
     return folder
 
 
+def _try_lock(handle: int) -> bool:
+    """Lock a folder unless another process holds it; the system releases the lock when the process ends."""
+    fcntl = importlib.import_module("fcntl")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _delete(folder: Path, place: Path, process: int) -> None:
-    if process != os.getpid():  # a forked child leaves its parent's folders alone
+    if process != os.getpid():  # a forked child must not delete its parent's folders
         return
     shutil.rmtree(folder, ignore_errors=True)
     with _LOCK:
         known = _HELD.get((str(place), process))
         if known is None or folder.parent != known[0]:
             return
-        with suppress(OSError):  # others are still in it
+        with suppress(OSError):  # it still contains other folders
             known[0].rmdir()
             os.close(known[1])
             del _HELD[str(place), process]
@@ -99,63 +147,14 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _try_lock(handle: int) -> bool:
-    """Lock a folder unless another process holds it; the system lets go when the process ends, however it ends."""
-    fcntl = importlib.import_module("fcntl")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-_PARTIAL = re.compile(r"\..+\.[0-9]+\.partial")
-
-
-@contextmanager
-def replace_when_complete(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the folder of ``path``; on leaving without an error it takes the place of ``path``.
-
-    The folder is made when it is missing. After an error the temporary file is removed and ``path`` is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def remove_abandoned_partials(folder: Path) -> list[Path]:
-    """Remove the temporary files of processes that were killed while they wrote into ``folder``; returns them.
-
-    For the start of a run, when this process writes nothing there: one with its own number is an earlier one's, as in
-    containers, where numbers begin at 1 each time.
-    """
-    found = [path for path in folder.glob(".*.partial") if _PARTIAL.fullmatch(path.name)]
-    numbers = {path: int(path.name.split(".")[-2]) for path in found}
-    removed = [path for path, number in numbers.items() if number == os.getpid() or not _is_alive(number)]
-    for path in removed:
-        path.unlink(missing_ok=True)
-    return removed
-
-
 def _is_alive(process: int) -> bool:
-    """Whether a process of this number runs here; where that cannot be told, it may."""
+    """Whether a process with this ID runs here; True if this cannot be determined."""
     if os.name != "posix":
         return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # it runs, but is somebody else's
+    except OSError:  # it runs, but belongs to another user
         return True
     return True
-
-
-def write_bytes_atomically(path: Path, content: bytes) -> Path:
-    """Write ``content`` to ``path``, whole or not at all."""
-    with replace_when_complete(path) as partial:
-        partial.write_bytes(content)
-    return path

@@ -1,19 +1,17 @@
-"""Clips from video files (AVI, MP4, MOV, Matroska, GIF), decoded by PyAV frame by frame.
+"""Clips from video files (AVI, MP4, MOV, Matroska, GIF), decoded frame by frame with PyAV.
 
-A video file carries no calibration and no patient. Its frame times are its presentation times: those of the export,
-which need not be those of the acquisition; nothing in the file could tell. The first pass, which counts the frames,
-runs in a process apart with limits, since nobody can vouch for every decoder of FFmpeg; what it decoded once is decoded
-here the second time.
+A video file has no calibration and no patient data. Its frame times are presentation times of the export, which may
+differ from the acquisition times; the file does not say. The first pass counts the frames. It runs in the decoder
+process with limits, because not every decoder of FFmpeg is safe with damaged files. After it has decoded a file once,
+the file is decoded in this process.
 
-The only door to FFmpeg's readers: opened bytes in, never a name, and only the formats that a clip can have.
+FFmpeg interprets a name such as ``http:...`` or ``pipe:0`` as an address, and some formats (playlists) contain
+addresses. Therefore it gets an opened file, a list of allowed formats, and no protocol. This module is the only place
+that reads with FFmpeg's demuxers.
 
-FFmpeg takes a name such as ``http:...`` or ``pipe:0`` for an address, and some formats (playlists) hold addresses of
-their own. It is therefore given an opened file and an allow-list of formats, and no protocol at all.
-
-What the structure of a media file promises, read without decoding: whether it ends early, and how many pictures.
-
-Demuxers take the end of a file for the end of a clip. So the sizes that a container gives its parts are compared with
-the file: RIFF (AVI), ISO base media boxes (MP4, MOV), EBML (Matroska) and the blocks of a GIF.
+Demuxers take the end of a file for the end of the clip. So the sizes in the container are compared with the file,
+without decoding: RIFF (AVI), ISO base media boxes (MP4, MOV), EBML (Matroska) and the blocks of a GIF. This shows
+whether the file ends early, and how many pictures it promises.
 """
 
 from __future__ import annotations
@@ -44,144 +42,9 @@ from echoapex.io.processes import Task, run_apart
 _READ_BYTES = 1 << 18
 _NO_PROTOCOL = "none"
 
-
-@contextmanager
-def open_media(stream: BinaryIO | RawIOBase, formats: Sequence[str]) -> Iterator[Any]:
-    """An opened container, to be decoded.
-
-    Args:
-        stream: the bytes, at their start; seekable.
-        formats: FFmpeg's names of the formats that may be tried; a single one is taken without a look.
-
-    Raises:
-        av.FFmpegError: the bytes are of none of the formats.
-    """
-    options = {"format_whitelist": ",".join(formats), "protocol_whitelist": _NO_PROTOCOL}
-    only = formats[0] if len(formats) == 1 else None
-    with av.open(
-        cast(Any, stream), mode="r", format=only, options=options, buffer_size=_READ_BYTES, io_open=_refuse
-    ) as container:
-        yield container
-
-
-def _refuse(url: str, flags: int, options: dict[str, str]) -> Any:
-    """No file leads to another one."""
-    raise PermissionError("a media file may not open another one")
-
-
 _MOST_BOXES = 100_000
 _SEGMENT = 0x18538067
 _UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
-
-
-class Promise(NamedTuple):
-    """What a media file promises: ``ends_early`` when it is shorter; ``pictures`` where its structure counts them."""
-
-    ends_early: bool
-    pictures: int | None = None
-
-
-def read_promise(stream: BinaryIO, found: FileFormat) -> Promise:
-    """Compare a media file with its own structure; the stream is left at its start."""
-    size = stream.seek(0, io.SEEK_END)
-    stream.seek(0)
-    promise = _READERS[found](stream, size)
-    stream.seek(0)
-    return promise
-
-
-def _read_avi(stream: BinaryIO, size: int) -> Promise:
-    stream.seek(4)
-    (claimed,) = struct.unpack("<L", stream.read(4).ljust(4, b"\0"))
-    return Promise(claimed not in _UNKNOWN_RIFF_SIZES and claimed + 8 > size)
-
-
-def _read_iso_media(stream: BinaryIO, size: int) -> Promise:
-    position = 0
-    for _ in range(_MOST_BOXES):
-        stream.seek(position)
-        head = stream.read(16)
-        if len(head) < 8:
-            return Promise(bool(head))
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        if length == 0:  # up to the end of the file, however long
-            return Promise(False)
-        if length < 8:  # no box: stray bytes behind the last one
-            return Promise(False)
-        position += length
-        if position >= size:
-            return Promise(position > size)
-    return Promise(False)
-
-
-def _read_matroska(stream: BinaryIO, size: int) -> Promise:
-    position = 0
-    for _ in range(8):
-        stream.seek(position)
-        head = stream.read(16)
-        if len(head) < 4:
-            return Promise(False)
-        id_length = 9 - head[0].bit_length()
-        if id_length > 4 or len(head) <= id_length or not head[id_length]:
-            return Promise(False)
-        size_length = 9 - head[id_length].bit_length()
-        digits = head[id_length : id_length + size_length]
-        length = int.from_bytes(digits, "big") & ((1 << 7 * size_length) - 1)
-        end = position + id_length + size_length + length
-        if int.from_bytes(head[:id_length], "big") == _SEGMENT:
-            return Promise(length != (1 << 7 * size_length) - 1 and end > size)
-        position = end
-    return Promise(False)
-
-
-def _read_gif(stream: BinaryIO, size: int) -> Promise:
-    stream.seek(10)
-    position = 13 + _colour_table_bytes(stream.read(1) or b"\0")
-    pictures = 0
-    while position < size:
-        stream.seek(position)
-        kind = stream.read(1)
-        if kind == b";":
-            return Promise(False, pictures)
-        if kind == b"\x21":
-            end = _after_sub_blocks(stream, position + 2, size)
-        elif kind == b"\x2c":
-            head = stream.read(9)
-            end = None
-            if len(head) == 9:
-                end = _after_sub_blocks(stream, position + 11 + _colour_table_bytes(head[8:9]), size)
-            pictures += 1
-        else:
-            break  # damaged: what follows cannot be counted
-        if end is None:
-            break
-        position = end
-    return Promise(True, pictures)
-
-
-def _colour_table_bytes(packed: bytes) -> int:
-    return 3 << (packed[0] & 7) + 1 if packed[0] & 0x80 else 0
-
-
-def _after_sub_blocks(stream: BinaryIO, position: int, size: int) -> int | None:
-    """The byte behind a chain of sub-blocks; None where the file ends within it."""
-    while position < size:
-        stream.seek(position)
-        length = stream.read(1)[0]
-        position += 1 + length
-        if not length:
-            return position
-    return None
-
-
-_READERS: dict[FileFormat, Callable[[BinaryIO, int], Promise]] = {
-    FileFormat.AVI: _read_avi,
-    FileFormat.MP4: _read_iso_media,
-    FileFormat.MATROSKA: _read_matroska,
-    FileFormat.GIF: _read_gif,
-}
 
 NO_CALIBRATION = "video files carry no calibration"
 
@@ -194,7 +57,7 @@ _DEMUXERS = {
     FileFormat.MATROSKA: "matroska",
     FileFormat.GIF: "gif",
 }
-# an MPEG-4 encoder that says so packs two pictures into one packet, and its file promises one frame too many
+# this text marks MPEG-4 encoders that pack two pictures into one packet; the file then promises one frame too many
 _PACKED_PICTURES = re.compile(rb"DivX\d+(?:b|Build)\d+p")
 _PACKED_SEARCH_BYTES = 1 << 18
 
@@ -209,10 +72,10 @@ class VideoSource:
     limits: ReadLimits
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
-        """Decode from the first frame on; memory holds one frame.
+        """Decode the frames one at a time, from the first.
 
         Raises:
-            ReadError: the file changed or cannot be opened any more.
+            ReadError: the file has changed or cannot be opened any more.
         """
         with closing(_decode(self.path, self.display_name, self.limits)) as decoded:
             for frame in islice(decoded, self.header.frame_count):
@@ -224,11 +87,11 @@ class VideoSource:
 def open_video(path: Path, *, display_name: str | None = None, limits: ReadLimits | None = None) -> VideoSource:
     """Open a video file.
 
-    The stream is decoded once to count its frames, since containers often promise more than they hold; what follows
-    a break is left out and the clip is flagged ``truncated``.
+    The stream is decoded once to count its frames, because containers often promise more than they hold. If the stream
+    breaks, the rest is left out and the clip is flagged ``truncated``.
 
     Raises:
-        ReadError: the file is empty, is no video, holds no decodable frame, or exceeds the limits.
+        ReadError: the file is empty, is not a video, has no decodable frame, or exceeds the limits.
     """
     name = display_name or path.name
     limits = limits or ReadLimits()
@@ -257,7 +120,7 @@ def open_video(path: Path, *, display_name: str | None = None, limits: ReadLimit
 
 @dataclass
 class Scan:
-    """What one pass over the stream tells."""
+    """Result of decoding the stream once."""
 
     container: str
     size: tuple[int, int]
@@ -278,7 +141,7 @@ class Scan:
         return (ReadFlag.FRAME_COUNT_DISAGREES,) if is_short else ()
 
     def _ends_before_its_duration(self) -> bool:
-        """Whether a container that counts no frames promises a longer clip."""
+        """Whether the container gives no frame count but promises a longer clip."""
         last = self.times_s[-1]
         if self.promised_frames or self.duration_s is None or last is None or not self.rate_hz:
             return False
@@ -286,7 +149,7 @@ class Scan:
 
 
 def scan_video(path: Path, name: str, limits: ReadLimits) -> Scan:
-    """Decode a video once, keeping a sample; runs in the decoder process.
+    """Decode a video once and keep a sample of frames; runs in the decoder process.
 
     Raises:
         ReadError: as :func:`open_video`.
@@ -310,8 +173,39 @@ def scan_video(path: Path, name: str, limits: ReadLimits) -> Scan:
     return scan
 
 
-class _BrokenStreamError(Exception):
-    """The stream ends in an error after some good frames."""
+class Promise(NamedTuple):
+    """What a media file promises: ``ends_early`` if it is shorter; ``pictures`` if its structure counts them."""
+
+    ends_early: bool
+    pictures: int | None = None
+
+
+def read_promise(stream: BinaryIO, found: FileFormat) -> Promise:
+    """Compare a media file with its own structure; the stream is reset to its start."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    promise = _READERS[found](stream, size)
+    stream.seek(0)
+    return promise
+
+
+@contextmanager
+def open_media(stream: BinaryIO | RawIOBase, formats: Sequence[str]) -> Iterator[Any]:
+    """Open a container for decoding.
+
+    Args:
+        stream: the bytes, positioned at the start; seekable.
+        formats: FFmpeg's names of the formats to try; a single one is used without detection.
+
+    Raises:
+        av.FFmpegError: the bytes are in none of the formats.
+    """
+    options = {"format_whitelist": ",".join(formats), "protocol_whitelist": _NO_PROTOCOL}
+    only = formats[0] if len(formats) == 1 else None
+    with av.open(
+        cast(Any, stream), mode="r", format=only, options=options, buffer_size=_READ_BYTES, io_open=_refuse
+    ) as container:
+        yield container
 
 
 def _decode(path: Path, name: str, limits: ReadLimits, scan: Scan | None = None) -> Generator[Any, None, None]:
@@ -360,8 +254,12 @@ def _frames(container: Any, name: str, limits: ReadLimits, scan: Scan | None) ->
     yield from container.decode(track)
 
 
+class _BrokenStreamError(Exception):
+    """The stream breaks with an error after some good frames."""
+
+
 def _frame_times(scan: Scan) -> tuple[tuple[float, ...], bool]:
-    """Presentation times from 0; where they are missing or do not increase, the average rate, else a nominal one."""
+    """Presentation times from 0; if they are missing or do not increase, the average rate, else a nominal rate."""
     times = np.array([np.nan if time is None else time for time in scan.times_s])
     if len(times) == 1:
         return (0.0,), True
@@ -370,3 +268,102 @@ def _frame_times(scan: Scan) -> tuple[tuple[float, ...], bool]:
     rate_is_known = scan.rate_hz is not None and 1 <= scan.rate_hz <= 1000
     rate_hz = scan.rate_hz if rate_is_known and scan.rate_hz else NOMINAL_RATE_HZ
     return tuple(index / rate_hz for index in range(len(times))), rate_is_known
+
+
+def _read_avi(stream: BinaryIO, size: int) -> Promise:
+    stream.seek(4)
+    (claimed,) = struct.unpack("<L", stream.read(4).ljust(4, b"\0"))
+    return Promise(claimed not in _UNKNOWN_RIFF_SIZES and claimed + 8 > size)
+
+
+def _read_iso_media(stream: BinaryIO, size: int) -> Promise:
+    position = 0
+    for _ in range(_MOST_BOXES):
+        stream.seek(position)
+        head = stream.read(16)
+        if len(head) < 8:
+            return Promise(bool(head))
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length == 0:  # up to the end of the file
+            return Promise(False)
+        if length < 8:  # not a box: stray bytes after the last one
+            return Promise(False)
+        position += length
+        if position >= size:
+            return Promise(position > size)
+    return Promise(False)
+
+
+def _read_matroska(stream: BinaryIO, size: int) -> Promise:
+    position = 0
+    for _ in range(8):
+        stream.seek(position)
+        head = stream.read(16)
+        if len(head) < 4:
+            return Promise(False)
+        id_length = 9 - head[0].bit_length()
+        if id_length > 4 or len(head) <= id_length or not head[id_length]:
+            return Promise(False)
+        size_length = 9 - head[id_length].bit_length()
+        digits = head[id_length : id_length + size_length]
+        length = int.from_bytes(digits, "big") & ((1 << 7 * size_length) - 1)
+        end = position + id_length + size_length + length
+        if int.from_bytes(head[:id_length], "big") == _SEGMENT:
+            return Promise(length != (1 << 7 * size_length) - 1 and end > size)
+        position = end
+    return Promise(False)
+
+
+def _read_gif(stream: BinaryIO, size: int) -> Promise:
+    stream.seek(10)
+    position = 13 + _colour_table_bytes(stream.read(1) or b"\0")
+    pictures = 0
+    while position < size:
+        stream.seek(position)
+        kind = stream.read(1)
+        if kind == b";":
+            return Promise(False, pictures)
+        if kind == b"\x21":
+            end = _after_sub_blocks(stream, position + 2, size)
+        elif kind == b"\x2c":
+            head = stream.read(9)
+            end = None
+            if len(head) == 9:
+                end = _after_sub_blocks(stream, position + 11 + _colour_table_bytes(head[8:9]), size)
+            pictures += 1
+        else:
+            break  # damaged: the rest cannot be counted
+        if end is None:
+            break
+        position = end
+    return Promise(True, pictures)
+
+
+_READERS: dict[FileFormat, Callable[[BinaryIO, int], Promise]] = {
+    FileFormat.AVI: _read_avi,
+    FileFormat.MP4: _read_iso_media,
+    FileFormat.MATROSKA: _read_matroska,
+    FileFormat.GIF: _read_gif,
+}
+
+
+def _colour_table_bytes(packed: bytes) -> int:
+    return 3 << (packed[0] & 7) + 1 if packed[0] & 0x80 else 0
+
+
+def _after_sub_blocks(stream: BinaryIO, position: int, size: int) -> int | None:
+    """The position after a chain of sub-blocks; None if the file ends within it."""
+    while position < size:
+        stream.seek(position)
+        length = stream.read(1)[0]
+        position += 1 + length
+        if not length:
+            return position
+    return None
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> Any:
+    """Refuse to open another file."""
+    raise PermissionError("a media file may not open another one")

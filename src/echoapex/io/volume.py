@@ -1,7 +1,8 @@
-"""Clips from NIfTI (.nii, .nii.gz) and MetaImage files, as CAMUS and other public sets are distributed.
+"""Clips from NIfTI (.nii, .nii.gz) and MetaImage files, the formats of CAMUS and other public data sets.
 
-Both store x first: arrays are transposed to (row, column). A third axis counts frames; a real third dimension of space
-(a 3D acquisition) is refused, since a stack of slices is no clip. Spacing is taken only where its unit is known.
+Both formats store x first, so arrays are transposed to (row, column). The third axis counts frames. A real third
+spatial dimension (a 3D acquisition) is refused, because a stack of slices is not a clip. Spacing is used only if its
+unit is known.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from echoapex.io.meta_image import (
 )
 
 MOST_SAMPLES = 2**28
-"""Volumes are read whole; one of more samples (268 million) is refused."""
+"""Largest number of samples (268 million): volumes are read as a whole, larger ones are refused."""
 
 _NIFTI_2_HEADER_BYTES = 540
 _MOST_EXTENSION_BYTES = 64 << 20
@@ -46,13 +47,13 @@ _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """The samples of a volume file as frames.
+    """The samples of a volume file, as frames.
 
     Attributes:
-        frames: ``(frames, rows, columns)``, in the file's own numbers (label maps keep their labels).
-        spacing: size of a pixel; None when the file does not say it credibly, and then ``spacing_reason`` says why.
-        frame_step_s: time between frames; None when unknown.
-        data_path: file of the samples where it is not the file itself (MHD).
+        frames: ``(frames, rows, columns)`` with the file's own values (label maps keep their labels).
+        spacing: pixel size; None if the file gives no credible value, and then ``spacing_reason`` says why.
+        frame_step_s: time between frames; None if unknown.
+        data_path: the file with the samples, if it is not the file itself (MHD).
     """
 
     frames: Num[np.ndarray, "frames height width"]
@@ -64,7 +65,7 @@ class Volume:
 
 @dataclass(frozen=True, eq=False)
 class VolumeSource:
-    """A clip in a volume file, kept in memory as 8-bit frames."""
+    """A clip from a volume file, kept in memory as 8-bit frames."""
 
     header: ClipHeader
     pixels: UInt8[np.ndarray, "frames height width"]
@@ -75,10 +76,10 @@ class VolumeSource:
 
 
 def read_volume(path: Path, *, display_name: str | None = None, limits: ReadLimits | None = None) -> Volume:
-    """Read a NIfTI or MetaImage file of a 2D image or a series of them.
+    """Read a NIfTI or MetaImage file with a 2D image or a series of 2D images.
 
     Raises:
-        ReadError: the file is neither, is damaged, is a 3D volume over time, or is larger than the limits.
+        ReadError: the file has another format, is damaged, is a 3D volume over time, or exceeds the limits.
     """
     name, limits = display_name or path.name, limits or ReadLimits()
     with clean_errors(name, "cannot be read"), path.open("rb") as stream:
@@ -94,7 +95,7 @@ def read_volume(path: Path, *, display_name: str | None = None, limits: ReadLimi
 
 
 def open_volume(path: Path, *, display_name: str | None = None, limits: ReadLimits | None = None) -> VolumeSource:
-    """Open a volume file as a clip; samples beyond 8-bit whole numbers are scaled linearly to 0..255 with a flag.
+    """Open a volume file as a clip; samples that are not 8-bit integers are scaled linearly to 0..255, with a flag.
 
     Raises:
         ReadError: as ``read_volume``.
@@ -123,11 +124,11 @@ def open_volume(path: Path, *, display_name: str | None = None, limits: ReadLimi
 
 def _read_nifti(path: Path, name: str, limits: ReadLimits, is_gzip: bool) -> Volume:
     with clean_errors(name, "is a damaged NIfTI file"), path.open("rb") as raw:
-        # nibabel goes by the file's name otherwise, and names lie
+        # by default nibabel relies on the file name, which can be wrong
         stream: Any = gzip.GzipFile(fileobj=raw, mode="rb") if is_gzip else raw
         head = stream.read(_NIFTI_2_HEADER_BYTES)
         kind: Any = nibabel.nifti2.Nifti2Header if head[4:7] in (b"n+2", b"ni2") else nibabel.nifti1.Nifti1Header
-        # the header alone: nibabel would read its extensions too, which can expand without bound and are not needed
+        # only the header: nibabel would also read its extensions, which are not needed and can expand without limit
         with imageglobals.LoggingOutputSuppressor():
             header: Any = kind.from_fileobj(io.BytesIO(head), check=True)
         if bytes(header["magic"])[:2] != b"n+":
@@ -143,16 +144,16 @@ def _read_nifti(path: Path, name: str, limits: ReadLimits, is_gzip: bool) -> Vol
 
 
 def _nifti_samples(stream: Any, header: Any, shape: tuple[int, ...], is_gzip: bool, name: str) -> np.ndarray:
-    """Samples with slope and intercept applied; unscaled ones keep their type.
+    """Read the samples with slope and intercept applied; unscaled samples keep their type.
 
     Raises:
-        ReadError: the file is shorter than its header says, or would expand to more than is held in memory.
+        ReadError: the file is shorter than its header says, or would expand to more than the memory limit.
     """
     dtype = np.dtype(header.get_data_dtype())
     expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     start = int(header.get_data_offset())
     if not 0 <= start <= _MOST_EXTENSION_BYTES:
-        raise ReadError(name, "its header says that the samples begin where none can be", "export it again")
+        raise ReadError(name, "its header gives an impossible position of the samples", "export it again")
     if is_gzip and expected > MOST_INFLATED_BYTES:
         raise ReadError(name, TOO_LARGE_TO_INFLATE, "export it uncompressed")
     if not is_gzip and stream.seek(0, io.SEEK_END) - start < expected:
@@ -183,7 +184,7 @@ def _read_meta_image(path: Path, name: str, limits: ReadLimits) -> Volume:
 
 
 def _digest(path: Path, volume: Volume, name: str) -> str:
-    """Digest of the file, and of its data file with it where the samples lie apart."""
+    """Digest of the file; it includes the data file if the samples are stored separately."""
     own = file_digest(path, name)
     if volume.data_path is None:
         return own
@@ -191,10 +192,10 @@ def _digest(path: Path, volume: Volume, name: str) -> str:
 
 
 def _frame_shape(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
-    """(frames, height, width) of samples stored x first.
+    """(frames, height, width) of samples that are stored x first.
 
     Raises:
-        ReadError: the samples are no image, or a 3D volume over time.
+        ReadError: the samples are not an image, or are a 3D volume over time.
     """
     extents = [*shape]
     while len(extents) > 2 and extents[-1] == 1:
@@ -225,7 +226,7 @@ def _to_frames(samples: np.ndarray, name: str) -> Num[np.ndarray, "frames height
 
 
 def _spacing(zooms: tuple[float, ...], mm_per_unit: float | None) -> tuple[Spacing | None, str]:
-    """Spacing from the sample distances along x and y, or None with the reason."""
+    """Spacing from the sample distances along x and y; None with the reason if they are not credible."""
     if len(zooms) < 2:
         return None, "the header gives no spacing"
     if mm_per_unit is None:
@@ -239,7 +240,7 @@ def _spacing(zooms: tuple[float, ...], mm_per_unit: float | None) -> tuple[Spaci
 
 
 def _to_8_bit(frames: Num[np.ndarray, "frames height width"]) -> tuple[UInt8[np.ndarray, "frames height width"], bool]:
-    """The frames as 8 bit, and whether they had to be rescaled; samples that are no finite numbers count as 0."""
+    """The frames as 8 bit, and whether they were rescaled; samples that are not finite count as 0."""
     if frames.dtype == np.uint8:
         return frames, False
     cleaned = (np.nan_to_num(np.asarray(frame, np.float32), posinf=0.0, neginf=0.0) for frame in frames)

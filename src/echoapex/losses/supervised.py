@@ -1,13 +1,9 @@
 """Losses of the supervised tasks, one function each.
 
-All of them compute in single precision whatever the model ran in, give a scalar to minimise, and give zero, with a
-gradient of zero, where nothing of the batch is known.
+Each loss computes in single precision, whatever the precision of the model, and returns a scalar to minimise. If the
+batch has no known label, loss and gradient are zero.
 
-The heat map that a point should have.
-
-The masks that a label map asks for, at the resolution of the decoder.
-
-How much the left ventricle differs between two frames of a clip.
+The targets that they need are built here too: heat maps of points, and masks at the resolution of the decoder.
 """
 
 from __future__ import annotations
@@ -15,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -85,7 +81,7 @@ def dice_loss(
 ) -> Float[Tensor, ""]:
     """One minus the soft Dice coefficient of each mask, averaged over the valid ones.
 
-    One pixel is added to overlap and sum, so that an empty mask of an empty structure is without fault.
+    One pixel is added to overlap and sum, so that an empty mask of an absent structure has a loss of zero.
 
     Source: Milletari et al., "V-Net", 2016, equation 3 (with plain instead of squared sums).
 
@@ -106,7 +102,7 @@ def pixel_loss(
     valid: Bool[Tensor, "batch prompts"] | None = None,
     focus: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of every pixel; with ``focus`` > 0 the focal loss, which cares less for what is easy.
+    """Binary cross-entropy of every pixel; with ``focus`` > 0 the focal loss, which gives easy pixels less weight.
 
     Source: Lin et al., "Focal loss for dense object detection", 2017, equation 4.
 
@@ -132,7 +128,7 @@ def mask_loss(
     pixel_weight: float = 1.0,
     focus: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Dice and pixel loss together: the one cares for the whole shape, the other for every pixel.
+    """Sum of Dice and pixel loss: Dice scores the whole shape, the pixel loss every pixel.
 
     Source: Isensee et al., "nnU-Net", 2021 (sum of Dice and cross-entropy).
 
@@ -152,7 +148,7 @@ def iou_loss(
     masks: Float[Tensor, "batch prompts height width"],
     valid: Bool[Tensor, "batch prompts"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Squared error of the predicted IoU against that of the thresholded mask; the mask gets no gradient from it.
+    """Squared error between the predicted IoU and the IoU of the thresholded mask; the mask gets no gradient.
 
     The IoU of an empty mask with an empty structure is 1.
 
@@ -220,7 +216,7 @@ def ef_loss(
 ) -> Float[Tensor, ""]:
     """Smooth error of the ejection fraction, likelihood of the error under the predicted variance, error of the curve.
 
-    The likelihood trains the variance only: the mean would otherwise learn slowest where it is worst.
+    The likelihood trains only the variance; it would make the mean learn slowest where its error is largest.
 
     Sources: Girshick, "Fast R-CNN", 2015 (smooth L1); Nix and Weigend, "Estimating the mean and variance of the target
     probability distribution", 1994; Seitzer et al., "On the pitfalls of heteroscedastic uncertainty estimation", 2022.
@@ -257,24 +253,8 @@ def _mean_where(values: Tensor, valid: Tensor | None) -> Float[Tensor, ""]:
     return torch.where(valid, values, 0.0).sum() / valid.sum().clamp_min(1)
 
 
-def mask_target(
-    labels: UInt8[Tensor, "batch height width"], structures: Int[Tensor, "batch prompts"], stride: int = 2
-) -> Float[Tensor, "batch prompts height2 width2"]:
-    """How much of each ``stride`` x ``stride`` cell belongs to each structure, 0 to 1.
-
-    Cell ``i`` is centred at pixel ``stride i + (stride - 1) / 2`` of the label map, as are the decoder's mask logits.
-
-    Args:
-        labels: ``Structure`` values; 0 is background.
-        structures: the ``Structure`` value of every prompt; one that the map does not have gives an empty mask.
-        stride: label-map pixels per cell.
-    """
-    inside = labels[:, None] == structures[:, :, None, None]
-    return functional.avg_pool2d(inside.float(), stride)
-
-
 _CLOSE = 0.1
-"""Differences of the logarithm below this count squared, larger ones by their size."""
+"""Below this difference of logarithms the loss is quadratic, above it linear."""
 
 
 def volume_change_loss(
@@ -300,7 +280,7 @@ def volume_change_errors(
 ) -> Float[Tensor, "pairs"]:
     """Error of the predicted ratio of volumes, of every pair of frames of one clip.
 
-    The ratio of two volumes is what an ejection fraction is made of; it needs no scale, and so no calibration.
+    An ejection fraction depends only on the ratio of two volumes, so the loss needs no calibration.
 
     Args:
         log_volume: predicted natural logarithm of the LV volume, up to a constant of the clip.

@@ -1,4 +1,4 @@
-"""Clinical arithmetic: volumes, walls, beats, and how values of several clips become one. Every formula is cited."""
+"""Clinical arithmetic: volumes, walls, beats, and combining the values of several clips. Every formula is cited."""
 
 from echoapex.measure.cardiac_cycle import Beat, CardiacCycles, detect_cardiac_cycles
 from echoapex.measure.combine import combine_measurements, flag_disagreement, flag_implausible

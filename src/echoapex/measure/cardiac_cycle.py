@@ -1,7 +1,8 @@
-"""End-diastole, end-systole and beats from an LV volume curve, with the EF of each beat and the heart rate.
+"""Find end-diastole, end-systole and beats in an LV volume curve, with the EF of each beat and the heart rate.
 
-End-diastole is the frame of largest, end-systole the frame of smallest cavity of a beat (Lang et al., ASE/EACVI 2015,
-doi 10.1016/j.echo.2014.10.003, section 1). Volumes may be in mL or relative: only their ratios are used here.
+End-diastole is the frame with the largest cavity of a beat, end-systole the frame with the smallest (Lang et al.,
+ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, section 1). Volumes may be in mL or relative, because only their ratios
+are used.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from echoapex.measure.reference_limits import (
 )
 from echoapex.measure.volume_signal import Samples, VolumeSignal, condition_volumes
 
-_LEAST_RELATIVE_AMPLITUDE = 0.04  # of the median volume: less is not a beating ventricle but noise
-_LEAST_AMPLITUDE_OF_NOISE = 4.0  # standard deviations of single frames: 9 of 10 curves of mere noise stay below
+_LEAST_RELATIVE_AMPLITUDE = 0.04  # of the median volume: a smaller amplitude is noise, not a beat
+_LEAST_AMPLITUDE_OF_NOISE = 4.0  # in standard deviations of single frames: 9 of 10 curves of pure noise stay below
 _LEAST_PROMINENCE = 0.3  # of the curve's amplitude
-_LEAST_SEPARATION = 0.6  # of a beat, between two ends of systole
-_STEEP_EDGE = 0.5  # of the steepest slope: a first or last frame so steep is no extreme, the beat is cut there
-_R_WAVE_REACH = 0.15  # of a beat: how far from its R wave the largest volume may lie
-_FEWEST_DIFFERENCES = 8  # from which the noise of single frames is told
-_RATES_AGREE_WITHIN = 0.2  # of the smaller: two kinds of marks that tell one heart rate
+_LEAST_SEPARATION = 0.6  # of a beat, between two end-systoles
+_STEEP_EDGE = 0.5  # of the steepest slope: if the first or last frame is so steep, the beat is cut there
+_R_WAVE_REACH = 0.15  # of a beat: largest distance between an R wave and the largest volume
+_FEWEST_DIFFERENCES = 8  # fewest differences from which the noise of single frames is estimated
+_RATES_AGREE_WITHIN = 0.2  # of the smaller rate: two kinds of marks then agree on the heart rate
 
 HARDLY_CHANGES = "the volume hardly changes over the clip: no beat seen"
 NOISE = "the volume changes from frame to frame as much as over the clip: no beat seen"
@@ -50,7 +51,7 @@ NO_SYSTOLE = (
 class Beat:
     """One beat: frame indices into the curve, smoothed volumes in the curve's unit, EF in percent.
 
-    ``next_ed_frame`` is None, and ``is_complete`` False, when the clip ends before the next end-diastole.
+    ``next_ed_frame`` is None, and ``is_complete`` False, if the clip ends before the next end-diastole.
     """
 
     ed_frame: int
@@ -62,18 +63,18 @@ class Beat:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the clip holds the beat from end-diastole to end-diastole."""
+        """Whether the clip contains the beat from end-diastole to end-diastole."""
         return self.next_ed_frame is not None
 
 
 @dataclass(frozen=True)
 class RateMarks:
-    """What a heart rate was told by: marks of one kind, one beat apart each.
+    """The marks from which a heart rate was determined: marks of one kind, each one beat apart.
 
     Attributes:
         kind: ``end-systole``, ``end-diastole`` or ``R wave``.
-        intervals_s: times from one mark to the next; the rate is 60 over their median.
-        frames: frame indices into the curve of both ends of each interval; empty for R waves.
+        intervals_s: times from one mark to the next; the rate is 60 divided by their median.
+        frames: frame indices of both ends of each interval; empty for R waves.
     """
 
     kind: str
@@ -88,11 +89,11 @@ class RateMarks:
 
 @dataclass(frozen=True, eq=False)
 class CardiacCycles:
-    """All beats of a clip and what follows from them.
+    """All beats of a clip, with ejection fraction and heart rate.
 
-    ``ef_percent`` is the mean over complete beats, or over the others where none is complete (then flagged
-    ``INCOMPLETE_BEAT``); ``reason`` says why there is no beat, empty when there is one. ``smoothed`` has one volume per
-    frame of the curve.
+    ``ef_percent`` is the mean over complete beats; if there is none, over incomplete beats (flagged
+    ``INCOMPLETE_BEAT``). ``reason`` says why no beat was found; it is empty if there is one. ``smoothed`` has one
+    volume per frame of the curve.
     """
 
     beats: tuple[Beat, ...]
@@ -104,7 +105,7 @@ class CardiacCycles:
 
     @property
     def heart_rate_bpm(self) -> float | None:
-        """Beats per minute; None where too few marks tell it, or they contradict each other."""
+        """Beats per minute; None if there are too few marks, or if they contradict each other."""
         return self.rate_marks.rate_bpm if self.rate_marks else None
 
     @property
@@ -119,7 +120,7 @@ class CardiacCycles:
 
     @property
     def ef_spread_percent(self) -> float | None:
-        """Standard deviation of EF over the beats (n - 1), None for fewer than two."""
+        """Standard deviation of EF over the beats (n - 1); None for fewer than two beats."""
         values = [beat.ef_percent for beat in _beats_to_average(self.beats)]
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
@@ -129,8 +130,9 @@ def detect_cardiac_cycles(
 ) -> CardiacCycles:
     """Find the beats of a volume curve.
 
-    ``volumes`` has one value per frame, NaN where a frame was not measured. Where R waves are known, each end-diastole
-    is the largest volume near one; R waves that contradict the curve (a wrong time stamp) are left aside.
+    ``volumes`` has one value per frame; NaN means that the frame was not measured. If R waves are known, each
+    end-diastole is the largest volume near an R wave. R waves that contradict the curve (wrong time stamps) are
+    ignored.
 
     >>> times = np.arange(0, 1.8, 0.02)
     >>> volumes = 90 + 30 * np.cos(2 * np.pi * times / 0.8)
@@ -163,9 +165,9 @@ def detect_cardiac_cycles(
 
 
 def _frame_noise(volumes: Samples) -> float:
-    """Standard deviation of the error of single frames, by the third differences of neighbours; 0 where too few.
+    """Standard deviation of the error of single frames, from third differences of neighbours; 0 if there are too few.
 
-    A beat sampled at ten frames or more is nearly a cubic over four frames, so that what is left is noise.
+    A beat sampled at ten frames or more is nearly cubic over four frames, so the third differences are noise.
     """
     third = np.diff(volumes, 3)
     third = third[np.isfinite(third)]
@@ -183,7 +185,7 @@ class _Extreme:
 
 
 def _extremes_of_curve(curve: VolumeSignal) -> list[_Extreme]:
-    """Alternating maxima and minima that stand out of the smoothed curve, edges of the clip included where flat."""
+    """Alternating prominent maxima and minima of the smoothed curve; the ends of the clip count if they are flat."""
     step = float(np.median(np.diff(curve.times_s)))
     least_s = _LEAST_SEPARATION * curve.period_s if curve.period_s else SHORTEST_BEAT_S
     separation = max(1, int(least_s / step))
@@ -198,7 +200,7 @@ def _extremes_of_curve(curve: VolumeSignal) -> list[_Extreme]:
 
 
 def _peaks(values: Samples, separation: int, prominence: float) -> list[int]:
-    """Peaks of a curve, those on its first and last frame too."""
+    """Peaks of a curve, including its first and last frame."""
     floor = float(values.min() - np.ptp(values) - 1)
     padded = np.concatenate([[floor], values, [floor]])
     peaks, _ = signal.find_peaks(padded, distance=separation, prominence=prominence)
@@ -206,11 +208,11 @@ def _peaks(values: Samples, separation: int, prominence: float) -> list[int]:
 
 
 def _is_true_extreme(curve: VolumeSignal, frame: int) -> bool:
-    """False for a first or last frame from which the curve leaves steeply: there the beat goes on outside the clip."""
+    """False for a first or last frame where the curve is steep, because the beat continues outside the clip."""
     last = curve.smoothed.size - 1
     if frame not in (0, last):
         return True
-    # over a twentieth of a second or two frames, so that one noisy frame does not decide
+    # measured over 0.05 s or two frames, so that one noisy frame does not decide
     step = float(np.median(np.diff(curve.times_s)))
     reach = min(last, max(2, round(0.05 / step)))
     slopes = np.abs(curve.smoothed[reach:] - curve.smoothed[:-reach])
@@ -219,7 +221,7 @@ def _is_true_extreme(curve: VolumeSignal, frame: int) -> bool:
 
 
 def _alternate(values: Samples, extremes: Sequence[_Extreme]) -> list[_Extreme]:
-    """Of neighbouring extremes of one kind keep the more extreme, so that maxima and minima take turns."""
+    """Of neighbouring extremes of one kind keep the more extreme one, so that maxima and minima alternate."""
     kept: list[_Extreme] = []
     for extreme in extremes:
         if kept and kept[-1].is_maximum == extreme.is_maximum:
@@ -232,7 +234,7 @@ def _alternate(values: Samples, extremes: Sequence[_Extreme]) -> list[_Extreme]:
 
 
 def _extremes_at_r_waves(curve: VolumeSignal, r_waves: Samples) -> list[_Extreme]:
-    """End-diastoles near the R waves and the smallest volumes between them; empty when the curve contradicts them."""
+    """End-diastoles near the R waves, and the smallest volumes between them; empty if the curve contradicts them."""
     times, period = curve.times_s, curve.period_s
     inside = r_waves[(r_waves >= times[0] - 0.05) & (r_waves <= times[-1] + 0.05)]
     if inside.size < 2 or period is None:
@@ -258,7 +260,7 @@ def _extremes_at_r_waves(curve: VolumeSignal, r_waves: Samples) -> list[_Extreme
 
 
 def _pair_beats(curve: VolumeSignal, extremes: Sequence[_Extreme]) -> tuple[Beat, ...]:
-    """Each maximum with the minimum after it, and the next maximum where there is one."""
+    """Pair each maximum with the minimum after it, and with the next maximum if there is one."""
     beats = []
     frame_s = float(np.median(np.diff(curve.times_s)))
     for index, (start, end) in enumerate(pairwise(extremes)):
@@ -273,17 +275,18 @@ def _pair_beats(curve: VolumeSignal, extremes: Sequence[_Extreme]) -> tuple[Beat
         volumes = (float(curve.smoothed[start.frame]), max(0.0, float(curve.smoothed[end.frame])))
         try:
             ef = ejection_fraction_percent(*volumes)
-        except MeasureError:  # no cavity at end-diastole: nothing that beats
+        except MeasureError:  # no cavity at end-diastole: not a beat
             continue
         beats.append(Beat(start.frame, end.frame, following, *volumes, ef))
     return tuple(beats)
 
 
 def _rate_marks(curve: VolumeSignal, beats: Sequence[Beat]) -> RateMarks | None:
-    """Intervals from ES to ES, else from ED to ED, where a second kind of mark tells the same rate.
+    """Intervals from ES to ES, else from ED to ED, if a second kind of mark gives the same rate.
 
-    End-systole is the sharper mark: the cavity hardly changes between diastasis and end-diastole. The second kind is
-    the other end, or the period with which the whole curve repeats. Marks that contradict each other tell nothing.
+    End-systole is the sharper mark, because the cavity hardly changes between diastasis and end-diastole. The second
+    kind is the other phase, or the period with which the whole curve repeats. If the marks contradict each other, there
+    is no rate.
     """
     from_es = [(before.es_frame, after.es_frame) for before, after in pairwise(beats)]
     from_ed = [(beat.ed_frame, beat.next_ed_frame) for beat in beats if beat.next_ed_frame is not None]
@@ -295,7 +298,7 @@ def _rate_marks(curve: VolumeSignal, beats: Sequence[Beat]) -> RateMarks | None:
 
 
 def _marks_of(curve: VolumeSignal, kind: str, pairs: Sequence[tuple[int, int]]) -> RateMarks | None:
-    """The pairs that are one beat apart; None where there are none, or too few frames lie between."""
+    """The pairs that are one beat apart; None if there are none, or if too few frames lie between them."""
     kept = [
         (first, second)
         for first, second in pairs

@@ -1,7 +1,7 @@
-"""From the values of several clips to the study's one value, with every clip's evidence kept.
+"""Combine the values of several clips into one value of the study, and keep the evidence of every clip.
 
-The guideline asks for the mean over beats and clips of sound quality (Lang et al., ASE/EACVI 2015,
-doi 10.1016/j.echo.2014.10.003, section 1); weighting by confidence and the outlier rule are our own choice.
+The guideline asks for the mean over beats and clips of good quality (Lang et al., ASE/EACVI 2015,
+doi 10.1016/j.echo.2014.10.003, section 1). The weights by confidence and the outlier rule are our own choice.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Values = Float[np.ndarray, " clips"]
 
 
 def clip_weight(measurement: Measurement) -> float:
-    """How much a value counts: its confidence (one half where unknown), halved by each flag, never zero."""
+    """Weight of a value: its confidence (one half if unknown), halved for each flag, never zero."""
     confidence = _UNKNOWN_CONFIDENCE if measurement.confidence is None else measurement.confidence
     return max(float(confidence), 0.01) * _WEIGHT_OF_A_FLAG ** len(measurement.flags)
 
 
 def outlying(values: Values) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which of three or more values lie far from the rest, by the modified z-score.
+    """Mark outliers among three or more values by the modified z-score.
 
     >>> outlying(np.array([55.0, 57.0, 56.0, 21.0])).tolist()
     [False, False, False, True]
-    >>> outlying(np.array([55.0, 21.0])).tolist()  # of two, nobody can say which is wrong
+    >>> outlying(np.array([55.0, 21.0])).tolist()  # of two values, it is unknown which one is wrong
     [False, False]
     """
     if len(values) < _FEWEST_FOR_OUTLIERS:
@@ -47,14 +47,14 @@ def outlying(values: Values) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 
 
 def combine_measurements(measurements: Sequence[Measurement]) -> Measurement:
-    """One quantity measured in several clips, as one value.
+    """Combine measurements of one quantity in several clips into one value.
 
-    Value: mean of the values that are no outliers, weighted by ``clip_weight``. Evidence: of those values, the best
-    clip first. Interval: of one value its own; of several, the wider of their mean interval and of 1.96 standard errors
-    of their weighted mean. ``details`` names the best clip, every value with its weight, and the outliers left out.
+    Value: mean of the values without outliers, weighted by ``clip_weight``. Evidence: that of these values, the best
+    clip first. Interval: for one value its own; for several values the wider of their mean interval and 1.96 standard
+    errors of the weighted mean. ``details`` names the best clip, all values with their weights, and the outliers.
 
     Raises:
-        MeasureError: nothing was given, or the values are of different quantities.
+        MeasureError: there is no value, or the values are of different quantities.
     """
     if not measurements:
         raise MeasureError("there is nothing to combine; measure the quantity in at least one clip")
@@ -85,10 +85,10 @@ def combine_measurements(measurements: Sequence[Measurement]) -> Measurement:
 
 
 def flag_disagreement(first: Measurement, second: Measurement) -> tuple[Measurement, Measurement]:
-    """Flag both EF values of two independent routes when they lie more than 10 points apart.
+    """Flag both EF values of two independent methods if they differ by more than 10 percentage points.
 
     Raises:
-        MeasureError: one of them is not in percent.
+        MeasureError: one value is not in percent.
     """
     if first.unit != "%" or second.unit != "%":
         raise MeasureError(f"only percentages are compared here, not {first.unit} with {second.unit}")
@@ -98,7 +98,7 @@ def flag_disagreement(first: Measurement, second: Measurement) -> tuple[Measurem
 
 
 def flag_implausible(measurement: Measurement) -> Measurement:
-    """The same value, flagged when it lies outside its quantity's plausible range; it is never hidden or clipped."""
+    """Flag a value outside the plausible range of its quantity; the value is never hidden or clipped."""
     low, high = measurement.quantity.plausible_range
     if low <= measurement.value <= high:
         return measurement

@@ -1,8 +1,8 @@
-"""Left ventricular volume from its cavity in apical views: discs (single-plane and biplane) and area-length.
+"""Left ventricular volume and ejection fraction from the LV cavity in apical views: method of discs and area-length.
 
-Lang et al., Recommendations for Cardiac Chamber Quantification by Echocardiography in Adults, ASE/EACVI 2015,
-doi 10.1016/j.echo.2014.10.003, section 2. Volumes in mL need a calibrated ``Spacing``; without one a shape is in square
-pixels and only ratios such as the ejection fraction have a meaning.
+Source: Lang et al., Recommendations for Cardiac Chamber Quantification by Echocardiography in Adults, ASE/EACVI 2015,
+doi 10.1016/j.echo.2014.10.003, section 2. Volumes in mL need a calibrated ``Spacing``. Without it, lengths are in
+pixels, and only ratios such as the ejection fraction are meaningful.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _SMALLEST_LENGTH_PX = 10.0
 class LvShape:
     """The LV cavity in one long-axis frame, ready for the volume formulas.
 
-    ``base_xy``, ``apex_xy``, ``annulus_xy`` (ends of the mitral plane, where the atrium shows it) and ``outline_xy``
-    are native pixels; ``disc_diameters`` (20, from base to apex), ``length`` and ``area`` are in mm and mm2 when
+    ``base_xy``, ``apex_xy``, ``annulus_xy`` (ends of the mitral plane, if the atrium shows it) and ``outline_xy`` are
+    in native pixels. ``disc_diameters`` (20, from base to apex), ``length`` and ``area`` are in mm and mm2 if
     ``spacing`` is known, else in pixels.
     """
 
@@ -65,13 +65,13 @@ def measure_lv_shape(
     sector: Sector | None = None,
     probe_xy: tuple[float, float] | None = None,
 ) -> LvShape:
-    """Outline, long axis and twenty discs of an LV cavity mask (its largest part, holes filled).
+    """Measure outline, long axis and twenty discs of an LV cavity mask (its largest part, holes filled).
 
-    ``left_atrium_mask`` shows where the mitral plane is; ``probe_xy`` (the apex of the fan, native pixels) tells base
-    from apex where there is no atrium. A structure cut off by ``sector`` or image edge is measured and flagged.
+    ``left_atrium_mask`` shows where the mitral plane is. Without an atrium, ``probe_xy`` (the apex of the fan in native
+    pixels) tells base from apex. A cavity that is cut off by ``sector`` or the image edge is measured and flagged.
 
     Raises:
-        MeasureError: the mask is empty, or too small to hold discs.
+        MeasureError: the mask is empty, or too small for discs.
     """
     outline_xy = trace_outline(lv_mask)
     has_atrium = left_atrium_mask is not None and bool(np.any(left_atrium_mask))
@@ -88,7 +88,7 @@ def lv_shape_of_outline(
     probe_xy: tuple[float, float] | None = None,
     flags: tuple[Flag, ...] = (),
 ) -> LvShape:
-    """The same from a closed contour in native pixels, traced by a person or by ``trace_outline``.
+    """As :func:`measure_lv_shape`, from a closed contour in native pixels, traced by a person or ``trace_outline``.
 
     A half-ellipse 40 mm wide and 80 mm long:
 
@@ -99,7 +99,7 @@ def lv_shape_of_outline(
     (80.0, 1.0)
 
     Raises:
-        MeasureError: the contour has no area, or is too small to hold discs.
+        MeasureError: the contour has no area, or is too small for discs.
     """
     unit_xy = np.array([spacing.column_mm, spacing.row_mm]) if spacing else np.ones(2)
     outline = np.asarray(outline_xy, dtype=np.float64) * unit_xy
@@ -129,7 +129,7 @@ def lv_shape_of_outline(
 def disc_diameters(outline: Outline, axis: LongAxis) -> Float[np.ndarray, "20"]:
     """Diameters of 20 discs of equal height across the axis, from base to apex, in the unit of the outline.
 
-    Each is the mean of 8 chords through its disc, which averages the pixel staircase away.
+    Each diameter is the mean of 8 chords through its disc, which averages out the pixel staircase.
     """
     along = (axis.apex - axis.base) / axis.length
     levels = (np.arange(DISCS * _CHORDS_PER_DISC) + 0.5) * axis.length / (DISCS * _CHORDS_PER_DISC)
@@ -141,9 +141,9 @@ def disc_diameters(outline: Outline, axis: LongAxis) -> Float[np.ndarray, "20"]:
 def disc_summation(
     first_diameters: Float[np.ndarray, "20"], second_diameters: Float[np.ndarray, "20"], length: float
 ) -> float:
-    """Method of discs (modified Simpson), elliptic discs of equal height: ``pi / 4 * sum(a_i * b_i) * L / 20``.
+    """Method of discs (modified Simpson) with elliptic discs of equal height: ``pi / 4 * sum(a_i * b_i) * L / 20``.
 
-    The unit is the cube of the lengths' unit. Source: Lang et al. 2015, section 2; Schiller et al. 1989.
+    The unit is the cube of the unit of length. Source: Lang et al. 2015, section 2; Schiller et al. 1989.
 
     >>> cylinder_mm3 = disc_summation(np.full(20, 40.0), np.full(20, 40.0), 80.0)
     >>> round(cylinder_mm3 / (np.pi * 20**2 * 80), 9)
@@ -154,7 +154,7 @@ def disc_summation(
 
 
 def area_length(area: float, length: float) -> float:
-    """Area-length method, ``8 / (3 pi) * A^2 / L``; exact for an ellipsoid and for half of one cut across its middle.
+    """Area-length method: ``8 / (3 pi) * A^2 / L``; exact for an ellipsoid and for a half-ellipsoid.
 
     Source: Lang et al. 2015, section 2; Dodge et al., Am Heart J 1960, doi 10.1016/0002-8703(60)90359-8.
 
@@ -166,18 +166,18 @@ def area_length(area: float, length: float) -> float:
 
 
 def single_plane_volume(shape: LvShape) -> float:
-    """Discs in one plane, each taken as a circle; mL for a calibrated shape, else cubic pixels (for ratios only)."""
+    """Single-plane method of discs with circular discs; in mL if calibrated, else cubic pixels (for ratios only)."""
     return disc_summation(shape.disc_diameters, shape.disc_diameters, shape.length) * _volume_unit(shape)
 
 
 def area_length_volume(shape: LvShape) -> float:
-    """Area-length volume of one plane; mL for a calibrated shape, else cubic pixels (for ratios only)."""
+    """Area-length volume from one plane; in mL if calibrated, else cubic pixels (for ratios only)."""
     return area_length(shape.area, shape.length) * _volume_unit(shape)
 
 
 @dataclass(frozen=True)
 class BiplaneVolume:
-    """LV volume from two planes; ``length_difference_percent`` above 10 is flagged (one plane is foreshortened)."""
+    """LV volume from two planes; ``length_difference_percent`` above 10 is flagged (foreshortening of one plane)."""
 
     volume_ml: float
     length_difference_percent: float
@@ -185,12 +185,12 @@ class BiplaneVolume:
 
 
 def biplane_volume(four_chamber: LvShape, two_chamber: LvShape) -> BiplaneVolume:
-    """Biplane method of discs: ``disc_summation`` with one diameter of each plane and the longer of both axes.
+    """Biplane method of discs: ``disc_summation`` with one diameter from each plane and the longer of the two axes.
 
     Source: Lang et al. 2015, section 2 (the lengths should agree within 10 %).
 
     Raises:
-        MeasureError: a plane is not calibrated: the two need one unit.
+        MeasureError: a plane is not calibrated; both need the same unit.
     """
     if not (four_chamber.is_calibrated and two_chamber.is_calibrated):
         raise MeasureError("biplane discs need both planes in mm, but one has no spacing; use single-plane EF instead")
@@ -204,7 +204,7 @@ def biplane_volume(four_chamber: LvShape, two_chamber: LvShape) -> BiplaneVolume
 
 
 def ejection_fraction_percent(end_diastolic: float, end_systolic: float) -> float:
-    """``100 * (EDV - ESV) / EDV``; both volumes in one unit, any unit (Lang et al. 2015, section 2).
+    """Ejection fraction ``100 * (EDV - ESV) / EDV``, volumes in any common unit (Lang et al. 2015, section 2).
 
     >>> ejection_fraction_percent(120.0, 48.0)
     60.0

@@ -1,6 +1,6 @@
-"""LV walls on the parasternal long axis: thicknesses, mass, relative wall thickness and geometry.
+"""LV walls in the parasternal long axis at end-diastole: thickness, mass, relative wall thickness and geometry.
 
-Lang et al., ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, section 2 and figure 5. All at end-diastole.
+Source: Lang et al., ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, section 2 and figure 5.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class WallThickness:
     """Septum, cavity and posterior wall at end-diastole, in mm.
 
     Raises:
-        MeasureError: one of them is not positive.
+        MeasureError: a value is not positive.
     """
 
     ivsd_mm: float
@@ -40,7 +40,7 @@ class WallThickness:
 
 
 def measure_walls(points_xy: Mapping[WallPoint, tuple[float, float]], spacing: Spacing) -> WallThickness:
-    """Distances in mm between neighbouring wall end points, given in native pixels.
+    """Distances in mm between neighbouring wall end points, which are given in native pixels.
 
     The points lie where tissue meets blood (or the pericardium), not on leading edges (Lang et al. 2015, section 2).
 
@@ -72,7 +72,7 @@ def lv_mass_g(walls: WallThickness) -> float:
 
 
 def relative_wall_thickness(walls: WallThickness) -> float:
-    """``2 * LVPWd / LVIDd``, without unit (Lang et al. 2015, section 2).
+    """Relative wall thickness ``2 * LVPWd / LVIDd``, without unit (Lang et al. 2015, section 2).
 
     >>> relative_wall_thickness(WallThickness(ivsd_mm=10, lvidd_mm=50, lvpwd_mm=10))
     0.4
@@ -90,7 +90,7 @@ class LvGeometry(StrEnum):
 
 
 def classify_geometry(mass_is_high: bool, walls_are_thick: bool) -> LvGeometry:
-    """The geometry that follows from mass index and relative wall thickness (Lang et al. 2015, figure 5).
+    """LV geometry from mass index and relative wall thickness (Lang et al. 2015, figure 5).
 
     >>> classify_geometry(mass_is_high=True, walls_are_thick=False).value
     'eccentric hypertrophy'
@@ -106,10 +106,10 @@ def assess_lvh(
     sex: str | None,
     limits: ReferenceLimits | None = None,
 ) -> LvhAssessment:
-    """LV geometry by sex-specific limits, or no category and the reason.
+    """LV geometry by sex-specific limits; or no category, with the reason.
 
-    ``sex`` is DICOM's patient sex: ``F`` or ``M`` (``O`` and unknown have no limit of their own, so no category).
-    ``lv_mass_index_g_per_m2`` is None where mass, height or weight is not known.
+    ``sex`` is the DICOM patient sex, ``F`` or ``M``; for ``O`` and unknown there are no limits, so no category.
+    ``lv_mass_index_g_per_m2`` is None if mass, height or weight is unknown.
     Source: Lang et al. 2015, figure 5 and table 6, read from ``measure/reference/ase2015.json``.
 
     >>> assess_lvh(120.0, 0.50, "M").category

@@ -1,12 +1,10 @@
-"""Normal limits as a versioned data file, so that a cardiologist can read and change them without reading code.
+"""Limits for measured values: normal limits from a data file, physiological limits of the heart beat, and body size.
 
-What no human heart does: limits of time, rate and change of volume, each with its source.
-
-A value outside is refused, or flagged where it is shown. Ranges of the measured quantities themselves are in
-``vocabulary.quantities``. Limits are wide on purpose: they part an impossible value from a rare one, not a sick heart
-from a sound one.
-
-Body surface area, by which chamber sizes are indexed.
+Normal limits are in a versioned data file (``measure/reference/*.json``), so that a cardiologist can read and change
+them without reading code. Physiological limits of time, rate and volume change separate impossible values from rare
+ones, not sick hearts from healthy ones; so they are wide. A value outside is refused, or flagged where it is shown.
+Plausible ranges of the measured quantities are in ``vocabulary.quantities``. Body surface area is used to index chamber
+sizes. Every limit gives its source; "ours" marks our own choice.
 """
 
 from __future__ import annotations
@@ -23,9 +21,49 @@ from pydantic import PositiveFloat
 from echoapex.config import Config, build_config
 from echoapex.measure.outline import MeasureError
 
+SHORTEST_BEAT_S, LONGEST_BEAT_S = 0.27, 2.0
+"""Duration of a beat at heart rates from 220 to 30 per minute.
+
+The highest rate at age ``a`` is ``208 - 0.7 a`` per minute (Tanaka et al., J Am Coll Cardiol 2001,
+doi 10.1016/S0735-1097(00)01054-8); patients below 30 per minute do not have a routine echocardiogram (ours).
+"""
+
+SHORTEST_SYSTOLE_S, LONGEST_SYSTOLE_S = 0.10, 0.65
+"""Time from end-diastole to end-systole, at any heart rate."""
+
+SYSTOLE_MARGIN_S = 0.2
+"""Largest difference from the systole expected at a known heart rate, see ``expected_systole_s`` (ours).
+
+This leaves room for bundle branch block, aortic stenosis, and the flat ends of the volume curve.
+"""
+
+LONGEST_SYSTOLE_OF_BEAT = 0.75
+"""Largest share of systole in the time from one end-diastole to the next.
+
+By ``expected_systole_s``, systole takes 0.49 of the beat at 75 per minute and 0.59 at 140 per minute, because mainly
+diastole shortens at a higher heart rate.
+"""
+
+FASTEST_CHANGE_PER_S = 10.0
+"""Fastest change of the LV volume, in end-diastolic volumes per second.
+
+The peak filling rate of healthy adults at rest is 3.1 with a standard deviation of 0.9 (Bonow et al., Circulation 1981,
+doi 10.1161/01.CIR.64.4.787). The peak ejection rate is about the same, and exercise doubles both. The limit leaves room
+for errors of the outlines (ours).
+"""
+
+LEAST_FRAMES_PER_BEAT = 6
+"""Fewest frames between two marks of one phase for a heart rate (ours); at this number one frame is 17 % of it."""
+
+LARGEST_RATE_DIFFERENCE = 0.2
+"""Largest difference between the heart rate of the header and that of the beats, as a share of the former (ours)."""
+
+_HEIGHT_RANGE_M = (0.3, 2.6)
+_WEIGHT_RANGE_KG = (1.0, 400.0)
+
 
 class ReferenceLimits(Config):
-    """Upper limits of normal for LV geometry; sexes are those of DICOM (0010,0040), ``F`` and ``M``."""
+    """Upper limits of normal for LV geometry; sexes as in DICOM (0010,0040), ``F`` and ``M``."""
 
     name: str
     version: str
@@ -41,7 +79,7 @@ class ReferenceLimits(Config):
         return f"{self.name}, limits file {self.version}, doi {self.doi}"
 
     def upper_mass_index(self, sex: str | None) -> float | None:
-        """Upper limit of LV mass index in g/m2 for a DICOM patient sex, or None where there is none (O, unknown).
+        """Upper limit of LV mass index in g/m2 for a DICOM patient sex, or None if there is none (O, unknown).
 
         >>> read_reference_limits().upper_mass_index("M"), read_reference_limits().upper_mass_index("O")
         (115.0, None)
@@ -59,7 +97,7 @@ def read_reference_limits(name: str = "ase2015") -> ReferenceLimits:
 
     Raises:
         MeasureError: there is no such file.
-        ConfigError: the file lacks a value or holds a wrong one.
+        ConfigError: a value in the file is missing or wrong.
     """
     folder = resources.files("echoapex.measure").joinpath("reference")
     file = folder.joinpath(f"{name}.json")
@@ -69,48 +107,10 @@ def read_reference_limits(name: str = "ase2015") -> ReferenceLimits:
     return build_config(ReferenceLimits, json.loads(file.read_text(encoding="utf-8")), source=file.name)
 
 
-SHORTEST_BEAT_S, LONGEST_BEAT_S = 0.27, 2.0
-"""Periods of heart rates from 220 to 30 per minute.
-
-The highest rate at age ``a`` is ``208 - 0.7 a`` per minute (Tanaka et al., J Am Coll Cardiol 2001,
-doi 10.1016/S0735-1097(00)01054-8); below 30 per minute a patient is not sent for a routine echocardiogram (ours).
-"""
-
-SHORTEST_SYSTOLE_S, LONGEST_SYSTOLE_S = 0.10, 0.65
-"""From end-diastole to end-systole, at any heart rate."""
-
-SYSTOLE_MARGIN_S = 0.2
-"""How far systole may be from the one expected at a known heart rate, see ``expected_systole_s`` (ours).
-
-Room for bundle branch block, aortic stenosis and the flat ends of the volume curve, between which a frame is chosen.
-"""
-
-LONGEST_SYSTOLE_OF_BEAT = 0.75
-"""Of the time from one end-diastole to the next.
-
-By ``expected_systole_s`` it takes 0.49 of the beat at 75 and 0.59 at 140 per minute;
-diastole is what shortens as the heart beats faster.
-"""
-
-FASTEST_CHANGE_PER_S = 10.0
-"""Largest change of the LV volume in end-diastolic volumes per second.
-
-The peak filling rate of sound adults at rest is 3.1 with a standard deviation of 0.9 (Bonow et al., Circulation 1981,
-doi 10.1161/01.CIR.64.4.787), the peak ejection rate about the same; exercise doubles both. The limit leaves room for
-the error of an outline (ours).
-"""
-
-LEAST_FRAMES_PER_BEAT = 6
-"""Frames between two marks of the same phase from which a heart rate is told (ours): with fewer, one frame is 17 %."""
-
-LARGEST_RATE_DIFFERENCE = 0.2
-"""Of the header's heart rate: a rate of the beats seen that is farther off contradicts it (ours)."""
-
-
 def expected_systole_s(beat_s: float) -> float:
-    """Electromechanical systole (QS2) at the heart rate of a beat: ``546 - 2.1 HR`` ms, standard deviation 14 ms.
+    """Duration of electromechanical systole (QS2) in a beat: ``546 - 2.1 HR`` ms, standard deviation 14 ms.
 
-    Source: Weissler et al., Circulation 1968, doi 10.1161/01.CIR.37.2.149 (sound men; women 4 ms more).
+    Source: Weissler et al., Circulation 1968, doi 10.1161/01.CIR.37.2.149 (healthy men; women 4 ms more).
 
     >>> round(expected_systole_s(0.8), 3)
     0.389
@@ -119,7 +119,9 @@ def expected_systole_s(beat_s: float) -> float:
 
 
 def is_possible_systole(systole_s: float, frame_s: float, beat_s: float | None = None) -> bool:
-    """Whether a time from end-diastole to end-systole can be a heart's, give or take one frame, but never the shortest.
+    """Whether a time from end-diastole to end-systole is possible, with a tolerance of one frame.
+
+    ``SHORTEST_SYSTOLE_S`` has no tolerance.
 
     >>> is_possible_systole(0.35, frame_s=0.02), is_possible_systole(1.3, frame_s=0.02)
     (True, False)
@@ -128,8 +130,8 @@ def is_possible_systole(systole_s: float, frame_s: float, beat_s: float | None =
 
     Args:
         systole_s: the time.
-        frame_s: time between frames, by which either end may be wrong.
-        beat_s: from this end-diastole to the next, where that is known.
+        frame_s: time between frames: the tolerance.
+        beat_s: time from this end-diastole to the next, if known.
     """
     shortest, longest = SHORTEST_SYSTOLE_S, LONGEST_SYSTOLE_S
     if beat_s is not None:
@@ -140,7 +142,7 @@ def is_possible_systole(systole_s: float, frame_s: float, beat_s: float | None =
 
 
 def is_possible_beat(beat_s: float) -> bool:
-    """Whether a time between two beats is one of a heart rate from 30 to 220 per minute.
+    """Whether the duration of a beat corresponds to a heart rate from 30 to 220 per minute.
 
     >>> is_possible_beat(0.8), is_possible_beat(2.4)
     (True, False)
@@ -151,11 +153,11 @@ def is_possible_beat(beat_s: float) -> bool:
 def impossible_jumps(
     times_s: Float[np.ndarray, " frames"], sizes: Float[np.ndarray, " frames"]
 ) -> Bool[np.ndarray, " frames"]:
-    """Frames whose LV is not reached from its neighbours at any heart's speed; NaN marks a frame without LV.
+    """Mark frames whose LV size differs impossibly from their neighbours; NaN means a frame without LV.
 
-    A frame is marked where the change from the measured frame before it, and that to the one after it, are both too
-    fast and of opposite sign: a lone peak or pit. At the ends of the curve there is one neighbour, which decides
-    together with the next but one.
+    A frame is marked if the change from the previous measured frame and the change to the next one are both too fast
+    and of opposite sign: a single peak or dip. At the ends of the curve there is only one neighbour, so the second next
+    frame is used too.
 
     >>> times = np.arange(6) * 0.02
     >>> impossible_jumps(times, np.array([100.0, 98.0, 40.0, 95.0, 93.0, 90.0])).tolist()
@@ -163,31 +165,27 @@ def impossible_jumps(
 
     Args:
         times_s: times of the frames, increasing.
-        sizes: volumes or areas in any one unit.
+        sizes: volumes or areas in any unit.
     """
     jumps = np.zeros(sizes.size, dtype=bool)
     known = np.flatnonzero(np.isfinite(sizes))
     if known.size < 3:
         return jumps
     times, values = times_s[known], sizes[known]
-    # the usual largest: a lone peak must not set its own measure
+    # the usual largest size: a single peak must not define its own scale
     largest = float(np.quantile(values, 0.9))
     step, rise = np.diff(times), np.diff(values)
     too_fast = np.abs(rise) > FASTEST_CHANGE_PER_S * largest * step
     lone = too_fast[:-1] & too_fast[1:] & (np.sign(rise[:-1]) != np.sign(rise[1:]))
     jumps[known[1:-1]] = lone
-    # an end is wrong where its only neighbour agrees with the frame beyond
+    # a frame at the end is wrong if its only neighbour agrees with the frame beyond
     jumps[known[0]] = too_fast[0] and not too_fast[1]
     jumps[known[-1]] = too_fast[-1] and not too_fast[-2]
     return jumps
 
 
-_HEIGHT_RANGE_M = (0.3, 2.6)
-_WEIGHT_RANGE_KG = (1.0, 400.0)
-
-
 def body_surface_area_mosteller(height_m: float, weight_kg: float) -> float:
-    """Body surface area in m2 after Mosteller: ``sqrt(height_cm * weight_kg / 3600)``.
+    """Body surface area in m2 by Mosteller's formula: ``sqrt(height_cm * weight_kg / 3600)``.
 
     Source: Mosteller, N Engl J Med 1987, doi 10.1056/NEJM198710223171717.
 
@@ -202,7 +200,7 @@ def body_surface_area_mosteller(height_m: float, weight_kg: float) -> float:
 
 
 def body_surface_area_dubois(height_m: float, weight_kg: float) -> float:
-    """Body surface area in m2 after DuBois: ``0.007184 * weight_kg^0.425 * height_cm^0.725``.
+    """Body surface area in m2 by the DuBois formula: ``0.007184 * weight_kg^0.425 * height_cm^0.725``.
 
     Source: DuBois & DuBois, Arch Intern Med 1916, doi 10.1001/archinte.1916.00080130010002.
 
@@ -217,7 +215,7 @@ def body_surface_area_dubois(height_m: float, weight_kg: float) -> float:
 
 
 def index_to_body(value: float, body_surface_area_m2: float) -> float:
-    """A value per m2 of body surface area, as the guideline indexes mass and volumes (Lang et al. 2015).
+    """A value divided by body surface area in m2, as the guideline indexes mass and volumes (Lang et al. 2015).
 
     >>> index_to_body(190.0, 2.0)
     95.0

@@ -1,4 +1,4 @@
-"""A volume curve made fit for beat finding: gaps filled, outlying frames replaced, on an even time grid, smoothed."""
+"""Prepare a volume curve for beat detection: fill gaps, replace outlying frames, resample evenly, smooth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Samples = Float[np.ndarray, " frames"]
 
 @dataclass(frozen=True, eq=False)
 class VolumeSignal:
-    """Smoothed volumes at the frames' own times, and the beat's period where the curve repeats (s, else None)."""
+    """Smoothed volumes at the times of the frames, and the period of the beat in s (None if nothing repeats)."""
 
     times_s: Samples
     smoothed: Samples
@@ -33,17 +33,17 @@ class VolumeSignal:
 
     @property
     def amplitude(self) -> float:
-        """Span of the smoothed curve without its outermost 2 %."""
+        """Range of the smoothed curve without its outermost 2 %."""
         low, high = np.quantile(self.smoothed, [0.02, 0.98])
         return float(high - low)
 
 
 def condition_volumes(times_s: Samples, volumes: Samples, period_s: float | None = None) -> VolumeSignal:
-    """Fill, clean and smooth a volume curve; NaN marks a frame without volume.
+    """Fill, clean and smooth a volume curve; NaN means a frame without volume.
 
-    ``period_s`` is the RR interval where the ECG gives it; else it is the first repeat of the autocorrelation.
-    Smoothing is a cubic Savitzky-Golay filter (Anal. Chem. 1964, doi 10.1021/ac60214a047) over a fifth of a beat, which
-    keeps the height of extremes; before it, single frames whose segmentation failed are replaced.
+    ``period_s`` is the RR interval, if the ECG gives it; else the period is found by autocorrelation. Single frames
+    with a failed segmentation are replaced. Then a cubic Savitzky-Golay filter (Anal. Chem. 1964, doi
+    10.1021/ac60214a047) over a fifth of a beat smooths the curve; it preserves the height of the extremes.
 
     Raises:
         MeasureError: fewer than three frames, times that do not increase, or more than half the volumes missing.
@@ -66,9 +66,9 @@ def condition_volumes(times_s: Samples, volumes: Samples, period_s: float | None
 
 
 def _replace_outliers(values: Samples) -> Samples:
-    """Replace single frames that lie far off the cubic through their two neighbours on either side.
+    """Replace single frames that are far from the cubic through two neighbours on each side.
 
-    The cubic follows the sharp turn at end-systole even at few frames per beat, where a median filter would cut it off.
+    The cubic follows the sharp turn at end-systole even at few frames per beat; a median filter would cut it off.
     """
     cleaned = values.copy()
     for _ in range(min(_MOST_OUTLIERS, values.size // 10)):
@@ -84,7 +84,7 @@ def _replace_outliers(values: Samples) -> Samples:
 
 
 def _repeat_interval(values: Samples, step_s: float) -> float | None:
-    """Lag of the first clear peak of the unbiased autocorrelation within the range of heart rates, or None."""
+    """Lag of the first clear peak of the unbiased autocorrelation in the range of heart rates, or None."""
     centred = signal.detrend(values)
     energy = float(np.square(centred).mean())
     lags = np.arange(1, int(min(LONGEST_BEAT_S / step_s, 0.75 * values.size)) + 1)
@@ -96,7 +96,7 @@ def _repeat_interval(values: Samples, step_s: float) -> float | None:
     peaks = peaks[lags[peaks] * step_s >= SHORTEST_BEAT_S]
     if not peaks.size:
         return None
-    # the first high peak is the beat; later ones are its multiples, and few overlapping frames make them too high
+    # the first high peak is the beat; later peaks are its multiples, too high because few frames overlap
     first = peaks[correlation[peaks] >= _FIRST_OF_HIGHEST * correlation[peaks].max()][0]
     return float(lags[first] * step_s)
 

@@ -1,4 +1,4 @@
-"""Scores: classification, segmentation, agreement, and how sure they are. numpy and scipy only."""
+"""Metrics of classification, segmentation and agreement, and their uncertainty. numpy and scipy only."""
 
 from echoapex.metrics.agreement import (
     LimitsOfAgreement,

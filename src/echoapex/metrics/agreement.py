@@ -1,9 +1,8 @@
-"""How well measured numbers agree with reference numbers: error, explained variance, bias, correlation.
+"""Agreement of measured with reference values: error, explained variance, bias, correlation.
 
-``truth`` and ``measured`` are flat arrays in one unit; errors come back in that unit. ``measured - truth`` is the sign
-of every difference, so a positive bias means that the method reads high.
-
-Paired inputs of a metric, checked once: same length, not empty, finite.
+``truth`` and ``measured`` are flat arrays in one unit, and errors are in the same unit. Differences are ``measured -
+truth``, so a positive bias means that the method measures too high. The paired inputs of all metrics are checked here:
+same length, not empty, finite.
 """
 
 from __future__ import annotations
@@ -16,57 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class MetricError(ValueError):
-    """Inputs for which a metric is not defined; the message says what is wrong and what to do."""
-
-
-def paired_numbers(truth: ArrayLike, measured: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two flat float arrays of one length, every value finite.
-
-    Raises:
-        MetricError: lengths differ, nothing was given, or a value is NaN or infinite. Values that a method failed to
-            give must be dropped, and counted, by the caller: a metric never hides them.
-    """
-    first, second = np.asarray(truth, dtype=np.float64).ravel(), np.asarray(measured, dtype=np.float64).ravel()
-    _require_pairs(first.size, second.size)
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise MetricError(
-            "a value is NaN or infinite; drop that case from both arrays and report how many were dropped"
-        )
-    return first, second
-
-
-def paired_labels(truth: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Two flat label arrays (strings or integers) of one length.
-
-    Raises:
-        MetricError: lengths differ or nothing was given.
-    """
-    first, second = np.asarray(truth).ravel(), np.asarray(predicted).ravel()
-    _require_pairs(first.size, second.size)
-    return first, second
-
-
-def paired_masks(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Two boolean masks of one shape.
-
-    Raises:
-        MetricError: the shapes differ.
-    """
-    first, second = np.asarray(a).astype(bool), np.asarray(b).astype(bool)
-    if first.shape != second.shape:
-        raise MetricError(f"masks of {first.shape} and {second.shape} cannot be compared; map both to native pixels")
-    return first, second
-
-
-def _require_pairs(first: int, second: int) -> None:
-    if first != second:
-        raise MetricError(f"{first} true values but {second} measured ones; give one of each per case")
-    if first == 0:
-        raise MetricError("no cases were given; a metric needs at least one")
+    """A metric is not defined for its inputs; the message says what is wrong and what to do."""
 
 
 def mean_absolute_error(truth: ArrayLike, measured: ArrayLike) -> float:
-    """Mean of the absolute differences.
+    """Mean absolute error (MAE).
 
     >>> mean_absolute_error([60, 40], [57, 41])
     2.0
@@ -76,7 +29,7 @@ def mean_absolute_error(truth: ArrayLike, measured: ArrayLike) -> float:
 
 
 def root_mean_square_error(truth: ArrayLike, measured: ArrayLike) -> float:
-    """Root of the mean squared difference.
+    """Root mean square error (RMSE).
 
     >>> root_mean_square_error([0, 0], [3, -3])
     3.0
@@ -86,9 +39,9 @@ def root_mean_square_error(truth: ArrayLike, measured: ArrayLike) -> float:
 
 
 def r2(truth: ArrayLike, measured: ArrayLike) -> float:
-    """Coefficient of determination: 1 minus residual over total sum of squares.
+    """Coefficient of determination: 1 minus the residual sum of squares divided by the total sum of squares.
 
-    It is 0 for always saying the mean, negative for worse, and NaN when the truth does not vary.
+    It is 0 for always predicting the mean, negative if worse than that, and NaN if the truth does not vary.
 
     >>> r2([1, 2, 3], [1, 2, 3]), r2([1, 2, 3], [2, 2, 2])
     (1.0, 0.0)
@@ -100,7 +53,7 @@ def r2(truth: ArrayLike, measured: ArrayLike) -> float:
 
 
 def pearson(truth: ArrayLike, measured: ArrayLike) -> float:
-    """Pearson's correlation; NaN when one side does not vary. Correlation is not agreement: read the bias beside it.
+    """Pearson's correlation; NaN if one side does not vary. Correlation is not agreement: also look at the bias.
 
     >>> round(pearson([1, 2, 3], [11, 12, 13]), 6)
     1.0
@@ -113,7 +66,7 @@ def pearson(truth: ArrayLike, measured: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class LimitsOfAgreement:
-    """Bland and Altman's bias and the range that holds 95 % of the differences, all in the unit of the values."""
+    """Bias and 95 % limits of agreement (Bland and Altman), in the unit of the values."""
 
     bias: float
     standard_deviation: float
@@ -143,11 +96,11 @@ def limits_of_agreement(truth: ArrayLike, measured: ArrayLike) -> LimitsOfAgreem
 def intraclass_correlation(ratings: ArrayLike) -> float:
     """Intraclass correlation for absolute agreement of single ratings, two-way random effects: ICC(2,1).
 
-    ``ratings`` is ``(subjects, raters)``, complete; for a method against a reference the raters are those two. NaN when
-    nothing varies. Source: Shrout & Fleiss, Psychol. Bull. 1979, doi 10.1037/0033-2909.86.2.420.
+    ``ratings`` is ``(subjects, raters)`` without gaps; to compare a method with a reference, these are the two raters.
+    NaN if nothing varies. Source: Shrout & Fleiss, Psychol. Bull. 1979, doi 10.1037/0033-2909.86.2.420.
 
     Raises:
-        MetricError: fewer than two subjects or raters, or a missing rating.
+        MetricError: there are fewer than two subjects or raters, or a rating is missing.
 
     >>> shrout_fleiss = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
     >>> round(intraclass_correlation(shrout_fleiss), 2)
@@ -164,3 +117,49 @@ def intraclass_correlation(ratings: ArrayLike) -> float:
     error = np.square(residual).sum() / ((subjects - 1) * (raters - 1))
     spread = between_subjects + (raters - 1) * error + raters * (between_raters - error) / subjects
     return float((between_subjects - error) / spread) if spread > 0 else float("nan")
+
+
+def paired_numbers(truth: ArrayLike, measured: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Check and return two flat float arrays of the same length with finite values.
+
+    Raises:
+        MetricError: the lengths differ, there are no values, or a value is NaN or infinite. The caller must drop
+            and count the cases without a value: a metric never hides them.
+    """
+    first, second = np.asarray(truth, dtype=np.float64).ravel(), np.asarray(measured, dtype=np.float64).ravel()
+    _require_pairs(first.size, second.size)
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise MetricError(
+            "a value is NaN or infinite; drop that case from both arrays and report how many were dropped"
+        )
+    return first, second
+
+
+def paired_labels(truth: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Check and return two flat label arrays (strings or integers) of the same length.
+
+    Raises:
+        MetricError: the lengths differ, or there are no labels.
+    """
+    first, second = np.asarray(truth).ravel(), np.asarray(predicted).ravel()
+    _require_pairs(first.size, second.size)
+    return first, second
+
+
+def paired_masks(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Check and return two boolean masks of the same shape.
+
+    Raises:
+        MetricError: the shapes differ.
+    """
+    first, second = np.asarray(a).astype(bool), np.asarray(b).astype(bool)
+    if first.shape != second.shape:
+        raise MetricError(f"masks of {first.shape} and {second.shape} cannot be compared; map both to native pixels")
+    return first, second
+
+
+def _require_pairs(first: int, second: int) -> None:
+    if first != second:
+        raise MetricError(f"{first} true values but {second} measured ones; give one of each per case")
+    if first == 0:
+        raise MetricError("no cases were given; a metric needs at least one")

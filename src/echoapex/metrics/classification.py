@@ -1,7 +1,7 @@
-"""How well classes are told apart: confusion, recall, balanced accuracy, top-k, area under the ROC curve.
+"""Classification metrics: confusion matrix, recall, balanced accuracy, top-k accuracy, ROC area, calibration.
 
-Labels may be strings (``View`` values) or integers. Scores of several classes are ``(cases, classes)``, with ``labels``
-naming the columns.
+Labels may be strings (``View`` values) or integers. Scores of several classes are ``(cases, classes)``; ``labels``
+names the columns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from echoapex.metrics.agreement import MetricError, paired_labels, paired_number
 
 
 def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[Any]) -> NDArray[np.int64]:
-    """Counts ``(classes, classes)``: the row is the true class, the column the predicted one, both in ``labels`` order.
+    """Counts ``(classes, classes)``: rows are true classes, columns predicted ones, both in the order of ``labels``.
 
     Raises:
         MetricError: a label is not in ``labels``, or the lengths differ.
@@ -42,7 +42,7 @@ def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[An
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Fraction of cases whose class is right.
+    """Fraction of correctly classified cases.
 
     >>> accuracy(["a", "a", "a", "b"], ["a", "a", "a", "a"])
     0.75
@@ -52,7 +52,7 @@ def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def recall_per_class(truth: ArrayLike, predicted: ArrayLike) -> dict[Any, float]:
-    """Recall (sensitivity) of every class that occurs in ``truth``.
+    """Recall (sensitivity) of each class that occurs in ``truth``.
 
     >>> recall_per_class(["a", "a", "b"], ["a", "b", "b"])
     {'a': 0.5, 'b': 1.0}
@@ -63,7 +63,7 @@ def recall_per_class(truth: ArrayLike, predicted: ArrayLike) -> dict[Any, float]
 
 
 def balanced_accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Mean recall over the classes that occur in ``truth``, so that frequent views do not drown rare ones.
+    """Mean recall over the classes that occur in ``truth``, so that rare classes count as much as frequent ones.
 
     Source: Brodersen et al., ICPR 2010, doi 10.1109/ICPR.2010.764.
 
@@ -76,7 +76,10 @@ def balanced_accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
 def top_k_accuracy(truth: ArrayLike, scores: ArrayLike, labels: Sequence[Any], k: int) -> float:
     """Fraction of cases whose true class is among the ``k`` highest of ``scores`` ``(cases, classes)``.
 
-    Equal scores rank in ``labels`` order. Raises ``MetricError`` when shapes do not fit or ``k`` is out of range.
+    Equal scores rank in the order of ``labels``.
+
+    Raises:
+        MetricError: the shapes do not fit, or ``k`` is out of range.
 
     >>> top_k_accuracy(["a", "b"], [[0.5, 0.3, 0.2], [0.6, 0.1, 0.3]], ["a", "b", "c"], k=2)
     0.5
@@ -89,9 +92,9 @@ def top_k_accuracy(truth: ArrayLike, scores: ArrayLike, labels: Sequence[Any], k
 
 
 def auroc(is_positive: ArrayLike, score: ArrayLike) -> float:
-    """Area under the ROC curve: the chance that a positive case scores above a negative one, ties counting half.
+    """Area under the ROC curve: the probability that a positive case scores higher than a negative one (ties: half).
 
-    NaN when only one class occurs, since the area is then not defined.
+    NaN if only one class occurs, because the area is then not defined.
     Source: Hanley & McNeil, Radiology 1982, doi 10.1148/radiology.143.1.7063747 (the Mann-Whitney form).
 
     >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
@@ -107,7 +110,7 @@ def auroc(is_positive: ArrayLike, score: ArrayLike) -> float:
 
 
 def macro_auroc(truth: ArrayLike, scores: ArrayLike, labels: Sequence[Any]) -> float:
-    """Mean over classes of the one-against-rest area; classes without both positives and negatives are left out.
+    """Mean one-vs-rest ROC area over the classes; classes without both positive and negative cases are left out.
 
     >>> macro_auroc(["a", "b", "b"], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]], ["a", "b"])
     1.0
@@ -119,10 +122,10 @@ def macro_auroc(truth: ArrayLike, scores: ArrayLike, labels: Sequence[Any]) -> f
 
 
 def expected_calibration_error(is_correct: ArrayLike, confidence: ArrayLike, bins: int = 10) -> float:
-    """How far confidence and accuracy lie apart: the mean gap over equally wide bins, weighted by their cases.
+    """Expected calibration error: mean gap between confidence and accuracy over equal-width bins, weighted by cases.
 
-    Source: Guo et al., "On calibration of modern neural networks", 2017, equation 3. Meaningful from some hundred cases
-    on; with few it is biased upwards.
+    Source: Guo et al., "On calibration of modern neural networks", 2017, equation 3. It needs some hundred
+    cases; with few cases it is biased upwards.
 
     Raises:
         MetricError: there is no case, or a confidence lies outside 0 to 1.
@@ -139,7 +142,7 @@ def expected_calibration_error(is_correct: ArrayLike, confidence: ArrayLike, bin
 
 
 class ReliabilityBin(NamedTuple):
-    """The cases whose confidence lies in one bin: how many, how sure they were, and how often they were right."""
+    """The cases with a confidence in one bin: their number, mean confidence and accuracy."""
 
     cases: int
     confidence: float
@@ -147,7 +150,7 @@ class ReliabilityBin(NamedTuple):
 
 
 def reliability_bins(is_correct: ArrayLike, confidence: ArrayLike, bins: int = 10) -> list[ReliabilityBin]:
-    """Mean confidence and accuracy in equally wide bins of confidence: what a reliability diagram shows.
+    """Mean confidence and accuracy in equal-width bins of confidence, for a reliability diagram.
 
     Empty bins are left out. The mean gap, weighted by the cases, is :func:`expected_calibration_error`.
     Source: Guo et al., "On calibration of modern neural networks", 2017, figure 1.

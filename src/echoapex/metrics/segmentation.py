@@ -1,6 +1,7 @@
-"""How well two masks of one frame agree: overlap, and distances between their outlines in mm.
+"""Segmentation metrics of two masks of one frame: overlap, and distances between their outlines in mm.
 
-Outline distances need a calibrated ``Spacing`` (pixels may be anisotropic); there is no pixel variant on purpose.
+Outline distances require a calibrated ``Spacing`` (pixels may be anisotropic). There is deliberately no variant in
+pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from echoapex.metrics.agreement import paired_masks
 
 
 def dice(a: ArrayLike, b: ArrayLike) -> float:
-    """Dice similarity ``2 |A and B| / (|A| + |B|)`` of two masks of one shape; two empty masks agree (1.0).
+    """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of two masks of one shape; 1.0 for two empty masks.
 
     Source: Dice, Ecology 1945, doi 10.2307/1932409.
 
@@ -29,7 +30,7 @@ def dice(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def iou(a: ArrayLike, b: ArrayLike) -> float:
-    """Intersection over union (Jaccard index) of two masks of one shape; two empty masks agree (1.0).
+    """Intersection over union (Jaccard index) of two masks of one shape; 1.0 for two empty masks.
 
     >>> round(iou([[1, 1, 0]], [[0, 1, 1]]), 4)
     0.3333
@@ -42,8 +43,8 @@ def iou(a: ArrayLike, b: ArrayLike) -> float:
 def hd95_mm(a: ArrayLike, b: ArrayLike, spacing: Spacing) -> float:
     """The 95th percentile Hausdorff distance between two outlines, in mm.
 
-    The greater of the two directed percentiles (MONAI's definition). Both masks empty: 0. One empty: infinite, so that
-    a missed structure cannot improve a mean unseen.
+    This is the greater of the two directed percentiles (MONAI's definition). If both masks are empty it is 0. If one is
+    empty it is infinite, so that a missed structure cannot improve a mean.
 
     >>> import numpy as np
     >>> a, b = np.zeros((9, 9)), np.zeros((9, 9))
@@ -58,9 +59,9 @@ def hd95_mm(a: ArrayLike, b: ArrayLike, spacing: Spacing) -> float:
 
 
 def mean_surface_distance_mm(a: ArrayLike, b: ArrayLike, spacing: Spacing) -> float:
-    """Average symmetric surface distance, in mm: the mean over the outline pixels of both masks.
+    """Average symmetric surface distance in mm: the mean over the outline pixels of both masks.
 
-    Both masks empty: 0. One empty: infinite.
+    If both masks are empty it is 0; if one is empty it is infinite.
 
     >>> import numpy as np
     >>> square = np.zeros((9, 9)); square[2:6, 2:6] = 1
@@ -74,7 +75,7 @@ def mean_surface_distance_mm(a: ArrayLike, b: ArrayLike, spacing: Spacing) -> fl
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels of the mask that touch the outside (or the edge of the image)."""
+    """Pixels of the mask that touch the outside or the edge of the image."""
     edge: NDArray[np.bool_] = mask & ~binary_erosion(mask)
     return edge
 
@@ -82,7 +83,7 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _outline_distances_mm(
     a: ArrayLike, b: ArrayLike, spacing: Spacing
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Distances from A's outline to B's and from B's to A's; None when a mask is empty."""
+    """Distances from the outline of A to that of B, and from B to A; None if a mask is empty."""
     first, second = paired_masks(a, b)
     if not first.any() or not second.any():
         return None

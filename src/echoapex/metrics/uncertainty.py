@@ -1,7 +1,7 @@
-"""How sure a metric is: bootstrap intervals, resampling patients rather than clips or frames.
+"""Uncertainty of a metric: bootstrap intervals that resample patients instead of clips or frames.
 
-Frames of one clip and clips of one patient are not independent cases; give ``groups`` (one patient per row) wherever a
-patient occurs more than once, or the interval will be too narrow.
+Frames of one clip and clips of one patient are not independent cases. Give ``groups`` (the patient of each row) if a
+patient occurs more than once; without it the interval is too narrow.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval ``(low, high)`` of ``statistic(*arrays)``.
 
-    Rows are drawn with replacement; with ``groups`` whole groups are drawn (the cluster bootstrap). Resamples on which
-    the statistic is not finite (one class only, say) are left out. One group alone has no interval: ``(nan, nan)``.
+    Rows are drawn with replacement; with ``groups``, whole groups are drawn (cluster bootstrap). Resamples on which the
+    statistic is not finite (for example with only one class) are left out. For a single group the interval is
+    ``(nan, nan)``.
+
     Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; Davison & Hinkley, Bootstrap Methods
     and their Application, 1997, section 3.8.
 
     Raises:
-        MetricError: arrays or groups of different length, nothing given, or a statistic undefined on most resamples.
+        MetricError: arrays or groups differ in length, are empty, or the statistic is undefined on most resamples.
 
     >>> import numpy as np
     >>> bootstrap_interval(np.mean, [4.0, 4.0, 4.0], samples=50)
@@ -75,11 +77,12 @@ def paired_bootstrap(
 ) -> PairedDifference:
     """Compare two methods on the same cases: ``statistic(*second) - statistic(*first)``, both on the same resamples.
 
-    ``first`` and ``second`` hold the arguments of the statistic, e.g. ``(truth, method_a)`` and ``(truth, method_b)``.
+    ``first`` and ``second`` are the arguments of the statistic, e.g. ``(truth, method_a)`` and ``(truth, method_b)``.
     Source: Efron & Tibshirani, 1993, chapter 16.
 
     Raises:
-        MetricError: lengths differ, fewer than two groups, or the statistic is undefined on most resamples.
+        MetricError: the lengths differ, there are fewer than two groups, or the statistic is undefined on most
+        resamples.
 
     >>> from echoapex.metrics.agreement import mean_absolute_error
     >>> truth = [10, 20, 30, 40]
@@ -106,15 +109,15 @@ def paired_bootstrap(
 
 
 def exact_share_interval(right: int, cases: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a share of independent cases, for shares near 0 and 1, where a bootstrap has no width.
+    """Exact interval (Clopper-Pearson) of a proportion, for proportions near 0 or 1, where a bootstrap has no width.
 
     Args:
-        right: cases that count.
-        cases: all of them.
-        level: confidence.
+        right: number of cases that count.
+        cases: number of all (independent) cases.
+        level: confidence level.
 
     Raises:
-        MetricError: no cases, or more right ones than there are.
+        MetricError: there are no cases, or ``right`` is larger than ``cases``.
 
     Source: Clopper & Pearson, Biometrika 1934, doi 10.1093/biomet/26.4.404.
 

@@ -1,1 +1,1 @@
-"""The encoder, its decoders, and the bundles in which their weights travel with their cards."""
+"""The encoder, its decoders, and the bundles that store their weights together with their cards."""

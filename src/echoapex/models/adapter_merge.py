@@ -1,4 +1,4 @@
-"""A set that was trained with an adapter as one without, and the other way round; two adapters in a row as one."""
+"""Merges adapters: a set with an adapter becomes one without, or the other way round; two adapters become one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from echoapex.models.bundle import WEIGHTS_FILE, Bundle, BundleError, build_enco
 from echoapex.models.registry import ADAPTER, ENCODER, SetPaths, find_set
 
 _NOT_USED = frozenset({"mask_token"})
-"""What only pretraining reads."""
+"""Weights that only pretraining uses."""
 
 
 def merge_adapter(paths: SetPaths, directory: Path) -> SetPaths:
-    """Write a set whose encoder does by itself what the one of ``paths`` does with its adapter, in half precision.
+    """Write a set whose encoder has the adapter of ``paths`` merged into its weights, in half precision.
 
-    Such a set needs no adapter at run time and can be trained on; it shares its encoder with no other set.
+    Such a set needs no adapter at run time and can be trained further, but it shares its encoder with no other set.
 
     Args:
         paths: a set all of whose decoders were trained with one and the same adapter, of kind lora or bitfit.
@@ -56,7 +56,7 @@ def merge_adapter(paths: SetPaths, directory: Path) -> SetPaths:
 def stack_adapters(first: SetPaths, second: SetPaths, directory: Path) -> SetPaths:
     """Write a set with the encoder of ``first`` and the decoders of ``second``, which was trained on ``first`` merged.
 
-    What both adapters add is added by one of their joint rank, so that the encoder stays the one that other sets may
+    One adapter, whose rank is the sum of both ranks, replaces the two. So the encoder stays the one that other sets may
     share.
 
     Args:
@@ -107,10 +107,11 @@ def stack_adapters(first: SetPaths, second: SetPaths, directory: Path) -> SetPat
 
 
 def split_adapter(paths: SetPaths, base: Path, rank: int, directory: Path) -> SetPaths:
-    """Write a set as an encoder that other sets may share, and what its own encoder learned beyond it as an adapter.
+    """Write a set as a shared encoder, and an adapter for the difference between that and the set's own encoder.
 
-    The adapter (lora) holds the best approximation of that rank of what each linear layer of a block changed; it is
-    exact where adapters of that rank together were merged. What changed elsewhere is refused.
+    The adapter (lora) holds the best approximation of the given rank of the change of each linear layer of a block. It
+    is exact if the change comes from merged adapters whose ranks sum to at most this rank. Changes elsewhere are
+    refused.
 
     Source: Eckart and Young, "The approximation of one matrix by another of lower rank", 1936.
 

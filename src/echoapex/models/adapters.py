@@ -1,8 +1,8 @@
-"""Adapters: a few parameters that bend a frozen encoder towards a task, and can be exchanged at run time.
+"""Adapters: few parameters that adapt a frozen encoder to a task, exchangeable at run time.
 
-Every adapter is a set of additions: a small module beside a part of the encoder, which reads what the part reads and
-adds to what the part gives. At the start an addition gives zero, so that the encoder begins as it was. The encoder's
-own weights are never touched; several adapters can belong to one encoder in memory, one at a time is attached.
+Every adapter is a set of additions: a small module beside a part of the encoder, which reads the input of that part and
+adds to its output. At the start an addition is zero, so the encoder is unchanged. The encoder's own weights are never
+changed. Several adapters can belong to one encoder in memory; one at a time is attached.
 
 Sources: Hu et al., "LoRA", 2022; Chen et al., "AdaptFormer", 2022; Ben Zaken et al., "BitFit", 2022.
 """
@@ -29,7 +29,7 @@ LoraPlace = Literal["qkv", "projection", "expand", "contract"]
 
 
 class AdapterConfig(Config):
-    """What an adapter is made of.
+    """Kind and size of an adapter.
 
     ``lora``: a product of two thin matrices beside linear layers of attention and feed-forward network. ``bottleneck``:
     a narrow network beside each feed-forward network (AdaptFormer). ``bitfit``: an offset of every bias.
@@ -39,9 +39,9 @@ class AdapterConfig(Config):
     rank: int = Field(default=4, ge=1)
     """Width of the thin matrices (lora) or of the narrow network (bottleneck)."""
     scale: float = Field(default=2.0, gt=0)
-    """Factor of the addition; for lora this is alpha over rank."""
+    """Factor of the addition; for lora this is alpha / rank."""
     places: tuple[LoraPlace, ...] = ("qkv", "projection", "expand", "contract")
-    """Linear layers that lora stands beside."""
+    """Linear layers that get a lora addition."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -64,7 +64,7 @@ class LowRank(nn.Module):
         return nn.functional.linear(inner, self.up) * self.scale
 
     def product(self) -> Tensor:
-        """The change of the layer's weight that does the same."""
+        """The equivalent change of the layer's weight."""
         return self.scale * (self.up @ self.down)
 
 
@@ -84,13 +84,13 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, given: Tensor) -> Tensor:
-        """What is to be added to the network's output."""
+        """The addition to the output of the network."""
         added: Tensor = self.up(self.dropout(torch.relu(self.down(given)))) * self.scale
         return added
 
 
 class Offset(nn.Module):
-    """BitFit: a number per channel, added to the output, which is the same as to the bias."""
+    """BitFit: one number per channel, added to the output, which is equivalent to changing the bias."""
 
     def __init__(self, bias: Tensor) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Offset(nn.Module):
 
 
 class Adapter(nn.Module):
-    """The additions to one encoder, by the place where they stand.
+    """The additions to one encoder, by the name of the module beside them.
 
     Args:
         encoder: to be adapted; only its shapes are read.
@@ -120,7 +120,7 @@ class Adapter(nn.Module):
         self.additions = nn.ModuleDict(additions)
 
     def attach(self, encoder: VisionTransformer) -> list[RemovableHandle]:
-        """Let the encoder be adapted from now on, until the handles are removed."""
+        """Attach the adapter to the encoder until the returned handles are removed."""
         places = dict(encoder.named_modules())
         return [
             places[name.replace("/", ".")].register_forward_hook(_adding(addition))
@@ -129,7 +129,7 @@ class Adapter(nn.Module):
 
     @contextmanager
     def attached(self, encoder: VisionTransformer) -> Iterator[VisionTransformer]:
-        """Within the block the encoder is adapted; outside it is as it was. Nothing is copied or loaded."""
+        """Context manager: the encoder is adapted inside the block only. Nothing is copied or loaded."""
         handles = self.attach(encoder)
         try:
             yield encoder
@@ -139,7 +139,7 @@ class Adapter(nn.Module):
 
     @torch.no_grad()
     def merge_into(self, encoder: VisionTransformer) -> None:
-        """Change the encoder's own weights so that it does by itself what it does with the adapter.
+        """Change the encoder's weights so that it gives the same output without the adapter.
 
         Raises:
             ValueError: a bottleneck is a network of its own and cannot be merged.
@@ -185,7 +185,7 @@ def adapt(encoder: VisionTransformer, config: AdapterConfig) -> Adapter:
 
 
 def adapt_further(encoder: VisionTransformer, bundle: Bundle) -> Adapter:
-    """Freeze an encoder and attach an adapter that has learnt before, to learn on.
+    """Freeze an encoder and attach a trained adapter, which is trained further.
 
     Raises:
         BundleError: the bundle holds no adapter, or its card and its weights disagree.
@@ -197,14 +197,14 @@ def adapt_further(encoder: VisionTransformer, bundle: Bundle) -> Adapter:
 
 
 def freeze(encoder: VisionTransformer) -> None:
-    """Let an encoder stay as it is: no gradient, no stochastic depth."""
+    """Freeze an encoder: no gradient, no stochastic depth."""
     encoder.requires_grad_(False)
     for block in encoder.blocks:
         block.drop_path.probability = 0.0  # type: ignore[union-attr]
 
 
 def _addition(name: str, module: nn.Module, config: AdapterConfig) -> nn.Module | None:
-    """What stands beside a module, if anything."""
+    """The addition beside a module, or None."""
     in_block = name.startswith("blocks.")
     if (
         config.kind == "lora"

@@ -1,11 +1,10 @@
-"""Multi-head self-attention, with the fastest exact kernel for where it runs.
+"""The transformer block: multi-head self-attention, feed-forward network, and the positions of patches.
 
-One transformer block: attention, then a small network per token, each added to what was there.
+Attention uses the fastest exact kernel for the device.
 
-Where a patch is: a learned table of positions, resampled for any image size, or rotary positions.
-
-Three rules of resampling are in use for weights of the same family, and they differ by up to half the norm of the
-position at small grids, so the rule belongs to the weights:
+Positions are either a learned table, resampled to the grid of the image, or rotary. Weights of the same family use
+three different rules of resampling, which differ by up to half the norm of the position at small grids. So the rule
+belongs to the weights:
 
 ``dinov2``
     DINOv2 without registers: bicubic, the grid enlarged by 0.1 patch when computing the scale, no antialias.
@@ -73,7 +72,7 @@ class PositionTable(nn.Module):
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines of the angles by which each patch turns its queries and keys."""
+    """Cosines and sines of the angles by which the queries and keys of each patch are rotated."""
 
     cosines: Float[Tensor, "patches depth"]
     sines: Float[Tensor, "patches depth"]
@@ -86,7 +85,7 @@ class RotaryPosition(nn.Module):
 
     Args:
         head_width: length of a query; divisible by 4.
-        base: ratio between the slowest and the fastest turning pair, 100 in DINOv3.
+        base: ratio between the fastest and the slowest frequency, 100 in DINOv3.
 
     Source: Su et al., "RoFormer", 2021; axial form of Siméoni et al., "DINOv3", 2025.
     """
@@ -99,7 +98,7 @@ class RotaryPosition(nn.Module):
         self.base = base
 
     def frequencies(self, device: torch.device) -> Float[Tensor, "quarter_head"]:
-        """Turns per unit of coordinate of each pair, from fast to slow."""
+        """Rotations of each pair per unit of coordinate, from fast to slow."""
         exponents = torch.arange(self.head_width // 4, dtype=torch.float32, device=device) * (4 / self.head_width)
         frequencies: Tensor = self.base**-exponents
         return frequencies
@@ -118,7 +117,7 @@ class RotaryPosition(nn.Module):
 def rotate_patches(
     vectors: Float[Tensor, "batch heads tokens depth"], rotation: Rotation
 ) -> Float[Tensor, "batch heads tokens depth"]:
-    """Turn the last tokens, the patches; class token and registers have no place and stay as they are."""
+    """Rotate the last tokens, the patches; class token and registers have no position and stay unchanged."""
     first_patch = vectors.shape[2] - rotation.cosines.shape[0]
     unplaced, placed = vectors[:, :, :first_patch], vectors[:, :, first_patch:]
     first, second = placed.chunk(2, dim=-1)
@@ -137,9 +136,9 @@ def attend(
 ) -> Float[Tensor, "batch heads tokens depth"]:
     """Scaled dot-product attention of every token to every token.
 
-    The fused kernel is best everywhere but in bf16 on a CPU: there its backward pass is two to seven times slower than
-    two matrix products and a softmax, and its forward pass up to 1.6 times for short sequences. Both compute the same
-    formula; the plain way needs memory for all pairs of tokens.
+    The fused kernel is fastest except in bf16 on a CPU. There its backward pass is two to seven times slower than two
+    matrix products and a softmax, and its forward pass up to 1.6 times slower for short sequences. Both compute the
+    same formula; the plain one needs memory for all pairs of tokens.
 
     Source: Vaswani et al., "Attention is all you need", 2017, equation 1.
     """
@@ -151,13 +150,13 @@ def attend(
 
 
 def _plain_is_faster(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
-    """For bf16 on a CPU: whenever gradients will be wanted, and for short sequences."""
+    """For bf16 on a CPU: whenever gradients are needed, and for short sequences."""
     trains = torch.is_grad_enabled() and any(part.requires_grad for part in (queries, keys, values))
     return trains or queries.shape[2] <= _SHORT_SEQUENCE
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at every token, in several heads side by side.
+    """Multi-head self-attention.
 
     Args:
         width: length of a token.
@@ -174,12 +173,12 @@ class SelfAttention(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens width"],
         rotation: Rotation | None = None,
-        read: Bool[Tensor, "batch tokens"] | None = None,
+        token_subset: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "*tokens width"]:
-        """Mix the tokens; ``rotation`` turns the queries and keys of the patches by their positions.
+        """Attend; ``rotation`` rotates the queries and keys of the patches by their positions.
 
         Returns:
-            All tokens, or with ``read`` those alone, one after another, ``(read tokens, width)``.
+            All tokens; with ``token_subset`` only these, as rows, ``(tokens of the subset, width)``.
         """
         batch, count, width = tokens.shape
         heads_apart = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
@@ -187,7 +186,7 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             queries, keys = rotate_patches(queries, rotation), rotate_patches(keys, rotation)
         mixed = attend(queries, keys, values).transpose(1, 2).reshape(batch, count, width)
-        projected: Tensor = self.projection(mixed if read is None else mixed[read])
+        projected: Tensor = self.projection(mixed if token_subset is None else mixed[token_subset])
         return projected
 
 
@@ -221,7 +220,7 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """While training, leaves a residual branch out for a random part of the images, and scales up the rest.
+    """Stochastic depth: in training, drops a residual branch for random images and scales up the others.
 
     Source: Huang et al., "Deep networks with stochastic depth", 2016.
     """
@@ -231,7 +230,7 @@ class DropPath(nn.Module):
         self.probability = probability
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Drop whole images from the branch; the expectation stays the same."""
+        """Set the branch to zero for random images; the expectation stays the same."""
         if not self.training or self.probability == 0:
             return tokens
         kept = 1 - self.probability
@@ -266,21 +265,21 @@ class Block(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens width"],
         rotation: Rotation | None = None,
-        read: Bool[Tensor, "batch tokens"] | None = None,
+        token_subset: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Let the tokens look at each other, then think each for itself.
+        """Attention among the tokens, then the feed-forward network on each; both are added to the tokens.
 
-        With ``read``, only these tokens do; the others are seen by them and stay as they are.
+        With ``token_subset``, only these tokens are updated. They still attend to all tokens.
         """
-        seen = self.attention(self.attention_norm(tokens), rotation, read)
-        tokens = tokens + self._addition(self.attention_scale(seen), read)
-        thinking = tokens if read is None else tokens[read]
-        thought = self.feed_forward(self.feed_forward_norm(thinking))
-        return tokens + self._addition(self.feed_forward_scale(thought), read)
+        attended = self.attention(self.attention_norm(tokens), rotation, token_subset)
+        tokens = tokens + self._addition(self.attention_scale(attended), token_subset)
+        updated = tokens if token_subset is None else tokens[token_subset]
+        transformed = self.feed_forward(self.feed_forward_norm(updated))
+        return tokens + self._addition(self.feed_forward_scale(transformed), token_subset)
 
-    def _addition(self, branch: Tensor, read: Tensor | None) -> Float[Tensor, "batch tokens width"]:
-        """What a branch adds to every token: nothing to those that are not read."""
-        if read is not None:
-            branch = branch.new_zeros(*read.shape, branch.shape[-1]).index_put((read,), branch)
+    def _addition(self, branch: Tensor, token_subset: Tensor | None) -> Float[Tensor, "batch tokens width"]:
+        """What a residual branch adds to every token: zero outside ``token_subset``."""
+        if token_subset is not None:
+            branch = branch.new_zeros(*token_subset.shape, branch.shape[-1]).index_put((token_subset,), branch)
         added: Tensor = self.drop_path(branch)
         return added

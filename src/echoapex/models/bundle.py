@@ -1,8 +1,8 @@
-"""A bundle: weights that never travel without their card.
+"""A bundle: weights that are always stored together with their card.
 
 A bundle is a directory with ``weights.safetensors`` and ``card.json``. The card says what the weights are, what they
-were trained on and under which licence they may be used; it carries the digest of the weights and one of itself, so
-that a damaged file is refused. The digests protect against damage, not against a forger.
+were trained on and under which licence they may be used. It carries the digest of the weights and one of itself, so
+that a damaged file is refused. The digests protect against damage, not against forgery.
 """
 
 from __future__ import annotations

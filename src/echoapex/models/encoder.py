@@ -1,9 +1,9 @@
 """The encoder: a vision transformer with registers, for grey images of any size.
 
+Its output for an image (``Tokens``) is a class token, registers, and one token per patch on a grid.
+
 Sources: Dosovitskiy et al., "An image is worth 16x16 words", 2021; Oquab et al., "DINOv2", 2023; Darcet et al.,
 "Vision transformers need registers", 2023; Siméoni et al., "DINOv3", 2025 (rotary positions).
-
-What the encoder says of an image: a class token, registers, and one token per patch on a grid.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ EncoderSize = Literal["tiny", "small", "base", "large"]
 
 
 class Dimensions(NamedTuple):
-    """What the name of a size stands for."""
+    """Width, depth and heads of an encoder size."""
 
     width: int
     depth: int
@@ -72,7 +72,7 @@ DIMENSIONS: dict[EncoderSize, Dimensions] = {
 
 
 class EncoderConfig(Config):
-    """The architecture of an encoder; what a bundle's card stores.
+    """The architecture of an encoder, as stored in a bundle's card.
 
     ``image_size`` is the side in pixels for which the position table is learned; any other size is interpolated.
     ``layer_scale`` starts at 0.1, which CaiT advises up to 18 blocks; DINOv2 uses 1e-5; ``None`` is a plain ViT.
@@ -138,7 +138,7 @@ class VisionTransformer(nn.Module):
             self.position_table = PositionTable(width, side, config.position_interpolation)
         else:
             self.rotary_position = RotaryPosition(width // heads, config.rotary_base)
-        # stochastic depth grows linearly, so that early blocks, on which all others build, are almost always there
+        # stochastic depth grows linearly: early blocks, on which all others build, are almost never dropped
         drop_rates = [config.drop_path * index / (depth - 1) for index in range(depth)]
         self.blocks = nn.ModuleList(
             Block(width, heads, config.layer_scale, rate, config.norm_epsilon) for rate in drop_rates
@@ -150,15 +150,15 @@ class VisionTransformer(nn.Module):
         self,
         images: Float[Tensor, "batch channels height width"],
         patch_mask: Bool[Tensor, "batch patches"] | None = None,
-        read: Bool[Tensor, "batch patches"] | None = None,
+        token_subset: Bool[Tensor, "batch patches"] | None = None,
     ) -> Tokens:
         """Encode images whose height and width are whole numbers of patches.
 
         Args:
             images: normalised as the bundle's card says.
-            patch_mask: patches, in row-major order, to be hidden behind the mask token (iBOT).
-            read: the only patches whose tokens are wanted besides the class token: the last block leaves out all
-                others, and registers, which are then of no use. Without it all are computed.
+            patch_mask: patches, in row-major order, that are replaced by the mask token (iBOT).
+            token_subset: the patches whose output tokens are needed besides the class token. The last block computes
+                only these; the other patch tokens and the registers of the result must not be used. ``None``: all.
 
         Returns:
             The tokens after the last block and the final norm.
@@ -170,7 +170,7 @@ class VisionTransformer(nn.Module):
         *earlier, last = self.blocks
         for block in earlier:
             tokens = block(tokens, rotation)
-        tokens = last(tokens, rotation, None if read is None else self._tokens_read(read))
+        tokens = last(tokens, rotation, None if token_subset is None else self._with_class_token(token_subset))
         return self._split(self.norm(tokens), grid)
 
     def forward_blocks(
@@ -237,8 +237,8 @@ class VisionTransformer(nn.Module):
         unplaced = torch.cat((class_token, self.register_tokens), dim=1).expand(batch, -1, -1)
         return torch.cat((unplaced.to(patches.dtype), patches), dim=1), grid, rotation
 
-    def _tokens_read(self, patches: Bool[Tensor, "batch patches"]) -> Bool[Tensor, "batch tokens"]:
-        """The class token and some patches, among all tokens."""
+    def _with_class_token(self, patches: Bool[Tensor, "batch patches"]) -> Bool[Tensor, "batch tokens"]:
+        """A subset of the patches as a subset of all tokens: the class token is in it, the registers are not."""
         class_token = patches.new_ones(len(patches), 1)
         return torch.cat((class_token, patches.new_zeros(len(patches), self.config.registers), patches), dim=1)
 
@@ -248,7 +248,7 @@ class VisionTransformer(nn.Module):
         return Tokens(tokens[:, 0], tokens[:, 1:first_patch], tokens[:, first_patch:], grid)
 
     def _initialise(self) -> None:
-        """Small truncated normals, as DINOv2; the patch embedding keeps the variance of the pixels."""
+        """Truncated normals as in DINOv2; the patch embedding keeps the variance of the pixels."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -265,7 +265,7 @@ class VisionTransformer(nn.Module):
 
 
 def standardise(pixels: UInt8[Tensor, "*batch size size"]) -> Float[Tensor, "*batch 1 size size"]:
-    """Grey levels to zero mean and unit variance per frame, so that gain and brightness do not matter.
+    """Grey levels to zero mean and unit variance per frame, so that gain and brightness have no influence.
 
     A frame without contrast (all black) becomes zero.
     """

@@ -1,8 +1,8 @@
-"""In which precision a network computes: what the machine at hand is fast at, unless somebody says otherwise.
+"""The numerical precision of a network: what the machine is fast at, unless it is set explicitly.
 
-bf16 halves the cost of a matrix product where the processor can multiply it (AVX512-BF16, AMX, recent GPUs). Where it
-cannot, bf16 is emulated and many times slower than fp32. So ``auto`` asks what the machine can do, and where that is
-not certain it measures for a tenth of a second.
+bf16 halves the cost of a matrix product where the processor supports it (AVX512-BF16, AMX, recent GPUs). Elsewhere bf16
+is emulated and many times slower than fp32. So ``auto`` asks what the machine supports, and where that is not certain
+it measures for a tenth of a second.
 """
 
 from __future__ import annotations

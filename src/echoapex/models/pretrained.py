@@ -1,7 +1,7 @@
-"""Encoders that others have trained: DINOv2, DINOv3 and timm ViT weights under our parameter names.
+"""Loads encoders trained by others: DINOv2, DINOv3 and timm ViT weights, under our parameter names.
 
-Each format is a table of rules from its names to ours. A tensor that no rule knows is an error, so that nothing of a
-checkpoint is lost in silence.
+Each format is a table of rules from its names to ours. A tensor that matches no rule is an error, so that no weights
+are lost silently.
 """
 
 from __future__ import annotations

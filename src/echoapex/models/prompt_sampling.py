@@ -1,7 +1,7 @@
-"""Prompts as a person would give them, drawn from the truth and from what a prediction got wrong.
+"""Simulated prompts of a person, drawn from the truth and from the errors of a prediction.
 
-For training the promptable decoder and for measuring how many clicks it needs. Points are ``(x, y)`` in pixels of the
-masks, on pixel centres; the same generator gives the same prompts.
+They train the promptable decoder and measure how many clicks it needs. Points are ``(x, y)`` in pixels of the masks, on
+pixel centres; the same generator gives the same prompts.
 """
 
 from __future__ import annotations

@@ -1,15 +1,13 @@
 """Named sets of bundles: one encoder and the decoders trained on it.
 
-A set is a directory ``<set>/{encoder,view_classification,segmentation,lv_wall,ejection_fraction}/``, each a bundle; a
-task that was trained with an adapter has it in its folder ``adapter``, a bundle of its own. The
-default set ships with the package. Others lie in the user's directory, ``$ECHOAPEX_HOME/bundles`` or
-``~/.local/share/echoapex/bundles``, or anywhere if given by path. A set may hold some of the bundles only: what it
-lacks comes from the default set, together with the encoder that the default set uses for it.
+A set is a directory ``<set>/{encoder,view_classification,segmentation,lv_wall,ejection_fraction}/``, each a bundle. A
+task that was trained with an adapter has it in its folder ``adapter``, a bundle of its own. The default set ships with
+the package. Others lie in the user's directory, ``$ECHOAPEX_HOME/bundles`` or ``~/.local/share/echoapex/bundles``, or
+anywhere if given by path. A set may hold only some of the bundles: the default set supplies the others, together with
+the encoder that the default set uses for them.
 
-Bring a set of bundles from a directory or a zip file into the user's directory, offline and verified.
-
-Only the two files of each bundle are taken, and only under their known names: nothing in an archive can choose where
-it is written.
+A set can be imported from a directory or a zip file into the user's directory, offline and verified. Only the two known
+files of each bundle are taken, so nothing in an archive can choose where it is written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights from a safetensors file into a module, with every mismatch named. Nothing here can run code from a file."""
+"""Loads weights from a safetensors file into a module and names every mismatch. No code from a file can run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The phantom: simulated echo clips of a beating heart, with the exact truth of everything that EchoApex measures.
 
-Synthetic: what is claimed is exact labels by geometry, fully developed speckle and LV measures in clinical ranges, not
-clinical validity.
+The clips are synthetic. They have labels that are exact by geometry, fully developed speckle, and LV measures in
+clinical ranges. Clinical validity is not claimed.
 """
 
 from echoapex.phantom.clip import SIMULATOR_VERSION, PhantomClip, simulate_clip

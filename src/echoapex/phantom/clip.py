@@ -1,8 +1,8 @@
-"""``simulate_clip``: a moving image of one view with the exact truth of everything that EchoApex measures.
+"""``simulate_clip``: a clip of one view, with the exact truth of everything that EchoApex measures.
 
-From anatomy to grey levels: one plane of one patient, seen by one machine.
-
-Keep the simulator's 200 kB temporaries on the heap: 1.6 times faster with glibc, and without effect elsewhere.
+The clip goes from anatomy to grey levels: one plane of one patient's heart, imaged by one machine. The simulation makes
+many temporary arrays of 200 kB; keeping them on the heap makes it 1.6 times faster with glibc and has no effect
+elsewhere.
 """
 
 from __future__ import annotations
@@ -32,120 +32,20 @@ from echoapex.phantom.walls import WallTruth, measure_walls, wall_positions
 from echoapex.vocabulary import View
 
 _BRIGHTEST_DB = 12.0
-"""Echo level, relative to myocardium, that is shown white."""
+"""Echo level relative to myocardium that is displayed as white."""
 _DECIBELS_PER_NEPER_OF_POWER = 10 / math.log(10)
 _SWAY_ENDS_AT_PHASE = 0.7
-
-
-class BeamFormer:
-    """Makes polar frames of a plane. A frame depends on the seed and the instant alone, not on its predecessors."""
-
-    def __init__(self, view: View, seed: int, imaging: Imaging, grid: PolarGrid) -> None:
-        self._seed, self._view_number = seed, list(View).index(view)
-        self._imaging, self._grid = imaging, grid
-        rng = random_stream(seed, Stream.CLIP, self._view_number)
-        self._spread = PointSpread(imaging, grid)
-        self._speckle = TissueSpeckle(grid, self._spread, rng)
-        self.pattern = build_pattern(view, imaging, grid, rng)
-        self._standing_noise = noise_field(grid.shape, rng)
-        angle = rng.uniform(0, 2 * np.pi)
-        self._sway_mm: Vector = np.array([math.cos(angle), math.sin(angle), 0.3]) * rng.uniform(0.5, 2.0)
-
-    def sway_mm(self, phase: float) -> Vector:
-        """How far the whole heart has moved in the chest at a phase."""
-        return self._sway_mm * math.sin(math.pi * min(1.0, phase / _SWAY_ENDS_AT_PHASE))
-
-    def compressed_frame(self, echo_source: HeartEcho | SceneEcho, phase: float, time_s: float) -> Field:
-        """Log-compressed echo (samples, beams) without the padding, 0 to 1."""
-        imaging, pattern, shape = self._imaging, self.pattern, self._grid.shape
-        rng = random_stream(self._seed, Stream.FRAME, self._view_number, round(time_s * 1e6))
-        sway = [float(component) for component in self.sway_mm(phase)]
-        x, y, z = (p - s for p, s in zip(self._grid.points, sway, strict=True))
-        echo = echo_source.at((x, y, z), phase, self._speckle)
-        scatterers = self._speckle.scatterers(echo.tissue)
-        np.copyto(scatterers, noise_field(shape, rng), where=echo.blood)  # blood has moved on by the next frame
-        field = scatterers * (echo.diffuse + 0.25 * echo.specular)
-        field += 0.9 * echo.specular
-        field *= pattern.gain
-        field += noise_field(shape, rng) * (self._haze(echo.diffuse + 1.5 * echo.specular) * pattern.haze)
-        field += self._standing_noise * pattern.near_clutter
-        received = self._spread.blur(field)
-        received += noise_field(shape, rng) * pattern.noise
-        received = received[:, PAD_BEAMS:-PAD_BEAMS]
-        power = received.real**2 + received.imag**2
-        decibels = _DECIBELS_PER_NEPER_OF_POWER * np.log(power + 1e-8)
-        darkest = _BRIGHTEST_DB - imaging.dynamic_range_db
-        level: Field = (decibels + (imaging.gain_db - darkest)) * (1 / imaging.dynamic_range_db)
-        np.clip(level, 0, 1, out=level)
-        if imaging.smoothing_px > 0:
-            level = gaussian_filter(level, (imaging.smoothing_px * 0.9, imaging.smoothing_px), truncate=2.5)
-        return level
-
-    def _haze(self, amplitude: Field) -> Field:
-        """Side lobes: the echo of a neighbourhood, smeared across the beams."""
-        samples, beams = self._grid.size
-        across = uniform_filter1d(amplitude, max(5, int(33 * beams / 128)) | 1, axis=1, mode="nearest")
-        haze: Field = uniform_filter1d(across, max(3, int(9 * samples / 352)) | 1, axis=0, mode="nearest")
-        return haze
-
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _ONE_GIBIBYTE = 1 << 30
 
-
-@functools.cache
-def keep_temporaries_on_the_heap() -> bool:
-    """Raise glibc's mmap and trim thresholds for this process, once.
-
-    By default glibc maps and unmaps every array above 128 kB, so each of the many temporaries of a frame is paid for
-    with page faults.
-
-    Returns:
-        Whether the C library took the setting.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # not glibc
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _ONE_GIBIBYTE)) and bool(mallopt(_M_TRIM_THRESHOLD, _ONE_GIBIBYTE))
-
-
 SIMULATOR_VERSION = "2"
-"""Changes whenever the same arguments give other pixels."""
+"""Changes whenever the same arguments give different pixels."""
 SMALLEST_SIZE = 96
 LabelFrames = Literal["none", "ed_es", "all"] | Sequence[int]
 
 
-@dataclass(frozen=True, eq=False)
-class PhantomClip:
-    """A simulated clip and its truth.
-
-    Volumes are those of the three-dimensional ventricle. ``labels`` maps frame numbers to label maps of ``Structure``
-    values, evaluated from the geometry at pixel centres. ``walls`` belong to ``ed_frame`` and exist in PLAX only.
-    """
-
-    view: View
-    seed: int
-    frames: UInt8[np.ndarray, "frames height width"]
-    frame_times_s: Float[np.ndarray, "frames"]
-    phases: Float[np.ndarray, "frames"]
-    volumes_ml: Float[np.ndarray, "frames"]
-    ed_frame: int
-    es_frame: int
-    ejection_fraction_percent: float
-    edv_ml: float
-    esv_ml: float
-    spacing: Spacing
-    sector: Sector
-    r_wave_times_s: tuple[float, ...]
-    labels: dict[int, UInt8[np.ndarray, "height width"]]
-    walls: WallTruth | None
-    patient: Patient
-    imaging: Imaging
-    simulator_version: str = SIMULATOR_VERSION
-
-
-def simulate_clip(  # noqa: PLR0913  (the options of one verb; all but two have defaults)
+def simulate_clip(  # noqa: PLR0913  (the options of one function; all but two have defaults)
     view: View,
     seed: int,
     *,
@@ -161,16 +61,16 @@ def simulate_clip(  # noqa: PLR0913  (the options of one verb; all but two have 
     """Simulate one clip. The same arguments give the same bytes.
 
     Args:
-        view: What to show; verified by geometry.
-        seed: Draws the pose, the speckle and, unless given, the patient and the machine.
+        view: The view to show; the plane is verified by geometry.
+        seed: Determines the pose, the speckle and, if not given, the patient and the machine.
         patient: Defaults to ``sample_patient(seed)``.
         imaging: Defaults to ``sample_imaging(seed, view)``.
         size: Height and width in pixels, at least 96.
-        frames: Frames spread evenly over ``beats``; by default as many as the machine's frame rate gives.
+        frames: Number of frames, spread evenly over ``beats``; by default given by the machine's frame rate.
         beats: Duration in heart beats.
         start_phase: Phase of the first frame; 0 is the R wave.
-        label_frames: Which frames get a label map: none, end-diastole and end-systole, all, or these numbers.
-        jitter: How much the operator deviates from the ideal plane: 0 not at all, 1 as usual.
+        label_frames: Frames with a label map: none, end-diastole and end-systole, all, or given frame numbers.
+        jitter: Deviation of the operator from the ideal plane: 0 is none, 1 is usual.
 
     Raises:
         PhantomError: an argument is out of range, or no plane of this patient shows the view.
@@ -211,6 +111,116 @@ def simulate_clip(  # noqa: PLR0913  (the options of one verb; all but two have 
     )
 
 
+@dataclass(frozen=True, eq=False)
+class PhantomClip:
+    """A simulated clip and its truth.
+
+    Volumes are those of the three-dimensional ventricle. ``labels`` maps frame numbers to label maps of ``Structure``
+    values, which are computed from the geometry at pixel centres. ``walls`` belong to ``ed_frame``; they exist in PLAX
+    only.
+    """
+
+    view: View
+    seed: int
+    frames: UInt8[np.ndarray, "frames height width"]
+    frame_times_s: Float[np.ndarray, "frames"]
+    phases: Float[np.ndarray, "frames"]
+    volumes_ml: Float[np.ndarray, "frames"]
+    ed_frame: int
+    es_frame: int
+    ejection_fraction_percent: float
+    edv_ml: float
+    esv_ml: float
+    spacing: Spacing
+    sector: Sector
+    r_wave_times_s: tuple[float, ...]
+    labels: dict[int, UInt8[np.ndarray, "height width"]]
+    walls: WallTruth | None
+    patient: Patient
+    imaging: Imaging
+    simulator_version: str = SIMULATOR_VERSION
+
+
+class BeamFormer:
+    """Makes polar frames of a plane. A frame depends only on the seed and the instant, not on earlier frames."""
+
+    def __init__(self, view: View, seed: int, imaging: Imaging, grid: PolarGrid) -> None:
+        self._seed, self._view_number = seed, list(View).index(view)
+        self._imaging, self._grid = imaging, grid
+        rng = random_stream(seed, Stream.CLIP, self._view_number)
+        self._spread = PointSpread(imaging, grid)
+        self._speckle = TissueSpeckle(grid, self._spread, rng)
+        self.pattern = build_pattern(view, imaging, grid, rng)
+        self._standing_noise = noise_field(grid.shape, rng)
+        angle = rng.uniform(0, 2 * np.pi)
+        self._sway_mm: Vector = np.array([math.cos(angle), math.sin(angle), 0.3]) * rng.uniform(0.5, 2.0)
+
+    def sway_mm(self, phase: float) -> Vector:
+        """Displacement of the whole heart in the chest at a phase."""
+        return self._sway_mm * math.sin(math.pi * min(1.0, phase / _SWAY_ENDS_AT_PHASE))
+
+    def compressed_frame(self, echo_source: HeartEcho | SceneEcho, phase: float, time_s: float) -> Field:
+        """Log-compressed echo (samples, beams) without padding, 0 to 1."""
+        imaging, pattern, shape = self._imaging, self.pattern, self._grid.shape
+        rng = random_stream(self._seed, Stream.FRAME, self._view_number, round(time_s * 1e6))
+        sway = [float(component) for component in self.sway_mm(phase)]
+        x, y, z = (p - s for p, s in zip(self._grid.points, sway, strict=True))
+        echo = echo_source.at((x, y, z), phase, self._speckle)
+        scatterers = self._speckle.scatterers(echo.tissue)
+        np.copyto(scatterers, noise_field(shape, rng), where=echo.blood)  # blood has moved away by the next frame
+        field = scatterers * (echo.diffuse + 0.25 * echo.specular)
+        field += 0.9 * echo.specular
+        field *= pattern.gain
+        field += noise_field(shape, rng) * (self._haze(echo.diffuse + 1.5 * echo.specular) * pattern.haze)
+        field += self._standing_noise * pattern.near_clutter
+        received = self._spread.blur(field)
+        received += noise_field(shape, rng) * pattern.noise
+        received = received[:, PAD_BEAMS:-PAD_BEAMS]
+        power = received.real**2 + received.imag**2
+        decibels = _DECIBELS_PER_NEPER_OF_POWER * np.log(power + 1e-8)
+        darkest = _BRIGHTEST_DB - imaging.dynamic_range_db
+        level: Field = (decibels + (imaging.gain_db - darkest)) * (1 / imaging.dynamic_range_db)
+        np.clip(level, 0, 1, out=level)
+        if imaging.smoothing_px > 0:
+            level = gaussian_filter(level, (imaging.smoothing_px * 0.9, imaging.smoothing_px), truncate=2.5)
+        return level
+
+    def _haze(self, amplitude: Field) -> Field:
+        """Side lobes: the echo of the neighbourhood, blurred across the beams."""
+        samples, beams = self._grid.size
+        across = uniform_filter1d(amplitude, max(5, int(33 * beams / 128)) | 1, axis=1, mode="nearest")
+        haze: Field = uniform_filter1d(across, max(3, int(9 * samples / 352)) | 1, axis=0, mode="nearest")
+        return haze
+
+
+@functools.cache
+def keep_temporaries_on_the_heap() -> bool:
+    """Raise glibc's mmap and trim thresholds for this process, once.
+
+    By default glibc maps and unmaps every array above 128 kB, so each of the many temporary arrays of a frame costs
+    page faults.
+
+    Returns:
+        Whether the C library accepted the setting.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # not glibc
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _ONE_GIBIBYTE)) and bool(mallopt(_M_TRIM_THRESHOLD, _ONE_GIBIBYTE))
+
+
+def _check(size: int, frames: int | None, beats: float, jitter: float) -> None:
+    if size < SMALLEST_SIZE:
+        raise PhantomError(f"size={size} is too small for the phantom; give {SMALLEST_SIZE} or more")
+    if frames is not None and frames < 1:
+        raise PhantomError(f"frames={frames} is no clip; give 1 or more, or None")
+    if not beats > 0:
+        raise PhantomError(f"beats={beats} is no duration; give a positive number")
+    if not 0 <= jitter <= 2:
+        raise PhantomError(f"jitter={jitter} is out of range; give 0 to 2")
+
+
 class _Stage:
     """Heart, plane and machine of one clip."""
 
@@ -230,7 +240,7 @@ class _Stage:
             self._echo = HeartEcho(self.heart, view, grid, pattern, imaging)
 
     def render(self, times_s: np.ndarray, phases: np.ndarray, ecg: EcgTrace) -> np.ndarray:
-        """All frames, uint8."""
+        """Render all frames as uint8."""
         imaging, converter = self.imaging, self.converter
         grey_map = build_grey_map(imaging)
         annotations = draw_annotations(converter, imaging, self.pose.depth_mm) if imaging.overlay else None
@@ -251,7 +261,7 @@ class _Stage:
         return frames
 
     def labels(self, phase: float) -> np.ndarray:
-        """Label map at a phase."""
+        """The label map at a phase."""
         sway = [float(component) for component in self.beam_former.sway_mm(phase)]
         x, y, z = (p - s for p, s in zip(self.converter.points, sway, strict=True))
         points: Points = (x, y, z)
@@ -263,7 +273,7 @@ class _Stage:
         return self.converter.spread(values)
 
     def walls(self, phase: float) -> WallTruth | None:
-        """Wall end points at a phase, in PLAX."""
+        """The wall end points at a phase; None outside PLAX."""
         if self.view is not View.PLAX:
             return None
         positions = wall_positions(self.heart, self.pose, phase, self.beam_former.sway_mm(phase))
@@ -278,7 +288,7 @@ class _Stage:
         return verified_pose(self.view, self.heart, seed, jitter, self._shows_walls, framing)
 
     def _shows_walls(self, pose: Pose) -> bool:
-        """In PLAX the wall end points have to be in the image."""
+        """Whether the wall end points are in the image; only PLAX needs them."""
         if self.view is not View.PLAX:
             return True
         positions = wall_positions(self.heart, pose, 0.0, np.zeros(3))
@@ -286,7 +296,7 @@ class _Stage:
 
 
 def _scene(view: View, patient: Patient, seed: int, jitter: float) -> Scene | None:
-    """The schematic scene of a window without a plane through the ventricles."""
+    """The schematic scene of a view without a plane through the ventricles; None for other views."""
     rng = random_stream(seed, Stream.POSE, list(View).index(view))
     if view is View.SUPRASTERNAL:
         return SuprasternalArch(patient, rng, jitter)
@@ -306,14 +316,3 @@ def _labelled(label_frames: LabelFrames, ed_frame: int, es_frame: int, count: in
     if outside:
         raise PhantomError(f"label_frames {outside} are outside the clip; give numbers from 0 to {count - 1}")
     return numbers
-
-
-def _check(size: int, frames: int | None, beats: float, jitter: float) -> None:
-    if size < SMALLEST_SIZE:
-        raise PhantomError(f"size={size} is too small for the phantom; give {SMALLEST_SIZE} or more")
-    if frames is not None and frames < 1:
-        raise PhantomError(f"frames={frames} is no clip; give 1 or more, or None")
-    if not beats > 0:
-        raise PhantomError(f"beats={beats} is no duration; give a positive number")
-    if not 0 <= jitter <= 2:
-        raise PhantomError(f"jitter={jitter} is out of range; give 0 to 2")

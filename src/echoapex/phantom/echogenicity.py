@@ -1,4 +1,4 @@
-"""How strongly each sample echoes: diffuse scattering, specular reflection, and which scatterers it looks at."""
+"""Echo strength of each sample: diffuse scattering, specular reflection, and the scatterers at the sample."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SHORT_AXIS_VIEWS = (View.PSAX_AV, View.PSAX_MV, View.PSAX_PM, View.PSAX_APEX)
 
 @dataclass(frozen=True, eq=False)
 class Echo:
-    """One instant on the polar grid."""
+    """Echo at one instant on the polar grid."""
 
     diffuse: Field
     specular: Field
     tissue: Points
-    """Where the scatterers of each sample are looked up."""
+    """Tissue coordinates at which the scatterers of each sample are looked up."""
     blood: np.ndarray
 
 
@@ -59,7 +59,7 @@ class HeartEcho:
         mottled = np.maximum(1 + 0.38 * texture, 0.12)
         ventricles, atria, surface = self._outer_surface(chambers, texture)
         diffuse = self._surroundings(chambers, surface)
-        # muscle is bright where its layers face the beam and darker where they run along it
+        # muscle is bright where its layers face the beam, and darker where they are parallel to it
         fibres = (1 - self._anisotropy) + self._anisotropy * self._incidence(chambers.lv.endocardium)
         diffuse += (0.95 * fibres * mottled - diffuse) * _coverage(chambers.lv.wall, 1.6)
         lumen = self._lumen(chambers, details) + self._raggedness(chambers, texture)
@@ -74,9 +74,9 @@ class HeartEcho:
         return Echo(diffuse, specular, tissue, lumen < 0)
 
     def _tissue_coordinates(self, points: Points, chambers: HeartChambers) -> Points:
-        """Wall coordinates inside the LV wall; elsewhere the plane's axes, with the base's motion near the heart.
+        """Wall coordinates inside the LV wall; elsewhere the axes of the plane, moving with the base near the heart.
 
-        The lattice is fine along its first two axes, so these must be the ones that the plane shows.
+        The lattice is fine along its first two axes, so these must be the axes that are visible in the plane.
         """
         around, along, through = chambers.lv.tissue or points
         wall = (along, through, around) if not self._short_axis else (around, through, along)
@@ -92,14 +92,14 @@ class HeartEcho:
 
     @staticmethod
     def _outer_surface(chambers: HeartChambers, texture: Field) -> tuple[Field, Field, Field]:
-        """Distances to the ventricles, to the atria, and to the heart's surface around both."""
+        """Distances to the ventricles, to the atria, and to the outer surface of the heart."""
         ventricles = smooth_minimum(chambers.lv.wall, chambers.rv.outer - 3.8, 6.0)
         both_atria = union(chambers.atria.left_outer, chambers.atria.right_outer) - 2.2
         atria = smooth_minimum(both_atria, chambers.root.lumen - 2.0, 5.0)
         return ventricles, atria, smooth_minimum(ventricles, atria, 9.0) + 0.5 * texture
 
     def _surroundings(self, chambers: HeartChambers, surface: Field) -> Field:
-        """Lung and mediastinum fading away from the heart, fat and muscle within it, and an effusion."""
+        """Lung and mediastinum that fade with distance, fat and muscle within the heart, and an effusion."""
         effusion = self._heart.patient.effusion_mm
         outside = surface - effusion if effusion else surface
         diffuse = 0.20 * self._pattern.background * (0.25 + np.exp(np.clip(outside, 0, 60) * (-1 / self._reach_mm)))
@@ -111,9 +111,9 @@ class HeartEcho:
         return diffuse
 
     def _raggedness(self, chambers: HeartChambers, texture: Field) -> Field:
-        """How far the lining stands out into the cavity, in mm: trabeculae, more of them towards the apex.
+        """Trabeculae: how far they extend into the cavity, in mm; more towards the apex.
 
-        They are drawn on the cavity's side of the labelled border, where ASE 2015 traces the compact wall.
+        They are on the cavity side of the labelled border, because ASE 2015 traces the compacted wall.
         """
         level = np.clip(chambers.points.material_z * (1 / self._heart.ventricle.length_mm), 0, 1)
         result: Field = 0.45 * texture + _TRABECULAR_MM * np.maximum(texture, 0) * level
@@ -133,7 +133,7 @@ class HeartEcho:
             atria.superior_vein,
             details.descending_aorta,
         )
-        assert lumen is not None  # the chambers are always there
+        assert lumen is not None  # the chambers always exist
         return lumen
 
     @staticmethod
@@ -167,7 +167,7 @@ class HeartEcho:
     def _add_walls(
         self, diffuse: Field, specular: Field, lumen: Field, chambers: HeartChambers, details: HeartDetails
     ) -> None:
-        """Linings of the cavities reflect where they face the beam; arterial walls are thick and bright."""
+        """Linings of the cavities, which reflect where they face the beam; arterial walls are thick and bright."""
         facing = self._incidence(lumen)
         facing *= facing
         specular += 0.42 * _sheet(lumen - 0.5, 0.9) * facing
@@ -233,7 +233,7 @@ def _sheet(distance: Field, width_mm: float) -> Field:
 
 
 def _incidence(distance: Field, sample_mm: float) -> Field:
-    """Cosine between the beam and a surface's normal: 1 where the surface faces the transducer."""
+    """Cosine between the beam and the normal of a surface: 1 where the surface faces the transducer."""
     change = np.empty_like(distance)
     np.subtract(distance[1:], distance[:-1], out=change[1:])
     change[0] = change[1]

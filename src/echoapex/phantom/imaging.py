@@ -1,6 +1,8 @@
-"""How the machine was set: probe, gain, artefacts and the look of four fictitious vendors.
+"""Machine settings: probe, gain, artefacts, the look of four fictitious vendors; and domain randomization for training.
 
-Patients, machines and hands far beyond the usual, for training: what must not decide is drawn at random.
+Domain randomization draws patients, machines and probe positions far beyond the usual, so that a model learns to ignore
+what must not influence its answer. Source: Tobin et al., "Domain randomization for transferring deep neural networks
+from simulation to the real world", 2017.
 """
 
 from __future__ import annotations
@@ -12,16 +14,18 @@ import numpy as np
 from echoapex.phantom.patient import Patient, Stream, random_stream, sample_patient
 from echoapex.vocabulary import Probe, View
 
+_LARGEST_WALL_MM = 20.0
+
 
 @dataclass(frozen=True)
 class VendorLook:
-    """What sets one vendor's images apart, and the probe name in its overlay."""
+    """Typical look of one vendor's images, and the probe name in the overlay."""
 
     probe_label: str
     smoothing_px: float
     persistence: float
     contrast: float
-    """Steepness of the grey map's S-shape; 0 is none."""
+    """Strength of the S-shape of the grey map; 0 is none."""
 
 
 VENDOR_LOOKS = {
@@ -34,11 +38,11 @@ VENDOR_LOOKS = {
 
 @dataclass(frozen=True)
 class Imaging:
-    """One machine setting; decibels are relative to myocardium at mid depth."""
+    """Settings of one machine; decibels are relative to myocardium at mid depth."""
 
     vendor: str = "A"
     quality: float = 0.7
-    """0 very poor to 1 excellent: noise, haze, clutter and dropout follow it."""
+    """Image quality from 0 (very poor) to 1 (excellent); it determines noise, haze, clutter and dropout."""
     centre_frequency_mhz: float = 2.6
     axial_fwhm_mm: float = 0.95
     """Axial resolution: full width at half maximum of the point spread function."""
@@ -56,7 +60,7 @@ class Imaging:
     clutter_db: float = -12.0
     """Reverberation of the chest wall in the near field."""
     anisotropy: float = 0.55
-    """How much the myocardium darkens where its fibres run along the beam."""
+    """How much darker the myocardium is where its fibres are parallel to the beam."""
     dropout: float = 0.35
     smoothing_px: float = 0.0
     """Speckle reduction of the machine, in polar samples."""
@@ -65,30 +69,30 @@ class Imaging:
     shadows: int = 0
     frame_rate_hz: float = 48.0
     wing_crop: float = 1.0
-    """0 shows the whole sector, 1 fits the height and crops the sector's wings."""
+    """0 shows the whole sector; 1 fills the height and crops the sides of the sector."""
     overlay: bool = True
     """Depth ticks and text."""
     ecg: bool = True
     blood_db: float = -44.0
-    """Echo of blood, slow flow and reverberation within the cavities included."""
+    """Echo of blood, including slow flow and reverberation in the cavities."""
     fat: float = 0.55
     """Echo amplitude of the tissue between the chambers; myocardium is about 1."""
     surroundings_db: float = 0.0
-    """Lung, mediastinum and chest wall, relative to what is usual."""
+    """Echo of lung, mediastinum and chest wall, relative to the usual level."""
     surroundings_reach_mm: float = 16.0
-    """How far from the heart they fade."""
+    """Distance from the heart over which they fade."""
     reflection_db: float = 0.0
-    """Specular echoes (pericardium, linings, arterial walls), relative to what is usual."""
+    """Specular echoes (pericardium, linings, arterial walls), relative to the usual level."""
     depth_factor: float = 1.0
-    """Imaging depth relative to what the view usually gets."""
+    """Imaging depth, relative to the usual depth of the view."""
     fan_factor: float = 1.0
-    """Width of the fan relative to what the view usually gets."""
+    """Width of the fan, relative to the usual width of the view."""
     side_loss_db: float = 0.0
-    """Loss at one edge of the fan, growing from its middle (poor contact, lung); negative at the left edge."""
+    """Loss at one edge of the fan, increasing from its middle (poor contact, lung); negative: at the left edge."""
 
 
 def sample_imaging(seed: int, view: View) -> Imaging:
-    """Draw a machine setting; one seed has one vendor in every view, and its own settings in each."""
+    """Draw machine settings; a seed has the same vendor in all views, but different settings in each view."""
     vendor = "ABCD"[int(random_stream(seed, Stream.IMAGING).integers(4))]
     rng = random_stream(seed, Stream.IMAGING, list(View).index(view))
     look = VENDOR_LOOKS[vendor]
@@ -128,13 +132,10 @@ def sample_imaging(seed: int, view: View) -> Imaging:
 
 
 def sample_randomized_imaging(seed: int, view: View) -> Imaging:
-    """Draw a setting far beyond what one clinic sees, for training: what must not decide is drawn at random.
+    """Draw machine settings far beyond those of one clinic, for training by domain randomization.
 
-    Greyed cavities, bright or absent surroundings, weak reflections, tight or generous framing, coarse or flat grey
-    curves. The anatomy and its truth stay as they are.
-
-    Source: Tobin et al., "Domain randomization for transferring deep neural networks from simulation to the real
-    world", 2017.
+    These vary: grey cavities, bright or missing surroundings, weak reflections, tight or wide framing, steep or flat
+    grey curves. Anatomy and truth are not changed.
     """
     usual = sample_imaging(seed, view)
     rng = random_stream(seed, Stream.IMAGING, 100 + list(View).index(view))
@@ -165,12 +166,9 @@ def sample_randomized_imaging(seed: int, view: View) -> Imaging:
     )
 
 
-_LARGEST_WALL_MM = 20.0
-
-
 @dataclass(frozen=True)
 class RandomizedSetting:
-    """Who is examined, by which machine, and how far the hand strays (``jitter`` of ``simulate_clip``)."""
+    """A patient, a machine, and the deviation from the ideal plane (``jitter`` of ``simulate_clip``)."""
 
     patient: Patient
     imaging: Imaging
@@ -178,14 +176,12 @@ class RandomizedSetting:
 
 
 def sample_randomized_setting(seed: int, view: View) -> RandomizedSetting:
-    """Draw a patient, a machine and a hand far beyond what one clinic sees; a plane for it is not always to be had.
+    """Draw a patient, a machine and a plane deviation far beyond those of one clinic, for domain randomization.
 
-    To ``sample_randomized_imaging`` it adds a depth that cuts the atria off or leaves half the image empty, contact
-    lost on one side of the fan, planes that stray, and chambers, walls and shapes of the ventricle in proportions that
-    ``sample_patient`` does not give. Volumes, ejection fraction and heart rate stay those of ``sample_patient``.
-
-    Source: Tobin et al., "Domain randomization for transferring deep neural networks from simulation to the real
-    world", 2017.
+    In addition to ``sample_randomized_imaging``, these vary: a depth that cuts off the atria or leaves half the image
+    empty, lost contact on one side of the fan, deviating planes, and proportions of chambers and walls that
+    ``sample_patient`` does not give. Volumes, ejection fraction and heart rate are those of ``sample_patient``. For
+    some settings no plane shows the view; then ``simulate_clip`` raises ``PhantomError``.
     """
     rng = random_stream(seed, Stream.IMAGING, 200 + list(View).index(view))
 

@@ -1,6 +1,6 @@
-"""The cardiac cycle: how far the ventricle has contracted and the valves have opened, at every phase.
+"""The cardiac cycle: contraction of the ventricle and opening of the valves at every phase.
 
-Phase runs from 0 to 1 over one beat; 0 is the R wave and end-diastole.
+The phase runs from 0 to 1 over one beat; 0 is the R wave and end-diastole.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from echoapex.phantom.patient import Patient
 
 @dataclass(frozen=True)
 class CycleState:
-    """One instant: each value between 0 and 1."""
+    """State at one instant; all values are between 0 and 1."""
 
     contraction: float
     """0 at end-diastole, 1 at end-systole."""
     mitral_opening: float
-    """Also of the tricuspid valve; early (E) and atrial (A) wave are its two peaks."""
+    """Opening of the mitral and tricuspid valve; its two peaks are the early (E) and atrial (A) wave."""
     aortic_opening: float
 
 
 class CardiacCycle:
-    """Curves of one patient. Systole takes a larger share of the beat at a higher heart rate."""
+    """Curves of one patient. At a higher heart rate, systole takes a larger share of the beat."""
 
     def __init__(self, patient: Patient) -> None:
         systole = float(np.clip(0.36 + 0.0016 * (patient.heart_rate_bpm - 68), 0.30, 0.50))
@@ -60,12 +60,12 @@ class CardiacCycle:
         )
 
     def at(self, phase: float) -> CycleState:
-        """The state at a phase; phases beyond one beat wrap around."""
+        """The state at a phase; phases beyond one beat repeat."""
         phase = phase % 1.0
         return CycleState(float(self._contraction(phase)), float(self._mitral(phase)), float(self._aortic(phase)))
 
 
 def _curve(*knots: tuple[float, float]) -> PchipInterpolator:
-    """A monotone cubic through the knots: no overshoot between them."""
+    """A monotone cubic through the knots, without overshoot between them."""
     phases, values = zip(*knots, strict=True)
     return PchipInterpolator(phases, values)

@@ -1,6 +1,6 @@
-"""A simulated patient: the numbers from which the beating heart is built, and their distribution.
+"""A simulated patient: the parameters of the beating heart, and their distribution.
 
-One random stream per purpose, so that a change in one draw never shifts another.
+There is one random stream per purpose, so that a change of one draw does not affect the others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """The purposes; the numbers are part of the simulator version and never change within it."""
+    """Purposes of random numbers; their values never change within one simulator version."""
 
     CLIP = 7
     PATIENT = 11
@@ -24,16 +24,16 @@ class Stream(IntEnum):
 
 
 def random_stream(seed: int, stream: Stream, *keys: int) -> np.random.Generator:
-    """The generator of one purpose; ``keys`` separate views or instants within it."""
+    """The random generator of one purpose; ``keys`` separate views or instants within it."""
     return np.random.default_rng([seed, int(stream), *keys])
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient; the defaults are a healthy man. All sizes are at end-diastole.
+    """One patient; the defaults describe a healthy man. All sizes are at end-diastole.
 
-    Size factors (``*_size``) are relative to a typical adult: 1.0 is a 32 mm aortic sinus, for instance.
-    ``wall_motion_angle_deg`` counts from the lateral wall over the anterior one (90) to the septum (180).
+    Size factors (``*_size``) are relative to a typical adult; for the aorta, 1.0 is a sinus of 32 mm.
+    ``wall_motion_angle_deg`` counts from the lateral wall (0) over the anterior wall (90) to the septum (180).
     """
 
     seed: int
@@ -45,13 +45,13 @@ class Patient:
     ejection_fraction_percent: float = 60.0
     edv_ml: float = 120.0
     lv_length_mm: float = 88.0
-    """Endocardial long axis, base plane to apex."""
+    """Endocardial long axis, from the base plane to the apex."""
     septum_mm: float = 9.0
     posterior_wall_mm: float = 9.0
-    """Posterior and lateral wall."""
+    """Thickness of the posterior and lateral wall."""
     apical_wall_mm: float = 6.5
     equator_position: float = 0.30
-    """Where the LV is widest, along the long axis: 0 base, 1 apex."""
+    """Position along the long axis where the LV is widest: 0 is the base, 1 the apex."""
     basal_taper: float = 0.13
     ellipticity: float = 0.04
     mapse_mm: float = 13.0
@@ -63,10 +63,10 @@ class Patient:
     aorta_size: float = 1.0
     ivc_mm: float = 17.0
     wall_motion_deficit: float = 0.0
-    """Regional wall motion abnormality: 0 none, 1 akinetic at its centre."""
+    """Regional wall motion abnormality: 0 is none, 1 is akinetic at its centre."""
     wall_motion_angle_deg: float = 90.0
     wall_motion_level: float = 0.8
-    """Centre of the deficit along the long axis: 0 base, 1 apex."""
+    """Centre of the abnormality along the long axis: 0 is the base, 1 the apex."""
     effusion_mm: float = 0.0
     """Pericardial effusion."""
 
@@ -87,19 +87,19 @@ class Patient:
 
 
 def sample_patient(seed: int) -> Patient:
-    """Draw a patient; the same seed always gives the same one.
+    """Draw a patient; the same seed always gives the same patient.
 
-    The population is a training population, with wider tails than a clinic's: EF 12-78 %, walls 6-20 mm, concentric and
-    asymmetric hypertrophy, dilated and small ventricles, regional wall motion abnormalities, effusions.
+    The population is meant for training and has wider tails than that of a clinic: EF 12-78 %, walls 6-20 mm,
+    concentric and asymmetric hypertrophy, dilated and small ventricles, regional wall motion abnormalities, effusions.
     """
     rng = random_stream(seed, Stream.PATIENT)
     sex = "M" if rng.random() < 0.55 else "F"
     bsa = _clipped(rng.normal(1.95 if sex == "M" else 1.72, 0.18), 1.35, 2.6)
     ejection_fraction = _sample_ejection_fraction(rng)
-    # failing ventricles dilate
+    # failing ventricles are dilated
     edv_index = rng.normal(60 if sex == "M" else 53, 10) + max(0.0, 52 - ejection_fraction) * rng.uniform(0.2, 1.8)
     edv = _clipped(edv_index * bsa, 42, 360)
-    # and get rounder
+    # and rounder
     roundness = 1 - 0.05 * max(0.0, (edv - 150) / 100)
     length = _clipped((edv / 120) ** (1 / 3) * rng.normal(87, 4.5) * roundness, 60, 126)
     septum, posterior = _sample_walls(rng, sex, edv)
@@ -140,7 +140,7 @@ def _clipped(value: float, low: float, high: float) -> float:
 
 
 def _sample_ejection_fraction(rng: np.random.Generator) -> float:
-    """Mixture of preserved, mildly reduced and reduced, over a uniform floor that fills the tails."""
+    """Mixture of preserved, mildly reduced and reduced EF, plus a uniform part that fills the tails."""
     group = rng.random()
     if group < 0.48:
         value = rng.normal(61, 6)
@@ -163,13 +163,13 @@ def _sample_walls(rng: np.random.Generator, sex: str, edv_ml: float) -> tuple[fl
         septum, posterior = mean * rng.normal(1.05, 0.06), mean * rng.normal(0.97, 0.06)
     elif group < 0.36:  # asymmetric septal hypertrophy
         septum, posterior = rng.uniform(13, 20), rng.uniform(7.5, 12.5)
-    if edv_ml > 190:  # walls of dilated ventricles thin
+    if edv_ml > 190:  # dilated ventricles have thinner walls
         septum, posterior = septum * 0.92, posterior * 0.92
     return _clipped(septum, 6, 20), _clipped(posterior, 6, 20)
 
 
 def _sample_wall_motion(rng: np.random.Generator, ejection_fraction: float) -> tuple[float, float, float]:
-    """Depth, angle in degrees and level of a regional abnormality; depth 0 for a uniform contraction."""
+    """Severity, angle in degrees and level of a regional abnormality; severity 0 is uniform contraction."""
     present = ejection_fraction < 55 and rng.random() < 0.45
     depth, angle, level = rng.uniform(0.4, 1.0), rng.uniform(0, 360), rng.uniform(0.45, 0.95)
     return (float(depth) if present else 0.0), float(angle), float(level)

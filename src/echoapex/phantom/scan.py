@@ -1,4 +1,4 @@
-"""The polar grid on which a sector scanner samples, and its conversion to a square image."""
+"""The polar grid of a sector scanner, and scan conversion to a square image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from echoapex.phantom.views import Pose
 NEAREST_MM = 2.0
 """Depth of the first sample."""
 PAD_BEAMS = 8
-"""Beams computed beyond each edge, so that the lateral blur does not wrap around."""
+"""Additional beams beyond each edge, so that the lateral blur does not wrap around."""
 _APEX_MARGIN, _IMAGE_HEIGHT, _IMAGE_WIDTH = 0.012, 1.035, 1.02
 """Margins around the sector, as fractions of its depth and width."""
 _GREY_LEVELS = 1024
@@ -30,12 +30,12 @@ class GridSize(NamedTuple):
 
     @classmethod
     def for_image(cls, size: int) -> GridSize:
-        """Fine enough for an image of ``size`` x ``size`` pixels."""
+        """A grid that is fine enough for an image of ``size`` x ``size`` pixels."""
         return cls(352, 128) if size > 160 else cls(224, 96)
 
 
 class PolarGrid:
-    """Sample positions of all beams, padding included: arrays are (samples, beams + 2 PAD_BEAMS)."""
+    """Sample positions of all beams including the padding: arrays are (samples, beams + 2 PAD_BEAMS)."""
 
     def __init__(self, pose: Pose, size: GridSize) -> None:
         self.pose = pose
@@ -57,7 +57,7 @@ class PolarGrid:
 
     @property
     def relative_angles(self) -> np.ndarray:
-        """Beam angle in units of half the sector: -1 is its left edge."""
+        """Beam angle in units of half the sector: -1 is the left edge."""
         return self.angles / self.half_angle
 
 
@@ -72,9 +72,9 @@ class _Interpolation:
 
 
 class ScanConverter:
-    """The square image: where its pixels lie in the plane, and how polar samples reach them.
+    """The square image: positions of its pixels in the plane, and conversion of polar samples to pixels.
 
-    ``wing_crop`` between 0 and 1 says how much of the sector's sides is cut to fill the height.
+    ``wing_crop`` between 0 and 1 says how much of the sides of the sector is cropped to fill the height.
     """
 
     def __init__(self, grid: PolarGrid, size: int, wing_crop: float) -> None:
@@ -98,7 +98,7 @@ class ScanConverter:
 
     @property
     def sector(self) -> Sector:
-        """Outline of the imaged area in pixel centres, cut to the image."""
+        """Outline of the imaged area in pixel centres, clipped to the image."""
         angles = np.linspace(-self._half_angle, self._half_angle, 49)
         far = [self._plane_pixel(self._pose.depth_mm, angle) for angle in angles]
         near = [self._plane_pixel(NEAREST_MM, angle) for angle in angles[::-8]]
@@ -109,13 +109,13 @@ class ScanConverter:
         return Sector(box_xyxy=(x0, y0, x1, y1), polygon_xy=tuple(outline))
 
     def pixel_of(self, point: Vector) -> tuple[float, float]:
-        """Pixel (x, y) of a heart-frame point, projected on the plane."""
+        """Pixel (x, y) of a point in the heart frame, projected onto the plane."""
         from_probe = np.asarray(point, float) - self._pose.position
         x, y = float(from_probe @ self._pose.right_axis), float(from_probe @ self._pose.depth_axis)
         return self._pixel(x, y)
 
     def convert(self, polar: np.ndarray, grey_map: np.ndarray) -> np.ndarray:
-        """Image (size, size), float32 0 to 1, of a polar frame (samples, beams) through a grey map (see below)."""
+        """Convert a polar frame (samples, beams) to an image (size, size), float32 0 to 1, with a grey map."""
         samples = np.ascontiguousarray(polar).ravel()
         where = self._interpolation
         left, right = samples[where.upper_left], samples[where.upper_left + 1]
@@ -148,7 +148,7 @@ def image_side_mm(pose: Pose, wing_crop: float) -> float:
 
 
 def in_image(pose: Pose, point: Vector, wing_crop: float) -> bool:
-    """Whether a heart-frame point lies in the sector and in the image, with a margin of 3 %."""
+    """Whether a point in the heart frame is inside the sector and the image, with a margin of 3 %."""
     from_probe = np.asarray(point, float) - pose.position
     x, y = float(from_probe @ pose.right_axis), float(from_probe @ pose.depth_axis)
     distance, angle = math.hypot(x, y), math.degrees(math.atan2(x, y))
@@ -157,7 +157,7 @@ def in_image(pose: Pose, point: Vector, wing_crop: float) -> bool:
 
 
 def build_grey_map(imaging: Imaging) -> np.ndarray:
-    """Displayed grey of each compressed level: a gamma curve, bent into an S by the vendor."""
+    """The displayed grey of each compressed level: a gamma curve with the S-shape of the vendor."""
     level = np.linspace(0, 1, _GREY_LEVELS)
     grey = level ** (imaging.gamma * 1.25)
     s_shape = grey * grey * (3 - 2 * grey)
@@ -179,7 +179,7 @@ def _interpolation(grid: PolarGrid, distance: np.ndarray, angle: np.ndarray, ins
 
 
 def _clip_to_square(polygon: list[tuple[float, float]], low: float, high: float) -> list[tuple[float, float]]:
-    """Sutherland-Hodgman clipping against the four sides of a square."""
+    """Sutherland-Hodgman clipping at the four sides of a square."""
     for axis in (0, 1):
         for limit, sign in ((low, 1.0), (high, -1.0)):
             clipped: list[tuple[float, float]] = []

@@ -1,6 +1,6 @@
-"""Speckle: complex Gaussian scatterers that ride on the tissue, blurred by the point spread function of the probe.
+"""Speckle: complex Gaussian scatterers that move with the tissue, blurred by the point spread function of the probe.
 
-Fully developed speckle is a sum of many scatterers per resolution cell; its envelope is Rayleigh distributed, with a
+Fully developed speckle is the sum of many scatterers per resolution cell. Its envelope is Rayleigh distributed, with a
 ratio of mean to standard deviation of 1.91 (Wagner et al., IEEE Trans Sonics Ultrason 1983;30:156).
 """
 
@@ -30,7 +30,7 @@ _AXIAL_REACH = 4
 
 @dataclass(frozen=True, eq=False)
 class Lattices:
-    """Periodic random fields shared by all clips; a clip looks into them with offsets of its own."""
+    """Periodic random fields shared by all clips; each clip reads them at its own offset."""
 
     scatterers: np.ndarray
     """complex64, 128 x 128 x 16 cells, flattened; unit power."""
@@ -44,7 +44,7 @@ class Lattices:
 
 @functools.cache
 def shared_lattices() -> Lattices:
-    """The lattices; made once in a process (a quarter of a second), always the same."""
+    """The lattices; made once per process (in a quarter of a second), always the same."""
     rng = np.random.default_rng(_LATTICE_SEED)
     sigma = _SCATTERER_FWHM_MM / _FWHM_PER_SIGMA / _CELL_MM
     cells = rng.standard_normal((2, 128, 128, 16), dtype=np.float32)
@@ -65,9 +65,9 @@ def shared_lattices() -> Lattices:
 
 
 class PointSpread:
-    """Blur of the probe: along the beam a Gaussian pulse, across it a Gaussian that widens away from the focus.
+    """Blur of the probe: a Gaussian pulse along the beam, and across it a Gaussian that is narrowest at the focus.
 
-    Both are scaled to unit power of white noise, so that speckle keeps its brightness at every depth.
+    Both preserve the power of white noise, so that speckle has the same brightness at every depth.
     """
 
     def __init__(self, imaging: Imaging, grid: PolarGrid) -> None:
@@ -80,14 +80,14 @@ class PointSpread:
         transfer = np.exp(-2 * (np.pi * frequency * sigma_beams) ** 2)
         transfer /= np.sqrt((transfer**2).mean(1, keepdims=True))
         self._lateral = transfer.astype(np.float32)
-        # the scatterers already have a size: the pulse adds the rest
+        # the scatterers already have a size; the pulse adds the rest
         pulse_mm = math.sqrt(max(imaging.axial_fwhm_mm**2 - _SCATTERER_FWHM_MM**2, 0.25**2))
         sigma_samples = pulse_mm / _FWHM_PER_SIGMA / grid.sample_mm
         pulse = np.exp(-0.5 * (np.arange(-_AXIAL_REACH, _AXIAL_REACH + 1) / sigma_samples) ** 2)
         self._axial = [float(weight) for weight in pulse / np.sqrt((pulse**2).sum())]
 
     def blur(self, field: np.ndarray) -> np.ndarray:
-        """The complex field (samples, beams) as the probe sees it."""
+        """Blur the complex field (samples, beams)."""
         spectrum = fft.fft(field, axis=1)
         spectrum *= self._lateral
         field = fft.ifft(spectrum, axis=1, overwrite_x=True)
@@ -103,7 +103,7 @@ class PointSpread:
 
 
 class TissueSpeckle:
-    """Scatterers of one clip, looked up where the tissue was at end-diastole."""
+    """Scatterers of one clip, looked up at the end-diastolic position of the tissue."""
 
     def __init__(self, grid: PolarGrid, spread: PointSpread, rng: np.random.Generator) -> None:
         self._lattices = shared_lattices()
@@ -115,7 +115,7 @@ class TissueSpeckle:
         self._calibration = (1 / np.sqrt(power))[:, None].astype(np.float32)
 
     def scatterers(self, tissue: Points) -> np.ndarray:
-        """Complex scatterer amplitude, (samples, beams) complex64: two nearest cells, half a beam apart."""
+        """Complex scatterer amplitude, (samples, beams) complex64, from the two nearest cells, half a beam apart."""
         x = tissue[0] * (1 / _CELL_MM) + self._offset[1]
         y = tissue[1] * (1 / _CELL_MM) + self._offset[2]
         slices = (tissue[2] * (1 / _CELL_OUT_OF_PLANE_MM) + self._offset[0]).astype(np.int32) & 15
@@ -128,7 +128,7 @@ class TissueSpeckle:
         return result
 
     def texture(self, tissue: Points) -> Field:
-        """Slow variation of the tissue, unit variance: brightness and ragged edges."""
+        """Slow variation of the tissue with unit variance, for brightness and ragged edges."""
         x = (tissue[0] * (1 / _TEXTURE_CELL_MM) + self._offset[0]).astype(np.int32) & 63
         y = (tissue[1] * (1 / _TEXTURE_CELL_MM) + self._offset[1]).astype(np.int32) & 63
         z = (tissue[2] * (1 / _TEXTURE_CELL_OUT_OF_PLANE_MM) + self._offset[2]).astype(np.int32) & 31
@@ -137,7 +137,7 @@ class TissueSpeckle:
 
 
 def noise_field(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """White complex noise of unit power: a random stretch of the shared buffer (a view, not to be changed)."""
+    """White complex noise of unit power: a random section of the shared buffer (a view; do not modify it)."""
     noise = shared_lattices().noise
     count = shape[0] * shape[1]
     start = int(rng.integers(0, noise.size - count))
@@ -145,7 +145,7 @@ def noise_field(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def smooth_field(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Field:
-    """A stretch of a mottle field, at the same scale on every grid size."""
+    """A section of a smooth field, at the same scale for every grid size."""
     mottle = shared_lattices().mottle[kind]
     rows = (np.arange(shape[0]) * 352 / shape[0]).astype(int) + int(rng.integers(1024))
     columns = (np.arange(shape[1]) * 144 / shape[1]).astype(int) + int(rng.integers(512))

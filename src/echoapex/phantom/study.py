@@ -1,8 +1,8 @@
-"""Whole phantom studies as DICOM with their truth: they enter the pipeline by the same door as real ones.
+"""Write whole phantom studies as DICOM with their truth; they are then read in the same way as real studies.
 
-One study is one patient (one seed) seen in every view by one vendor's machine. A study is written into a hidden folder
-and renamed when it is complete, so that an interrupted run leaves no half study and a second run completes it. The same
-seed and plan give the same bytes.
+One study is one patient (one seed) in every view, imaged by one vendor's machine. A study is written into a hidden
+folder, which is renamed when it is complete. So an interrupted run leaves no incomplete study, and the next run
+completes it. The same seed and plan give the same bytes.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ from echoapex.phantom.truth import (
 from echoapex.vocabulary import View
 
 BEATS = 1.3
-"""A clip covers a whole beat and a little more, so that ED and ES are always inside."""
+"""Beats per clip: a little more than one, so that the clip always contains ED and ES."""
 MAX_FRAMES = 64
 StudyLabels = Literal["ed_es", "all"]
 
 
 class StudyPlanError(ValueError):
-    """A plan that cannot be carried out; the message says what to change."""
+    """The plan cannot be carried out; the message says what to change."""
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study holds.
+    """The content of a study.
 
     Attributes:
         views: the clips, in this order; all 18 by default.
         size: height and width of a frame in pixels.
-        label_frames: label maps of ED and ES only, or of every frame.
+        label_frames: label maps for ED and ES only, or for every frame.
         syntax: how the pixels are stored.
 
     Raises:
-        StudyPlanError: no view, a view twice, or a size that is too small.
+        StudyPlanError: there is no view, a view occurs twice, or the size is too small.
     """
 
     views: tuple[View, ...] = tuple(View)
@@ -83,18 +83,18 @@ def study_name(seed: int) -> str:
 
 
 def write_study(directory: Path, seed: int, plan: StudyPlan | None = None) -> StudyTruth:
-    """Simulate one study and write it to ``directory``; a finished study of the same plan is left as it is.
+    """Simulate one study and write it to ``directory``; a finished study of the same plan is kept.
 
     Args:
         directory: the study folder itself, for instance ``out/study-000123``.
-        seed: the patient. Below 1,000,000 for training, from there on held out (:mod:`echoapex.phantom.truth`).
+        seed: the patient; below 1,000,000 for training, above that held out (:mod:`echoapex.phantom.truth`).
         plan: views, size, labels and syntax; by default all 18 views at 256 pixels.
 
     Returns:
         The truth, as written to ``truth.json``.
 
     Raises:
-        StudyPlanError: the seed is negative, or the folder exists and holds something else.
+        StudyPlanError: the seed is negative, or the folder exists and has other content.
     """
     plan = plan or StudyPlan()
     if seed < 0:
@@ -118,22 +118,22 @@ def write_study(directory: Path, seed: int, plan: StudyPlan | None = None) -> St
 def write_studies(
     out: Path, *, studies: int, seed: int, plan: StudyPlan | None = None, workers: int = 1
 ) -> Iterator[Path]:
-    """Write ``studies`` studies with the seeds ``seed, seed + 1, ...`` below ``out``; finished ones are kept.
+    """Write ``studies`` studies with the seeds ``seed, seed + 1, ...`` below ``out``; finished studies are kept.
 
-    The work is done while the result is iterated over.
+    The studies are written while the caller iterates over the result.
 
     Args:
-        out: folder of the study folders.
-        studies: how many.
-        seed: the first patient.
+        out: folder for the study folders.
+        studies: number of studies.
+        seed: seed of the first patient.
         plan: as for :func:`write_study`.
-        workers: processes; the bytes do not depend on it.
+        workers: number of processes; the bytes do not depend on it.
 
     Yields:
-        The folder of each finished study, in order of seeds with one worker, of completion with several.
+        The folder of each finished study, in order of seeds for one worker, of completion for several.
 
     Raises:
-        StudyPlanError: nothing to do, or training and held-out seeds in one run.
+        StudyPlanError: there is nothing to do, or the run mixes training and held-out seeds.
     """
     if studies < 1 or workers < 1:
         raise StudyPlanError(f"{studies} studies with {workers} workers: both must be 1 or more")
@@ -170,7 +170,7 @@ def _finished_study(directory: Path, seed: int, plan: StudyPlan) -> StudyTruth:
         truth = read_truth(directory)
     except TruthError as error:
         raise StudyPlanError(f"{directory}: exists and holds no finished study; remove it or choose another") from error
-    # every clip was labelled at all frames if, and only if, that was the plan
+    # all frames of a clip have label maps if and only if the plan says so
     labelled: StudyLabels = "all" if len(truth.clips[0].label_frames) == len(truth.clips[0].frame_times_s) else "ed_es"
     written = StudyPlan(
         tuple(clip.view for clip in truth.clips),

@@ -1,11 +1,11 @@
-"""What a phantom study knows about itself: ``truth.json`` beside the DICOM files, and label maps under ``truth/``.
+"""The truth of a phantom study: ``truth.json`` beside the DICOM files, and label maps in ``truth/``.
 
-A study folder holds ``<VIEW>.dcm`` for every view, ``truth.json`` (:class:`StudyTruth`) and ``truth/<VIEW>.npz``
-with the arrays ``frames`` (n,) and ``labels`` (n, height, width); the labels are those of
+A study folder contains ``<VIEW>.dcm`` for every view, ``truth.json`` (:class:`StudyTruth`) and ``truth/<VIEW>.npz``
+with the arrays ``frames`` (n,) and ``labels`` (n, height, width). Labels are those of
 :class:`echoapex.vocabulary.Structure`, in native pixels.
 
-Seeds split the patients: seeds below :data:`FIRST_HELD_OUT_SEED` may be trained on, all others are held out for
-evaluation and must never reach a training step. One seed is one patient, in every view.
+Seeds split the patients: seeds below :data:`FIRST_HELD_OUT_SEED` are for training; all others are held out for
+evaluation and must never be used in training. One seed is one patient, in every view.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LabelMaps = dict[int, UInt8[np.ndarray, "height width"]]
 
 
 class TruthError(ValueError):
-    """A truth file that is missing, damaged or of another version; the message names it and the remedy."""
+    """A truth file is missing, damaged or of another version; the message names the file and says what to do."""
 
 
 def is_held_out(seed: int) -> bool:
@@ -47,7 +47,7 @@ def is_held_out(seed: int) -> bool:
 
 
 class ClipWalls(Config):
-    """The four wall end points on the ED frame of a PLAX clip, and what lies between them."""
+    """The four wall end points on the ED frame of a PLAX clip, and the lengths between them."""
 
     frame: int
     points_xy: dict[WallPoint, tuple[float, float]] = Field(description="native pixels")
@@ -56,7 +56,7 @@ class ClipWalls(Config):
     lvpwd_mm: float
 
     def value_mm(self, quantity: Quantity) -> float:
-        """IVSd, LVIDd or LVPWd.
+        """The length in mm of IVSd, LVIDd or LVPWd.
 
         Raises:
             KeyError: any other quantity.
@@ -65,7 +65,7 @@ class ClipWalls(Config):
 
 
 class ClipTruth(Config):
-    """Everything that is true of one clip; times in seconds from the first frame, pixels native."""
+    """The truth of one clip; times are in seconds from the first frame, pixels are native."""
 
     file: str = Field(description="DICOM file, relative to the study folder")
     sha256: str = Field(description="digest of that file: how written results are matched to this truth")
@@ -92,12 +92,12 @@ class ClipTruth(Config):
 
     @property
     def sector(self) -> Sector:
-        """The fan."""
+        """The sector."""
         return Sector(self.sector_box_xyxy, self.sector_polygon_xy)
 
 
 class PatientTruth(Config):
-    """The simulated patient; ``parameters`` are all numbers that the heart was built from, units in their names."""
+    """The simulated patient; ``parameters`` are all parameters of the heart, with units in their names."""
 
     sex: Literal["M", "F"]
     age_years: int
@@ -150,12 +150,12 @@ def read_truth(study_directory: Path) -> StudyTruth:
 
 
 def write_truth(study_directory: Path, truth: StudyTruth) -> Path:
-    """Write ``truth.json``; it is written last, so that a folder with it is a finished study."""
+    """Write ``truth.json``; call it last, so that a folder with this file is a finished study."""
     return write_bytes_atomically(study_directory / TRUTH_FILE, (truth.model_dump_json(indent=1) + "\n").encode())
 
 
 def write_label_maps(path: Path, labels: LabelMaps, size: Size) -> Path:
-    """Write label maps, frames in ascending order; equal maps give equal bytes."""
+    """Write label maps in ascending order of frames; equal maps give equal bytes."""
     frames = sorted(labels)
     stack = np.stack([labels[frame] for frame in frames]) if frames else np.zeros((0, *size), np.uint8)
     buffer = io.BytesIO()
@@ -164,7 +164,7 @@ def write_label_maps(path: Path, labels: LabelMaps, size: Size) -> Path:
 
 
 def read_label_maps(path: Path) -> LabelMaps:
-    """Label maps by frame index.
+    """Read label maps by frame index.
 
     Raises:
         TruthError: the file is missing or damaged.

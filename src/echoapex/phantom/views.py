@@ -1,6 +1,6 @@
-"""Where the probe is for each view: position, direction and depth in the heart frame, with an operator's variation.
+"""The scan plane of each view: position, direction and depth of the probe in the heart frame, with operator variation.
 
-Does a plane show what its label says? Every pose is checked by geometry and drawn again until it does.
+Every plane is checked by geometry to show the view of its label, and drawn again until it does.
 """
 
 from __future__ import annotations
@@ -19,10 +19,57 @@ from echoapex.vocabulary import View
 
 _APEX: Vector = np.array([0.0, 0.0, 1.0])
 
+_GRID = 48
+_ATTEMPTS = 600
+_STRICT_ATTEMPTS = 400
+"""After this many attempts, excluded structures may have 1.5 times their area: a very dilated RV cannot be avoided."""
+_CALM_ATTEMPTS, _WIDENING_ATTEMPTS = 12, 60
+_CALM, _SEARCH, _WIDEST = 0.93, 1.12, 2.5
+"""Factors of the jitter: after failures it is first reduced, then increased for a wider search."""
+
+_MUCH = math.inf
+_DEFINITIONS: Mapping[View, Mapping[str, tuple[float, float]]] = {
+    View.A4C: {
+        "lv": (10, _MUCH),
+        "rv": (3, _MUCH),
+        "la": (3, _MUCH),
+        "ra": (3, _MUCH),
+        "mitral": (0.2, _MUCH),
+        "aorta": (0, 1.3),
+    },
+    View.A5C: {"lv": (10, _MUCH), "rv": (3, _MUCH), "aorta": (4, _MUCH)},
+    View.A2C: {
+        "lv": (10, _MUCH),
+        "la": (3, _MUCH),
+        "mitral": (0.2, _MUCH),
+        "rv": (0, 6),
+        "ra": (0, 1),
+        "aorta": (0, 3),
+    },
+    View.A3C: {"lv": (10, _MUCH), "la": (2, _MUCH), "aorta": (3, _MUCH), "mitral": (0.2, _MUCH), "ra": (0, 1)},
+    View.PLAX: {"lv": (8, _MUCH), "la": (3, _MUCH), "aorta": (2.5, _MUCH), "mitral": (0.2, _MUCH), "ra": (0, 1)},
+    View.RV_INFLOW: {"rv": (6, _MUCH), "ra": (5, _MUCH), "tricuspid": (0.3, _MUCH), "lv": (0, 3), "aorta": (0, 1)},
+    View.PSAX_AV: {"aorta": (3, _MUCH), "la": (2, _MUCH), "lv": (0, 2)},
+    View.PSAX_MV: {"lv": (5, _MUCH), "la": (0, 0.5), "aorta": (0, 1), "papillary": (0, 0.2)},
+    View.PSAX_PM: {"lv": (5, _MUCH), "la": (0, 0.5), "aorta": (0, 1), "papillary": (0.6, _MUCH)},
+    View.PSAX_APEX: {"lv": (1.5, _MUCH), "la": (0, 0.5), "aorta": (0, 1), "papillary": (0, 0.25)},
+    View.SUBCOSTAL_4C: {"lv": (8, _MUCH), "rv": (3, _MUCH), "la": (2, _MUCH), "ra": (3, _MUCH), "aorta": (0, 5)},
+    View.TEE_4C: {"lv": (10, _MUCH), "rv": (3, _MUCH), "la": (4, _MUCH), "ra": (2, _MUCH), "aorta": (0, 2)},
+    View.TEE_LAX: {"lv": (10, _MUCH), "la": (4, _MUCH), "aorta": (4, _MUCH), "ra": (0, 1)},
+    View.TEE_BICAVAL: {"la": (3, _MUCH), "ra": (5, _MUCH), "svc": (1, _MUCH), "ivc": (0.5, _MUCH), "rv": (0, 4)},
+    View.ICE_HOME: {"rv": (6, _MUCH), "ra": (2, _MUCH), "tricuspid": (0.3, _MUCH), "lv": (0, 4)},
+    View.ICE_LA: {"la": (4, _MUCH), "ra": (2, _MUCH), "rv": (0, 4), "lv": (0, 4)},
+}
+"""Area limits in cm2 of each structure: at least the first, less than the second."""
+
+
+class PhantomError(ValueError):
+    """The phantom cannot be made as requested; the message says what to do."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """A scan plane: transducer position in mm, and unit vectors of depth and of image right."""
+    """A scan plane: transducer position in mm, and unit vectors of the depth and of the right side of the image."""
 
     position: Vector
     depth_axis: Vector
@@ -37,26 +84,97 @@ class Pose:
         return normal
 
     def heart_points(self, x: np.ndarray, y: np.ndarray) -> Points:
-        """Heart-frame points of positions in the plane: ``x`` to the right of, ``y`` below the transducer, in mm."""
+        """Convert positions in the plane (mm; ``x`` to the right, ``y`` in depth) to points in the heart frame."""
         px, py, pz = (
             (self.position[k] + y * self.depth_axis[k] + x * self.right_axis[k]).astype(np.float32) for k in range(3)
         )
         return px, py, pz
 
 
-@dataclass(frozen=True, eq=False)
-class _Aim:
-    """What an operator sets: where to stand, what to point at, what to show on the right, and how deep."""
+class Framing(NamedTuple):
+    """Depth and width of the fan, relative to the usual values of the view."""
 
-    position: Vector
-    target: Vector
-    right: Vector
-    depth_mm: float
-    field_of_view_deg: float
+    depth_factor: float = 1.0
+    fan_factor: float = 1.0
+
+    def applied_to(self, pose: Pose) -> Pose:
+        """The same plane with another depth and width; the fan is at most 110 degrees wide."""
+        fan = min(pose.field_of_view_deg * self.fan_factor, max(pose.field_of_view_deg, 110.0))
+        return replace(pose, depth_mm=pose.depth_mm * self.depth_factor, field_of_view_deg=fan)
+
+
+def verified_pose(
+    view: View,
+    heart: Heart,
+    seed: int,
+    jitter: float,
+    accept: Callable[[Pose], bool],
+    framing: Framing = Framing(),  # noqa: B008  (immutable)
+) -> Pose:
+    """Find a pose whose plane shows the view with the given framing, and which ``accept`` accepts.
+
+    Raises:
+        PhantomError: no plane of this patient's heart was found to show the view.
+    """
+    rng = random_stream(seed, Stream.POSE, list(View).index(view))
+    for attempt in range(_ATTEMPTS):
+        pose = framing.applied_to(draw_pose(view, heart, rng, _jitter_of_attempt(attempt, jitter)))
+        tolerance = 1.0 if attempt < _STRICT_ATTEMPTS else 1.5
+        if shows_view(view, heart, pose, tolerance) and accept(pose):
+            return pose
+    raise PhantomError(
+        f"{view}: no plane of patient {heart.patient.seed} shows this view after {_ATTEMPTS} attempts; "
+        "take another seed or patient"
+    )
+
+
+def draw_pose(view: View, heart: Heart, rng: np.random.Generator, jitter: float = 1.0) -> Pose:
+    """Draw one attempt at a view; :func:`verified_pose` checks whether it shows the view.
+
+    Raises:
+        KeyError: the view is a schematic scene without a plane through the heart.
+    """
+    operator = _Operator(heart, rng, jitter)
+    aim = _AIMS[view](operator, view)
+    depth = unit(aim.target - aim.position)
+    right = unit(aim.right - np.dot(aim.right, depth) * depth)
+    normal = np.cross(depth, right)
+    angulation = operator.spread(3.0)
+    depth, right = rotate(depth, normal, angulation), rotate(right, normal, angulation)
+    if view is not View.A5C:
+        depth = unit(rotate(depth, right, operator.spread(1.8)))
+    return Pose(aim.position, depth, unit(right), float(aim.depth_mm), float(aim.field_of_view_deg))
+
+
+def shows_view(view: View, heart: Heart, pose: Pose, tolerance: float = 1.0) -> bool:
+    """Whether the plane shows at end-diastole the structures that define the view, and none that exclude it.
+
+    ``tolerance`` multiplies the allowed area of excluded structures.
+    """
+    areas = visible_areas_cm2(heart, pose)
+    return all(low <= areas.get(name, 0.0) < high * tolerance for name, (low, high) in _DEFINITIONS[view].items())
+
+
+def visible_areas_cm2(heart: Heart, pose: Pose, phase: float = 0.0) -> dict[str, float]:
+    """Area of each structure inside the sector, on a coarse grid."""
+    fov = math.radians(pose.field_of_view_deg)
+    steps = (np.arange(_GRID) + 0.5) / _GRID
+    distance, angle = np.meshgrid(steps * pose.depth_mm, (steps - 0.5) * fov, indexing="ij")
+    points = pose.heart_points(distance * np.sin(angle), distance * np.cos(angle))
+    cell = distance * (pose.depth_mm / _GRID) * (fov / _GRID) / 100
+    return heart.areas_cm2(points, cell, phase)
+
+
+def _jitter_of_attempt(attempt: int, jitter: float) -> float:
+    """The jitter of an attempt; after many failures a range of values is tried in turn."""
+    if attempt >= _WIDENING_ATTEMPTS:
+        return 0.5 + 0.28 * (attempt % 10)
+    calm = jitter * _CALM ** min(attempt, _CALM_ATTEMPTS)
+    return min(calm * _SEARCH ** max(0, attempt - _CALM_ATTEMPTS), _WIDEST)
 
 
 class _Operator:
-    """Draws variation for one attempt and knows the patient's landmarks."""
+    """An operator in one attempt: landmarks of the patient, and random variation."""
 
     def __init__(self, heart: Heart, rng: np.random.Generator, jitter: float) -> None:
         self._rng, self._jitter = rng, jitter
@@ -72,42 +190,23 @@ class _Operator:
         self.transthoracic_fov = self.between(68, 90)
 
     def spread(self, standard_deviation: float) -> float:
-        """A normal deviation."""
+        """A normally distributed deviation."""
         return float(self._rng.normal(0, standard_deviation)) * self._jitter
 
     def between(self, low: float, high: float) -> float:
-        """A uniform value; its middle without jitter."""
+        """A uniformly distributed value; the middle of the range without jitter."""
         return low + (high - low) * (0.5 + (float(self._rng.random()) - 0.5) * min(1.0, self._jitter))
 
 
-class Framing(NamedTuple):
-    """Depth and width of the fan, relative to what the view usually gets."""
+@dataclass(frozen=True, eq=False)
+class _Aim:
+    """Aim of an operator: probe position, target point, direction of image right, and depth."""
 
-    depth_factor: float = 1.0
-    fan_factor: float = 1.0
-
-    def applied_to(self, pose: Pose) -> Pose:
-        """The same plane, framed differently; no fan is wider than 110 degrees."""
-        fan = min(pose.field_of_view_deg * self.fan_factor, max(pose.field_of_view_deg, 110.0))
-        return replace(pose, depth_mm=pose.depth_mm * self.depth_factor, field_of_view_deg=fan)
-
-
-def draw_pose(view: View, heart: Heart, rng: np.random.Generator, jitter: float = 1.0) -> Pose:
-    """One attempt at a view; ``verified_pose`` decides whether it shows what it should.
-
-    Raises:
-        KeyError: the view is a schematic scene and has no plane through the heart.
-    """
-    operator = _Operator(heart, rng, jitter)
-    aim = _AIMS[view](operator, view)
-    depth = unit(aim.target - aim.position)
-    right = unit(aim.right - np.dot(aim.right, depth) * depth)
-    normal = np.cross(depth, right)
-    angulation = operator.spread(3.0)
-    depth, right = rotate(depth, normal, angulation), rotate(right, normal, angulation)
-    if view is not View.A5C:
-        depth = unit(rotate(depth, right, operator.spread(1.8)))
-    return Pose(aim.position, depth, unit(right), float(aim.depth_mm), float(aim.field_of_view_deg))
+    position: Vector
+    target: Vector
+    right: Vector
+    depth_mm: float
+    field_of_view_deg: float
 
 
 def _apical(operator: _Operator, view: View) -> _Aim:
@@ -117,7 +216,7 @@ def _apical(operator: _Operator, view: View) -> _Aim:
     right = short_axis_direction(angle + operator.spread(5))
     out_of_plane = np.cross(right, _APEX)
     above_apex = operator.length + operator.patient.apical_wall_mm + operator.between(11, 20)
-    # the sideways scatter of the position is what foreshortens the ventricle
+    # the sideways variation of the position foreshortens the ventricle
     position = _APEX * above_apex + right * (offset * 0.45 + operator.spread(5)) + out_of_plane * operator.spread(2.5)
     target = _APEX * -12.0 + right * (offset + operator.spread(6)) + out_of_plane * operator.spread(3)
     anterior = short_axis_direction(120)
@@ -191,7 +290,7 @@ def _bicaval(operator: _Operator, view: View) -> _Aim:
 
 
 def _intracardiac(operator: _Operator, view: View) -> _Aim:
-    """From inside the right atrium: to the tricuspid valve (home) or through the septum to the left atrium."""
+    """From the right atrium to the tricuspid valve (home view), or through the septum to the left atrium."""
     to_left = unit(operator.left_atrium - operator.right_atrium)
     if view is View.ICE_HOME:
         position = operator.right_atrium - to_left * operator.between(6, 13) - _APEX * 8 + SUPERIOR * operator.spread(3)
@@ -220,103 +319,3 @@ _AIMS: dict[View, Callable[[_Operator, View], _Aim]] = {
     View.ICE_HOME: _intracardiac,
     View.ICE_LA: _intracardiac,
 }
-
-_GRID = 48
-_ATTEMPTS = 600
-_STRICT_ATTEMPTS = 400
-"""After so many, half as much again is allowed of what the view should not show: a very dilated RV cannot be hidden."""
-_CALM_ATTEMPTS, _WIDENING_ATTEMPTS = 12, 60
-_CALM, _SEARCH, _WIDEST = 0.93, 1.12, 2.5
-"""Factors of the jitter: failures are first answered by a steadier hand, then by a wider search."""
-
-
-class PhantomError(ValueError):
-    """A phantom that cannot be made as asked for; the message names the remedy."""
-
-
-def verified_pose(
-    view: View,
-    heart: Heart,
-    seed: int,
-    jitter: float,
-    accept: Callable[[Pose], bool],
-    framing: Framing = Framing(),  # noqa: B008  (immutable)
-) -> Pose:
-    """A pose whose plane truly is the view as it is framed, and that ``accept`` takes as well.
-
-    Raises:
-        PhantomError: no plane of this patient's heart was found to show the view.
-    """
-    rng = random_stream(seed, Stream.POSE, list(View).index(view))
-    for attempt in range(_ATTEMPTS):
-        pose = framing.applied_to(draw_pose(view, heart, rng, _jitter_of_attempt(attempt, jitter)))
-        tolerance = 1.0 if attempt < _STRICT_ATTEMPTS else 1.5
-        if shows_view(view, heart, pose, tolerance) and accept(pose):
-            return pose
-    raise PhantomError(
-        f"{view}: no plane of patient {heart.patient.seed} shows this view after {_ATTEMPTS} attempts; "
-        "take another seed or patient"
-    )
-
-
-def _jitter_of_attempt(attempt: int, jitter: float) -> float:
-    """How far an attempt may stray; a heart that has resisted long is searched at every width in turn."""
-    if attempt >= _WIDENING_ATTEMPTS:
-        return 0.5 + 0.28 * (attempt % 10)
-    calm = jitter * _CALM ** min(attempt, _CALM_ATTEMPTS)
-    return min(calm * _SEARCH ** max(0, attempt - _CALM_ATTEMPTS), _WIDEST)
-
-
-def shows_view(view: View, heart: Heart, pose: Pose, tolerance: float = 1.0) -> bool:
-    """Whether the plane shows the structures that define the view at end-diastole, and not those that exclude it.
-
-    ``tolerance`` multiplies the area allowed of the excluding ones.
-    """
-    areas = visible_areas_cm2(heart, pose)
-    return all(low <= areas.get(name, 0.0) < high * tolerance for name, (low, high) in _DEFINITIONS[view].items())
-
-
-def visible_areas_cm2(heart: Heart, pose: Pose, phase: float = 0.0) -> dict[str, float]:
-    """Area of each structure inside the sector, on a coarse grid."""
-    fov = math.radians(pose.field_of_view_deg)
-    steps = (np.arange(_GRID) + 0.5) / _GRID
-    distance, angle = np.meshgrid(steps * pose.depth_mm, (steps - 0.5) * fov, indexing="ij")
-    points = pose.heart_points(distance * np.sin(angle), distance * np.cos(angle))
-    cell = distance * (pose.depth_mm / _GRID) * (fov / _GRID) / 100
-    return heart.areas_cm2(points, cell, phase)
-
-
-_MUCH = math.inf
-_DEFINITIONS: Mapping[View, Mapping[str, tuple[float, float]]] = {
-    View.A4C: {
-        "lv": (10, _MUCH),
-        "rv": (3, _MUCH),
-        "la": (3, _MUCH),
-        "ra": (3, _MUCH),
-        "mitral": (0.2, _MUCH),
-        "aorta": (0, 1.3),
-    },
-    View.A5C: {"lv": (10, _MUCH), "rv": (3, _MUCH), "aorta": (4, _MUCH)},
-    View.A2C: {
-        "lv": (10, _MUCH),
-        "la": (3, _MUCH),
-        "mitral": (0.2, _MUCH),
-        "rv": (0, 6),
-        "ra": (0, 1),
-        "aorta": (0, 3),
-    },
-    View.A3C: {"lv": (10, _MUCH), "la": (2, _MUCH), "aorta": (3, _MUCH), "mitral": (0.2, _MUCH), "ra": (0, 1)},
-    View.PLAX: {"lv": (8, _MUCH), "la": (3, _MUCH), "aorta": (2.5, _MUCH), "mitral": (0.2, _MUCH), "ra": (0, 1)},
-    View.RV_INFLOW: {"rv": (6, _MUCH), "ra": (5, _MUCH), "tricuspid": (0.3, _MUCH), "lv": (0, 3), "aorta": (0, 1)},
-    View.PSAX_AV: {"aorta": (3, _MUCH), "la": (2, _MUCH), "lv": (0, 2)},
-    View.PSAX_MV: {"lv": (5, _MUCH), "la": (0, 0.5), "aorta": (0, 1), "papillary": (0, 0.2)},
-    View.PSAX_PM: {"lv": (5, _MUCH), "la": (0, 0.5), "aorta": (0, 1), "papillary": (0.6, _MUCH)},
-    View.PSAX_APEX: {"lv": (1.5, _MUCH), "la": (0, 0.5), "aorta": (0, 1), "papillary": (0, 0.25)},
-    View.SUBCOSTAL_4C: {"lv": (8, _MUCH), "rv": (3, _MUCH), "la": (2, _MUCH), "ra": (3, _MUCH), "aorta": (0, 5)},
-    View.TEE_4C: {"lv": (10, _MUCH), "rv": (3, _MUCH), "la": (4, _MUCH), "ra": (2, _MUCH), "aorta": (0, 2)},
-    View.TEE_LAX: {"lv": (10, _MUCH), "la": (4, _MUCH), "aorta": (4, _MUCH), "ra": (0, 1)},
-    View.TEE_BICAVAL: {"la": (3, _MUCH), "ra": (5, _MUCH), "svc": (1, _MUCH), "ivc": (0.5, _MUCH), "rv": (0, 4)},
-    View.ICE_HOME: {"rv": (6, _MUCH), "ra": (2, _MUCH), "tricuspid": (0.3, _MUCH), "lv": (0, 4)},
-    View.ICE_LA: {"la": (4, _MUCH), "ra": (2, _MUCH), "rv": (0, 4), "lv": (0, 4)},
-}
-"""Limits in cm2: at least the first, less than the second."""

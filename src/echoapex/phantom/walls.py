@@ -15,13 +15,13 @@ from echoapex.phantom.scan import ScanConverter
 from echoapex.phantom.views import Pose
 
 MEASUREMENT_LEVEL = 0.22
-"""Fraction of the long axis below the base: at the tips of the open mitral leaflets, as ASE 2015 asks."""
+"""Fraction of the long axis below the base: at the tips of the open mitral leaflets, as ASE 2015 requires."""
 _REACH_MM, _STEP_MM = 80.0, 0.025
 
 
 @dataclass(frozen=True)
 class WallTruth:
-    """End points in pixels (x, y) of one frame, and the lengths between them in mm."""
+    """End points in pixels (x, y) on one frame, and the lengths between them in mm."""
 
     points_xy: Mapping[WallPoint, tuple[float, float]]
     ivsd_mm: float
@@ -30,17 +30,17 @@ class WallTruth:
 
 
 def wall_positions(heart: Heart, pose: Pose, phase: float, shift_mm: Vector) -> dict[WallPoint, Vector] | None:
-    """Heart-frame positions of the four end points, in the image plane; None where the line misses the cavity.
+    """Positions of the four end points in the image plane, in the heart frame; None if the line misses the cavity.
 
-    The line crosses the projected long axis at a right angle within the plane. ``shift_mm`` is how far the whole heart
-    has swayed at this phase.
+    The line is perpendicular to the projected long axis within the plane. ``shift_mm`` is the displacement of the whole
+    heart at this phase.
     """
     state = heart.ventricle.state(phase)
     normal = pose.normal
     long_axis = np.array([0.0, 0.0, 1.0])
     across = unit(np.cross(unit(long_axis - np.dot(long_axis, normal) * normal), normal))
     if np.dot(across, pose.depth_axis) > 0:
-        across = -across  # towards the transducer: the septal side
+        across = -across  # towards the transducer, which is the septal side
     crossing = np.array([0.0, 0.0, state.base_shift_mm + MEASUREMENT_LEVEL * state.length_mm]) + shift_mm
     crossing = crossing - np.dot(crossing - pose.position, normal) * normal
     offsets = np.arange(-_REACH_MM, _REACH_MM + _STEP_MM / 2, _STEP_MM)
@@ -61,7 +61,7 @@ def wall_positions(heart: Heart, pose: Pose, phase: float, shift_mm: Vector) -> 
 
 
 def measure_walls(positions: Mapping[WallPoint, Vector], converter: ScanConverter) -> WallTruth:
-    """Pixels and lengths of the end points."""
+    """End points in pixels, and the lengths between them."""
     ordered = [positions[name] for name in WallPoint]
     septum, cavity, posterior = (float(np.linalg.norm(after - before)) for before, after in pairwise(ordered))
     points = {name: converter.pixel_of(position) for name, position in positions.items()}
@@ -69,7 +69,7 @@ def measure_walls(positions: Mapping[WallPoint, Vector], converter: ScanConverte
 
 
 def _run_around_middle(inside: np.ndarray) -> tuple[int, int] | None:
-    """First and last index of the unbroken run that holds the middle of the line."""
+    """First and last index of the contiguous run that contains the middle of the line."""
     middle = inside.size // 2
     if not inside[middle]:
         return None

@@ -1,1 +1,1 @@
-"""What can be trained: a file for each kind of run beside the recipes in YAML, and the runner of them all."""
+"""What can be trained: one file per kind of run, the recipes in YAML, and the runner."""

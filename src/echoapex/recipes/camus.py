@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
+from torch import nn
 
 from echoapex.config import build_config
 from echoapex.data.datasets.camus import CamusError, open_camus, select_patients
@@ -135,6 +136,10 @@ class CamusSegmentation(SegmentationTask):
         super().__init__(encoder, decoder, recipe.blocks, recipe.click_rounds)
         self.encoder_learning_rate_factor = recipe.encoder_learning_rate_factor
         self.adapter: Adapter | None = None
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The groups of every task, split into encoder and decoder."""

@@ -1,11 +1,12 @@
-"""Clips of a named data set for recipes: who teaches and who judges, opened as stores of a workspace.
+"""Clips for recipes: the training and validation clips of a data set or of the phantom, as stores of a workspace.
 
-Stores of phantom clips that a recipe asks for: drawn when missing, shared between recipes of one workspace.
+Phantom stores are drawn when they are missing and are shared between the recipes of one workspace.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +70,11 @@ class DatasetClips(Config):
     store: DatasetStoreConfig
 
     def open(
-        self, has_truth: Callable[[ClipRecord], bool], wanted: str, workspace: Workspace
+        self,
+        has_truth: Callable[[ClipRecord], bool],
+        wanted: str,
+        workspace: Workspace,
+        why_not: Callable[[ClipRecord], str] = lambda record: "",
     ) -> tuple[ClipStore, ClipStore]:
         """The clips that teach, and those that judge.
 
@@ -77,6 +82,7 @@ class DatasetClips(Config):
             has_truth: whether a clip has what the task learns.
             wanted: that truth in words.
             workspace: where the stores lie.
+            why_not: why a clip with that truth is set aside all the same, in words; empty where it is not.
 
         Raises:
             DatasetError: a list or a clip cannot be read, a part has no clip with the truth, or a patient is in both.
@@ -85,14 +91,19 @@ class DatasetClips(Config):
         parts: list[list[ClipRecord]] = []
         for part, names in zip(Splits._fields, splits, strict=True):
             records = [record for name in names for record in dataset.records(name)]
-            wished = [record for record in records if has_truth(record)]
+            with_truth = [record for record in records if has_truth(record)]
+            aside = Counter(reason for record in with_truth if (reason := why_not(record)))
+            for reason, count in aside.items():
+                workspace.progress(f"{part} clips set aside, {reason}", count, len(with_truth))
+            wished = [record for record in with_truth if not why_not(record)]
             chosen = [record for record in wished if record.path.exists()]
             if len(chosen) < len(wished):
                 workspace.progress(f"listed {part} clips that are there", len(chosen), len(wished))
             if not chosen:
+                besides = "".join(f" ({count} of them set aside, {reason})" for reason, count in aside.items())
                 raise DatasetError(
                     f"{self.root}: none of the {len(records)} clips of the split {', '.join(names)} is there and has "
-                    f"{wanted}; check it with 'echoapex datasets verify {self.dataset}'"
+                    f"{wanted}{besides}; check it with 'echoapex datasets verify {self.dataset}'"
                 )
             parts.append(chosen)
         both = sorted({patient_of(record) for record in parts[0]} & {patient_of(record) for record in parts[1]})

@@ -1,6 +1,6 @@
-"""Recipe: the temporal decoder of the ejection fraction on a frozen encoder, on clips of the phantom.
+"""Recipes: the decoder of the ejection fraction on a frozen encoder, on simulated clips or on those of a data set.
 
-Recipe: the ejection fraction learnt from a public data set or one's own clips, going on from a trained set.
+The recipe for a public data set, or for a user's own clips, continues from a trained set.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from echoapex.config import build_config
+from echoapex.data.datasets import ClipRecord
 from echoapex.data.sampler import FewShot, choose_clips
 from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
@@ -51,6 +52,10 @@ class EjectionFractionRecipe(TaskRecipe):
     stores: dict[str, PhantomStoreConfig] = Field(min_length=1)
     validation: PhantomStoreConfig
     features: FrozenFeatureConfig = FrozenFeatureConfig()
+
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores of training, and that of validation."""
+        return self.stores, self.validation
 
     def build(self, workspace: Workspace) -> Workload:
         """Draw clips, encode them once, build the task."""
@@ -119,6 +124,11 @@ def interval_factor(lineage: Lineage) -> float:
     return round(math.sqrt(max(squared_ratio, 1e-3)), 3)
 
 
+def not_apical(record: ClipRecord) -> str:
+    """Why the ejection fraction is not learned from a clip, in words; empty for apical views and unknown ones."""
+    return "" if record.view is None or record.view.is_apical else f"their view {record.view} is not apical"
+
+
 class DatasetEjectionFractionRecipe(TaskRecipe):
     """Where the clips and the starting set are, and how clips are drawn."""
 
@@ -142,7 +152,7 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
         task = EjectionFraction(encoder, self._decoder(decoder_bundle), (len(encoder.blocks) - 1,))
         clips = DatasetClips(dataset=self.dataset, root=self.root, store=self.store)
         training, held_back = clips.open(
-            lambda record: record.value(Quantity.LVEF) is not None, "an ejection fraction", workspace
+            lambda record: record.value(Quantity.LVEF) is not None, "an ejection fraction", workspace, not_apical
         )
         taught: list[PreparedClipSource] = [training]
         if self.few_shot is not None:

@@ -1,6 +1,7 @@
-"""Clips encoded once by a frozen encoder and kept on disk, so that a temporal decoder trains in minutes.
+"""Batches of clips for the ejection fraction: encoded once and cached on disk, or as augmented frames.
 
-Clips as augmented frames, for an encoder that learns together with the decoder of the ejection fraction.
+With a frozen encoder, clips are encoded once, so the temporal decoder trains in minutes. For an encoder that learns
+together with the decoder, clips are given as augmented frames.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Recipe: one encoder taught views, structures and wall points by real and simulated frames in every batch.
+"""Recipe: one encoder trained for views, structures and wall points, with real and simulated frames in every batch.
 
-Each source teaches what it labels and nothing else: a structure that nobody looked for is unknown, not absent.
+Each source trains only what it labels: a structure that was not annotated is unknown, not absent.
 """
 
 from __future__ import annotations

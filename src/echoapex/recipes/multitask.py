@@ -1,8 +1,8 @@
-"""Recipe: one encoder taught views, structures and wall points together, on frames of the phantom."""
+"""Recipe: one encoder trained for views, structures and wall points together, on frames of the phantom."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +87,10 @@ class MultiTaskRecipe(TaskRecipe):
                 )
         return self
 
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores of training, and that of validation."""
+        return self.stores, self.validation
+
     def build(self, workspace: Workspace) -> Workload:
         """Draw the stores that are missing and build the task."""
         task = self.build_task()  # first: starting weights that do not fit are found before clips are drawn
@@ -106,7 +110,7 @@ class MultiTaskRecipe(TaskRecipe):
             BundleError: the starting bundle is damaged, or the starting set lacks one.
             WeightsError: it has another architecture, or the file holds no encoder that we know.
         """
-        encoder = starting_encoder(self.encoder, self.encoder_bundle, hides_patches=False)
+        encoder = starting_encoder(self.encoder, self.encoder_bundle, masks_patches=False)
         task = MultiTask(
             ViewClassification(encoder, LinearViewDecoder.build(self.view), self.blocks, config=self.view_loss),
             SegmentationTask(encoder, PromptableDecoder.build(self.segmentation), self.blocks, self.click_rounds),

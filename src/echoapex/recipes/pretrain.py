@@ -1,11 +1,11 @@
 """Recipe: an encoder pretrained without labels, on frames of an archive, of the phantom, or of both.
 
-Which encoder pretraining goes on from: a fresh one, one of our bundles, or a public backbone in safetensors.
+Training starts from a fresh encoder, from one of our bundles, or from a public backbone in safetensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -40,7 +40,7 @@ NOMINAL_FRAME = Normalisation((0.17,), (0.2,))
 constants go on with frames that are standardised one by one."""
 
 
-def starting_encoder(wanted: EncoderConfig, start: Path | None, hides_patches: bool = True) -> VisionTransformer:
+def starting_encoder(wanted: EncoderConfig, start: Path | None, masks_patches: bool = True) -> VisionTransformer:
     """The encoder to train, in training mode, all of it trainable.
 
     With ``start`` the architecture is that of the weights; ``wanted`` must have the same size and patch, and gives
@@ -49,7 +49,7 @@ def starting_encoder(wanted: EncoderConfig, start: Path | None, hides_patches: b
     Args:
         wanted: the architecture of the recipe.
         start: directory of an encoder bundle, or a safetensors file; None for fresh weights.
-        hides_patches: whether training will hide patches, and so needs a mask token that is told from black.
+        masks_patches: whether training will mask patches, and so needs a mask token that is told from black.
 
     Raises:
         BundleError: the bundle is damaged or holds no encoder.
@@ -73,7 +73,7 @@ def starting_encoder(wanted: EncoderConfig, start: Path | None, hides_patches: b
             state = fold_to_grey(state, Normalisation((card.mean,), (card.std,)), NOMINAL_FRAME)
     encoder = VisionTransformer(config.model_copy(update={"in_channels": 1, "drop_path": wanted.drop_path}))
     load_weights(encoder, state, start)
-    if hides_patches:
+    if masks_patches:
         _wake_mask_token(encoder.mask_token)
     return encoder.requires_grad_(True).train()
 
@@ -130,6 +130,10 @@ class PretrainRecipe(TaskRecipe):
             if kind.side % patch:
                 raise ValueError(f"frames.crops.{name}.side is {kind.side}, not a whole number of patches of {patch}")
         return self
+
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores of training, and that of validation."""
+        return self.stores, self.validation
 
     def for_updates(self, count: int) -> Self:
         """The momentum's schedule takes the length of the run, unless it has one of its own."""

@@ -1,13 +1,13 @@
-"""What a recipe of a task promises: to build its work, and to hand over bundles when it is trained.
+"""The contract of a recipe: build the work of a task, and write its bundles after training.
 
-Learning settings: what of the encoder learns when a task is trained on it.
+The learning settings that recipes share are here too: which part of the encoder learns with a task.
 """
 
 from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -138,14 +138,16 @@ def _file_origin(path: Path, stated: Origin | None) -> Origin:
 class TaskRecipe(Config):
     """The ``task`` section of a recipe; each kind of task has its own.
 
-    Whoever has ``stores`` to learn from and a ``validation`` store is refused where they share a simulated patient.
+    A recipe is refused when a simulated patient is both in a training store and in the validation store.
     """
+
+    kind: str
+    """Which kind of task this is; it decides which other keys the section has."""
 
     @model_validator(mode="after")
     def _nobody_both_teaches_and_judges(self) -> Self:
-        judging = getattr(self, "validation", None)
-        stores = getattr(self, "stores", {})
-        if not isinstance(judging, PhantomStoreConfig):
+        stores, judging = self.simulated_patients()
+        if judging is None:
             return self
         for name, taught in stores.items():
             both = set(judging.seeds) & set(taught.seeds)
@@ -155,6 +157,10 @@ class TaskRecipe(Config):
                     "validation.first_seed beyond the training seeds"
                 )
         return self
+
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores to learn from, by name, and the one to validate on; by default there are none."""
+        return {}, None
 
     def for_updates(self, count: int) -> Self:
         """The same for a run of ``count`` updates: schedules that are as long as the run learn its length here."""

@@ -32,7 +32,7 @@ from echoapex.recipes.views import DatasetViewsRecipe
 from echoapex.tasks.task import Loss, Task
 from echoapex.train.checkpoint import CHECKPOINT_FILE, require_same_recipe
 from echoapex.train.distributed import Processes, gather_into, joined_processes, shard
-from echoapex.train.journal import read_journal
+from echoapex.train.journal import JOURNAL_FILE, read_figures
 from echoapex.train.trainer import MACHINE_FILE, Run, TrainConfig, checkpoint_activations, compile_blocks, train
 
 TASK_KINDS: dict[str, type[TaskRecipe]] = {
@@ -42,11 +42,11 @@ TASK_KINDS: dict[str, type[TaskRecipe]] = {
     "dataset_views": DatasetViewsRecipe,
     "dataset_ejection_fraction": DatasetEjectionFractionRecipe,
     "ejection_fraction": EjectionFractionRecipe,
-    "outline_views": ViewFromMasksRecipe,
+    "view_from_masks": ViewFromMasksRecipe,
     "pretrain": PretrainRecipe,
 }
 
-_HOW_NOT_WHAT = {"device", "parallel", "recompute", "compile", "precision", "loader_workers"}
+_HOW_NOT_WHAT = {"device", "parallel", "activation_checkpointing", "compile", "precision", "loader_workers"}
 """Keys of ``train`` that may differ when a run goes on: they change where and how it computes, not what."""
 _LOGGING = {"log_every", "score_every", "checkpoint_every", "trackers"}
 """So may these: they change what is told and kept of a run, not what it learns."""
@@ -153,14 +153,14 @@ def finetune(
         torch.manual_seed(recipe.train.seed)
         run = Run(
             workload.task, workload.batches, workload.validation, workload.validation_batches, directory, identity,
-            processes, reporting.noted,
+            processes, reporting.noted, scores_start=True,
         )  # fmt: skip
         train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
         if processes.sharded:
             gather_into(plain, workload.task)
         if not processes.is_first:
             return {}
-    scores = _last_scores(directory)
+    scores = read_figures(directory / JOURNAL_FILE).latest
     hours = (time.process_time() - started) / 3600
     _write_effort(directory, workload.task, recipe.train, time.monotonic() - began)
     recipe.task.export(plain or workload.task, directory / "bundles", _completed(recipe, scores, hours, processes))
@@ -175,7 +175,7 @@ def _prepare(task: Task, config: TrainConfig, processes: Processes) -> tuple[Pro
         device = torch.device(config.device)
         shard(task.to(device), device, processes)
         processes = replace(processes, sharded=True)
-    if config.recompute:
+    if config.activation_checkpointing:
         checkpoint_activations(task)
     if config.compile:
         compile_blocks(task)
@@ -198,10 +198,7 @@ def _build(recipe: Recipe, workspace: Workspace, directory: Path, processes: Pro
 
 def _write_effort(directory: Path, task: Task, config: TrainConfig, seconds: float) -> None:
     """``effort.json``: what the run cost, of its last uninterrupted part."""
-    encoder = getattr(task, "encoder", None)
-    of_encoder = sum(p.numel() for p in encoder.parameters()) if isinstance(encoder, nn.Module) else None
-    adapter = getattr(task, "adapter", None)
-    beside = sum(p.numel() for p in adapter.parameters()) if isinstance(adapter, nn.Module) else None
+    of_encoder, beside = map(_parameters_of, task.encoder_and_adapter())
     effort = {
         "trainable_parameters": count_trainable(task),
         "encoder_parameters": of_encoder,
@@ -212,6 +209,10 @@ def _write_effort(directory: Path, task: Task, config: TrainConfig, seconds: flo
         "precision": _precision_of(directory),
     }
     (directory / "effort.json").write_text(json.dumps(effort, indent=2) + "\n", encoding="utf-8")
+
+
+def _parameters_of(part: nn.Module | None) -> int | None:
+    return None if part is None else sum(parameter.numel() for parameter in part.parameters())
 
 
 def _precision_of(directory: Path) -> str | None:
@@ -234,8 +235,3 @@ def _completed(recipe: Recipe, scores: Mapping[str, float], hours: float, proces
     cost = f"{recipe.train.steps} steps, {hours:.2f} CPU hours{each} in the last (uninterrupted) part of the run"
     metrics = {f"validation/{name}": value for name, value in scores.items()}
     return recipe.provenance.model_copy(update={"seed": recipe.train.seed, "cost": cost, "metrics": metrics})
-
-
-def _last_scores(directory: Path) -> dict[str, float]:
-    entries = [entry for entry in read_journal(directory / "journal.jsonl") if "scores" in entry]
-    return dict(entries[-1]["scores"]) if entries else {}

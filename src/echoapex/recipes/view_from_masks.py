@@ -1,6 +1,7 @@
-"""Recipe: views read from outlines, beside a trained set whose encoder, segmentation and view decoder stay.
+"""Recipe: views from masks, a second branch of the view classification beside the one that reads pooled tokens.
 
-Teaches the outline decoder of a view classification, on outlines that a frozen segmentation drew.
+The recipe starts from a trained set. Its encoder, segmentation and view decoder stay frozen. The segmentation draws
+mask maps of augmented simulated frames once; only the new decoder learns, from these maps.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from pydantic import Field
 
 from echoapex.data.augment import AugmentConfig
-from echoapex.data.batch import FrameBatch, OutlineBatch
+from echoapex.data.batch import FrameBatch, MaskMapBatch
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.data.sampler import own_places, shuffled_index
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
@@ -44,26 +45,26 @@ from echoapex.vocabulary import Application, View
 
 
 class ViewFromMasksTask(Task):
-    """The outline decoder alone learns; nothing runs through encoder or segmentation any more."""
+    """Trains the decoder of mask maps alone; encoder and segmentation do not run during training."""
 
     def __init__(self, decoder: ViewFromMasksDecoder, smoothing: float = 0.1) -> None:
         super().__init__()
         self.decoder = decoder
         self.smoothing = smoothing
 
-    def loss(self, batch: OutlineBatch) -> Loss:
-        """Cross-entropy of single frames, label-smoothed."""
+    def loss(self, batch: MaskMapBatch) -> Loss:
+        """Cross-entropy of single frames with label smoothing."""
         logits = self.decoder(batch.maps.float(), batch.overlap.float())
         return Loss.sum_of([("view", 1.0, smoothed_cross_entropy(logits, batch.view, self.smoothing))])
 
     @torch.no_grad()
-    def cases(self, batch: OutlineBatch) -> Cases:
-        """Logits by either witness, and the true view."""
+    def cases(self, batch: MaskMapBatch) -> Cases:
+        """Logits of both branches, and the true view."""
         outlines = self.decoder(batch.maps.float(), batch.overlap.float()).double()
         return {"appearance": batch.appearance.double(), "outlines": outlines, "view": batch.view}
 
     def summarise(self, cases: Cases) -> dict[str, float]:
-        """Share of frames whose view is right, by either witness and by both, and the temperature that fits both."""
+        """Accuracy of each branch and of both together, and the temperature that calibrates both together."""
         appearance, outlines, view = cases["appearance"], cases["outlines"], cases["view"]
         both = product_of_experts(appearance, outlines)
         answers = {"appearance": appearance, "outlines": outlines, "frame": both}
@@ -77,63 +78,67 @@ _FRAMES_AT_ONCE = 24
 
 
 class ViewFromMasksRecipe(TaskRecipe):
-    """The starting set, the clips whose frames are outlined, and how the outlines are shown to the decoder."""
+    """The starting set, the simulated clips, and how their mask maps are augmented for the decoder."""
 
-    kind: Literal["outline_views"] = "outline_views"
+    kind: Literal["view_from_masks"] = "view_from_masks"
     start: str
-    """A set of bundles, by name or directory, with view classification and segmentation on the same pass."""
+    """Name or directory of a set of bundles whose view classification and segmentation read the same tokens."""
     decoder: ViewFromMasksConfig = ViewFromMasksConfig()
     stores: dict[str, PhantomStoreConfig] = Field(min_length=1)
     validation: PhantomStoreConfig
     drawn: int = Field(default=4800, ge=1)
-    """Augmented frames that are outlined, once."""
+    """Number of augmented frames for which mask maps are drawn, once."""
     emphasis: dict[View, int] = Field(default_factory=dict)
-    """How many turns a view takes where others take one."""
+    """How many times as often as other views a view is drawn."""
     augment: AugmentConfig = AugmentConfig()
     seed: int = 0
     batch_size: int = Field(default=96, ge=1)
     lost: float = Field(default=0.1, ge=0, lt=1)
-    """How often a structure is shown as if it had not been found."""
+    """Probability with which a structure is removed, as if it had not been found."""
     shift: int = Field(default=2, ge=0)
-    """Most cells by which the outlines of a frame are moved, each way."""
+    """Largest shift of the maps of a frame in each direction, in cells."""
+
+    def simulated_patients(self) -> tuple[Mapping[str, PhantomStoreConfig], PhantomStoreConfig | None]:
+        """The phantom stores of training, and that of validation."""
+        return self.stores, self.validation
 
     def build(self, workspace: Workspace) -> Workload:
-        """Draw clips, outline their frames once, build the task."""
+        """Draw clips and, once, the mask maps of their frames; build the task."""
         bundles = _Bundles.load(find_set(self.start))
         stores = [open_phantom_store(name, config, workspace) for name, config in self.stores.items()]
         shown = FrameSourceConfig(
             batch_size=_FRAMES_AT_ONCE, sizes=((0, bundles.size),), emphasis=self.emphasis, seed=self.seed,
             augment=self.augment,
         )  # fmt: skip
-        eyes = _Eyes(bundles, self.decoder.side)
+        models = _FrozenModels(bundles, self.decoder.side)
         taught_by = " ".join(config.model_dump_json() for config in (*self.stores.values(), shown))
         known = _Drawing(taught_by, FrameSource(stores, shown), math.ceil(self.drawn / _FRAMES_AT_ONCE), self.drawn)
-        taught = known.outline(eyes, "outlines", workspace)
-        source, whole = OutlineSource(taught, self), self.judging(workspace)
+        taught = known.outline(models, "outlines", workspace)
+        source, whole = MaskMapSource(taught, self), self.judging(workspace)
         return Workload(ViewFromMasksTask(ViewFromMasksDecoder.build(self.decoder)), source, whole, len(whole))
 
-    def judging(self, workspace: Workspace) -> WholeOutlines:
-        """Outlines and appearance of every frame with truth of the held-back clips, by the starting set."""
+    def judging(self, workspace: Workspace) -> WholeMaskMaps:
+        """Mask maps, and logits of the other branch, of every labelled frame of the held-back clips."""
         bundles = _Bundles.load(find_set(self.start))
         held_back = open_phantom_store("validation", self.validation, workspace)
         frames = HeldBackFrames(held_back, bundles.size, _FRAMES_AT_ONCE)
         told_apart = f"{self.validation.model_dump_json()} every frame once {bundles.size}"
         drawing = _Drawing(told_apart, frames, len(frames), frames.frames)
-        eyes = _Eyes(bundles, self.decoder.side)
-        return WholeOutlines(drawing.outline(eyes, "outline-validation", workspace), self.batch_size)
+        models = _FrozenModels(bundles, self.decoder.side)
+        return WholeMaskMaps(drawing.outline(models, "outline-validation", workspace), self.batch_size)
 
     def starts(self) -> Sequence[Path]:
-        """All that a frame passes through: encoder, adapter, views and segmentation of the starting set."""
+        """Bundles of the starting set that process a frame: encoder, adapter, views and segmentation."""
         bundles = _Bundles.load(find_set(self.start))
         return [each.directory for each in (bundles.encoder, bundles.views, bundles.masks, bundles.adapter) if each]
 
     def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
-        """Write the starting set again, with the outline decoder in its view classification."""
+        """Write a copy of the starting set, with the new decoder in the bundle of its view classification."""
         assert isinstance(task, ViewFromMasksTask)
         paths = find_set(self.start)
         bundles = _Bundles.load(paths)
         both = join_view_branches(split_view_branches(bundles.views.state)[0], task.decoder.state_dict())
-        # simulated validation may make probabilities less sure, but never surer: patients are another population
+        # real patients differ from simulated ones: simulated validation may lower the confidence, never raise it
         temperature = max(1.0, lineage.metrics.get("validation/view_temperature", 1.0))
         card = lineage.card(
             "task",
@@ -159,7 +164,7 @@ class ViewFromMasksRecipe(TaskRecipe):
 
 @dataclass(frozen=True, eq=False)
 class _Bundles:
-    """What a set looks with: view classification and segmentation that read the same tokens."""
+    """View classification and segmentation of a set, which must read the same tokens."""
 
     encoder: Bundle
     views: Bundle
@@ -168,7 +173,7 @@ class _Bundles:
 
     @classmethod
     def load(cls, paths: SetPaths) -> _Bundles:
-        """Of a set that has both tasks itself.
+        """Load the bundles of a set that has both tasks.
 
         Raises:
             BundleError: one is missing or damaged, or they need another size, other depths or another adapter.
@@ -193,13 +198,13 @@ class _Bundles:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Of all that a frame passes through."""
+        """Digests of all bundles that process a frame."""
         adapter = [self.adapter.digest] if self.adapter is not None else []
         return (self.encoder.digest, self.views.digest, self.masks.digest, *adapter)
 
 
-class _Eyes:
-    """The frozen models that outline a frame and judge its appearance, on the central processor."""
+class _FrozenModels:
+    """The frozen models that draw mask maps and classify the pooled tokens, on the CPU."""
 
     def __init__(self, bundles: _Bundles, side: int) -> None:
         self._side = side
@@ -209,19 +214,19 @@ class _Eyes:
         adapter = build_adapter_from(bundles.adapter, encoder) if bundles.adapter is not None else None
         self._model = TaskModel(encoder, blocks_of(bundles.masks), bundles.size, adapter)
         self.digest = " ".join((*bundles.digests, str(side)))
-        """Of all that an outline depends on, beside the frame."""
+        """Of everything that a mask map depends on, except the frame."""
 
     @torch.inference_mode()
-    def look(self, batch: FrameBatch) -> dict[str, np.ndarray]:
-        """The fields of an :class:`OutlineBatch` of these frames."""
+    def draw(self, batch: FrameBatch) -> dict[str, np.ndarray]:
+        """The fields of a :class:`MaskMapBatch` of these frames."""
         images = standardise(batch.pixels)
         with self._model.adapted() as encoder:
             tokens = encoder.forward_blocks(images, self._model.blocks)
-        outlines = draw_mask_maps(self._segmenter, tokens, images, self._side)
+        drawn = draw_mask_maps(self._segmenter, tokens, images, self._side)
         appearance = self._views(pool_frame(tokens[-1])[:, None], None)
         return {
-            "maps": outlines.maps.half().numpy(),
-            "overlap": outlines.overlap.numpy(),
+            "maps": drawn.maps.half().numpy(),
+            "overlap": drawn.overlap.numpy(),
             "appearance": appearance.float().numpy(),
             "view": batch.view.numpy(),
         }
@@ -229,16 +234,23 @@ class _Eyes:
 
 @dataclass(frozen=True, eq=False)
 class _Drawing:
-    """Frames to be outlined: what tells them from others, in batches of so many, and how many of all that are kept."""
+    """Frames whose mask maps are drawn.
+
+    Attributes:
+        identity: text that distinguishes these frames from others.
+        frames: where the frames come from.
+        batches: number of batches to take.
+        count: number of frames kept of these batches.
+    """
 
     identity: str
     frames: BatchSource
     batches: int
     count: int
 
-    def outline(self, eyes: _Eyes, name: str, workspace: Workspace) -> dict[str, np.ndarray]:
-        """The outlines of all frames, from disk as far as they were drawn before."""
-        digest = hashlib.sha256(f"{SIMULATOR_VERSION} {self.identity} {eyes.digest}".encode()).hexdigest()
+    def outline(self, models: _FrozenModels, name: str, workspace: Workspace) -> dict[str, np.ndarray]:
+        """The mask maps of all frames; those drawn before are read from disk."""
+        digest = hashlib.sha256(f"{SIMULATOR_VERSION} {self.identity} {models.digest}".encode()).hexdigest()
         place = workspace.directory / "features" / f"{name}-{digest[:12]}"
         place.mkdir(parents=True, exist_ok=True)
         parts, done = [], 0
@@ -246,7 +258,7 @@ class _Drawing:
             path = place / f"part-{run:05d}.npz"
             if not path.exists():
                 partial = path.with_suffix(".partial.npz")
-                np.savez(partial, allow_pickle=False, **eyes.look(self.frames.batch(run)))
+                np.savez(partial, allow_pickle=False, **models.draw(self.frames.batch(run)))
                 partial.rename(path)
             with np.load(path) as part:
                 parts.append(dict(part))
@@ -255,34 +267,34 @@ class _Drawing:
         return {key: np.concatenate([part[key] for part in parts])[: self.count] for key in parts[0]}
 
 
-class OutlineSource:
-    """Training batches: outlines moved a little, some structures taken away.
+class MaskMapSource:
+    """Training batches of mask maps, each shifted a little, with some structures removed.
 
     Args:
-        outlines: of all frames.
-        recipe: how they are shown.
+        mask_maps: of all frames, by field of the batch.
+        recipe: batch size and augmentation.
         places: which frames of every batch are given; by default all.
     """
 
     def __init__(
-        self, outlines: Mapping[str, np.ndarray], recipe: ViewFromMasksRecipe, places: range | None = None
+        self, mask_maps: Mapping[str, np.ndarray], recipe: ViewFromMasksRecipe, places: range | None = None
     ) -> None:
-        self._outlines = outlines
+        self._mask_maps = mask_maps
         self._recipe = recipe
         self._places = range(recipe.batch_size) if places is None else places
 
-    def share(self, rank: int, count: int) -> OutlineSource:
+    def share(self, rank: int, count: int) -> MaskMapSource:
         """The frames of every batch that belong to process ``rank`` of ``count``.
 
         Raises:
             ValueError: the batch cannot be divided evenly.
         """
         places = own_places(self._recipe.batch_size, rank, count, "task.batch_size")
-        return OutlineSource(self._outlines, self._recipe, places)
+        return MaskMapSource(self._mask_maps, self._recipe, places)
 
-    def batch(self, step: int) -> OutlineBatch:
-        """The batch of a step."""
-        recipe, known = self._recipe, self._outlines
+    def batch(self, step: int) -> MaskMapBatch:
+        """The batch of a training step."""
+        recipe, known = self._recipe, self._mask_maps
         first, count = step * recipe.batch_size, len(known["view"])
         rng = np.random.default_rng([recipe.seed, 401, step])
         own = slice(self._places.start, self._places.stop)
@@ -297,7 +309,7 @@ class OutlineSource:
 
 
 def moved(maps: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Maps shifted by whole cells; nothing comes in from outside.
+    """Maps shifted by whole cells; cells that enter from outside are zero.
 
     Args:
         maps: ``(structures, side, side)``.
@@ -309,21 +321,21 @@ def moved(maps: np.ndarray, down: int, right: int) -> np.ndarray:
     return padded[:, reach - down : reach - down + side, reach - right : reach - right + side]
 
 
-class WholeOutlines:
-    """Validation batches: every frame once, as it is."""
+class WholeMaskMaps:
+    """Validation batches: every frame once, without augmentation."""
 
-    def __init__(self, outlines: Mapping[str, np.ndarray], batch_size: int) -> None:
-        self._outlines = outlines
+    def __init__(self, mask_maps: Mapping[str, np.ndarray], batch_size: int) -> None:
+        self._mask_maps = mask_maps
         self._batch_size = batch_size
 
     def __len__(self) -> int:
-        return math.ceil(len(self._outlines["view"]) / self._batch_size)
+        return math.ceil(len(self._mask_maps["view"]) / self._batch_size)
 
-    def batch(self, step: int) -> OutlineBatch:
+    def batch(self, step: int) -> MaskMapBatch:
         """Batch number ``step``."""
         first = (step % len(self)) * self._batch_size
-        return _as_batch({name: values[first : first + self._batch_size] for name, values in self._outlines.items()})
+        return _as_batch({name: values[first : first + self._batch_size] for name, values in self._mask_maps.items()})
 
 
-def _as_batch(fields: Mapping[str, np.ndarray]) -> OutlineBatch:
-    return OutlineBatch(**{name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in fields.items()})
+def _as_batch(fields: Mapping[str, np.ndarray]) -> MaskMapBatch:
+    return MaskMapBatch(**{name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in fields.items()})

@@ -1,4 +1,4 @@
-"""Recipe: views learnt from a public data set or one's own clips, going on from a trained set."""
+"""Recipe: views learnt from a public data set or a user's own clips, starting from a trained set."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
+from torch import nn
 
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.data.sampler import FewShot, choose_clips
@@ -98,3 +99,7 @@ class AdaptedViews(ViewClassification):
     ) -> None:
         super().__init__(encoder, decoder, blocks, config=config)
         self.adapter: Adapter | None = None
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter

@@ -1,9 +1,8 @@
-"""Application 4: the ejection fraction from a clip, with the course of the LV volume.
+"""Application 4: the ejection fraction of a clip, with the curve of the LV volume.
 
-A teaching aid for the encoder: how the volume of the left ventricle changes between frames of a clip.
-
-It is no application and is not exported. It makes the encoder keep, where the decoder of the ejection fraction reads,
-what that decoder needs.
+An auxiliary loss for the encoder predicts how the LV volume changes between frames of a clip. It is no application and
+is not exported. It makes the encoder keep the information that the decoder of the ejection fraction needs, at the depth
+where that decoder reads.
 """
 
 from __future__ import annotations
@@ -64,6 +63,10 @@ class EjectionFraction(Task):
         patches = self.encoder.forward_blocks(images, self.blocks)[-1].patches
         return patches.reshape(*batch.pixels.shape[:2], *patches.shape[1:])
 
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter
+
     def loss(self, batch: EncodedClipBatch | PixelClipBatch) -> Loss:
         """Ejection fraction and volume curve together."""
         return Loss.sum_of([("ef", 1.0, ef_loss(self._decode(batch), batch.ef_percent, batch.relative_volume))])
@@ -115,6 +118,10 @@ class VolumeChange(Task):
         self.blocks = tuple(blocks)
         self.summary = FrameSummary(encoder.config.width, _DIM, _QUERIES, _LAYOUT_CHANNELS, _LAYOUT_SIDE)
         self.head = nn.Sequential(nn.LayerNorm(_DIM), nn.Linear(_DIM, _DIM), nn.GELU(), nn.Linear(_DIM, 1))
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, without an adapter."""
+        return self.encoder, None
 
     def loss(self, batch: FrameBatch) -> Loss:
         """Error of the ratio of volumes of frames of one clip."""

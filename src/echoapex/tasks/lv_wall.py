@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from echoapex.data.batch import FrameBatch
 from echoapex.losses.supervised import heatmap_loss
@@ -26,6 +26,10 @@ class LvWall(Task):
         self.encoder = encoder
         self.decoder = decoder
         self.blocks = tuple(blocks)
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, without an adapter."""
+        return self.encoder, None
 
     def loss(self, batch: FrameBatch) -> Loss:
         """Heat-map loss of the frames that carry wall points."""

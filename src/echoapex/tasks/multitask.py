@@ -1,12 +1,12 @@
-"""One encoder taught by several tasks at once: views, structures and wall points from the same frames.
+"""One encoder trained by several tasks at once: views, structures and wall points from the same frames.
 
-This is how the shipped encoder is made while there is no archive to pretrain on: every frame is encoded once and every
-decoder sends its gradient into the shared encoder.
+Every frame is encoded once, and every decoder sends its gradient into the shared encoder.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from echoapex.config import Config
 from echoapex.data.batch import FrameBatch
@@ -52,6 +52,10 @@ class MultiTask(Task):
         self.adapter: Adapter | None = None
         """What learns in place of the encoder, attached to it."""
         self.weights = weights
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter
 
     def loss(self, batch: FrameBatch) -> Loss:
         """Encode once, decode three times, add up."""

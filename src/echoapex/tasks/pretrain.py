@@ -1,11 +1,10 @@
-"""Pretraining: a student learns to see in any crop what its own average, the teacher, sees in large ones.
+"""Pretraining: from crops, a student learns to predict what its teacher, its own moving average, says of global crops.
+
+The file reads in the order of a run: schedules of the teacher (momentum, temperature, frozen prototypes), scores that
+tell whether the features stay healthy (effective rank, entropies, view probes), then the task itself.
 
 Sources: Caron et al., "Emerging properties in self-supervised vision transformers" (DINO), 2021; Zhou et al., "iBOT",
 2022; Oquab et al., "DINOv2", 2023.
-
-What changes in the course of pretraining: momentum and temperature of the teacher, freedom of the prototypes.
-
-Is an encoder that learns without labels still healthy: how many directions its features use, and what they know.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ class PretrainSchedule(Config):
     """Schedules of DINO and DINOv2, counted in updates."""
 
     steps: int | None = Field(default=None, ge=1)
-    """Updates until the teacher's momentum has reached its end; None: those of the run (``train.steps``)."""
+    """Updates until the teacher's momentum reaches its final value; None: all updates of the run (``train.steps``)."""
     momentum: float = Field(default=0.992, ge=0, le=1)
-    """Share of the old teacher in the new one, at the start; higher for small batches."""
+    """Weight of the old teacher in the new one, at the start; higher for small batches."""
     final_momentum: float = Field(default=1.0, ge=0, le=1)
     temperature: float = Field(default=0.04, gt=0)
-    """Of the teacher, at the start."""
+    """Temperature of the teacher at the start."""
     final_temperature: float = Field(default=0.07, gt=0)
     temperature_steps: int = Field(default=0, ge=0)
-    """Updates over which the temperature rises, linearly."""
+    """Updates over which the temperature rises linearly."""
     frozen_prototype_steps: int = Field(default=0, ge=0)
-    """Updates during which the prototypes stay where they are, so that features come to meet them."""
+    """First updates, during which the prototypes are frozen and only the features adapt to them."""
 
     def momentum_at(self, step: int) -> float:
-        """The momentum after update ``step``, on half a cosine.
+        """The momentum after update ``step``, along half a cosine.
 
         >>> schedule = PretrainSchedule(steps=11, momentum=0.9)
         >>> [round(schedule.momentum_at(step), 3) for step in (0, 5, 10, 20)]
@@ -76,10 +75,10 @@ _VOTE_TEMPERATURE = 0.07
 
 
 def effective_rank(features: Float[Tensor, "samples width"]) -> float:
-    """How many directions the features spread over: the exponential of the entropy of their singular values.
+    """Number of directions over which the features spread: the exponential of the entropy of their singular values.
 
-    From 1 (all on one line) to the smaller of width and samples less one; the mean is taken off first, so that features
-    that are all the same have rank 0.
+    From 1 (all on one line) to the smaller of width and number of samples minus one. The mean is subtracted first, so
+    identical features have rank 0.
 
     Sources: Roy and Vetterli, "The effective rank", 2007; Garrido et al., "RankMe", 2023.
     """
@@ -92,15 +91,15 @@ def effective_rank(features: Float[Tensor, "samples width"]) -> float:
     return float(torch.exp(torch.special.entr(shares).sum()))
 
 
-def prototype_entropies(shares: Float[Tensor, "samples prototypes"]) -> tuple[float, float]:
-    """Entropy of the mean assignment, and mean entropy of the assignments; both over that of an even one, 0 to 1.
+def prototype_entropies(assignments: Float[Tensor, "samples prototypes"]) -> tuple[float, float]:
+    """Entropy of the mean assignment, and mean entropy of the assignments; both relative to the maximum, 0 to 1.
 
-    The first falls to 0 when everything goes to one prototype, the second rises to 1 when nothing is told apart: the
-    two ways in which self-distillation collapses (Caron et al., "DINO", 2021, section 5.3).
+    The first falls to 0 when all samples go to one prototype. The second rises to 1 when all assignments are uniform.
+    These are the two ways in which self-distillation collapses (Caron et al., "DINO", 2021, section 5.3).
     """
-    even = torch.log(torch.tensor(float(shares.shape[1])))
-    of_mean = torch.special.entr(shares.mean(dim=0)).sum() / even
-    mean_of = torch.special.entr(shares).sum(dim=1).mean() / even
+    even = torch.log(torch.tensor(float(assignments.shape[1])))
+    of_mean = torch.special.entr(assignments.mean(dim=0)).sum() / even
+    mean_of = torch.special.entr(assignments).sum(dim=1).mean() / even
     return float(of_mean), float(mean_of)
 
 
@@ -110,7 +109,7 @@ def nearest_view_accuracy(
     clip: Int[Tensor, "samples"],
     neighbours: int = 10,
 ) -> float | None:
-    """How often the nearest frames of other clips, voting by their cosine, agree with a frame's view.
+    """Accuracy of a nearest-neighbour vote on the view, among the frames of other clips, weighted by cosine.
 
     Source: Wu et al., "Unsupervised feature learning via non-parametric instance discrimination", 2018, section 3.4
     (weighted votes at a temperature of 0.07).
@@ -122,7 +121,7 @@ def nearest_view_accuracy(
         neighbours: how many vote.
 
     Returns:
-        A share of the frames with a known view, or ``None`` where they come from fewer than two clips.
+        Accuracy over the frames with a known view, or ``None`` if they come from fewer than two clips.
     """
     known = view >= 0
     view, clip = view[known], clip[known]
@@ -142,10 +141,10 @@ def linear_view_accuracy(
     clip: Int[Tensor, "samples"],
     ridge: float = 0.1,
 ) -> float | None:
-    """How often a linear classifier, fitted on half of the clips by least squares, knows the view of the other half.
+    """Accuracy of a linear view classifier, fitted by least squares on half of the clips and tested on the other half.
 
-    Both halves take their turn. Features are standardised by those that are fitted; ``ridge`` is the penalty over their
-    number.
+    Each half is fitted once and tested once. Features are standardised by mean and deviation of the fitted half;
+    ``ridge`` is the penalty divided by their number.
 
     Source: Hoerl and Kennard, "Ridge regression", 1970; one-hot targets as in Rifkin et al., "Regularized least-squares
     classification", 2003.
@@ -157,7 +156,7 @@ def linear_view_accuracy(
         ridge: strength of the penalty.
 
     Returns:
-        A share of the frames with a known view, or ``None`` where no view has two clips.
+        Accuracy over the frames with a known view, or ``None`` if no view has two clips.
     """
     known = view >= 0
     features, view, clip = features[known].double(), view[known], clip[known]
@@ -178,7 +177,7 @@ def linear_view_accuracy(
 
 
 def _halves(view: Int[Tensor, "samples"], clip: Int[Tensor, "samples"]) -> Int[Tensor, "samples"]:
-    """0 or 1 for each frame, the same for all of a clip; the clips of a view take turns."""
+    """0 or 1 for each frame, the same for all frames of a clip; the clips of a view alternate."""
     clips, number = torch.unique(clip, return_inverse=True)
     view_of = torch.zeros(len(clips), dtype=view.dtype, device=view.device)
     view_of[number] = view
@@ -193,7 +192,7 @@ _STUDENT_TEMPERATURE = 0.1
 
 
 class PretrainWeights(Config):
-    """The share of each loss; the values of DINOv2, but for KoLeo, which is here the mean of both global crops."""
+    """Weights of the losses: those of DINOv2, except KoLeo, which is here the mean over both global crops."""
 
     dino: float = Field(default=1.0, ge=0)
     ibot: float = Field(default=1.0, ge=0)
@@ -203,7 +202,7 @@ class PretrainWeights(Config):
 class PretrainNetwork(nn.Module):
     """An encoder with a head for its class token and one for its patch tokens.
 
-    With an ``adapter`` (LoRA) the encoder itself stays as it is; ``attach`` lets it be adapted.
+    With an ``adapter`` (LoRA) the encoder itself stays frozen; ``attach`` attaches the adapter.
     """
 
     def __init__(
@@ -227,7 +226,7 @@ class PretrainNetwork(nn.Module):
 
 
 class Pretrain(Task):
-    """Student and teacher; only the student has gradients, the teacher follows it after every update.
+    """Student and teacher; only the student has gradients, the teacher is its moving average.
 
     Args:
         student: starts from its present weights, and the teacher from the same.
@@ -250,7 +249,7 @@ class Pretrain(Task):
         super().__init__()
         self.student = student
         self.teacher = copy.deepcopy(student).requires_grad_(False).eval()
-        # only now: the copy of an attached adapter would still be attached to the first encoder
+        # attach after the copy: a copied attached adapter would still act on the first encoder
         for network in (self.student, self.teacher):
             network.attach()
         self.schedule = schedule
@@ -260,13 +259,13 @@ class Pretrain(Task):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of the student; the teacher never drops anything."""
+        """Set the mode of the student; the teacher always stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The student's encoder by depth, and its heads; each network is clipped by itself, as in DINOv2."""
+        """The student's encoder by depth, and its heads; gradients are clipped per network, as in DINOv2."""
         student = self.student
         heads: dict[str, nn.Module] = {"class_head": student.class_head, "patch_head": student.patch_head}
         if student.adapter is not None:
@@ -281,7 +280,7 @@ class Pretrain(Task):
         return groups
 
     def sharding_units(self) -> list[nn.Module]:
-        """Student and teacher: blocks, encoders, heads; with an adapter there is little to divide."""
+        """Blocks, encoders and heads of student and teacher; none with an adapter, which is too small to shard."""
         if self.student.adapter is not None:
             return []
         units: list[nn.Module] = []
@@ -290,34 +289,36 @@ class Pretrain(Task):
         return units
 
     def loss(self, batch: CropBatch) -> Loss:
-        """DINO on the class tokens of all crops, iBOT on hidden patches, KoLeo on the class tokens of global crops."""
+        """DINO on the class tokens of all crops, iBOT on masked patches, KoLeo on the class tokens of global crops."""
         student, frames = self.student, batch.global_crops.shape[1]
         update = int(self.updates)
         frozen = update < self.schedule.frozen_prototype_steps
-        hidden = batch.hidden.flatten(0, 1)
+        masked = batch.masked.flatten(0, 1)
         large = standardise(batch.global_crops.flatten(0, 1))
-        class_shares, patch_shares = self._teach(large, hidden, self.schedule.temperature_at(update))
-        seen = student.encoder(large, hidden, read=hidden)
+        class_targets, patch_targets = self._teach(large, masked, self.schedule.temperature_at(update))
+        seen = student.encoder(large, masked, token_subset=masked)
         class_tokens = seen.class_token
         if len(batch.local_crops):
             small = standardise(batch.local_crops.flatten(0, 1))
-            none = hidden.new_zeros(len(small), math.prod(student.encoder.grid_of(*small.shape[2:])))
-            class_tokens = torch.cat((class_tokens, student.encoder(small, read=none).class_token))
+            none = masked.new_zeros(len(small), math.prod(student.encoder.grid_of(*small.shape[2:])))
+            class_tokens = torch.cat((class_tokens, student.encoder(small, token_subset=none).class_token))
         class_logits = _by_crop(student.class_head(class_tokens, frozen), frames)
-        patch_logits = student.patch_head(seen.patches[hidden], frozen)
-        dino = dino_loss(class_logits, _by_crop(class_shares, frames), _STUDENT_TEMPERATURE)
-        ibot = ibot_loss(patch_logits, patch_shares, hidden, _STUDENT_TEMPERATURE)
+        patch_logits = student.patch_head(seen.patches[masked], frozen)
+        dino = dino_loss(class_logits, _by_crop(class_targets, frames), _STUDENT_TEMPERATURE)
+        ibot = ibot_loss(patch_logits, patch_targets, masked, _STUDENT_TEMPERATURE)
         koleo = torch.stack([koleo_loss(tokens) for tokens in _by_crop(seen.class_token, frames)]).mean()
-        shares = self.weights
-        return Loss.sum_of([("dino", shares.dino, dino), ("ibot", shares.ibot, ibot), ("koleo", shares.koleo, koleo)])
+        weights = self.weights
+        return Loss.sum_of(
+            [("dino", weights.dino, dino), ("ibot", weights.ibot, ibot), ("koleo", weights.koleo, koleo)]
+        )
 
     @torch.no_grad()
-    def _teach(self, large: Tensor, hidden: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """The teacher's assignments of the class tokens, and of the patches that are hidden from the student."""
-        tokens = self.teacher.encoder(large, read=hidden)
-        class_shares = sinkhorn_assignments(self.teacher.class_head(tokens.class_token), temperature)
-        patch_shares = sinkhorn_assignments(self.teacher.patch_head(tokens.patches[hidden]), temperature)
-        return class_shares, patch_shares
+    def _teach(self, large: Tensor, masked: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """The teacher's targets for the class tokens, and for the patches that are masked for the student."""
+        tokens = self.teacher.encoder(large, token_subset=masked)
+        class_targets = sinkhorn_assignments(self.teacher.class_head(tokens.class_token), temperature)
+        patch_targets = sinkhorn_assignments(self.teacher.patch_head(tokens.patches[masked]), temperature)
+        return class_targets, patch_targets
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -327,7 +328,7 @@ class Pretrain(Task):
         self.updates.fill_(step + 1)
 
     def trained_encoder(self) -> VisionTransformer:
-        """The teacher's encoder by itself: what an adapter has learned is merged into its weights."""
+        """A copy of the teacher's encoder, with the adapter merged into its weights."""
         network = copy.deepcopy(self.teacher)
         if network.adapter is not None:
             for module in network.encoder.modules():
@@ -340,22 +341,22 @@ class Pretrain(Task):
         """The teacher's class tokens of whole frames, their assignments to prototypes, and views and clips."""
         features = self.teacher.encoder(standardise(batch.pixels)).class_token
         temperature = self.schedule.temperature_at(int(self.updates))
-        shares = torch.softmax(self.teacher.class_head(features).float() / temperature, dim=-1)
-        return {"features": features, "shares": shares, "view": batch.view, "clip": batch.clip}
+        assignments = torch.softmax(self.teacher.class_head(features).float() / temperature, dim=-1)
+        return {"features": features, "assignments": assignments, "view": batch.view, "clip": batch.clip}
 
     def summarise(self, cases: Cases) -> dict[str, float]:
         """Health of the teacher's class tokens on whole frames.
 
-        ``effective_rank`` in directions; ``prototype_entropy`` (0: one prototype takes all) and ``assignment_entropy``
-        (1: nothing is told apart) of its assignments; ``knn_view_accuracy`` and ``linear_view_accuracy`` where at least
-        two clips' views are known.
+        ``effective_rank``; ``prototype_entropy`` (0: all samples go to one prototype) and ``assignment_entropy`` (1:
+        all assignments are uniform); ``knn_view_accuracy`` and ``linear_view_accuracy`` if the views of at least two
+        clips are known.
         """
         features, view, clip = cases["features"], cases["view"], cases["clip"]
-        prototypes, assignments = prototype_entropies(cases["shares"])
+        of_mean, mean_of = prototype_entropies(cases["assignments"])
         figures = {
             "effective_rank": effective_rank(features),
-            "prototype_entropy": prototypes,
-            "assignment_entropy": assignments,
+            "prototype_entropy": of_mean,
+            "assignment_entropy": mean_of,
         }
         probes = {
             "knn_view_accuracy": nearest_view_accuracy(features, view, clip),
@@ -365,5 +366,5 @@ class Pretrain(Task):
 
 
 def _by_crop(rows: Tensor, frames: int) -> Tensor:
-    """Rows that lie crop after crop, ``(crops * frames, n)``, as ``(crops, frames, n)``."""
+    """Rows ordered by crop, ``(crops * frames, n)``, reshaped to ``(crops, frames, n)``."""
     return rows.reshape(-1, frames, rows.shape[-1])

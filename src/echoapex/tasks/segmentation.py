@@ -1,6 +1,6 @@
-"""Application 2: promptable segmentation of the chambers, automatic by structure name or led by clicks and boxes.
+"""Application 2: promptable segmentation of the chambers, automatic by structure name or guided by clicks and boxes.
 
-Prompts as a person would give them, drawn from the truth and from what the automatic pass got wrong.
+Training simulates a person: clicks and boxes are drawn from the truth and from the errors of the automatic pass.
 """
 
 from __future__ import annotations
@@ -130,6 +130,10 @@ class SegmentationTask(Task):
         self.encoder = encoder
         self.decoder = decoder
         self.blocks = tuple(blocks)
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, without an adapter."""
+        return self.encoder, None
 
     def loss(self, batch: FrameBatch) -> Loss:
         """Mask and IoU loss of the automatic pass and of simulated prompts."""

@@ -1,14 +1,10 @@
 """The contract between a task and the training loop.
 
-A task is a module that knows its loss, what to predict and how to score it. The loop knows this class and nothing
-else: no task is special to it.
+A task is a module with a loss, a prediction and scores. The loop knows this class and no particular task.
 
-Learning rates that fall from the last block of an encoder to the first: what was learned long ago changes slowly.
-
-Sources: Clark et al., "ELECTRA", 2020; Bao et al., "BEiT", 2022; Oquab et al., "DINOv2", 2023 (which also slows the
-patch embedding down).
-
-A clip as the encoder saw it: every frame encoded once, shared by all tasks.
+Two things that tasks share are here as well: layer-wise learning rates, which fall from the last block of an encoder to
+the first (Clark et al., "ELECTRA", 2020; Bao et al., "BEiT", 2022; Oquab et al., "DINOv2", 2023, which also slows the
+patch embedding), and the encoded clip, in which every frame is encoded once for all tasks.
 """
 
 from __future__ import annotations
@@ -32,7 +28,7 @@ from echoapex.models.precision import Precision, choose_precision
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """The scalar to minimise and the terms that it is made of, for the journal."""
+    """The scalar to minimise, and its terms for the journal."""
 
     total: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
@@ -47,7 +43,7 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class ParameterGroup:
-    """Parameters that share a learning-rate factor, a weight decay factor, and a number of updates to wait.
+    """Parameters that share a learning-rate factor, a weight-decay factor, and a number of frozen first updates.
 
     Gradients are clipped by the norm of all groups with the same ``network``.
     """
@@ -60,11 +56,11 @@ class ParameterGroup:
 
 
 Cases = dict[str, Tensor]
-"""What a task found on the cases of a validation batch, one row per case; batches are joined row by row."""
+"""Results of a task on a validation batch, one row per case; batches are concatenated."""
 
 
 class Task(nn.Module):
-    """What the training loop asks of a task."""
+    """The interface between the training loop and a task."""
 
     @abstractmethod
     def loss(self, batch: Any) -> Loss:
@@ -72,42 +68,49 @@ class Task(nn.Module):
 
     @abstractmethod
     def cases(self, batch: Any) -> Cases:
-        """What validation figures are made of, case by case, without gradients; the same names for every batch.
+        """The results from which validation scores are computed, one row per case, without gradients.
 
-        Of a name without any case in this batch the tensor has no rows.
+        The names are the same for every batch; a name without any case in this batch has a tensor without rows.
         """
 
     @abstractmethod
     def summarise(self, cases: Cases) -> dict[str, float]:
-        """Validation figures of all cases together, however many batches they came in."""
+        """Validation scores over all cases, from any number of batches."""
 
     def score(self, batch: Any) -> dict[str, float]:
-        """Validation figures of one batch, without gradients."""
+        """Validation scores of one batch, without gradients."""
         return self.summarise(self.cases(batch))
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Trainable parameters: matrices with weight decay; gains, biases, tokens and embeddings without."""
+        """Trainable parameters: matrices with weight decay; gains, biases, tokens and embeddings without it."""
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return [
             ParameterGroup([p for p in trainable if is_matrix(p)]),
             ParameterGroup([p for p in trainable if not is_matrix(p)], weight_decay_factor=0.0),
         ]
 
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder that the task reads, and the adapter that learns in its place: a run reports their sizes.
+
+        None stands for a part that the task does not have.
+        """
+        return None, None
+
     def sharding_units(self) -> list[nn.Module]:
-        """Modules whose parameters are divided over processes as one, inner ones first; none: it cannot be divided."""
+        """Modules that are sharded as one unit each, inner ones first; empty: the task cannot be sharded."""
         return []
 
     def after_step(self, step: int) -> None:
-        """Called after every parameter update: an EMA teacher lives here."""
+        """Called after every parameter update, for example to update an EMA teacher."""
 
 
 def is_matrix(parameter: nn.Parameter) -> bool:
-    """Whether weight decay is for this parameter: it is not for gains, biases, tokens and positions."""
+    """Whether a parameter gets weight decay: matrices do; gains, biases, tokens and positions do not."""
     return parameter.ndim >= 2 and 1 not in parameter.shape[:-1]
 
 
 class BatchSource(Protocol):
-    """Gives the batch of a step; the same step always gives the same batch, so that a resumed run is exact."""
+    """Gives the batch of a step; the same step always gives the same batch, so a resumed run is exact."""
 
     def batch(self, step: int) -> Any:
         """The batch of ``step``, counted from 0."""
@@ -115,7 +118,7 @@ class BatchSource(Protocol):
 
 @runtime_checkable
 class ShareableBatchSource(BatchSource, Protocol):
-    """Batches that several processes can divide among themselves."""
+    """Batches that can be divided among several processes."""
 
     def share(self, rank: int, count: int) -> BatchSource:
         """The part of every batch that belongs to process ``rank`` of ``count``; all parts together are the batch.
@@ -126,18 +129,18 @@ class ShareableBatchSource(BatchSource, Protocol):
 
 
 class LayerDecay(Config):
-    """Factors of the learning rate; by default all of an encoder learns alike."""
+    """Learning-rate factors by depth; by default the whole encoder has the same rate."""
 
     decay: float = Field(default=1.0, gt=0, le=1)
-    """From one block to the one before it."""
+    """Factor from one block to the block before it."""
     patch_embedding_factor: float = Field(default=1.0, gt=0, le=1)
-    """A further factor for the patch embedding; DINOv2 has 0.2."""
+    """Additional factor for the patch embedding; DINOv2 uses 0.2."""
 
 
 def layer_decay_groups(encoder: VisionTransformer, config: LayerDecay) -> list[ParameterGroup]:
-    """Trainable parameters of an encoder by depth, matrices with weight decay and everything else without.
+    """Trainable parameters of an encoder by depth; only matrices have weight decay.
 
-    The last block and the final norm learn at the full rate.
+    The last block and the final norm have the full learning rate.
     """
     depth = encoder.config.depth
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -161,7 +164,7 @@ def _level(name: str, depth: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class EncodedClip:
-    """Tokens of every frame at several encoder depths, with the pixels they came from.
+    """Tokens of every frame at several encoder depths, with the pixels that were encoded.
 
     Attributes:
         pixels: prepared grey frames in model pixels.
@@ -212,7 +215,7 @@ def encode_clip(
     chunk: int = 32,
     precision: Precision = "fp32",
 ) -> EncodedClip:
-    """Encode every frame once, ``chunk`` frames at a time; ``bf16`` trades digits for speed where a machine has it."""
+    """Encode every frame once, ``chunk`` frames at a time; ``bf16`` is faster and less exact."""
     device = next(encoder.parameters()).device
     images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
     with choose_precision(precision, device).autocast(device):

@@ -1,4 +1,4 @@
-"""The trained models of a set, ready to predict: each task with the encoder that it was trained on."""
+"""The trained models of a set, ready for inference: each task with the encoder on which it was trained."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _assemble(
     calibration = clip.card.calibration
     segmenter = build_segmenter(mask)
     tasks = TrainedSet(
-        _view_task(view_encoder, view, _outline_reader(view, mask.directory, segmenter)),
+        _view_task(view_encoder, view, _mask_branch(view, mask.directory, segmenter)),
         SegmentationTask(mask_encoder, segmenter, blocks_of(mask)),
         LvWall(wall_encoder, _filled(WallPointDecoder.build(_config(WallPointConfig, wall)), wall), blocks_of(wall)),
         EjectionFraction(
@@ -182,15 +182,17 @@ def _assemble(
     return tasks
 
 
-def _view_task(encoder: VisionTransformer, bundle: Bundle, outlines: ViewFromMasks | None) -> ViewClassification:
+def _view_task(encoder: VisionTransformer, bundle: Bundle, mask_branch: ViewFromMasks | None) -> ViewClassification:
     temperature = float(bundle.card.calibration.get("temperature", 1.0))  # type: ignore[arg-type]
-    task = ViewClassification(encoder, build_view_decoder(bundle), blocks_of(bundle), temperature, outlines=outlines)
+    task = ViewClassification(
+        encoder, build_view_decoder(bundle), blocks_of(bundle), temperature, mask_branch=mask_branch
+    )
     task.not_echo = _not_echo_head(bundle)
     return task
 
 
 def _not_echo_head(bundle: Bundle) -> NotEchoHead | None:
-    """What the set has learned of pictures that are no echocardiogram; most sets have nothing."""
+    """The head that recognises pictures that are no echocardiogram; most sets have none."""
     if NOT_ECHO not in bundle.card.architecture:
         return None
     head = NotEchoHead(_config(NotEchoConfig, bundle, NOT_ECHO))
@@ -199,7 +201,7 @@ def _not_echo_head(bundle: Bundle) -> NotEchoHead | None:
 
 
 def build_view_decoder(bundle: Bundle) -> LinearViewDecoder:
-    """The decoder of pooled tokens in a bundle of view classification, without the outlines that may be beside it."""
+    """The decoder of pooled tokens in a bundle of view classification, without the branch of masks beside it."""
     decoder = LinearViewDecoder.build(_config(LinearViewConfig, bundle))
     load_weights(decoder, split_not_echo(split_view_branches(bundle.state)[0])[0], bundle.directory)
     return decoder
@@ -210,16 +212,16 @@ def build_segmenter(bundle: Bundle) -> PromptableDecoder:
     return _filled(PromptableDecoder.build(_config(PromptableConfig, bundle)), bundle)
 
 
-def _outline_reader(view: Bundle, loaded: Path, segmenter: PromptableDecoder) -> ViewFromMasks | None:
-    """What reads outlines beside the pooled tokens, if the bundle has it: with the segmentation of the same set.
+def _mask_branch(view: Bundle, loaded: Path, segmenter: PromptableDecoder) -> ViewFromMasks | None:
+    """The branch that reads the view from masks, if the bundle has one, with the segmentation of the same set.
 
     Args:
         view: the bundle of view classification.
-        loaded: a segmentation bundle that is in memory already, of this set or of another.
-        segmenter: its decoder.
+        loaded: a segmentation bundle that is already in memory, of this set or of another.
+        segmenter: the decoder of ``loaded``.
 
     Raises:
-        BundleError: that segmentation is missing, damaged, or not the one it was taught with.
+        BundleError: the segmentation is missing, damaged, or not the one on which the branch was trained.
     """
     place = find_outlining_segmentation(view.directory, view.card)
     if place is None:

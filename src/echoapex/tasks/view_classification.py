@@ -1,19 +1,22 @@
 """Application 1: which of the 18 views a clip shows.
 
-Views from outlines: the automatic segmentation looks first, and a small decoder reads what it found where.
+Two branches give logits for a view:
 
-A view is defined by the chambers that it cuts, so this is a second witness beside the pooled tokens, and one that knows
-nothing of grey values.
+* a linear decoder over the pooled tokens of the frames;
+* optionally, a small decoder of the mask maps of the automatic segmentation (``ViewFromMasks``). A view is defined by
+  the chambers that it cuts, and this branch does not depend on grey values.
 
-What a set may have learned of pictures that are no echocardiogram: one score on the class tokens of a clip.
+Both are combined as a product of experts and calibrated by a temperature.
 
-The bundle of view classification may carry it: its card says under ``architecture.not_echo`` how the score is made, and
-its weights hold the numbers. The score grows with doubt; from ``threshold`` on the clip is set aside. A set without it
-is read as before.
+A bundle may also carry a head that recognises pictures that are no echocardiogram. Its card says under
+``architecture.not_echo`` how the score is computed, and its weights hold the parameters. The score of a clip is
+computed from its class tokens and grows with doubt; from ``threshold`` on the clip is set aside. There are two kinds:
 
-``mahalanobis``: the squared distance of the clip's mean class token from the mean of echocardiograms, in units of their
-covariance, over the length of the token (Lee et al., "A simple unified framework for detecting out-of-distribution
-samples", 2018). ``linear``: the log odds of a linear classifier.
+``mahalanobis``
+    the squared Mahalanobis distance of the clip's mean class token from the mean of echocardiograms, divided by the
+    width of the token (Lee et al., "A simple unified framework for detecting out-of-distribution samples", 2018).
+``linear``
+    the log odds of a linear classifier.
 """
 
 from __future__ import annotations
@@ -40,21 +43,21 @@ from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 from echoapex.tasks.task import Cases, EncodedClip, Loss, Task
 from echoapex.vocabulary import Structure, View
 
-OUTLINED_FRAMES = 8
-"""Most frames of a clip whose outlines are drawn to find its view."""
-
+MASK_BRANCH_FRAMES = 8
+"""Largest number of frames of a clip from which the branch of masks reads the view."""
 _MASK_BRANCH_PREFIX = "outlines."
-"""How the weights of the outline decoder begin in a bundle of view classification."""
-
+"""Prefix of the names of the mask decoder's weights in a bundle of view classification."""
+NOT_ECHO = "not_echo"
+_NOT_ECHO_PREFIX = f"{NOT_ECHO}."
 Logits = Float[Tensor, "batch views"]
 
 
-class OutlineMaps(NamedTuple):
-    """What the automatic segmentation says of some frames.
+class MaskMaps(NamedTuple):
+    """Output of the automatic segmentation for some frames, at low resolution.
 
     Attributes:
         maps: probability of each structure in every cell.
-        overlap: of each mask with the truth, as predicted (IoU).
+        overlap: predicted IoU of each mask with the truth.
     """
 
     maps: Float[Tensor, "batch structures side side"]
@@ -63,27 +66,27 @@ class OutlineMaps(NamedTuple):
 
 def draw_mask_maps(
     segmenter: PromptableDecoder, tokens: Sequence[Tokens], images: Float[Tensor, "batch 1 size size"], side: int
-) -> OutlineMaps:
-    """The maps of all structures, each asked for by its name.
+) -> MaskMaps:
+    """The mask maps of all structures, each prompted by its name.
 
     Args:
         segmenter: the decoder of the segmentation.
-        tokens: at the depths that it reads.
+        tokens: encoder outputs at the depths that the segmentation reads.
         images: standardised.
         side: cells per side of the maps.
     """
     names = PromptBatch.of_structures(tuple(Structure), len(images), images.device)
     prediction = segmenter(segmenter.embed(tokens, images), names, joint=True)
     probabilities = prediction.logits.float().sigmoid()
-    return OutlineMaps(nn.functional.adaptive_avg_pool2d(probabilities, side), prediction.iou.float())
+    return MaskMaps(nn.functional.adaptive_avg_pool2d(probabilities, side), prediction.iou.float())
 
 
 class ViewFromMasks(nn.Module):
-    """The second witness of a view classification.
+    """The branch that reads the view from mask maps.
 
     Args:
-        segmenter: the segmentation that the decoder was taught with; it reads the tokens that the views read.
-        decoder: outlines to views.
+        segmenter: the segmentation on which the decoder was trained; it reads the same tokens as the view decoder.
+        decoder: mask maps to views.
     """
 
     def __init__(self, segmenter: PromptableDecoder, decoder: ViewFromMasksDecoder) -> None:
@@ -98,7 +101,7 @@ class ViewFromMasks(nn.Module):
 
 
 def product_of_experts(appearance: Logits, outlines: Logits) -> Logits:
-    """Logits of both witnesses together: the sum of their log probabilities, as if neither knew of the other.
+    """Logits of both branches combined: the sum of their log probabilities, as for independent experts.
 
     Source: the product of experts of Hinton, "Training products of experts by minimizing contrastive divergence", 2002.
     """
@@ -106,7 +109,7 @@ def product_of_experts(appearance: Logits, outlines: Logits) -> Logits:
 
 
 def spread_rows(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` frames: the middle ones of equal stretches.
+    """At most ``most`` of ``count`` frames, evenly spread: the middle frames of equal stretches.
 
     >>> spread_rows(3, 8), spread_rows(10, 4)
     ([0, 1, 2], [1, 3, 6, 8])
@@ -116,12 +119,12 @@ def spread_rows(count: int, most: int) -> list[int]:
 
 
 def join_view_branches(appearance: Mapping[str, Tensor], outlines: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of both witnesses as one bundle of view classification holds them."""
+    """The weights of both branches under the names that a bundle of view classification uses."""
     return {**appearance, **{f"{_MASK_BRANCH_PREFIX}{name}": value for name, value in outlines.items()}}
 
 
 def split_view_branches(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights of the decoder of pooled tokens, and those of the outline decoder, if there are any."""
+    """The weights of the decoder of pooled tokens, and those of the mask decoder (empty if there is none)."""
     appearance = {name: value for name, value in state.items() if not name.startswith(_MASK_BRANCH_PREFIX)}
     outlines = {
         name.removeprefix(_MASK_BRANCH_PREFIX): value
@@ -131,12 +134,8 @@ def split_view_branches(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor],
     return appearance, outlines
 
 
-NOT_ECHO = "not_echo"
-_NOT_ECHO_PREFIX = f"{NOT_ECHO}."
-
-
 class NotEchoConfig(Config):
-    """How the score is made of class tokens of ``width`` numbers, and the score from which a clip is set aside."""
+    """Kind of the score, width of the class tokens, and the score from which a clip is set aside."""
 
     kind: Literal["mahalanobis", "linear"]
     width: int = Field(ge=1)
@@ -144,7 +143,7 @@ class NotEchoConfig(Config):
 
 
 class NotEchoHead(nn.Module):
-    """The score of a clip.
+    """Scores how unlike an echocardiogram a clip is.
 
     Args:
         config: kind, width and threshold.
@@ -164,12 +163,12 @@ class NotEchoHead(nn.Module):
     def fit_mahalanobis(
         cls, tokens: Float[Tensor, "clips width"], quantile: float = 0.99, shrinkage: float = 0.05
     ) -> NotEchoHead:
-        """The head of echocardiograms: mean, covariance drawn a little towards a sphere, and a quantile as threshold.
+        """Fit mean and shrunk covariance to echocardiograms; the threshold is a quantile of their scores.
 
         Args:
             tokens: the mean class token of each clip.
             quantile: share of these clips that stay below the threshold.
-            shrinkage: weight of the sphere of the same total variance.
+            shrinkage: weight of the isotropic covariance of the same total variance.
 
         Raises:
             ValueError: there are fewer than two clips.
@@ -202,7 +201,7 @@ class NotEchoHead(nn.Module):
 
 
 def split_not_echo(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights of the view decoders, and those of this head, if there are any."""
+    """The weights of the view decoders, and those of this head (empty if there is none)."""
     views = {name: value for name, value in state.items() if not name.startswith(_NOT_ECHO_PREFIX)}
     head = {
         name.removeprefix(_NOT_ECHO_PREFIX): value for name, value in state.items() if name.startswith(_NOT_ECHO_PREFIX)
@@ -211,36 +210,36 @@ def split_not_echo(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
 
 
 def join_not_echo(views: Mapping[str, Tensor], head: NotEchoHead) -> dict[str, Tensor]:
-    """The weights of a bundle that carries both."""
+    """The weights of the view decoders and of this head under the names that a bundle uses."""
     return {**views, **{f"{_NOT_ECHO_PREFIX}{name}": value for name, value in head.state_dict().items()}}
 
 
 class ViewLossConfig(Config):
-    """What keeps the decoder from being too sure of the views it is taught."""
+    """Regularisation against overconfident views: label smoothing and mixup."""
 
     smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Share of each target that is spread_rows over all views."""
+    """Share of each target that is spread evenly over all views."""
     mixup: float = Field(default=0.0, ge=0)
-    """Both parameters of the beta distribution from which the weight of a frame in a mixture of two is drawn; 0: none.
+    """Both parameters of the beta distribution that gives the weight of a frame in a mixture of two; 0: no mixing.
 
-    Mixed are pooled tokens, not pixels, so that other tasks can learn from the same frames.
+    Pooled tokens are mixed, not pixels, so that other tasks can learn from the same frames.
     Source: Verma et al., "Manifold mixup", 2019.
     """
 
 
 class ViewClassification(Task):
-    """A linear decoder over the pooled tokens of the frames of a clip.
+    """A linear decoder over the pooled tokens of the frames of a clip, optionally with a branch of masks.
 
     Args:
-        encoder: makes the tokens.
+        encoder: computes the tokens.
         decoder: pooled tokens to views.
-        blocks: the depths that are read, the last for the pooled tokens.
-        temperature: divides the logits, so that probabilities are honest.
+        blocks: the encoder depths that are used; the last one gives the pooled tokens.
+        temperature: divides the logits, so that the probabilities are calibrated.
         config: of the loss.
-        outlines: a second witness of whole clips, taught separately; both then count alike.
+        mask_branch: second branch for whole clips, trained separately; both branches have the same weight.
 
     Attributes:
-        not_echo: what was learned of pictures that are no echocardiogram, where anything was.
+        not_echo: head that recognises pictures that are no echocardiogram, or None.
     """
 
     def __init__(
@@ -250,7 +249,7 @@ class ViewClassification(Task):
         blocks: Sequence[int],
         temperature: float = 1.0,
         config: ViewLossConfig | None = None,
-        outlines: ViewFromMasks | None = None,
+        mask_branch: ViewFromMasks | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -258,11 +257,15 @@ class ViewClassification(Task):
         self.blocks = tuple(blocks)
         self.temperature = temperature
         self.config = config or ViewLossConfig()
-        self.outlines = outlines
+        self.mask_branch = mask_branch
         self.not_echo: NotEchoHead | None = None
 
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, without an adapter."""
+        return self.encoder, None
+
     def loss(self, batch: FrameBatch) -> Loss:
-        """Cross-entropy of single frames, label-smoothed and mixed as configured."""
+        """Cross-entropy of single frames, with label smoothing and mixup as configured."""
         return self.loss_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
 
     def loss_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
@@ -297,7 +300,7 @@ class ViewClassification(Task):
         return {"view_logits": self._frame_logits(tokens[-1])[known].float(), "view_truth": batch.view[known]}
 
     def summarise(self, cases: Cases) -> dict[str, float]:
-        """Accuracy of single frames, and the one temperature that makes the probabilities of all of them honest."""
+        """Accuracy of single frames, and the temperature that calibrates their probabilities."""
         logits, truth = cases["view_logits"], cases["view_truth"]
         if not len(truth):
             return {}
@@ -308,7 +311,7 @@ class ViewClassification(Task):
 
     @torch.inference_mode()
     def frame_probabilities(self, tokens: Sequence[Tokens]) -> Float[Tensor, "batch views"]:
-        """Calibrated probabilities of single frames, by their pooled tokens alone, in the order of ``View``."""
+        """Calibrated probabilities of single frames from their pooled tokens alone, in the order of ``View``."""
         return nn.functional.softmax(self._frame_logits(tokens[-1]).double() / self.temperature, dim=1)
 
     @torch.inference_mode()
@@ -317,21 +320,23 @@ class ViewClassification(Task):
         last = encoded.tokens[-1]
         pooled = pool_frame(Tokens(last.class_token.float(), last.registers.float(), last.patches.float(), last.grid))
         logits = self.decoder(pooled[None], None)[0].double()
-        if self.outlines is not None:
-            images, tokens = encoded.select(spread_rows(encoded.frame_count, OUTLINED_FRAMES))
-            logits = product_of_experts(logits, self.outlines(tokens, images).double().log_softmax(dim=1).mean(dim=0))
+        if self.mask_branch is not None:
+            images, tokens = encoded.select(spread_rows(encoded.frame_count, MASK_BRANCH_FRAMES))
+            logits = product_of_experts(
+                logits, self.mask_branch(tokens, images).double().log_softmax(dim=1).mean(dim=0)
+            )
         probabilities = nn.functional.softmax(logits / self.temperature, dim=0).tolist()
         return ViewPrediction(dict(zip(View, probabilities, strict=True)))
 
     def doubts_echo(self, encoded: EncodedClip) -> bool:
-        """Whether the clip is no echocardiogram by what was learned; never, where nothing was."""
+        """Whether the clip is no echocardiogram; always False without a ``not_echo`` head."""
         return self.not_echo is not None and self.not_echo.doubts(encoded.tokens[-1].class_token)
 
 
 def fit_temperature(logits: Float[Tensor, "cases classes"], labels: Int[Tensor, "cases"]) -> float:
-    """What logits must be divided by so that the true classes are most probable: above 1 where they are too sure.
+    """The temperature that minimises the negative log-likelihood of the true classes; above 1 for overconfident logits.
 
-    Between 0.2 and 5, for cases that are all right say nothing about how sure one may be.
+    The result lies between 0.2 and 5. Without the limits there is no minimum when all cases are classified correctly.
 
     Source: Guo et al., "On calibration of modern neural networks", 2017, section 4.2.
     """

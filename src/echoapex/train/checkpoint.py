@@ -1,4 +1,4 @@
-"""Checkpoints that resume a run exactly: weights, optimiser moments and their average, in safetensors, no pickle."""
+"""Checkpoints that resume a run exactly: weights, optimiser moments and weight average in safetensors, no pickle."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _STEPS = "train.steps"
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run is: updates done, how often it went back, and how many batches it has left out by that."""
+    """Where a run is: updates done, rollbacks so far, and the batches that the rollbacks skipped."""
 
     step: int = 0
-    rewinds: int = 0
+    rollbacks: int = 0
     skipped: int = 0
 
 

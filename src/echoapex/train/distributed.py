@@ -1,11 +1,10 @@
-"""Several processes that learn as one: each takes its share of every batch, and gradients are averaged.
+"""Several processes train as one: each takes a part of every batch, and gradients are averaged.
 
-The model stays single-device code; ``torchrun`` starts the processes and tells them apart.
+The model stays single-device code; ``torchrun`` starts the processes and gives each its rank.
 
-Parameters divided over processes (FSDP2): each keeps a share of weights, gradients and moments.
-
-What belongs together, a block for instance, is put together for the moment in which it is computed. Outside of that
-every tensor is a ``DTensor``: whole in shape, a share in memory.
+With FSDP2 the parameters are sharded too: each process keeps a part of weights, gradients and moments. A unit, for
+example a block, is gathered only while it is computed. Otherwise every tensor is a ``DTensor``: it has the shape of the
+whole, and memory for its part.
 
 Source: Zhao et al., "PyTorch FSDP", 2023; ``torch.distributed.fsdp.fully_shard``.
 """
@@ -29,14 +28,14 @@ from echoapex.tasks.task import BatchSource, Loss, ShareableBatchSource, Task
 
 
 class DistributedError(ValueError):
-    """A run that cannot be divided among processes; the message says why and what to do."""
+    """A run cannot be divided among processes; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this is; the first one also writes, scores and reports.
+    """Rank of this process and number of processes; the first one also writes, scores and reports.
 
-    ``sharded``: parameters are divided among them, so that all have to take part in whatever the model computes.
+    ``sharded``: parameters are divided among the processes, so all of them take part in every computation.
     """
 
     rank: int = 0
@@ -50,16 +49,16 @@ class Processes:
 
     @property
     def takes_part(self) -> bool:
-        """Whether this process is needed where the first one scores and saves."""
+        """Whether this process must take part when the first one scores and saves."""
         return self.is_first or self.sharded
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Return when every process has called this."""
         if self.count > 1:
             distributed.barrier()
 
     def share_of(self, batches: BatchSource) -> BatchSource:
-        """The part of every batch that this process learns from.
+        """The part of every batch on which this process trains.
 
         Raises:
             DistributedError: the batches cannot be divided, or not evenly.
@@ -76,9 +75,9 @@ class Processes:
             raise DistributedError(str(error)) from error
 
     def averaging(self, module: nn.Module) -> nn.Module:
-        """A module whose backward pass averages gradients over the processes, by buckets, while it still computes.
+        """A module whose backward pass averages gradients over the processes in buckets, while it still computes.
 
-        A parameter that one process has no gradient for, since nothing in its share needs it, counts there as zero.
+        A parameter without a gradient in one process, because its part of the batch does not need it, counts as zero.
         """
         if self.count == 1 or self.sharded:  # FSDP averages them itself
             return module
@@ -87,7 +86,7 @@ class Processes:
         )
 
     def largest_of(self, value: int) -> int:
-        """The largest of the values that the processes hold."""
+        """The maximum of a value over the processes."""
         if self.count == 1:
             return value
         message = torch.tensor(value, device="cuda" if distributed.get_backend() == "nccl" else "cpu")
@@ -105,7 +104,7 @@ class Processes:
 
 @contextmanager
 def joined_processes(device: str) -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` started; without it this process is the only one.
+    """Join the processes that ``torchrun`` started; without ``torchrun`` this process is the only one.
 
     Args:
         device: ``cuda`` gives each process the device of its local rank, and NCCL; all else goes over gloo.
@@ -124,7 +123,7 @@ def joined_processes(device: str) -> Iterator[Processes]:
 
 
 def _average(tensors: list[Tensor], count: int) -> None:
-    """Replace tensors by their mean over the processes, in one message."""
+    """Replace tensors by their mean over the processes, in one all-reduce."""
     if not tensors:
         return
     message = torch.cat([tensor.flatten() for tensor in tensors])
@@ -137,7 +136,7 @@ def _average(tensors: list[Tensor], count: int) -> None:
 
 
 def shard(task: Task, device: torch.device, processes: Processes) -> None:
-    """Divide a task over the processes, in place. It must have the same weights in all of them.
+    """Shard a task over the processes, in place. It must have the same weights in all of them.
 
     Raises:
         DistributedError: the task does not say what can be divided, or there is one process only.
@@ -155,12 +154,12 @@ def shard(task: Task, device: torch.device, processes: Processes) -> None:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The whole of a tensor that may be divided; every process must ask for it."""
+    """The whole of a tensor that may be sharded; every process must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def fitted(saved: Tensor, own: Tensor) -> Tensor:
-    """A whole tensor, divided as ``own`` is."""
+    """A whole tensor, sharded as ``own`` is."""
     if not isinstance(own, DTensor):
         return saved
     placed = saved.to(own.device)
@@ -169,9 +168,9 @@ def fitted(saved: Tensor, own: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gather_into(plain: nn.Module | None, divided: nn.Module) -> None:
-    """Put the whole weights and buffers of a divided module into a plain one of the same make.
+    """Copy the whole weights and buffers of a sharded module into a plain module of the same architecture.
 
-    Every process takes part; those with ``None`` give their share and keep nothing.
+    Every process takes part; those with ``None`` only send their part.
     """
     parameters: Mapping[str, Tensor] = dict(divided.named_parameters())
     buffers: Mapping[str, Tensor] = dict(divided.named_buffers())

@@ -14,7 +14,7 @@ from echoapex.train.distributed import fitted
 class WeightAverage:
     """Follows the trainable parameters of a module with decay ``min(decay, (1 + t) / (10 + t))`` at update t.
 
-    Without decay the average would be the weights themselves: nothing is kept, and nothing replaced.
+    With a decay of 0 the average would equal the weights, so nothing is stored and nothing replaced.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -48,7 +48,7 @@ class WeightAverage:
 
     @contextmanager
     def applied_to(self, module: nn.Module) -> Iterator[None]:
-        """Within the block the module has the averaged weights; afterwards its own again."""
+        """Context manager: the module has the averaged weights inside the block, and its own weights afterwards."""
         parameters = dict(module.named_parameters())
         own = {name: parameters[name].detach().clone() for name in self.state}
         _copy_into(parameters, self.state)

@@ -1,6 +1,6 @@
-"""The journal of a run: one JSON line per entry, the source of truth for every curve.
+"""The journal of a run: one JSON line per entry, the source of every curve.
 
-Live curves of a run in TensorBoard or MLflow: they are told what the journal is told, and know nothing else.
+TensorBoard and MLflow receive the same entries as the journal.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
+
+JOURNAL_FILE = "journal.jsonl"
+BEFORE_FIRST_STEP = -1
+"""The ``step`` of the entry with the validation figures of the weights that a run started from."""
 
 
 class Listener(Protocol):
-    """Who is told what is written into the journal."""
+    """Receives every entry of the journal."""
 
     def tell(self, entry: Mapping[str, Any]) -> None:
-        """One entry, as it stands in the journal."""
+        """Receive one entry, as written to the journal."""
 
 
 class Journal:
@@ -27,7 +31,7 @@ class Journal:
 
     def __init__(self, directory: Path, resume_step: int = 0, listeners: Sequence[Listener] = ()) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / "journal.jsonl"
+        self.path = directory / JOURNAL_FILE
         self._listeners = listeners
         self._keep_before(resume_step)
 
@@ -40,33 +44,33 @@ class Journal:
             listener.tell(entry)
 
     def scores(self) -> list[dict[str, float]]:
-        """The figures of all validations so far."""
+        """The scores of all validations so far."""
         return [entry["scores"] for entry in read_journal(self.path) if "scores" in entry]
 
-    def go_back(self, step: int, number: int, reason: str) -> None:
-        """Drop what came after ``step`` updates, keep it in a file of its own, and say why."""
-        self.path.with_name(f"journal-before-rewind-{number}.jsonl").write_bytes(self.path.read_bytes())
+    def roll_back(self, step: int, number: int, reason: str) -> None:
+        """Remove the entries after ``step`` updates, keep a copy in a separate file, and record the reason."""
+        self.path.with_name(f"journal-before-rollback-{number}.jsonl").write_bytes(self.path.read_bytes())
         self._keep_before(step)
-        self.write(step - 1, rewind=number, reason=reason)
+        self.write(step - 1, rollback=number, reason=reason)
 
     def _keep_before(self, step: int) -> None:
-        kept = [entry for entry in read_journal(self.path) if int(entry["step"]) < step]
+        kept = [entry for entry in read_journal(self.path) if int(entry["step"]) < step] if step > 0 else []
         self.path.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
 
 
 class Clock:
-    """How long a run has gone on, and how many examples a second it takes."""
+    """Measures the duration of a run and its examples per second."""
 
     def __init__(self) -> None:
         self._started = self._read = time.monotonic()
         self._examples = 0
 
     def count(self, examples: int) -> None:
-        """So many more examples were learned from."""
+        """Count further training examples."""
         self._examples += examples
 
     def read(self) -> dict[str, float]:
-        """Seconds since the start, and examples a second since the last reading."""
+        """Seconds since the start, and examples per second since the last call."""
         now = time.monotonic()
         rate = self._examples / max(now - self._read, 1e-9)
         self._read, self._examples = now, 0
@@ -74,7 +78,7 @@ class Clock:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All complete entries of a journal; a line cut off by a crash is left out."""
+    """All complete entries of a journal; a line cut off by a crash is ignored."""
     if not path.exists():
         return []
     entries = []
@@ -86,13 +90,28 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
+class ValidationFigures(NamedTuple):
+    """Validation figures of a run: before its first update, where they were taken, and of the latest validation."""
+
+    start: dict[str, float]
+    latest: dict[str, float]
+
+
+def read_figures(path: Path) -> ValidationFigures:
+    """The first and the latest validation figures of a journal; empty where there are none."""
+    entries = read_journal(path)
+    start: dict[str, float] = next((entry["start_scores"] for entry in entries if "start_scores" in entry), {})
+    latest: dict[str, float] = next((entry["scores"] for entry in reversed(entries) if "scores" in entry), {})
+    return ValidationFigures(start, latest)
+
+
 Tracker = Literal["tensorboard", "mlflow"]
 _NOT_CURVES = ("step", "time")
 _RUN_FILE = "mlflow-run.txt"
 
 
 class TrackerError(ValueError):
-    """A tracker that was asked for is not installed; the message says how to install it."""
+    """A requested tracker is not installed; the message says how to install it."""
 
 
 @contextmanager
@@ -106,7 +125,7 @@ def open_trackers(names: Sequence[Tracker] | None, directory: Path, resume_step:
         resume_step: a resumed run goes on with the same curves; TensorBoard hides what was drawn beyond this step.
 
     Raises:
-        TrackerError: one that is named is not installed.
+        TrackerError: a named tracker is not installed.
     """
     wanted = names if names is not None else (("tensorboard",) if _installed("tensorboard") else ())
     with ExitStack() as stack:
@@ -122,10 +141,10 @@ def open_trackers(names: Sequence[Tracker] | None, directory: Path, resume_step:
 
 
 def curves(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a journal entry by the name of their curve; validation figures are below ``validation/``."""
+    """The numbers of a journal entry by the name of their curve; validation scores are below ``validation/``."""
     found: dict[str, float] = {}
     for name, value in entry.items():
-        if name == "scores":
+        if name in ("scores", "start_scores"):
             found |= {f"validation/{score}": float(figure) for score, figure in value.items()}
         elif name not in _NOT_CURVES and isinstance(value, int | float):
             found[f"training/{name}"] = float(value)
@@ -165,7 +184,7 @@ def _tensorboard(directory: Path, resume_step: int) -> Iterator[Listener]:
 
 @contextmanager
 def _mlflow(directory: Path) -> Iterator[Listener]:
-    """A run of MLflow, or the one that this directory began before."""
+    """A new MLflow run, or the one that this directory started earlier."""
     from mlflow.tracking import MlflowClient
 
     home = None if os.environ.get("MLFLOW_TRACKING_URI") else f"sqlite:///{(directory / 'mlflow.db').resolve()}"

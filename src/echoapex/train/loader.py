@@ -1,6 +1,6 @@
-"""The next batches are prepared while the model learns from this one: by a thread, or by several processes.
+"""Prepares the next batches while the model trains on the current one, in a thread or in several processes.
 
-A batch depends on its step alone, so this changes when and where it is made and nothing else.
+A batch depends on its step alone, so this changes when and where a batch is made, and nothing else.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _by_processes(batches: BatchSource, first: int, steps: int, workers: int) ->
 
 
 class _Steps(Dataset[Any]):
-    """Batches by their step, as a loader asks for them; an error is handed over as it is."""
+    """Batches by step, as a ``DataLoader`` asks for them; an error is returned, not raised."""
 
     def __init__(self, batches: BatchSource) -> None:
         self._batches = batches
@@ -88,7 +88,7 @@ class _Steps(Dataset[Any]):
     def __getitem__(self, step: int) -> Any:
         try:
             return self._batches.batch(step)
-        except Exception as error:  # for the process that trains to say
+        except Exception as error:  # the training process reports it
             return _Failed(error)
 
 
@@ -102,5 +102,5 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _use_one_thread(worker: int) -> None:
-    """A worker is one of many: its image library starts no threads of its own."""
+    """Keep the image library of a worker to one thread, since there are many workers."""
     cv2.setNumThreads(1)

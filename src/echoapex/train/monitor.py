@@ -1,10 +1,10 @@
-"""When a run has gone wrong: a figure that must not fall has fallen, for several validations in a row.
+"""Detects a failing run: a watched score has fallen for several validations in a row, or the loss is not finite.
 
-A collapse of self-supervised learning does not show in the loss, which may look better than ever; it shows in the rank
-of the features, the entropy of the prototypes and the accuracy of a probe. The rule looks at nothing but scores that
-the journal holds, so a resumed run judges as an uninterrupted one.
+The loss does not show a collapse of self-supervised learning; it may look better than ever. The rank of the features,
+the entropy of the prototypes and the accuracy of a probe do show it. The rule uses only scores from the journal, so a
+resumed run is judged like an uninterrupted one.
 
-What a run leaves behind when its loss is no longer a number: the step, the terms, and the batch that did it.
+When the loss is not finite, the step, the loss terms and the batch are saved.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from echoapex.tasks.task import Loss
 
 
 class DriftError(RuntimeError):
-    """A run was stopped because a watched figure fell."""
+    """A run was stopped because a watched score fell."""
 
 
 class DriftGuardConfig(Config):
     """What is watched; nothing by default."""
 
     floors: dict[str, float] = Field(default_factory=dict)
-    """Least value of a score, by its name."""
+    """Lowest accepted value of a score, by its name."""
     largest_drops: dict[str, float] = Field(default_factory=dict)
-    """Largest fall of a score below the best value it has had, by its name."""
+    """Largest accepted fall of a score below its best value so far, by its name."""
     patience: int = Field(default=2, ge=1)
-    """Validations in a row that must agree."""
-    on_drift: Literal["stop", "rewind"] = "stop"
-    """End the run, or go back to the last validation at which nothing had fallen and take other batches from there."""
-    most_rewinds: int = Field(default=3, ge=1)
-    """After so many the run ends."""
-    rate_after_rewind: float = Field(default=0.5, gt=0, le=1)
-    """Factor of the learning rate, once for each time the run went back."""
+    """Number of validations in a row in which the score must be too low."""
+    on_drift: Literal["stop", "rollback"] = "stop"
+    """End the run (``stop``), or return to the last validation without a fall and train on other batches from there."""
+    most_rollbacks: int = Field(default=3, ge=1)
+    """The run ends after this many rollbacks."""
+    rate_after_rollback: float = Field(default=0.5, gt=0, le=1)
+    """The learning rate is multiplied by this at every rollback."""
 
 
 class Health(IntEnum):
-    """What the latest validations say; the larger, the worse."""
+    """State of a run by its latest validations; larger is worse."""
 
     GOOD = 0
     DOUBTFUL = 1
-    """A figure has fallen, but not for long enough."""
+    """A score has fallen, but for fewer validations than ``patience``."""
     DRIFTED = 2
 
 
 def judge(scores: Sequence[Mapping[str, float]], config: DriftGuardConfig) -> tuple[Health, str]:
-    """The health of a run, and what is wrong with it in words.
+    """The health of a run, and a description of the problem.
 
     Args:
         scores: of all validations so far, the latest last.
@@ -69,7 +69,7 @@ def judge(scores: Sequence[Mapping[str, float]], config: DriftGuardConfig) -> tu
 
 
 def find_drift(scores: Sequence[Mapping[str, float]], config: DriftGuardConfig) -> str | None:
-    """What is wrong in the latest validations, in words; None while all is well.
+    """Describes the problem in the latest validations; None if there is none.
 
     Args:
         scores: of all validations so far, the latest last; a score that was not measured cannot fall.
@@ -98,7 +98,7 @@ def save_nonfinite_dump(directory: Path, step: int, rank: int, loss: Loss, batch
     """Write ``non-finite-step-S-rank-R.json`` (step, terms, rows) and ``.safetensors`` (the tensors of the batch).
 
     Returns:
-        The path of the JSON file, and the row numbers of the examples where the batch knows them.
+        The path of the JSON file, and the row numbers of the examples if the batch has them.
     """
     path = directory / f"non-finite-step-{step}-rank-{rank}.json"
     tensors = _tensors_of(batch)

@@ -1,6 +1,7 @@
-"""Optimiser and learning-rate schedule.
+"""One optimiser step: parameter groups, schedules of learning rate and weight decay, and the gradients.
 
-The gradients of one step: forward and backward, part by part, averaged over the processes, clipped.
+Gradients come from a forward and a backward pass over each part of the batch, are averaged over the processes and
+clipped.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ class OptimConfig(Config):
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     final_weight_decay: float | None = Field(default=None, ge=0)
-    """Weight decay at the end of the run, reached on half a cosine as in DINOv2; None: it stays as it is."""
+    """Weight decay at the end of the run, reached along half a cosine as in DINOv2; None: constant."""
     betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: int = Field(default=200, ge=0)
     final_factor: float = Field(default=0.01, ge=0, le=1)
     clip_norm: float = Field(default=1.0, gt=0)
-    """Longest gradient of a network; a task may name several (student encoder and heads), clipped one by one."""
+    """Largest gradient norm; a task may name several networks (student encoder and heads), each clipped by itself."""
 
 
 def build_optimizer(task: Task, config: OptimConfig) -> torch.optim.AdamW:
@@ -80,9 +81,9 @@ def weight_decay(step: int, steps: int, config: OptimConfig) -> float:
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> dict[str, float]:
-    """Shorten the gradients of every network to ``longest``; the length that each had before, by its name.
+    """Clip the gradient norm of every network to ``longest``; returns the norms before clipping, by network.
 
-    A gradient whose length is no finite number is left as it is, so that its parameters can be named.
+    A gradient with a non-finite norm is not changed, so that its parameters can be named in the error.
     """
     networks: dict[str, list[nn.Parameter]] = {}
     for group in optimizer.param_groups:
@@ -97,15 +98,15 @@ def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> dict[str
 
 
 def set_weight_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:
-    """Give every group its share of the weight decay of a step."""
+    """Set the weight decay of a step, times the factor of each group."""
     for group in optimizer.param_groups:
         group["weight_decay"] = decay * group["weight_decay_factor"]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float, step: int) -> None:
-    """Give every group its share of the learning rate of a step.
+    """Set the learning rate of a step, times the factor of each group.
 
-    A group that is frozen at first has none, and so stays as it is; then its share rises over as many updates again.
+    A group that is frozen for the first updates has rate 0; then its rate rises over the same number of updates.
     """
     for group in optimizer.param_groups:
         frozen = group["frozen_updates"]
@@ -115,7 +116,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float, step: int) 
 
 @dataclass(frozen=True)
 class GradientRules:
-    """In how many parts a batch is computed, in which precision, and how long a gradient may be."""
+    """How gradients are computed: number of parts of a batch, precision, and the largest gradient norm."""
 
     parts: int
     precision: ChosenPrecision
@@ -123,7 +124,7 @@ class GradientRules:
 
 
 class Gradients:
-    """Fills the gradients of what learns in a task.
+    """Computes the gradients of a task's trainable parameters.
 
     Args:
         task: on its device.
@@ -142,9 +143,9 @@ class Gradients:
         self.precision = rules.precision.name
 
     def compute(self, batch: Any, device: torch.device) -> tuple[Loss, dict[str, float]]:
-        """The mean loss of a batch over its parts and processes, and the length of each network's gradient unclipped.
+        """The mean loss over parts and processes, and the gradient norm of each network before clipping.
 
-        The update is the caller's to make, once both are finite.
+        The caller makes the update after checking that both are finite.
         """
         self._optimizer.zero_grad(set_to_none=True)
         count = self._rules.parts
@@ -159,14 +160,14 @@ class Gradients:
         return mean, clip_gradients(self._optimizer, self._rules.clip_norm)
 
     def _averaged_only_if(self, last: bool) -> Any:
-        """Gradients of all parts are added up first, and averaged over the processes once."""
+        """Sum the gradients of all parts first, and average over the processes only with the last part."""
         if last or not isinstance(self._loss_of, DistributedDataParallel):
             return nullcontext()
         return self._loss_of.no_sync()
 
 
 class _LossOf(nn.Module):
-    """The loss of a task as a forward pass, which is what can be wrapped."""
+    """The loss of a task as a forward pass, so that DDP can wrap it."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -178,6 +179,6 @@ class _LossOf(nn.Module):
 
 
 def _mean(losses: list[Loss]) -> Loss:
-    """The mean of the parts of a batch, without a gradient."""
+    """The mean loss of the parts of a batch, without gradient."""
     terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in losses[0].terms}
     return Loss(torch.stack([loss.total.detach() for loss in losses]).mean(), terms)

@@ -1,9 +1,9 @@
-"""The training loop: batch, loss, gradient, update. It knows ``Task`` and never a particular task.
+"""The training loop: batch, loss, gradient, update. It knows ``Task`` and no particular task.
 
-Everything random in a step is drawn from generators seeded by (seed, step, process), and the batch of a step depends on
-the step alone; so k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
+All randomness in a step comes from generators seeded by (seed, step, process), and the batch of a step depends on the
+step alone. So k steps equal k/2 steps, a resume, and k/2 steps, bit for bit on CPU.
 
-Less memory or less time for the same step: activations computed again, blocks compiled.
+Activation checkpointing saves memory and compiled blocks save time, for the same step.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from echoapex.train.checkpoint import (
 )
 from echoapex.train.distributed import Processes
 from echoapex.train.ema import WeightAverage
-from echoapex.train.journal import Clock, Journal, Tracker, open_trackers
+from echoapex.train.journal import BEFORE_FIRST_STEP, Clock, Journal, Tracker, open_trackers
 from echoapex.train.loader import prefetched, workers_for
 from echoapex.train.monitor import DriftError, DriftGuardConfig, Health, judge, save_nonfinite_dump
 from echoapex.train.optim import (
@@ -52,7 +52,7 @@ from echoapex.train.optim import (
 )
 
 MACHINE_FILE = "machine.json"
-"""What a run computes on and in which precision, as of its last start."""
+"""Names the machine and the precision of a run, as of its last start."""
 _SEEDS_PER_PROCESS = 1 << 40
 
 
@@ -62,41 +62,41 @@ class TrainConfig(Config):
     steps: int = Field(ge=1)
     seed: int = 0
     accumulate: int = Field(default=1, ge=1)
-    """Parts in which a batch is computed, for less memory; the update is that of the mean over the parts."""
-    recompute: bool = False
-    """Compute the activations of encoder blocks again in the backward pass, for less memory."""
+    """Number of parts in which a batch is computed, to save memory; the update uses the mean gradient of the parts."""
+    activation_checkpointing: bool = False
+    """Recompute the activations of encoder blocks in the backward pass, to save memory."""
     compile: bool = False
-    """Compile the encoder's blocks; worth its minutes on a GPU."""
+    """Compile the encoder's blocks; takes minutes at the start and pays off on a GPU."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """Of several processes each holds all parameters (ddp), or a share of them (fsdp)."""
+    """With several processes, each holds all parameters (ddp) or a part of them (fsdp)."""
     precision: Precision = "auto"
-    """``auto``: bf16 where the machine is fast at it, else fp32; a run that goes on keeps what it began with."""
+    """``auto``: bf16 where the machine is fast at it, else fp32; a resumed run keeps its precision."""
     average_decay: float = Field(default=0.998, ge=0, lt=1)
-    """Of the weights that are scored and exported; 0: those of the last update themselves."""
+    """Decay of the moving average of the weights, which is scored and exported; 0: no averaging."""
     checkpoint_every: int = Field(default=250, ge=1)
     score_every: int = Field(default=250, ge=1)
     log_every: int = Field(default=10, ge=1)
     device: str = "cpu"
     loader_workers: int | None = Field(default=None, ge=0)
-    """Processes that prepare batches for each training process; None: the cores that are left beside a GPU, and on a
-    CPU 0, which is a thread of the training process."""
+    """Processes that prepare batches for each training process. None: the free cores beside a GPU; on a CPU 0, which
+    means a thread of the training process."""
     guard: DriftGuardConfig = DriftGuardConfig()
-    """Which validation figures end the run, or take it back, when they fall."""
+    """Which validation scores stop the run, or roll it back, when they fall."""
     trackers: tuple[Tracker, ...] | None = None
-    """Who else is told what the journal is told; None: TensorBoard where it is installed."""
+    """Where journal entries are sent as well; None: to TensorBoard if it is installed."""
     optim: OptimConfig = OptimConfig()
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient is no longer a number; names the step and the terms."""
+    """The loss or its gradient is not finite; the message names the step and the terms."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a training run works on: the task, its batches, validation batches, where it writes, and who takes part.
+    """The parts of a training run: task, training and validation batches, output directory, processes.
 
-    ``recipe``: all that a run must have in common with the one it goes on from; ``noted`` is told what a person should
-    know of the run beside its progress.
+    A run can only be resumed with the same ``recipe``. ``noted`` is called with messages for a person, besides the
+    progress.
     """
 
     task: Task
@@ -107,18 +107,20 @@ class Run:
     recipe: Mapping[str, Any]
     processes: Processes = field(default_factory=Processes)
     noted: Callable[[str], None] = lambda text: None
+    scores_start: bool = False
+    """Whether a fresh run is validated once before its first update; a run that goes on was validated then."""
 
 
 def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> None:
-    """Train to ``config.steps`` updates, resuming from ``checkpoint.safetensors`` when there is one.
+    """Train to ``config.steps`` updates; resume from ``checkpoint.safetensors`` if it exists.
 
-    On return the task holds the averaged weights. Of several processes the first one writes, scores and reports.
+    On return the task holds the averaged weights. With several processes, the first one writes, scores and reports.
 
     Raises:
         DistributedError: the batches cannot be divided among the processes.
-        NonFiniteLossError: the loss or its gradient became infinite or NaN; weights and the last checkpoint are as they
-            were before.
-        DriftError: a figure that is watched fell; the last checkpoint is untouched.
+        NonFiniteLossError: the loss or its gradient became infinite or NaN; weights and the last checkpoint are
+            unchanged.
+        DriftError: a watched score fell; the last checkpoint is unchanged.
         TrackerError: a tracker that the recipe names is not installed.
     """
     task = run.task.to(torch.device(config.device))
@@ -133,9 +135,11 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         _note_machine(run, config, precision)
     with open_trackers(config.trackers if run.processes.is_first else (), run.directory, at.step) as trackers:
         journal = Journal(run.directory, at.step, trackers) if run.processes.is_first else None
+        if run.scores_start and at.step == 0:
+            _score_start(run, parts.average, torch.device(config.device), journal)
         course = _Course(run, config, parts, gradients, run.processes.share_of(run.batches), journal, on_step)
         while (problem := course.go_on(at)) is not None:
-            at = course.go_back(at, problem)
+            at = course.roll_back(at, problem)
     with torch.no_grad():
         parameters = dict(task.named_parameters())
         for name, value in parts.average.state.items():
@@ -145,7 +149,7 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
 
 @dataclass(eq=False)
 class _Course:
-    """The way from a position to the end of the run."""
+    """The loop from a position to the end of the run, and the state that it needs."""
 
     run: Run
     config: TrainConfig
@@ -157,7 +161,7 @@ class _Course:
     reached: int = 0
 
     def go_on(self, at: Position) -> str | None:
-        """Update until the end, or until a watched figure fell and the run is to go back; says which."""
+        """Update until the end (returns None), or until the run must roll back (returns the reason)."""
         run, config, optimizer, processes = self.run, self.config, self.parts.optimizer, self.run.processes
         task, device = run.task, torch.device(config.device)
         clock, workers = Clock(), workers_for(config.device, config.loader_workers)
@@ -165,7 +169,7 @@ class _Course:
         for step, batch in enumerate(batches, start=at.step):
             torch.manual_seed(config.seed * 1_000_003 + step + processes.rank * _SEEDS_PER_PROCESS)
             task.train()
-            slowed = config.guard.rate_after_rewind**at.rewinds
+            slowed = config.guard.rate_after_rollback**at.rollbacks
             set_learning_rate(optimizer, slowed * learning_rate(step, config.steps, config.optim), step)
             set_weight_decay(optimizer, weight_decay(step, config.steps, config.optim))
             placed = batch.to(device)
@@ -191,20 +195,20 @@ class _Course:
                 self._save(CHECKPOINT_FILE, replace(at, step=self.reached))
         return None
 
-    def go_back(self, at: Position, problem: str) -> Position:
-        """Take the last good state back, with the batches that come next and a lower learning rate."""
+    def roll_back(self, at: Position, problem: str) -> Position:
+        """Restore the last good state; training goes on with the next batches and a lower learning rate."""
         good = load_checkpoint(self.run.directory / GOOD_FILE, self.parts, self.run.recipe)
         skipped = at.skipped + self.reached - good.step
-        back = Position(good.step, at.rewinds + 1, skipped)
+        back = Position(good.step, at.rollbacks + 1, skipped)
         if self.run.processes.takes_part:
             self._save(CHECKPOINT_FILE, back)
         if self.journal is not None:
-            self.journal.go_back(back.step, back.rewinds, problem)
+            self.journal.roll_back(back.step, back.rollbacks, problem)
         self.run.processes.wait()
         return back
 
     def _judge(self, at: Position) -> str | None:
-        """Score, and compare with what is watched; every process comes to the same verdict."""
+        """Score, and check the watched scores; every process gets the same verdict."""
         guard, processes = self.config.guard, self.run.processes
         health, problem = Health.GOOD, ""
         if processes.takes_part:
@@ -214,11 +218,11 @@ class _Course:
                 health, problem = judge(self.journal.scores(), guard)
         health = Health(processes.largest_of(int(health)))
         if health is Health.DRIFTED:
-            can_go_back = guard.on_drift == "rewind" and at.rewinds < guard.most_rewinds
-            if can_go_back and (self.run.directory / GOOD_FILE).exists():
+            can_roll_back = guard.on_drift == "rollback" and at.rollbacks < guard.most_rollbacks
+            if can_roll_back and (self.run.directory / GOOD_FILE).exists():
                 return problem
             raise DriftError(f"{problem}; lower train.optim.lr and start anew, or change train.guard")
-        if health is Health.GOOD and guard.on_drift == "rewind" and processes.takes_part:
+        if health is Health.GOOD and guard.on_drift == "rollback" and processes.takes_part:
             self._save(GOOD_FILE, replace(at, step=self.reached))
         return None
 
@@ -229,7 +233,7 @@ class _Course:
 
 @torch.no_grad()
 def score(run: Run, average: WeightAverage, device: torch.device) -> dict[str, float]:
-    """Validation figures of the averaged weights, over the cases of all validation batches together."""
+    """Validation scores of the averaged weights, over the cases of all validation batches."""
     assert run.validation is not None
     run.task.eval()
     found: dict[str, list[torch.Tensor]] = {}
@@ -241,8 +245,18 @@ def score(run: Run, average: WeightAverage, device: torch.device) -> dict[str, f
     return {name: round(value, 5) for name, value in run.task.summarise(cases).items()}
 
 
+def _score_start(run: Run, average: WeightAverage, device: torch.device, journal: Journal | None) -> None:
+    """Validate the weights that training starts from, and write it down; the random state stays as it is."""
+    if run.validation is None or not run.processes.takes_part:
+        return
+    with torch.random.fork_rng(devices=[]):
+        scores = score(run, average, device)
+    if journal is not None:
+        journal.write(BEFORE_FIRST_STEP, start_scores=scores)
+
+
 def _agree_on_precision(run: Run, config: TrainConfig, began_with: Precision | None) -> ChosenPrecision:
-    """The same precision in every process; a run that goes on keeps the one it began with, unless told otherwise."""
+    """Choose the same precision in every process; a resumed run keeps its precision unless the recipe sets another."""
     wanted = began_with if began_with is not None and config.precision == "auto" else config.precision
     chosen = choose_precision(wanted, config.device)
     if wanted == "auto" and run.processes.largest_of(int(chosen.name == "fp32")) and chosen.name == "bf16":
@@ -253,7 +267,7 @@ def _agree_on_precision(run: Run, config: TrainConfig, began_with: Precision | N
 
 
 def _note_machine(run: Run, config: TrainConfig, precision: ChosenPrecision) -> None:
-    """Write down, and say, in which precision the run computes and on what."""
+    """Write and report the machine and the precision of the run."""
     machine = {
         "precision": precision.name,
         "because": precision.reason,
@@ -276,7 +290,7 @@ def _plain(loss: Loss) -> dict[str, float]:
 
 
 def _non_finite(run: Run, step: int, loss: Loss, batch: object) -> NonFiniteLossError:
-    """The error that names the step, the terms and the examples, which are saved as well."""
+    """Build the error that names the step, the terms and the examples, and save these."""
     path, rows = save_nonfinite_dump(run.directory, step, run.processes.rank, loss, batch)
     terms = {name: float(value) for name, value in loss.terms.items()}
     shown = f", of rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}" if rows else ""
@@ -290,9 +304,9 @@ def _non_finite(run: Run, step: int, loss: Loss, batch: object) -> NonFiniteLoss
 
 
 def checkpoint_activations(module: nn.Module) -> None:
-    """Let every block that learns keep its input only, and compute the rest again when its gradient is wanted.
+    """Activation checkpointing: each trainable block keeps only its input and recomputes the rest in the backward pass.
 
-    Results, gradients and the names of parameters stay the same; a step takes about a third longer.
+    Results, gradients and parameter names stay the same; a step takes about a third longer.
 
     Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
     """
@@ -301,7 +315,7 @@ def checkpoint_activations(module: nn.Module) -> None:
 
 
 def compile_blocks(module: nn.Module) -> None:
-    """Compile every transformer block (``torch.compile``), each shape of its input once; names stay the same."""
+    """Compile every transformer block (``torch.compile``), once for each input shape; parameter names stay the same."""
     for block in _blocks(module):
         block.compile()
 

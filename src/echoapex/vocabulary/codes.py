@@ -1,4 +1,4 @@
-"""A coded concept, as DICOM writes it (PS3.3 section 8.8)."""
+"""A coded concept as DICOM writes it (PS3.3 section 8.8)."""
 
 from typing import NamedTuple
 

@@ -1,9 +1,10 @@
-"""What EchoApex measures: each quantity with its unit, LOINC code and the range outside which a value is flagged.
+"""The measured quantities, each with its unit, LOINC code and plausible range.
 
-The ranges are wide: a value outside is rather an error than a disease. They were set around the normal limits of Lang
-et al., ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, section 2 (EDV 46 to 150 mL, ESV 14 to 61 mL, LVEF 52 to 74 %
-and severely abnormal below 30 %, walls 6 to 10 mm, LVIDd 38 to 58 mm, LV mass 67 to 224 g), with room for children and
-for the largest hearts; how much room is our own choice. The heart rate's are those that ``measure.physiology`` allows.
+The plausible ranges are wide: a value outside is more likely an error than a disease, and it is flagged. They are based
+on the normal limits of Lang et al., ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, section 2 (EDV 46 to 150 mL, ESV 14
+to 61 mL, LVEF 52 to 74 % and severely abnormal below 30 %, walls 6 to 10 mm, LVIDd 38 to 58 mm, LV mass 67 to 224 g),
+with room for children and for the largest hearts; how much room is our own choice. The range of the heart rate is that
+of ``measure.reference_limits``.
 """
 
 from enum import StrEnum
@@ -21,7 +22,7 @@ class _Entry(NamedTuple):
 
 
 class Quantity(StrEnum):
-    """A measured quantity; the value is its name in files."""
+    """A measured quantity; the enum value is its name in files."""
 
     LVEF = "lvef"
     LVEF_DISCS = "lvef_discs"
@@ -50,7 +51,7 @@ class Quantity(StrEnum):
 
     @property
     def code(self) -> Code | None:
-        """LOINC code where there is one that says exactly this."""
+        """LOINC code; None if there is no code with exactly this meaning."""
         return _ENTRIES[self].code
 
     @property
@@ -60,7 +61,7 @@ class Quantity(StrEnum):
 
     @property
     def needs_spacing(self) -> bool:
-        """Whether the quantity exists only with a calibrated pixel spacing."""
+        """Whether the quantity can only be measured with a calibrated pixel spacing."""
         return _ENTRIES[self].needs_spacing
 
 

@@ -1,7 +1,7 @@
-"""The six cardiac structures that EchoApex segments.
+"""The six cardiac structures that EchoApex segments, and the views that show them.
 
-The label value of a structure is its number in every label map that EchoApex writes; 0 is background. The choice of six
-is ours (docs/explanation/paper.md).
+The enum value of a structure is its label in every label map that EchoApex writes; 0 is background. The choice of these
+six is ours (docs/explanation/paper.md).
 """
 
 from enum import IntEnum
@@ -11,7 +11,7 @@ from echoapex.vocabulary.views import View
 
 
 class Structure(IntEnum):
-    """A segmented structure; the value is its label."""
+    """A segmented structure; the enum value is its label in label maps."""
 
     LV_CAVITY = 1
     LV_MYOCARDIUM = 2
@@ -27,12 +27,12 @@ class Structure(IntEnum):
 
     @property
     def display_name(self) -> str:
-        """The structure in words, for people."""
+        """The structure in words."""
         return _TITLES[self]
 
     @property
     def code(self) -> Code:
-        """SNOMED CT code, as DICOM segmentation wants it."""
+        """SNOMED CT code, as DICOM segmentation requires it."""
         return _CODES[self]
 
     @classmethod
@@ -40,7 +40,7 @@ class Structure(IntEnum):
         """The structure called ``key`` in files.
 
         Raises:
-            ValueError: no structure has that name.
+            ValueError: there is no structure with this name.
         """
         try:
             return cls[key.upper()]
@@ -94,4 +94,4 @@ VISIBLE_STRUCTURES: dict[View, tuple[Structure, ...]] = {
     View.ICE_HOME: (Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM),
     View.ICE_LA: (Structure.LEFT_ATRIUM, Structure.RIGHT_ATRIUM),
 }
-"""Which structures a view shows, so that the automatic pass asks only for those."""
+"""The structures that each view shows; automatic segmentation looks only for these."""

@@ -1,6 +1,7 @@
-"""The 28 sub-tasks: 18 views, 6 structures, 3 wall measurements and the ejection fraction.
+"""The 28 sub-tasks of the benchmark: 18 views, 6 structures, 3 wall measurements and the ejection fraction.
 
-The paper counts 28 sub-tasks in four applications; which ones they are is our own choice (docs/explanation/paper.md).
+The paper (arXiv 2410.11092) counts 28 sub-tasks in four applications. Which 28 they are is our own choice
+(docs/explanation/paper.md).
 """
 
 from enum import StrEnum
@@ -21,7 +22,7 @@ class Application(StrEnum):
 
 
 class SubTask(NamedTuple):
-    """One row of the benchmark card."""
+    """One sub-task: a row of the benchmark card."""
 
     application: Application
     subject: View | Structure | Quantity

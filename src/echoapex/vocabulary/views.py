@@ -1,7 +1,8 @@
-"""The eighteen echocardiographic views that EchoApex tells apart, and the probes they come from.
+"""The 18 echocardiographic views that EchoApex classifies, and the probes that acquire them.
 
-The paper (arXiv 2410.11092) classifies 18 views without naming them in what could be read of it; this list is our own
-choice (see docs/explanation/paper.md). Codes: DICOM CID 12226 "Echocardiography Image View" where it has the view.
+The paper (arXiv 2410.11092) classifies 18 views, but the text that could be read does not name them. This list is our
+own choice (docs/explanation/paper.md). Codes are those of DICOM CID 12226 "Echocardiography Image View", if it has the
+view.
 """
 
 from enum import StrEnum
@@ -10,7 +11,7 @@ from echoapex.vocabulary.codes import Code
 
 
 class Probe(StrEnum):
-    """Where the transducer is."""
+    """Type of examination, by the position of the transducer: transthoracic, transoesophageal or intracardiac."""
 
     TTE = "TTE"
     TEE = "TEE"
@@ -18,7 +19,7 @@ class Probe(StrEnum):
 
 
 class View(StrEnum):
-    """A standard imaging plane; the order is the label order of every shipped view decoder."""
+    """A standard imaging plane; the order is the label order of all shipped view decoders."""
 
     A4C = "A4C"
     A2C = "A2C"
@@ -47,13 +48,18 @@ class View(StrEnum):
 
     @property
     def display_name(self) -> str:
-        """The view in words, for people."""
+        """The view in words."""
         return _TITLES[self]
 
     @property
     def code(self) -> Code | None:
-        """The code of DICOM CID 12226, or None where the table has no such view."""
+        """The code of DICOM CID 12226; None if the table has no such view."""
         return _CODES.get(self)
+
+    @property
+    def is_apical(self) -> bool:
+        """Whether it is a transthoracic view from the apex, along the long axis of the LV."""
+        return self in (View.A4C, View.A2C, View.A3C, View.A5C)
 
     @property
     def shows_whole_lv_long_axis(self) -> bool:

@@ -96,11 +96,70 @@ def test_patients_in_two_splits_and_splits_without_patients_are_found(copy: Path
     assert checks(inspect_folder, copy) == {"patient"}
 
 
-def test_a_misspelt_column_is_named(copy: Path) -> None:
-    text = (copy / "clips.csv").read_text()
-    (copy / "clips.csv").write_text(text.replace("ef_percent", "ef_percents", 1))
-    inspection = inspected(inspect_folder, copy)
-    assert "did you mean 'ef_percent'?" in inspection.findings[0].problem
+def rename_column(table: Path, old: str, new: str) -> None:
+    heading, _, rest = table.read_text().partition("\n")
+    columns = [new if column == old else column for column in heading.split(",")]
+    table.write_text(",".join(columns) + "\n" + rest)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("ef_percent", "EF"),
+        ("ef_percent", "ef"),
+        ("ef_percent", "LVEF (%)"),
+        ("ef_percent", "ef_percents"),
+        ("view", "view_name"),
+        ("view", "View"),
+        ("edv_ml", "EDV"),
+        ("patient", "patient_id"),
+        ("file", "filename"),
+        ("row_mm", "Row_mm"),
+    ],
+)
+def test_a_misnamed_column_is_asked_about_and_refused(copy: Path, old: str, new: str) -> None:
+    rename_column(copy / "clips.csv", old, new)
+    with pytest.raises(DatasetError) as caught:
+        list(ClipFolder(copy).records())
+    asked = f"clips.csv: unknown column {new!r}; did you mean {old!r}? Rename it in your clips.csv"
+    assert str(caught.value) == asked
+    finding = inspected(inspect_folder, copy).findings[0]
+    assert (finding.check, finding.severity) == ("column", "error")
+    assert f"unknown column {new!r}; did you mean {old!r}" in finding.problem
+
+
+def test_other_columns_stay_labels(copy: Path) -> None:
+    rename_column(copy / "clips.csv", "ward", "EF")
+    record = next(iter(ClipFolder(copy).records()))
+    assert record.labels == {"EF": "0"}, "the table has ef_percent, so this is something else"
+    rename_column(copy / "clips.csv", "view", "ward")
+    rename_column(copy / "clips.csv", "EF", "viewer")
+    assert next(iter(ClipFolder(copy).records())).labels == {"ward": "A4C", "viewer": "0"}
+    finding = inspected(inspect_folder, copy).findings[0]
+    assert (finding.severity, finding.problem) == (
+        "warning", "the column 'viewer' is kept as a label; did you mean 'view'?",
+    )  # fmt: skip
+
+
+def test_ones_own_table_is_not_sent_to_an_official_one(copy: Path) -> None:
+    rename_column(copy / "clips.csv", "file", "what")
+    for refused in (lambda: list(ClipFolder(copy).records()), lambda: inspected(inspect_folder, copy)):
+        with pytest.raises(DatasetError) as caught:
+            refused()
+        assert "lacks the column file (it has what, patient" in str(caught.value)
+        assert "official" not in str(caught.value)
+
+
+def test_an_ejection_fraction_beside_a_view_that_is_not_apical_is_found(copy: Path) -> None:
+    def long_axis(rows: list[dict[str, str]]) -> None:
+        rows[0]["view"] = rows[2]["view"] = "PLAX"
+        rows[1]["view"] = ""
+
+    edit_table(copy / "clips.csv", long_axis)
+    (finding,) = inspected(inspect_folder, copy).findings
+    assert (finding.severity, finding.check) == ("warning", "view of an ejection fraction")
+    assert finding.problem.startswith("2 rows (first: line 2) have an ejection fraction and a view that is not")
+    assert "not learned" in finding.remedy
 
 
 def test_missing_and_damaged_clips_are_found(copy: Path) -> None:

@@ -27,6 +27,7 @@ def test_a_packed_table_is_expanded(tmp_path: Path) -> None:
     ("name", "content", "problem"),
     [
         ("t.csv", b"a,b\n1,2\n", r"t\.csv: lacks the column c \(it has a, b\)"),
+        ("t.csv", b"C ,b\n1,2\n", r"lacks the column c .*; is its column 'C ' meant to be 'c'\?; take the official"),
         ("t.csv", b"", r"t\.csv: lacks the column c \(it has none\)"),
         ("t.csv", b"c\n\xff\xfe\n", r"t\.csv: is no CSV text in UTF-8"),
         ("t.csv.gz", b"c\n1\n", r"t\.csv\.gz: cannot be read"),

@@ -119,21 +119,21 @@ def test_a_view_that_nobody_has_is_said_so(monkeypatch: pytest.MonkeyPatch) -> N
         phantom_store._simulate(TINY, View.A4C, 199_999)
 
 
-def test_a_share_of_the_clips_comes_from_wide_settings(tmp_path: Path) -> None:
-    narrow, wide = tmp_path / "narrow", tmp_path / "wide"
-    for directory, share in ((narrow, 0.0), (wide, 1.0)):
-        draw_phantom_store(TINY.model_copy(update={"wide_share": share}), directory)
-    usual, other = ClipStore(narrow), ClipStore(wide)
+def test_a_share_of_the_clips_comes_from_randomized_settings(tmp_path: Path) -> None:
+    usual_folder, randomized = tmp_path / "usual", tmp_path / "randomized"
+    for directory, share in ((usual_folder, 0.0), (randomized, 1.0)):
+        draw_phantom_store(TINY.model_copy(update={"randomized_share": share}), directory)
+    usual, other = ClipStore(usual_folder), ClipStore(randomized)
     for clip in range(len(usual)):
         assert usual.truth["ef_percent"][clip] == other.truth["ef_percent"][clip]
         assert not np.array_equal(usual.frames(clip), other.frames(clip))
 
 
-def test_wide_clips_have_wide_bodies_when_asked(tmp_path: Path) -> None:
-    wide = TINY.model_copy(update={"wide_share": 1.0, "wide_bodies": True})
-    draw_phantom_store(wide, tmp_path / "wide")
-    drawn = ClipStore(tmp_path / "wide")
-    view, seed = wide.clips()[0]
+def test_wide_clips_have_randomized_bodies_when_asked(tmp_path: Path) -> None:
+    randomized = TINY.model_copy(update={"randomized_share": 1.0, "randomized_bodies": True})
+    draw_phantom_store(randomized, tmp_path / "randomized")
+    drawn = ClipStore(tmp_path / "randomized")
+    view, seed = randomized.clips()[0]
     setting = sample_randomized_setting(seed, view)
     rng = np.random.default_rng([seed, 31])
     beats, phase = float(rng.uniform(*TINY.beats)), float(rng.random())
@@ -142,7 +142,7 @@ def test_wide_clips_have_wide_bodies_when_asked(tmp_path: Path) -> None:
         size=96, frames=3, beats=beats, start_phase=phase,
     )  # fmt: skip
     assert np.array_equal(drawn.frames(0)[1], prepare_image(clip.frames[1], clip.sector, 64)[0])
-    draw_phantom_store(wide.model_copy(update={"wide_share": 0.0}), tmp_path / "usual")
+    draw_phantom_store(randomized.model_copy(update={"randomized_share": 0.0}), tmp_path / "usual")
     draw_phantom_store(TINY, tmp_path / "plain")
     usual, plain = ClipStore(tmp_path / "usual"), ClipStore(tmp_path / "plain")
     assert all(np.array_equal(usual.frames(clip), plain.frames(clip)) for clip in range(2))

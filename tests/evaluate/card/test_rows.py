@@ -46,13 +46,13 @@ def test_values_counts_and_reasons(tmp_path: Path) -> None:
     assert reasons["lv_wall/ivsd"] == "no answer was written for any of the 4 cases with a truth"
 
 
-def test_views_that_were_told_are_not_measured(tmp_path: Path) -> None:
+def test_views_that_were_given_are_not_measured(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, views_given=True)
     assert not rows["view_classification/A4C"].measured
-    assert "was told the views" in rows["view_classification/A4C"].not_measured[0].reason
+    assert "true views were given" in rows["view_classification/A4C"].not_measured[0].reason
 
 
-def test_a_yardstick_stands_only_beside_its_own_data_set(tmp_path: Path) -> None:
+def test_a_published_figure_stands_only_beside_its_own_data_set(tmp_path: Path) -> None:
     camus = rows_of(tmp_path / "camus", "camus", "val")["segmentation/lv_cavity"].measured[0]
     assert camus.goal is not None
     assert (camus.goal.value, camus.goal.met) == (0.935, False)

@@ -1,6 +1,6 @@
-"""The public data sets that EchoApex reads, each in its official layout: what they are, how to open and verify them.
+"""The public data sets that EchoApex reads, each in its official layout: descriptions, readers and verifiers.
 
-Only the layouts are here. The data come from their owners, under their owners' terms.
+Only the layouts are described here. The data come from their owners, under the owners' terms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The verifier of CAMUS: files, counts, splits, which EF, spacing, and whether images and outlines can be read."""
+"""The verifier of CAMUS: files, counts, splits, the kind of EF, spacing, and whether all images can be read."""
 
 from __future__ import annotations
 

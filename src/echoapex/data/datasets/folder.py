@@ -25,8 +25,9 @@ Columns of ``clips.csv``; only ``file`` is needed, an empty cell means unknown, 
 
 from __future__ import annotations
 
+import csv
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from echoapex.data.datasets.records import (
     Row,
     SplitTally,
     number,
+    plain_name,
     read_frame_size,
     read_rows,
     require_split,
@@ -61,6 +63,22 @@ VALUES = {
     "lvpwd_mm": Quantity.LVPWD,
 }
 COLUMNS = ("file", "patient", "view", "split", *VALUES, "row_mm", "column_mm", "source", "outlines", "outlined")
+OTHER_NAMES = {
+    "file": ("filename", "filepath", "path", "clip", "video"),
+    "patient": ("patientid", "patientname", "subject", "subjectid"),
+    "view": ("viewname", "viewlabel", "echoview"),
+    "split": ("splitname", "partition"),
+    "ef_percent": ("ef", "lvef", "efpct", "ejectionfraction", "lvefpercent"),
+    "edv_ml": ("edv", "lvedv", "lvedvml", "enddiastolicvolume"),
+    "esv_ml": ("esv", "lvesv", "lvesvml", "endsystolicvolume"),
+    "ivsd_mm": ("ivs", "ivsd"),
+    "lvidd_mm": ("lvid", "lvidd", "lvedd"),
+    "lvpwd_mm": ("lvpw", "lvpwd", "pwd"),
+}
+"""What else people call a column, without case and signs."""
+_SURELY, _PERHAPS = 0.85, 0.75
+"""How alike (0 to 1) a name must be to a column to be refused, and to be asked about by the check."""
+RENAME = f"rename it in your {LIST_FILE}"
 NO_SPACING = f"{LIST_FILE} gives none; the file itself may"
 
 
@@ -85,7 +103,11 @@ class ClipFolder:
             DatasetError: the split is unknown, or a row names an unknown view or split or a value that is none.
         """
         require_split(split, SPLITS)
-        for line, row in enumerate(read_rows(self.root / LIST_FILE, ("file",)), start=2):
+        table = self.root / LIST_FILE
+        misnamed = misnamed_columns(read_columns(table), _SURELY)
+        if misnamed:
+            raise DatasetError(f"{LIST_FILE}: {'; '.join(map(_asked, misnamed.items()))} {RENAME.capitalize()}")
+        for line, row in enumerate(read_rows(table, ("file",), RENAME), start=2):
             problems = row_problems(row, self.root)
             if problems:
                 raise DatasetError(f"{LIST_FILE}, line {line}: {'; '.join(problems)}; correct the row")
@@ -184,6 +206,44 @@ def row_problems(row: Row, root: Path) -> list[str]:
     return problems
 
 
+def read_columns(path: Path) -> list[str]:
+    """The heading line of a table; a byte order mark, which spreadsheets write, is no part of it.
+
+    Raises:
+        DatasetError: it cannot be read, or is no text.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            return next(csv.reader(stream), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path.name}: is no CSV text in UTF-8 ({error}); save it as one") from error
+
+
+def misnamed_columns(columns: Sequence[str], likeness: float) -> dict[str, str]:
+    """Columns that are not known, with the known one that each is probably meant to be; of those that are not there.
+
+    >>> misnamed_columns(["file", "EF", "view_name", "ward"], 0.85)
+    {'EF': 'ef_percent', 'view_name': 'view'}
+
+    Args:
+        columns: the heading of the table.
+        likeness: how alike, from 0 to 1, a name must be to the known one where it is no usual other name.
+    """
+    absent = {plain_name(column): column for column in COLUMNS if column not in columns}
+    others = {name: column for column, names in OTHER_NAMES.items() for name in names if column not in columns}
+    found: dict[str, str] = {}
+    for column in columns:
+        name = plain_name(column)
+        close = difflib.get_close_matches(name, absent, n=1, cutoff=likeness)
+        if column not in COLUMNS and (name in others or close):
+            found[column] = others[name] if name in others else absent[close[0]]
+    return found
+
+
+def _asked(misnamed: tuple[str, str]) -> str:
+    return f"unknown column {misnamed[0]!r}; did you mean {misnamed[1]!r}?"
+
+
 def inspect_folder(inspection: Inspection) -> None:
     """Check columns, rows, files, patients, splits, and whether clips can be read.
 
@@ -195,22 +255,33 @@ def inspect_folder(inspection: Inspection) -> None:
     table = root / LIST_FILE
     tally = SplitTally(inspection, table, ())
     listed: list[ListedClip] = []
-    columns: set[str] = set()
-    for line, row in enumerate(read_rows(table, ("file",)), start=2):
-        columns |= row.keys()
+    columns = read_columns(table)
+    misnamed = misnamed_columns(columns, _SURELY)
+    for each in misnamed.items():
+        inspection.error("column", table, _asked(each).rstrip("?"), RENAME)
+    for column, known in misnamed_columns(columns, _PERHAPS).items():
+        if column not in misnamed:
+            problem = f"the column {column!r} is kept as a label; did you mean {known!r}?"
+            inspection.warn("column", table, problem, "rename it")
+    if "file" in misnamed.values():
+        return
+    not_apical: list[int] = []
+    for line, row in enumerate(read_rows(table, ("file",), RENAME), start=2):
         problems = row_problems(row, root)
         for problem in problems:
             inspection.error("row", table, f"line {line}: {problem}", "correct the row")
-        if not problems:
-            tally.add(row["file"], row.get("patient") or None, row.get("split") or None)
-            listed.append(ListedClip(root / row["file"]))
-            if row.get("split") and not row.get("patient"):
-                problem = f"line {line}: has a split but no patient, so nobody can tell whether splits share patients"
-                inspection.warn("patient", table, problem, "fill the column patient")
-    for column in sorted(columns - set(COLUMNS)):
-        close = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75)
-        if close:
-            problem = f"the column {column!r} is kept as a label; did you mean {close[0]!r}?"
-            inspection.warn("column", table, problem, "rename it")
+        if problems:
+            continue
+        tally.add(row["file"], row.get("patient") or None, row.get("split") or None)
+        listed.append(ListedClip(root / row["file"]))
+        if row.get("split") and not row.get("patient"):
+            problem = f"line {line}: has a split but no patient, so nobody can tell whether splits share patients"
+            inspection.warn("patient", table, problem, "fill the column patient")
+        if row.get("ef_percent") and row.get("view") and not View(row["view"]).is_apical:
+            not_apical.append(line)
+    if not_apical:
+        rows = f"{len(not_apical)} rows (first: line {not_apical[0]})"
+        problem = f"{rows} have an ejection fraction and a view that is not apical"
+        inspection.warn("view of an ejection fraction", table, problem, "it is not learned from them; check the view")
     inspection.counted |= {"clips": len(listed), "patients": tally.groups}
     check_readable(inspection, check_presence(inspection, listed, ()))

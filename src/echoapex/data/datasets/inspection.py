@@ -1,6 +1,6 @@
-"""What a verifier finds: a bounded list of findings in plain words, and how many clips can be used.
+"""The findings of a data-set verifier: a bounded list in plain words, and the number of usable clips.
 
-Checks of clip files: present, not forgotten in the list, readable, and of the size that the list says.
+Clip files are checked too: present, contained in the list, readable, and of the size that the list states.
 """
 
 from __future__ import annotations

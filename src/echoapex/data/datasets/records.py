@@ -1,18 +1,16 @@
-"""One clip of a public data set in one form for all of them: where it is, whose it is, and what is true of it.
+"""One clip of a public data set, in the same form for all sets: its file, its patient, and its labels.
 
 Everything is in native pixels (x to the right, y downwards, the centre of the first pixel is (0, 0)). What a data set
 does not tell is None or empty; nothing is guessed.
 
-Checks of splits: official names only, the published numbers, and no patient on both sides.
-
-CSV tables of public data sets, read row by row, with errors that name the file, the line and the remedy.
-
-Polygons in native pixels: from paired chords, to areas and masks.
+The module also has what the readers share: checks of splits (official names, published counts, no patient in two
+splits), CSV tables with errors that name file, line and remedy, and polygons from paired chords to areas and masks.
 """
 
 from __future__ import annotations
 
 import csv
+import difflib
 import gzip
 import io
 import math
@@ -293,12 +291,16 @@ class SplitTally:
 Row = dict[str, str]
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+OFFICIAL = "take the official table, unchanged"
+
+
+def read_rows(path: Path, columns: Sequence[str], remedy: str = OFFICIAL) -> Iterator[Row]:
     """The rows of a table with a heading line; memory holds one row. ``.gz`` is expanded on the way.
 
     Args:
         path: the table.
         columns: columns that it must have; others are passed on too.
+        remedy: what to do where a column is missing, in words; by default for a table of a public data set.
 
     Yields:
         Column to text, stripped of blanks; a cell that a short row lacks is empty.
@@ -309,11 +311,12 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     try:
         with _opened(path) as stream:
             reader = csv.DictReader(stream)
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            found = reader.fieldnames or ()
+            missing = [column for column in columns if column not in found]
             if missing:
                 raise DatasetError(
-                    f"{path.name}: lacks the column {', '.join(missing)} "
-                    f"(it has {', '.join(reader.fieldnames or ['none'])}); take the official table, unchanged"
+                    f"{path.name}: lacks the column {', '.join(missing)} (it has {', '.join(found) or 'none'})"
+                    f"{_misspelt(missing, found)}; {remedy}"
                 )
             for row in reader:
                 yield {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
@@ -323,6 +326,25 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         raise DatasetError(f"{path.name}: cannot be read ({error}); check the file, or download it again") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path.name}: is no CSV text in UTF-8 ({error}); download it again") from error
+
+
+def plain_name(column: str) -> str:
+    """A column's name as people mean it, without case, blanks and signs.
+
+    >>> plain_name("EF (%)"), plain_name("View_Name")
+    ('ef', 'viewname')
+    """
+    return "".join(letter for letter in column.lower() if letter.isalnum())
+
+
+def _misspelt(missing: Sequence[str], found: Sequence[str]) -> str:
+    """Which column of the table is probably one that is missing, in words."""
+    names = {plain_name(column): column for column in found}
+    for column in missing:
+        close = difflib.get_close_matches(plain_name(column), names, n=1, cutoff=0.75)
+        if close:
+            return f"; is its column {names[close[0]]!r} meant to be {column!r}?"
+    return ""
 
 
 def _opened(path: Path) -> TextIO:

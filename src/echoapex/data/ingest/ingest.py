@@ -1,11 +1,10 @@
-"""Archive in, frame store out: find, hand to an engine, commit in the order of the plan, tidy up.
+"""Ingests an archive into a frame store: find the clips, give them to an engine, commit in the order of the plan.
 
-Because reports are committed in the order of the plan, the rows of a store do not depend on how many workers there were
-or which was faster, and an interrupted ingest holds the beginning of what the whole one would hold.
+Because reports are committed in the order of the plan, the rows of a store do not depend on the number or speed of the
+workers, and an interrupted ingest holds the beginning of what the whole one would hold.
 
-One ingest into a store at once, on file systems that can promise it.
-
-What an ingest did, and ``manifest.json``: what the store holds now. No path, no identifier.
+Only one ingest may write to a store at a time; a lock ensures it on file systems that support locks. ``manifest.json``
+says what the store holds, without paths and identifiers.
 """
 
 from __future__ import annotations

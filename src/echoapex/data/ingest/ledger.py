@@ -1,6 +1,6 @@
-"""``ledger.csv``: one line for every file that is not in the store: what became of it, why, and what to do.
+"""``ledger.csv``: one line for every file that is not in the store: what happened to it, why, and what to do.
 
-Beside the key, where only its holder looks, a second table says which file a line of the ledger is about.
+The file names themselves are in a second table, beside the secret key, so that only the holder of the key sees them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The default engine: a pool of processes on this machine.
+"""The default engine: a pool of processes on this machine, and the contract that every engine keeps.
 
-What every engine promises: units go out to workers, reports come back in the order of the units.
+Units of work go out to workers; reports come back in the order of the units.
 """
 
 from __future__ import annotations

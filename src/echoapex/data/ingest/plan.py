@@ -1,13 +1,12 @@
-"""What there is to do: the clips of an archive, in one order on every machine, a few at a time.
+"""The plan of an ingest: the clips of an archive in units of work, in the same order on every machine.
 
-Searching reads only the heads of files. It goes on while the first units are already at work.
+Searching reads only the first bytes of files, and continues while the first units are already processed.
 
-The secret key of an archive: digests that link frames of one patient and cannot be turned back without it.
+The secret key of an archive gives digests that link the frames of one patient and cannot be reversed without the key.
+The key never enters the store. A person who holds it can compute the digest of a known patient ID and so find that
+patient's frames; nobody else can.
 
-The key never enters the store. Whoever holds it can compute the digest of a known patient ID and so find that patient's
-frames; nobody else can.
-
-The rules that turn files into frames; all frames of a store follow the same ones.
+All frames of a store are made by the same rules (``IngestRules``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The engine for many machines: Ray tasks, on a cluster that is already there or on one that is started here.
+"""The engine for many machines: Ray tasks, on an existing cluster or on one that is started here.
 
-Sources and store must be reachable under the same paths and URLs from every machine, and EchoApex be installed there.
+Sources and store must have the same paths and URLs on every machine, and EchoApex must be installed there.
 """
 
 from __future__ import annotations

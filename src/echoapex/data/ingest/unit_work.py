@@ -1,13 +1,12 @@
-"""What a worker does: read the files of a unit, write their frames, report. Runs in any process, on any machine.
+"""The work on one unit of an ingest: read its files, write their frames, report. Runs in any process, on any machine.
 
-One clip to the frames that a store keeps of it: blank outside the sector, cropped, resized, without repetitions.
+The frames that a store keeps of a clip are blank outside the sector, cropped, resized, and without repetitions: frozen
+frames and frames that hardly differ from an earlier frame are left out.
 
-Frames that show nothing new: frozen ones, and those that differ from an earlier frame in next to nothing.
-
-The rule. A frame is reduced to 16 rows of 17 pixels; each pixel is compared with its right neighbour, which gives 256
-bits (a difference hash, Krawetz 2013). Frames are looked at in their order; one goes when its bits differ from those of
-an earlier frame of the same clip that was kept in ``near_duplicate_bits`` places or fewer. 256 bits rather than the
-usual 64: in a heart that beats in a still sector most of the 64 never change.
+The rule for repetitions: a frame is reduced to 16 rows of 17 pixels, and each pixel is compared with its right
+neighbour. This gives 256 bits (a difference hash, Krawetz 2013). A frame is left out if its bits differ in at most
+``near_duplicate_bits`` places from those of an earlier kept frame of the same clip. 256 bits are used instead of the
+usual 64, because most of the 64 never change while a heart beats in a still sector.
 """
 
 from __future__ import annotations

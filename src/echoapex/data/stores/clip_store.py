@@ -1,8 +1,8 @@
-"""A store of prepared clips on disk: square model-ready frames with their truth, read through memory maps.
+"""A store of prepared clips on disk: square model-ready frames with their labels, read through memory maps.
 
 One shard is a directory with ``frames.npy`` (clips, frames, size, size), ``labels.npy`` (clips, labelled, size, size),
-both uint8, and ``truth.npz`` with one row per clip (see ``TRUTH_FIELDS``). A shard appears by one atomic rename, so
-that an interrupted writer leaves nothing half written, and finished shards are never written again.
+both uint8, and ``truth.npz`` with one row per clip (see ``TRUTH_FIELDS``). A shard appears by one atomic rename, so an
+interrupted writer leaves no partial shard, and finished shards are never written again.
 """
 
 from __future__ import annotations

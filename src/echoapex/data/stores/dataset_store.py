@@ -1,6 +1,6 @@
-"""Clips of a public data set, or one's own, as a store of prepared clips: view, ejection fraction, and label maps.
+"""Prepares the clips of a public data set, or of a user's own, as a clip store: view, ejection fraction, label maps.
 
-CAMUS as a store of prepared clips: per patient and view the ED and the ES frame with their outlines.
+CAMUS is prepared per patient and view: the ED and the ES frame with their outlines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where pretraining reads its frames: anything that has a length and gives grey frames by number."""
+"""Where pretraining reads its frames: any object that has a length and gives grey frames by number."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""A frame store: millions of prepared frames on disk or in an object store, any of them at hand by its row number.
+"""A frame store: millions of prepared frames on disk or in an object store, each accessible by its row number.
 
-Frames lie in a Lance table that :mod:`echoapex.data.ingest` fills. A store opened here is a snapshot: what is ingested
-later is seen when it is opened again.
-
-What a frame store holds: one table of frames, one table of the files that they came from.
+The store has two Lance tables, one of frames and one of the files from which they came. :mod:`echoapex.data.ingest`
+fills them. An opened store is a snapshot: open it again to see what was ingested later.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Fill a frame store so that nothing is lost and nothing doubled, wherever the writing is cut off.
+"""Writes a frame store such that an interruption at any moment neither loses nor duplicates a frame.
 
-Workers write fragments, which nobody sees yet. One process commits them: first the records of the files, each with the
-version that the frames table is going to have, then the frames, which makes that version. A record of a version that
-never came is removed when the store is opened again, and its files are ingested anew.
+Workers write fragments, which are not yet visible. One process commits them in two steps: first the records of the
+files, each with the version number that the frames table will have, then the frames, which creates that version. If the
+version was never created, its records are removed when the store is opened again, and the files are ingested anew.
 """
 
 from __future__ import annotations

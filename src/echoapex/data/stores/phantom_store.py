@@ -1,4 +1,4 @@
-"""Draw a training store from the phantom: many patients, every view, exact truth; in parallel and resumable."""
+"""Draws a training store from the phantom: many simulated patients, every view, exact labels; parallel, resumable."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class PhantomStoreConfig(Config):
     labelled: int = Field(default=5, ge=1)
     """How many of the frames carry a label map, spread evenly over the clip from its first to its last frame."""
     beats: tuple[float, float] = (1.0, 1.0)
-    wide_share: float = Field(default=0.0, ge=0, le=1)
-    """Share of the clips with a machine setting far beyond the usual (``sample_randomized_imaging``)."""
-    wide_bodies: bool = False
-    """Whether those clips also have bodies, depths and hands beyond the usual (``sample_randomized_setting``)."""
+    randomized_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the clips with randomised machine settings, far beyond the usual (``sample_randomized_imaging``)."""
+    randomized_bodies: bool = False
+    """Whether these clips also have bodies, depths and hands beyond the usual (``sample_randomized_setting``)."""
     native_size: int = 256
     size: int = 192
 
@@ -137,7 +137,7 @@ def _simulate_patient(config: PhantomStoreConfig, view: View, seed: int) -> Phan
     rng = np.random.default_rng([seed, 31])
     spread = np.linspace(0, config.frames - 1, config.labelled).round().astype(int)
     beats, start_phase = float(rng.uniform(*config.beats)), float(rng.random())
-    setting = _setting(config, view, seed, wide=rng.random() < config.wide_share)
+    setting = _setting(config, view, seed, randomized=rng.random() < config.randomized_share)
     return simulate_clip(
         view,
         seed,
@@ -152,11 +152,11 @@ def _simulate_patient(config: PhantomStoreConfig, view: View, seed: int) -> Phan
     )
 
 
-def _setting(config: PhantomStoreConfig, view: View, seed: int, *, wide: bool) -> RandomizedSetting:
+def _setting(config: PhantomStoreConfig, view: View, seed: int, *, randomized: bool) -> RandomizedSetting:
     """Patient, machine and hand of a clip."""
-    if wide and config.wide_bodies:
+    if randomized and config.randomized_bodies:
         return sample_randomized_setting(seed, view)
-    imaging = sample_randomized_imaging(seed, view) if wide else sample_imaging(seed, view)
+    imaging = sample_randomized_imaging(seed, view) if randomized else sample_imaging(seed, view)
     return RandomizedSetting(sample_patient(seed), imaging, jitter=1.0)
 
 

@@ -1,11 +1,10 @@
-"""Where a frame store lies: a folder, or a URL of an object store such as ``s3://bucket/frames``.
+"""Where a frame store lies: a folder, or the URL of an object store such as ``s3://bucket/frames``.
 
-Lance reads and writes its tables at both by itself; the small files beside them (``manifest.json``, ``ledger.csv``) go
-through here. In a folder they appear whole or not at all; object stores promise that for every object.
+Lance reads and writes its tables in both. The small files beside them (``manifest.json``, ``ledger.csv``) are written
+here. In a folder they are replaced atomically; object stores guarantee that for every object.
 
-Lance, imported when it is first needed: frame stores are an optional extra.
-
-Lance keeps threads of its own and does not survive a fork; start worker processes by forkserver or spawn.
+Lance is an optional extra and is imported when first needed. It has threads of its own and does not survive a fork:
+start worker processes by forkserver or spawn.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The benchmark card: what was scored, sub-task by sub-task, as a file for programs and a page for people."""
+"""The benchmark card: the score of each sub-task, as a file for programs and a page for people."""

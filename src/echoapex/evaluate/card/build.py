@@ -1,4 +1,4 @@
-"""From scored parts to the content of the card."""
+"""Build the content of the card from scored parts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _AGREEING = (Quantity.LVEF, Quantity.LVEF_DISCS, Quantity.IVSD, Quantity.LVIDD, 
 
 @dataclass(frozen=True)
 class CardContent:
-    """What a card is made of.
+    """Everything that a card is built from.
 
     Attributes:
-        title: of the page; the set of weights.
-        parts: the scores, at least one part.
-        clicks: interactive segmentation by part.
-        label_curves: training runs by the amount of labels.
-        examples: outlined frames by part.
-        why_not: by part, and by ``clicks`` or ``examples``, why it has none.
+        title: title of the page: the set of weights.
+        parts: the scores; at least one part.
+        clicks: interactive segmentation of each part.
+        label_curves: scores by the number of labels.
+        examples: outlined frames of each part.
+        why_not: (``clicks`` or ``examples``, part): why the part has none.
     """
 
     title: str
@@ -46,7 +46,7 @@ class CardContent:
 
 
 def build_card(content: CardContent) -> BenchmarkCard:
-    """The card of some parts; what a part has nothing to show of is listed in ``absent``."""
+    """Build the card; what a part lacks is listed in ``absent``, with the reason."""
     parts = content.parts
     return BenchmarkCard(
         echoapex_version=__version__,
@@ -76,7 +76,7 @@ def build_card(content: CardContent) -> BenchmarkCard:
 
 
 def _agreements(part: ScoredPart) -> Iterator[Agreement]:
-    """Quantities of at least two studies."""
+    """Agreement of each quantity that at least two studies have."""
     for quantity in _AGREEING:
         pairs = tuple((each.truth, each.measured) for each in part.values if each.quantity is quantity)
         if len(pairs) < 2:
@@ -97,9 +97,9 @@ def _absent(content: CardContent) -> Iterator[Absent]:
     for part in content.parts:
         views = part.metrics.views
         if views.given:
-            told = "the analysis was told the views"
-            yield Absent(what="confusion", part=part.name, reason=told)
-            yield Absent(what="reliability", part=part.name, reason=told)
+            given = "the true views were given to the analysis"
+            yield Absent(what="confusion", part=part.name, reason=given)
+            yield Absent(what="reliability", part=part.name, reason=given)
         elif not views.reliability:
             reason = "its metrics.json is of version 1.1 or no probabilities were written; run echoapex evaluate again"
             yield Absent(what="reliability", part=part.name, reason=reason)

@@ -1,4 +1,4 @@
-"""Content of ``card.json``: everything that the page of the card shows, and the JSON Schema that it keeps to.
+"""The content of ``card.json``: everything that the page of the card shows, and its JSON Schema.
 
 ``python -m echoapex.evaluate.card.card_file docs/reference/card.schema.json`` writes the schema.
 """
@@ -26,22 +26,22 @@ Point = tuple[float, float]
 
 
 class Goal(Config):
-    """What this project set out to reach on a data set, and whether it did."""
+    """A goal of this project on a data set, and whether it was met."""
 
     value: float
     met: bool
 
 
 class Published(Config):
-    """A published figure on the same data set; its split and protocol may be others."""
+    """A published figure on the same data set; its split and protocol may differ."""
 
     value: float
     source: str
-    of: str = Field(default="", description="what part of the data it speaks of, where not of all")
+    of: str = Field(default="", description="the part of the data that it refers to; empty for all")
 
 
 class Detail(Config):
-    """A further score beside a metric."""
+    """An additional score of a metric."""
 
     name: str
     unit: str = ""
@@ -54,37 +54,37 @@ class Measured(Config):
     """One metric of one part."""
 
     part: str
-    subject: str = Field(default="", description="what was scored, where it is none of the 28")
+    subject: str = Field(default="", description="what was scored, if it is not one of the 28 sub-tasks")
     metric: str
-    route: str = Field(default="", description="how it was found, where there is more than one way")
+    route: str = Field(default="", description="the method, if there is more than one")
     unit: str = Field(default="", description="mm or points; empty for shares")
     higher_is_better: bool
     score: Score
     exact_interval: tuple[float, float] | None = Field(
         default=None,
-        description="95 % interval of Clopper and Pearson, a patient counting once, where no patient differs from "
-        "another and the bootstrap interval has no width",
+        description="95 % interval of Clopper and Pearson, in which each patient counts once; given if all patients "
+        "have the same value, because the bootstrap interval then has no width",
     )
     details: tuple[Detail, ...] = ()
-    notes: tuple[str, ...] = Field(default=(), description="what could not be measured beside it, and why")
+    notes: tuple[str, ...] = Field(default=(), description="what else could not be measured, and why")
     goal: Goal | None = None
     published: tuple[Published, ...] = ()
 
     @property
     def shown_interval(self) -> tuple[float, float] | None:
-        """The exact interval where the other has no width."""
+        """The exact interval if there is one, else the bootstrap interval."""
         return self.exact_interval or self.score.interval
 
 
 class NotMeasured(Config):
-    """Why a part says nothing of a sub-task."""
+    """Why a part has no score of a sub-task."""
 
     part: str
     reason: str
 
 
 class SubTaskRow(Config):
-    """One of the 28 sub-tasks: what each part measured of it, and why others did not."""
+    """One of the 28 sub-tasks: the scores of each part, or why it has none."""
 
     number: int = Field(ge=1, le=28)
     key: str = Field(description="application/subject, for example segmentation/lv_cavity")
@@ -103,28 +103,28 @@ class Part(Config):
     studies: int
     studies_without_results: int
     clips: int
-    simulated: bool = Field(
-        default=False, description="the patients are simulated, so that nothing here is of a person"
-    )
-    views_given: bool = Field(description="the analysis was told the true views")
+    simulated: bool = Field(default=False, description="the patients are simulated; nothing here is from a person")
+    views_given: bool = Field(description="the true views were given to the analysis")
     ejection_fraction_method: Quantity
     ejection_fraction_reference: str
-    echoapex_version: str = Field(description="that scored it")
+    echoapex_version: str = Field(description="the version that scored it")
     bundles: dict[str, str] = Field(default_factory=dict, description="bundle: sha256 of its weights")
-    licence: str = Field(default="", description="of the data, in words; empty for simulated patients and one's own")
+    licence: str = Field(
+        default="", description="licence of the data, in words; empty for simulated patients and for own data"
+    )
     citation: str = Field(default="", description="what to cite for the data")
-    notes: tuple[str, ...] = Field(default=(), description="what of the data was not scored, and why")
+    notes: tuple[str, ...] = Field(default=(), description="which data were not scored, and why")
 
 
 class PartConfusion(Config):
-    """The views of one part, true against called."""
+    """The confusion matrix of the views of one part."""
 
     part: str
     confusion: Confusion
 
 
 class PartReliability(Config):
-    """How sure the calls of a part's views were, and how often right."""
+    """The reliability of the view probabilities of one part."""
 
     part: str
     bins: tuple[Reliability, ...]
@@ -132,7 +132,7 @@ class PartReliability(Config):
 
 
 class Agreement(Config):
-    """A quantity as measured and as true, one pair per study, with Bland and Altman's limits."""
+    """True and measured values of a quantity, one pair per study, with Bland-Altman limits of agreement."""
 
     part: str
     quantity: Quantity
@@ -152,33 +152,35 @@ class PartClicks(Config):
 
 
 class SeedMean(Config):
-    """A figure over repeated runs, or of a probe."""
+    """The mean of a score over repeated runs, or the score of a probe."""
 
     mean: float
-    half_width: float | None = Field(default=None, description="of the 95 % interval over seeds; None for one run")
+    half_width: float | None = Field(
+        default=None, description="half the width of the 95 % interval over seeds; None for one run"
+    )
     interval: tuple[float, float] | None = Field(
-        default=None, description="95 % interval of a probe, over draws of labelled and of judged patients"
+        default=None, description="95 % interval of a probe, over draws of labelled and of scored patients"
     )
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """Both ends of whatever interval is known."""
+        """Both ends of the interval that is known, or None."""
         if self.half_width is not None:
             return self.mean - self.half_width, self.mean + self.half_width
         return self.interval
 
 
 class LabelPoint(Config):
-    """Runs that learned from the same amount of labels."""
+    """Runs with the same number of labels."""
 
-    amount: float | None = Field(description="None: all there were")
+    amount: float | None = Field(description="number of labels; None for all")
     unit: Literal["clips", "patients", "percent", "all"]
     runs: int
     scores: dict[str, SeedMean]
 
 
 class LabelCurve(Config):
-    """Figures by the amount of labels: the validation of training runs, or probes of an encoder that stays as it is."""
+    """Scores by the number of labels: validation of training runs, or probes of a frozen encoder."""
 
     name: str
     kind: Literal["finetune", "probe"] = "finetune"
@@ -186,7 +188,7 @@ class LabelCurve(Config):
 
 
 class Example(Config):
-    """One outlined frame of a part: the picture, and both outlines in pixels of the picture."""
+    """One outlined frame of a part: the picture, with true and written outlines in pixels of the picture."""
 
     part: str
     structure: Structure
@@ -194,23 +196,23 @@ class Example(Config):
     dice: float
     patient: str
     clip: str
-    view: View | None = Field(description="null where the data set does not tell it")
+    view: View | None = Field(description="null if the data set does not give it")
     frame: int
-    picture: str = Field(description="file beside the card")
+    picture: str = Field(description="file name, relative to the card")
     size: int = Field(description="side of the square picture in pixels")
     true_outlines: tuple[tuple[Point, ...], ...]
     written_outlines: tuple[tuple[Point, ...], ...]
 
 
 class PartSubgroups(Config):
-    """Scores of those who share a trait."""
+    """Scores of patients who share a trait."""
 
     part: str
     traits: dict[str, dict[str, SubgroupScores]]
 
 
 class Absent(Config):
-    """Something of the card that there is nothing to show of."""
+    """A section of the card that has no content, with the reason."""
 
     what: Literal["confusion", "agreement", "reliability", "clicks", "label efficiency", "examples", "subgroups"]
     part: str = ""
@@ -228,7 +230,7 @@ class BenchmarkCard(Config):
     parts: tuple[Part, ...] = Field(min_length=1)
     subtasks: tuple[SubTaskRow, ...] = Field(min_length=28, max_length=28)
     overall: dict[Application, tuple[Measured, ...]] = Field(
-        description="scores of an application as a whole, which are none of the 28"
+        description="scores of a whole application, which are not among the 28 sub-tasks"
     )
     confusions: tuple[PartConfusion, ...] = ()
     reliabilities: tuple[PartReliability, ...] = ()
@@ -240,17 +242,17 @@ class BenchmarkCard(Config):
     absent: tuple[Absent, ...] = ()
 
     def shown_name(self, part: str) -> str:
-        """The name of a part as the page writes it: simulated patients are always called so."""
+        """The name of a part on the page; simulated patients are always marked as simulated."""
         is_simulated = any(each.simulated for each in self.parts if each.name == part)
         return f"{part} (simulated)" if is_simulated else part
 
     @property
     def goals(self) -> list[Goal]:
-        """The goals of all that was measured."""
+        """The goals of everything that was measured."""
         return [goal for part in self.parts for goal in self.goals_of(part.name)]
 
     def goals_of(self, part: str) -> list[Goal]:
-        """The goals of what was measured on one part."""
+        """The goals of everything that was measured on one part."""
         every = [each for row in self.subtasks for each in row.measured]
         every += [each for found in self.overall.values() for each in found]
         every = [each for each in every if each.part == part]
@@ -260,7 +262,7 @@ class BenchmarkCard(Config):
 
 
 def card_text(card: BenchmarkCard) -> str:
-    """The card as it is written to ``card.json``."""
+    """The text of ``card.json``."""
     return card.model_dump_json(indent=1) + "\n"
 
 

@@ -1,8 +1,6 @@
-"""What stands in the cells of the tables: values, intervals, goals; and tables made of such cells.
+"""HTML tables of the card, and the text of their cells: values, intervals and goals.
 
-The tables of the page beside that of the sub-tasks, as HTML.
-
-The table of the 28 sub-tasks: n, value, interval, goal and published figures of each, or why it was not measured.
+The main table has the 28 sub-tasks: n, value, interval, goal and published figures of each, or why it was not measured.
 """
 
 from __future__ import annotations
@@ -25,58 +23,45 @@ from echoapex.evaluate.card.figures import Axis, draw_interval, draw_scale, shar
 from echoapex.evaluate.metrics_file import Score, SubgroupScores
 from echoapex.vocabulary import Application, Structure
 
+_AGREEMENT = ("RMSE", "bias", "R2", "ICC", "AUROC below 50 %", "AUROC below 40 %")
 
-def number_cell(value: float | None, digits: int) -> str:
-    """A number with a true minus.
+_SUBGROUPS: dict[str, tuple[Callable[[SubgroupScores], Score], int]] = {
+    "Views right": (lambda scores: scores.views, 3),
+    "Dice, LV cavity": (lambda scores: scores.lv_cavity_dice, 3),
+    "Dice, LV myocardium": (lambda scores: scores.lv_myocardium_dice, 3),
+    "EF, MAE": (lambda scores: scores.ejection_fraction_mae, 1),
+    "EF, bias": (lambda scores: scores.ejection_fraction_bias, 1),
+}
 
-    >>> number_cell(-0.25, 1), number_cell(None, 1)
-    ('−0.2', '–')
-    """
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def interval_cell(interval: tuple[float, float] | None, digits: int, mark: str = "") -> str:
-    """Both ends; ``*`` marks an interval without width, ``mark`` any.
-
-    >>> interval_cell((0.5, 1.0), 2), interval_cell((1.0, 1.0), 1), interval_cell((0.7, 1.0), 1, "†")
-    ('0.50 to 1.00', '1.0 to 1.0*', '0.7 to 1.0†')
-    """
-    if interval is None:
-        return "–"
-    low, high = interval
-    return " to ".join(number_cell(end, digits) for end in (low, high)) + (mark or "*" * (low == high))
-
-
-def score_cell(score: Score, digits: int) -> str:
-    """A value with its interval in smaller letters."""
-    if score.value is None:
-        return "–"
-    interval = f' <span class="interval">{interval_cell(score.interval, digits)}</span>' if score.interval else ""
-    return f"{number_cell(score.value, digits)}{interval}"
+_TITLES = {
+    Application.VIEW_CLASSIFICATION: ("View classification: recall of each view", "clips"),
+    Application.SEGMENTATION: ("Segmentation: Dice of each structure, without a prompt", "outlines"),
+    Application.LV_WALL: ("LV walls at end-diastole: mean absolute error in mm", "studies"),
+    Application.EJECTION_FRACTION: ("Ejection fraction: mean absolute error in percentage points", "studies"),
+}
+_HYPERTROPHY = ("LV hypertrophy from the walls, beside the 28: AUROC", "studies")
+_NO_HYPERTROPHY = "no data set here has a true LV mass index and a known sex with and without hypertrophy"
+_COLUMNS = 8
+_SHORT = ("R2", "bias")
+"""Details that are shown below the error of the ejection fraction; the others have a separate table."""
 
 
-def goal_text(goal: Goal, *, higher_is_better: bool) -> str:
-    """A goal, and whether it was met."""
-    mark = '<span class="met">✓ met</span>' if goal.met else '<span class="unmet">✗ not met</span>'
-    return f"{'≥' if higher_is_better else '≤'} {goal.value:g} {mark}"
-
-
-def head_row(heads: Iterable[str]) -> str:
-    """The row of the names of the columns."""
-    cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    return f"<tr>{cells}</tr>"
-
-
-def table(style: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that scrolls sideways where there is no room for it."""
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table class="{style}"><thead>{head_row(heads)}</thead><tbody>{body}</tbody></table></div>'
-    )
+def subtask_table(card: BenchmarkCard) -> str:
+    """The 28 sub-tasks by application, with a row for every measurement."""
+    heads = ("", "Sub-task", "Data", "n", "Value", "95 % interval", "", "Goal · published")
+    body = ""
+    for application in Application:
+        rows = [_with_shown_names(card, row) for row in card.subtasks if row.application is application]
+        overall = [_with_shown_name(card, each) for each in card.overall.get(application, ())]
+        if application is Application.LV_WALL:  # hypertrophy is a share, not in mm, so it has its own scale
+            body += _group(_TITLES[application], (), rows) + _group(_HYPERTROPHY, overall, (), _NO_HYPERTROPHY)
+        else:
+            body += _group(_TITLES[application], overall, rows)
+    return f'<div class="wide"><table class="subtasks"><thead>{head_row(heads)}</thead>{body}</table></div>'
 
 
 def agreement_table(card: BenchmarkCard) -> str:
-    """Everything that was scored of the ejection fraction, a line for each part and route."""
+    """All scores of the ejection fraction, with a row for each part and method."""
     rows = []
     for each in next(row for row in card.subtasks if row.application is Application.EJECTION_FRACTION).measured:
         of = {detail.name: detail for detail in each.details}
@@ -86,11 +71,8 @@ def agreement_table(card: BenchmarkCard) -> str:
     return table("agreement", ("Data", "Ejection fraction by", "n", "MAE", *_AGREEMENT), rows) if rows else ""
 
 
-_AGREEMENT = ("RMSE", "bias", "R2", "ICC", "AUROC below 50 %", "AUROC below 40 %")
-
-
 def part_table(parts: Sequence[Part]) -> str:
-    """What was scored, under which terms, and by which weights."""
+    """The scored parts: data, licence and weights."""
     heads = ("Data", "Split", "Studies", "Clips", "Ejection fraction", "Weights, sha256")
     rows = []
     for part in parts:
@@ -111,7 +93,7 @@ def part_table(parts: Sequence[Part]) -> str:
 
 
 def clicks_table(found: PartClicks) -> str:
-    """Dice by kind of prompt, and the clicks that 90 % take."""
+    """Dice by kind of prompt, and the number of clicks to the target Dice."""
     scores = found.scores
     target = f"{100 * scores.protocol.target_dice:.0f} %"
     start = "Name + " if scores.overall.from_name.curve else ""
@@ -137,17 +119,8 @@ def clicks_table(found: PartClicks) -> str:
     return table("clicks", heads, rows)
 
 
-_SUBGROUPS: dict[str, tuple[Callable[[SubgroupScores], Score], int]] = {
-    "Views right": (lambda scores: scores.views, 3),
-    "Dice, LV cavity": (lambda scores: scores.lv_cavity_dice, 3),
-    "Dice, LV myocardium": (lambda scores: scores.lv_myocardium_dice, 3),
-    "EF, MAE": (lambda scores: scores.ejection_fraction_mae, 1),
-    "EF, bias": (lambda scores: scores.ejection_fraction_bias, 1),
-}
-
-
 def subgroup_table(found: PartSubgroups) -> str:
-    """Headline scores of the patients who share a trait; columns that say nothing are left out."""
+    """Headline scores of patients who share a trait; columns without content are left out."""
     every = [scores for values in found.traits.values() for scores in values.values()]
     columns = {
         head: (score_of, digits)
@@ -162,12 +135,8 @@ def subgroup_table(found: PartSubgroups) -> str:
     return table("subgroups", ("Trait", "", "Patients", *columns), rows)
 
 
-def _low_first(entry: tuple[str, object]) -> tuple[bool, str]:
-    return not entry[0].startswith("below"), entry[0]
-
-
 def unmeasured_table(card: BenchmarkCard) -> str:
-    """What each part does not measure, and why, sub-tasks with the same reason together; "" where there is nothing."""
+    """What each part does not measure, and why; sub-tasks with the same reason share a row. Empty if there are none."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for row in card.subtasks:
         for each in row.not_measured:
@@ -184,61 +153,68 @@ def unmeasured_table(card: BenchmarkCard) -> str:
     return table("unmeasured", ("Data", "Sub-tasks", "Why not"), rows) if rows else ""
 
 
-def _ranges(numbers: Sequence[int]) -> Iterator[str]:
-    start = previous = numbers[0]
-    for number in [*numbers[1:], -1]:
-        if number == previous + 1:
-            previous = number
-            continue
-        yield f"{start}" if start == previous else f"{start}–{previous}"
-        start = previous = number
+def table(style: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table that scrolls sideways if there is not enough room."""
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table class="{style}"><thead>{head_row(heads)}</thead><tbody>{body}</tbody></table></div>'
+    )
 
 
-def _value(score: Score, digits: int) -> str:
-    """A value without its interval."""
-    return number_cell(score.value, digits)
+def head_row(heads: Iterable[str]) -> str:
+    """The row of column names."""
+    cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    return f"<tr>{cells}</tr>"
 
 
-_TITLES = {
-    Application.VIEW_CLASSIFICATION: ("View classification: recall of each view", "clips"),
-    Application.SEGMENTATION: ("Segmentation: Dice of each structure, without a prompt", "outlines"),
-    Application.LV_WALL: ("LV walls at end-diastole: mean absolute error in mm", "studies"),
-    Application.EJECTION_FRACTION: ("Ejection fraction: mean absolute error in percentage points", "studies"),
-}
-_HYPERTROPHY = ("LV hypertrophy from the walls, beside the 28: AUROC", "studies")
-_NO_HYPERTROPHY = "no data set here has a true LV mass index and a known sex with and without hypertrophy"
-_COLUMNS = 8
-_SHORT = ("R2", "bias")
-"""What of the ejection fraction stands below its error; the rest has a table of its own."""
+def number_cell(value: float | None, digits: int) -> str:
+    """A number with a typographic minus sign.
+
+    >>> number_cell(-0.25, 1), number_cell(None, 1)
+    ('−0.2', '–')
+    """
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def subtask_table(card: BenchmarkCard) -> str:
-    """The 28 sub-tasks, by application, every measurement on a line of its own."""
-    heads = ("", "Sub-task", "Data", "n", "Value", "95 % interval", "", "Goal · published")
-    body = ""
-    for application in Application:
-        rows = [_with_shown_names(card, row) for row in card.subtasks if row.application is application]
-        overall = [_with_shown_name(card, each) for each in card.overall.get(application, ())]
-        if application is Application.LV_WALL:  # hypertrophy is a share, not millimetres: a scale of its own
-            body += _group(_TITLES[application], (), rows) + _group(_HYPERTROPHY, overall, (), _NO_HYPERTROPHY)
-        else:
-            body += _group(_TITLES[application], overall, rows)
-    return f'<div class="wide"><table class="subtasks"><thead>{head_row(heads)}</thead>{body}</table></div>'
+def interval_cell(interval: tuple[float, float] | None, digits: int, mark: str = "") -> str:
+    """Both ends of an interval; ``*`` is added to an interval without width, ``mark`` to any interval.
+
+    >>> interval_cell((0.5, 1.0), 2), interval_cell((1.0, 1.0), 1), interval_cell((0.7, 1.0), 1, "†")
+    ('0.50 to 1.00', '1.0 to 1.0*', '0.7 to 1.0†')
+    """
+    if interval is None:
+        return "–"
+    low, high = interval
+    return " to ".join(number_cell(end, digits) for end in (low, high)) + (mark or "*" * (low == high))
+
+
+def score_cell(score: Score, digits: int) -> str:
+    """A value, with its interval in smaller letters."""
+    if score.value is None:
+        return "–"
+    interval = f' <span class="interval">{interval_cell(score.interval, digits)}</span>' if score.interval else ""
+    return f"{number_cell(score.value, digits)}{interval}"
+
+
+def goal_text(goal: Goal, *, higher_is_better: bool) -> str:
+    """A goal, and whether it was met."""
+    mark = '<span class="met">✓ met</span>' if goal.met else '<span class="unmet">✗ not met</span>'
+    return f"{'≥' if higher_is_better else '≤'} {goal.value:g} {mark}"
+
+
+def _with_shown_names(card: BenchmarkCard, row: SubTaskRow) -> SubTaskRow:
+    """The same row, with the names of its parts as on the page."""
+    measured = tuple(_with_shown_name(card, each) for each in row.measured)
+    why_not = tuple(each.model_copy(update={"part": card.shown_name(each.part)}) for each in row.not_measured)
+    return row.model_copy(update={"measured": measured, "not_measured": why_not})
 
 
 def _with_shown_name(card: BenchmarkCard, each: Measured) -> Measured:
     return each.model_copy(update={"part": card.shown_name(each.part)})
 
 
-def _with_shown_names(card: BenchmarkCard, row: SubTaskRow) -> SubTaskRow:
-    """The same row, its parts named as the page writes them."""
-    measured = tuple(_with_shown_name(card, each) for each in row.measured)
-    why_not = tuple(each.model_copy(update={"part": card.shown_name(each.part)}) for each in row.not_measured)
-    return row.model_copy(update={"measured": measured, "not_measured": why_not})
-
-
 def _group(title: tuple[str, str], overall: Sequence[Measured], rows: Sequence[SubTaskRow], why_not: str = "") -> str:
-    """Rows that share a scale; ``why_not`` says why there is none."""
+    """A group of rows with a common scale; ``why_not`` is shown if there are none."""
     measured = [*overall, *(each for row in rows for each in row.measured)]
     axis = shared_axis(measured)
     scale = draw_scale(axis) if measured else ""
@@ -260,22 +236,9 @@ def _group(title: tuple[str, str], overall: Sequence[Measured], rows: Sequence[S
     return f"<tbody>{''.join(lines)}</tbody>"
 
 
-def _subtask(row: SubTaskRow, axis: Axis) -> Iterator[str]:
-    name = f'<td class="number">{row.number}</td><th scope="row">{escape(row.name)}</th>'
-    if not row.measured:
-        reasons = "; ".join(f"{each.part}: {each.reason}" for each in row.not_measured)
-        said = f"<em>not measured</em>: {escape(reasons)}"
-        yield f'<tr class="unmeasured">{name}<td class="why" colspan="{_COLUMNS - 2}">{said}</td></tr>'
-        return
-    for place, each in enumerate(row.measured):
-        first = name if place == 0 else '<td class="order"></td><td class="again"></td>'
-        yield f"<tr>{first}{_measured_cells(each, axis)}</tr>"
-        yield from _detail_row(each)
-
-
 def _measured_cells(each: Measured, axis: Axis) -> str:
     digits = 2 if each.unit else 3
-    # of shares the missing are among the n; of errors they are beside it
+    # for shares n includes the missing cases; for errors it does not
     beside = "" if each.higher_is_better else "+"
     missing = f'<span class="missing">{beside}{each.score.missing} missing</span>' if each.score.missing else ""
     interval = interval_cell(each.shown_interval, digits, "†" if each.exact_interval else "")
@@ -305,7 +268,7 @@ def _published(published: Sequence[Published], digits: int) -> Iterator[str]:
 
 
 def _detail_row(each: Measured) -> Iterator[str]:
-    """What is beside a value, in small letters."""
+    """A row with the details of a value, in small letters."""
     said = [_detail_text(detail) for detail in each.details if not each.route or detail.name in _SHORT]
     said += [f"<em>{escape(note)}</em>" for note in each.notes]
     if each.route:
@@ -316,10 +279,42 @@ def _detail_row(each: Measured) -> Iterator[str]:
 
 
 def _detail_text(detail: Detail) -> str:
-    """A score in a line of text: ``HD95 5.9 mm (5.4 to 6.4)``."""
+    """A detail as text: ``HD95 5.9 mm (5.4 to 6.4)``."""
     digits = 1 if detail.unit else 3
     interval = f" ({interval_cell(detail.score.interval, digits)})" if detail.score.interval else ""
     unit = f" {escape(detail.unit)}" if detail.unit else ""
     goal = f", goal {goal_text(detail.goal, higher_is_better=True)}" if detail.goal else ""
     published = "".join(f", published by {said}" for said in _published(detail.published, digits))
     return f"{escape(detail.name)} {number_cell(detail.score.value, digits)}{unit}{interval}{goal}{published}"
+
+
+def _subtask(row: SubTaskRow, axis: Axis) -> Iterator[str]:
+    name = f'<td class="number">{row.number}</td><th scope="row">{escape(row.name)}</th>'
+    if not row.measured:
+        reasons = "; ".join(f"{each.part}: {each.reason}" for each in row.not_measured)
+        said = f"<em>not measured</em>: {escape(reasons)}"
+        yield f'<tr class="unmeasured">{name}<td class="why" colspan="{_COLUMNS - 2}">{said}</td></tr>'
+        return
+    for place, each in enumerate(row.measured):
+        first = name if place == 0 else '<td class="order"></td><td class="again"></td>'
+        yield f"<tr>{first}{_measured_cells(each, axis)}</tr>"
+        yield from _detail_row(each)
+
+
+def _value(score: Score, digits: int) -> str:
+    """A value without its interval."""
+    return number_cell(score.value, digits)
+
+
+def _low_first(entry: tuple[str, object]) -> tuple[bool, str]:
+    return not entry[0].startswith("below"), entry[0]
+
+
+def _ranges(numbers: Sequence[int]) -> Iterator[str]:
+    start = previous = numbers[0]
+    for number in [*numbers[1:], -1]:
+        if number == previous + 1:
+            previous = number
+            continue
+        yield f"{start}" if start == previous else f"{start}–{previous}"
+        start = previous = number

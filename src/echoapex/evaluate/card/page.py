@@ -1,4 +1,4 @@
-"""The page of the card: one HTML file that holds everything it shows; no network, no script."""
+"""The page of the card: one HTML file that contains everything it shows; no network, no script."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _STYLES = ("colours.css", "figure.css", "page.css")
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: its file name without ending, its kind (a section of the page), the SVG, and what it shows."""
+    """One figure: file name without suffix, kind (the section of the page), SVG, and caption."""
 
     name: str
     kind: str
@@ -47,14 +47,14 @@ class Figure:
 
 
 def draw_figures(card: BenchmarkCard, folder: Path) -> list[Figure]:
-    """All figures of a card.
+    """Draw all figures of a card.
 
     Args:
-        card: the content.
-        folder: where the pictures of its examples lie.
+        card: the content of the card.
+        folder: the folder with the pictures of its examples.
 
     Raises:
-        CardError: a picture is gone.
+        CardError: a picture cannot be read.
     """
     return [*_view_figures(card), *_value_figures(card), *_curve_figures(card), *_example_figures(card, folder)]
 
@@ -63,7 +63,7 @@ Shown = TypeVar("Shown", PartConfusion, PartReliability, Agreement, PartClicks)
 
 
 def _shown(card: BenchmarkCard, found: Shown) -> Shown:
-    """The same, its part named as the page writes it."""
+    """The same, with the name of its part as on the page."""
     return found.model_copy(update={"part": card.shown_name(found.part)})
 
 
@@ -187,7 +187,7 @@ def _tiles(card: BenchmarkCard) -> str:
 
 
 def _headlines(card: BenchmarkCard, part: Part) -> Iterator[tuple[str, str, str]]:
-    """Figures of a part: its views, its LV cavity, who has hypertrophy, and the ejection fraction."""
+    """Headline scores of a part: views, LV cavity, hypertrophy and ejection fraction."""
     rows = {row.key: row.measured for row in card.subtasks}
     views = [each for each in card.overall.get(Application.VIEW_CLASSIFICATION, ()) if each.part == part.name]
     alone = f"; transthoracic alone {number_cell(views[1].score.value, 3)}" if len(views) > 1 else ""
@@ -209,7 +209,7 @@ def _headlines(card: BenchmarkCard, part: Part) -> Iterator[tuple[str, str, str]
 
 
 def _goals_not_met(card: BenchmarkCard) -> str:
-    """What fell short, first thing on the page."""
+    """The goals that were not met, at the top of the page."""
     rows = [(row.name, each) for row in card.subtasks for each in row.measured]
     rows += [(each.subject, each) for found in card.overall.values() for each in found]
     short = [
@@ -266,14 +266,14 @@ def _sections(card: BenchmarkCard, figures: Sequence[Figure]) -> str:
 
 
 _KINDS = {
-    "views": "Views: what is taken for what, and how far probabilities can be trusted",
+    "views": "Views: confusion, and how reliable the probabilities are",
     "agreement": "Agreement with the truth",
     "clicks": "Interactive segmentation",
     "labels": "How many labels it takes",
     "examples": "Examples",
 }
 _PART_CAPTION = "Data and weights. A page that shows frames of a data set falls under the terms of that data set."
-_SUBTASK_CAPTION = "Each sub-task with what was measured of it, on every set of data that can tell."
+_SUBTASK_CAPTION = "The scores of each sub-task, on every data set that has the truth for it."
 _AGREEMENT_CAPTION = "Ejection fraction in percentage points, with 95 % intervals."
 _LABEL_CAPTION = (
     "Figures by the number of labels. One start is ahead of another where their 95 % intervals do not touch."
@@ -281,7 +281,7 @@ _LABEL_CAPTION = (
 
 
 def _tables_below(card: BenchmarkCard, kind: str) -> Iterator[tuple[str, str]]:
-    """Captions and tables that belong to the figures of a kind."""
+    """Captions and tables that belong to the figures of one kind."""
     if kind == "agreement":
         yield _AGREEMENT_CAPTION, agreement_table(card)
     if kind == "labels":
@@ -296,7 +296,7 @@ def _in_order(figures: Sequence[Figure]) -> list[Figure]:
 
 
 def _captioned(numbers: Iterator[int], caption: str, content: str) -> str:
-    """A table with its number and caption above; nothing where there is no table."""
+    """A table with number and caption above it; empty if there is no table."""
     if not content:
         return ""
     return f'<p class="caption"><strong>Table {next(numbers)}.</strong> {escape(caption)}</p>{content}'
@@ -330,19 +330,19 @@ def _notes(card: BenchmarkCard) -> str:
 
 
 _NOTES = (
-    "Intervals are 95 % bootstrap intervals; patients are resampled, not clips or frames. One marked † is the exact "
-    "interval of Clopper and Pearson, a patient counting once: no patient differs from another, so that resampling "
-    "has no width. One marked * has no width either, and is to be read as <i>not known</i>.",
+    "Intervals are 95 % bootstrap intervals; patients are resampled, not clips or frames. An interval marked † is the "
+    "exact interval of Clopper and Pearson, in which each patient counts once: all patients have the same value, so "
+    "the bootstrap interval has no width. An interval marked * also has no width; read it as <i>not known</i>.",
     "A clip without a view counts as wrong and a labelled frame without a mask has Dice 0. A value that was not "
-    "written cannot be averaged; it is counted as missing beside <i>n</i> (+). Distances between outlines are measured "
-    "in mm on native pixels, and only where their spacing is known.",
-    "A published figure stands only beside a figure on the same data set; its split and protocol may be others. "
+    "written cannot be averaged; it is counted as missing next to <i>n</i> (+). Distances between outlines are "
+    "measured in mm on native pixels, and only if the spacing is known.",
+    "A published figure is shown only next to a score on the same data set; its split and protocol may differ. "
     "Goals are this project's own; those on CAMUS are for weights trained on its training split.",
     "The paper that gave EchoApex its name (arXiv 2410.11092) reports balanced accuracy 0.976 over 18 views on "
-    "clips that nobody else has, so it is no yardstick here. It counts 28 sub-tasks without naming them in what "
-    "could be read of it; which 28 they are is this project's choice.",
-    "Transthoracic views alone: the clips of the surface probe, as most archives hold no other; a call of a view of "
-    "another probe is wrong there, too.",
+    "clips that are not public, so it cannot be a target here. It counts 28 sub-tasks, but the text that could be "
+    "read does not name them; which 28 they are is this project's choice.",
+    "Transthoracic views alone: only the clips of the surface probe, because most archives have no others. A "
+    "predicted view of another probe counts as wrong here, too.",
     "Phantoms are simulated patients that no weight was trained on. They show that the whole chain works, not "
     "that it works in a patient.",
 )

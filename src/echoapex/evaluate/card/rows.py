@@ -1,6 +1,6 @@
-"""The 28 rows of the card: what each part measured of each sub-task, or why it did not.
+"""The 28 rows of the card: the scores of each part for each sub-task, or why it has none.
 
-One part of a card: an output folder of ``echoapex evaluate``, read back.
+A part of the card is one output folder of ``echoapex evaluate``, which is read here.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from echoapex.vocabulary import SUBTASKS, Application, Probe, Quantity, Structur
 METRICS_FILE, CASES_FILE = "metrics.json", "cases.csv"
 OWN_CLIPS = "folder"
 SIMULATED = "phantom"
-"""The data set whose patients are simulated."""
+"""Name of the data set with simulated patients."""
 Content = TypeVar("Content", bound=BaseModel)
+
+_WRITTEN_NOTHING = "no answer was written for any of the {} cases with a truth"
 
 
 class MaskRow(NamedTuple):
-    """One outlined structure on one frame; ``dice`` is 0 where no mask was written."""
+    """One outlined structure on one frame; ``dice`` is 0 if no mask was written."""
 
     patient: str
     clip: str
@@ -40,7 +42,7 @@ class MaskRow(NamedTuple):
 
 
 class ValuePair(NamedTuple):
-    """One quantity of one study, true and measured."""
+    """The true and the measured value of one quantity of one study."""
 
     patient: str
     quantity: Quantity
@@ -50,15 +52,15 @@ class ValuePair(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """What was scored on one data set with one set of weights.
+    """The scores of one set of weights on one data set.
 
     Attributes:
-        name: how the card calls it.
+        name: its name on the card.
         folder: the output folder of ``echoapex evaluate``.
         metrics: content of ``metrics.json``.
-        masks: the outlined structures of ``cases.csv``.
-        values: the values of ``cases.csv`` that were written.
-        viewed: the true views of ``cases.csv``, each with its patients.
+        masks: the outlined structures in ``cases.csv``.
+        values: the values in ``cases.csv`` for which the analysis wrote a value.
+        viewed: the true views in ``cases.csv``, each with its patients.
     """
 
     name: str
@@ -69,12 +71,12 @@ class ScoredPart:
     viewed: Mapping[View, frozenset[str]] = field(default_factory=dict)
 
     def patients_of(self, view: View) -> int:
-        """How many patients have clips of a view."""
+        """Number of patients with clips of a view."""
         return len(self.viewed.get(view, ()))
 
     @property
     def described(self) -> Part:
-        """The part as the card lists it."""
+        """The description of the part on the card."""
         metrics = self.metrics
         public = DATASETS.get(metrics.dataset) if metrics.dataset != OWN_CLIPS else None
         return Part(
@@ -100,7 +102,7 @@ def read_scored_part(name: str, folder: Path) -> ScoredPart:
     """Read ``metrics.json`` and ``cases.csv``.
 
     Raises:
-        CardError: a file is missing or damaged, or phantom patients were scored that weights may have been trained on.
+        CardError: a file is missing or damaged, or it scores phantom patients for training.
     """
     metrics = read_json_file(folder / METRICS_FILE, MetricsFile, "echoapex evaluate")
     path = folder / CASES_FILE
@@ -123,10 +125,10 @@ def read_scored_part(name: str, folder: Path) -> ScoredPart:
 
 
 def read_json_file(path: Path, kind: type[Content], written_by: str) -> Content:
-    """Read a JSON file that a verb wrote.
+    """Read a JSON file that a command of EchoApex wrote.
 
     Raises:
-        CardError: it is missing or does not hold what it should.
+        CardError: the file is missing or has other content.
     """
     try:
         return kind.model_validate_json(path.read_bytes())
@@ -136,6 +138,26 @@ def read_json_file(path: Path, kind: type[Content], written_by: str) -> Content:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise CardError(f"{path}: {place} is not valid ({first['msg']}); run {written_by} again") from error
+
+
+def build_rows(parts: Sequence[ScoredPart]) -> tuple[SubTaskRow, ...]:
+    """Rows for all 28 sub-tasks in the order of :data:`SUBTASKS`."""
+    return tuple(_build_row(number, subtask, parts) for number, subtask in enumerate(SUBTASKS, start=1))
+
+
+def build_overall(parts: Sequence[ScoredPart]) -> dict[Application, tuple[Measured, ...]]:
+    """Scores of whole applications: all views, transthoracic views alone, and hypertrophy."""
+    views = [measured for part in parts for measured in _views_together(part)]
+    transthoracic = [measured for part in parts for measured in _transthoracic_views(part)]
+    return {
+        Application.VIEW_CLASSIFICATION: (*views, *transthoracic),
+        Application.LV_WALL: tuple(measured for part in parts for measured in _hypertrophy(part)),
+    }
+
+
+def subject_name(subtask: SubTask) -> str:
+    """A sub-task in words."""
+    return subtask.subject.display_name
 
 
 def _mask_row(row: dict[str, str]) -> MaskRow:
@@ -153,6 +175,10 @@ def _value_pair(row: dict[str, str]) -> ValuePair:
     return ValuePair(row["patient"], Quantity(row["subject"]), float(row["truth"]), float(row["predicted"]))
 
 
+def _is_written(row: dict[str, str]) -> bool:
+    return row["predicted"] != "missing"
+
+
 def _patients_by_view(rows: Iterable[dict[str, str]]) -> dict[View, frozenset[str]]:
     found: dict[View, set[str]] = {}
     for row in rows:
@@ -160,79 +186,14 @@ def _patients_by_view(rows: Iterable[dict[str, str]]) -> dict[View, frozenset[st
     return {view: frozenset(patients) for view, patients in found.items()}
 
 
-def _is_written(row: dict[str, str]) -> bool:
-    return row["predicted"] != "missing"
-
-
 def _require_held_out(path: Path, dataset: str, patients: set[str]) -> None:
-    """Phantom patients are called after their seed; those for training must not be scored."""
+    """Refuse phantom patients for training; the names of phantom patients contain their seeds."""
     seeds = [int(patient.rpartition("-")[2]) for patient in patients] if dataset == SIMULATED else []
     seen = sorted(seed for seed in seeds if not is_held_out(seed))
     if seen:
         raise CardError(
             f"{path}: scores phantom patients for training (seed {seen[0]}); evaluate with --split held_out"
         )
-
-
-_WRITTEN_NOTHING = "no answer was written for any of the {} cases with a truth"
-
-
-def build_rows(parts: Sequence[ScoredPart]) -> tuple[SubTaskRow, ...]:
-    """All 28 sub-tasks in the order of :data:`SUBTASKS`."""
-    return tuple(_build_row(number, subtask, parts) for number, subtask in enumerate(SUBTASKS, start=1))
-
-
-def build_overall(parts: Sequence[ScoredPart]) -> dict[Application, tuple[Measured, ...]]:
-    """Scores of an application as a whole: all views, those of the surface probe alone, and who has hypertrophy."""
-    views = [measured for part in parts for measured in _views_together(part)]
-    transthoracic = [measured for part in parts for measured in _transthoracic_views(part)]
-    return {
-        Application.VIEW_CLASSIFICATION: (*views, *transthoracic),
-        Application.LV_WALL: tuple(measured for part in parts for measured in _hypertrophy(part)),
-    }
-
-
-def _views_together(part: ScoredPart) -> Iterator[Measured]:
-    views = part.metrics.views
-    if not views.balanced_accuracy.n:
-        return
-    details = (
-        Detail(name="macro AUROC", score=views.macro_auroc),
-        Detail(name="accuracy", score=views.accuracy, published=published_of(_asked(part, "views", "accuracy"))),
-        Detail(name="calibration error", score=views.expected_calibration_error),
-        Detail(name="pixel baseline", score=views.baseline_pixels),
-    )
-    measured = _measure(part, "views", "balanced accuracy", views.balanced_accuracy, details=details)
-    asked, count = _asked(part, "views", "balanced accuracy"), len(views.recall)
-    goal = views_goal(asked, views.balanced_accuracy, count)
-    fewer = (f"its goal is for {VIEWS_OF_THE_GOAL} views",) if measured.goal and not goal else ()
-    yield measured.model_copy(update={"subject": f"All {count} views of the data", "goal": goal, "notes": fewer})
-
-
-def _transthoracic_views(part: ScoredPart) -> Iterator[Measured]:
-    """Only where the data hold views of other probes, too: elsewhere it would say the same twice."""
-    views, score = part.metrics.views, part.metrics.views.balanced_accuracy_transthoracic
-    surface = [view for view in views.recall if view.probe is Probe.TTE]
-    if score.n and len(surface) < len(views.recall):
-        measured = _measure(part, "transthoracic_views", "balanced accuracy", score)
-        yield measured.model_copy(update={"subject": f"The {len(surface)} transthoracic views alone"})
-
-
-def _hypertrophy(part: ScoredPart) -> Iterator[Measured]:
-    """How well the LV mass of the measured walls tells who has hypertrophy."""
-    found = part.metrics.lvh
-    if not found.auroc.n:
-        return
-    details = (Detail(name="LV mass index, mean absolute error", unit="g/m²", score=found.mass_index_mae_g_per_m2),)
-    measured = _measure(part, "lvh", "AUROC", found.auroc, details=details)
-    have = f", {found.hypertrophied} of {found.auroc.n} have it" if found.hypertrophied else ""
-    alike = () if found.auroc.value is not None else ("not measured: it takes patients with hypertrophy and without",)
-    yield measured.model_copy(update={"subject": f"LV hypertrophy by mass index{have}", "notes": alike})
-
-
-def subject_name(subtask: SubTask) -> str:
-    """A sub-task in words."""
-    return subtask.subject.display_name
 
 
 def _build_row(number: int, subtask: SubTask, parts: Sequence[ScoredPart]) -> SubTaskRow:
@@ -261,11 +222,39 @@ def _answers(subtask: SubTask, part: ScoredPart) -> Sequence[Measured | NotMeasu
 
 def _view(part: ScoredPart, view: View) -> Measured | NotMeasured:
     if part.metrics.views.given:
-        return NotMeasured(part=part.name, reason="the analysis was told the views; --views find lets it find them")
+        return NotMeasured(part=part.name, reason="the true views were given to the analysis; use --views find")
     if view not in part.metrics.views.recall:
         return NotMeasured(part=part.name, reason="no clip of this view in the data")
     measured = _measure(part, view.value, "recall", part.metrics.views.recall[view])
     return measured.model_copy(update={"exact_interval": _exact_interval(measured.score, part.patients_of(view))})
+
+
+def _measure(
+    part: ScoredPart, subject: str, metric: str, score: Score, *, unit: str = "", details: tuple[Detail, ...] = ()
+) -> Measured:
+    asked = _asked(part, subject, metric)
+    higher_is_better = not unit
+    return Measured(
+        part=part.name,
+        metric=metric,
+        unit=unit,
+        higher_is_better=higher_is_better,
+        score=score,
+        details=tuple(detail for detail in details if detail.score.value is not None),
+        goal=goal_of(asked, score, higher_is_better=higher_is_better),
+        published=published_of(asked),
+    )
+
+
+def _asked(part: ScoredPart, subject: str, metric: str) -> Asked:
+    return Asked(part.metrics.dataset, part.metrics.split, subject, metric)
+
+
+def _exact_interval(score: Score, patients: int) -> tuple[float, float] | None:
+    """The exact interval of a share if it is the same in all patients; None if they differ."""
+    if score.value not in (0.0, 1.0) or not patients or (score.interval and score.interval[0] != score.interval[1]):
+        return None
+    return exact_share_interval(round(score.value * patients), patients)
 
 
 def _structure(part: ScoredPart, structure: Structure) -> Measured | NotMeasured:
@@ -277,7 +266,7 @@ def _structure(part: ScoredPart, structure: Structure) -> Measured | NotMeasured
         Detail(name="HD95", unit="mm", score=scores.hd95_mm),
         Detail(name="surface distance", unit="mm", score=scores.surface_mm),
     ]
-    if part.metrics.dataset == "camus":  # the published figures are by view
+    if part.metrics.dataset == "camus":  # the published figures are per view
         details += [Detail(name=view.value, score=score) for view, score in scores.by_view.items()]
     measured = _measure(part, structure.key, "Dice", scores.dice, details=tuple(details))
     published = tuple(each for each in measured.published if not each.of or View(each.of) in scores.by_view)
@@ -285,7 +274,7 @@ def _structure(part: ScoredPart, structure: Structure) -> Measured | NotMeasured
 
 
 def _without_distance(scores: StructureScores) -> tuple[str, ...]:
-    """Which frames have no distance in mm."""
+    """Notes on frames without a distance in mm."""
     without, frames = scores.hd95_mm.missing, scores.dice.n
     if not without:
         return ()
@@ -296,16 +285,8 @@ def _without_distance(scores: StructureScores) -> tuple[str, ...]:
     return (f"no distance in {without} of {frames} frames",)
 
 
-def _wall(part: ScoredPart, wall: Quantity) -> Measured | NotMeasured:
-    scores = getattr(part.metrics.lv_wall, wall.value)
-    if not scores.mae_mm.n:
-        return NotMeasured(part=part.name, reason=_why_none(scores.mae_mm, "the data give no true wall dimension"))
-    bias = Detail(name="bias", unit="mm", score=scores.bias_mm)
-    return _measure(part, wall.value, "MAE", scores.mae_mm, unit="mm", details=(bias,))
-
-
 def _ejection_fraction(part: ScoredPart) -> Sequence[Measured | NotMeasured]:
-    """The main route of the data set, and discs on the outlines as a route of its own."""
+    """The main method of the data set, and the method of discs on the outlines as a separate one."""
     metrics = part.metrics
     answers: list[Measured | NotMeasured] = []
     for quantity, scores in (
@@ -336,7 +317,7 @@ def _agreement(part: ScoredPart, quantity: Quantity, scores: EjectionFractionSco
 
 
 def _route(metrics: MetricsFile, quantity: Quantity) -> str:
-    """How the ejection fraction was found, and where the truth is another one than usual, against what."""
+    """The method of the ejection fraction, and its reference if that is not the usual one."""
     if quantity is Quantity.LVEF_DISCS:
         return "discs against discs on the true outlines" if metrics.dataset == "camus" else "discs on the outlines"
     if metrics.ejection_fraction.method is Quantity.LVEF_DISCS:
@@ -344,33 +325,51 @@ def _route(metrics: MetricsFile, quantity: Quantity) -> str:
     return "regression from the clip"
 
 
-def _measure(
-    part: ScoredPart, subject: str, metric: str, score: Score, *, unit: str = "", details: tuple[Detail, ...] = ()
-) -> Measured:
-    asked = _asked(part, subject, metric)
-    higher_is_better = not unit
-    return Measured(
-        part=part.name,
-        metric=metric,
-        unit=unit,
-        higher_is_better=higher_is_better,
-        score=score,
-        details=tuple(detail for detail in details if detail.score.value is not None),
-        goal=goal_of(asked, score, higher_is_better=higher_is_better),
-        published=published_of(asked),
-    )
-
-
-def _exact_interval(score: Score, patients: int) -> tuple[float, float] | None:
-    """The interval of a share that is the same in every patient; None where patients differ."""
-    if score.value not in (0.0, 1.0) or not patients or (score.interval and score.interval[0] != score.interval[1]):
-        return None
-    return exact_share_interval(round(score.value * patients), patients)
-
-
-def _asked(part: ScoredPart, subject: str, metric: str) -> Asked:
-    return Asked(part.metrics.dataset, part.metrics.split, subject, metric)
-
-
 def _why_none(score: Score, no_truth: str) -> str:
     return _WRITTEN_NOTHING.format(score.missing) if score.missing else no_truth
+
+
+def _wall(part: ScoredPart, wall: Quantity) -> Measured | NotMeasured:
+    scores = getattr(part.metrics.lv_wall, wall.value)
+    if not scores.mae_mm.n:
+        return NotMeasured(part=part.name, reason=_why_none(scores.mae_mm, "the data give no true wall dimension"))
+    bias = Detail(name="bias", unit="mm", score=scores.bias_mm)
+    return _measure(part, wall.value, "MAE", scores.mae_mm, unit="mm", details=(bias,))
+
+
+def _views_together(part: ScoredPart) -> Iterator[Measured]:
+    views = part.metrics.views
+    if not views.balanced_accuracy.n:
+        return
+    details = (
+        Detail(name="macro AUROC", score=views.macro_auroc),
+        Detail(name="accuracy", score=views.accuracy, published=published_of(_asked(part, "views", "accuracy"))),
+        Detail(name="calibration error", score=views.expected_calibration_error),
+        Detail(name="pixel baseline", score=views.baseline_pixels),
+    )
+    measured = _measure(part, "views", "balanced accuracy", views.balanced_accuracy, details=details)
+    asked, count = _asked(part, "views", "balanced accuracy"), len(views.recall)
+    goal = views_goal(asked, views.balanced_accuracy, count)
+    fewer = (f"its goal is for {VIEWS_OF_THE_GOAL} views",) if measured.goal and not goal else ()
+    yield measured.model_copy(update={"subject": f"All {count} views of the data", "goal": goal, "notes": fewer})
+
+
+def _transthoracic_views(part: ScoredPart) -> Iterator[Measured]:
+    """Only if the data also have views of other probes; otherwise the score would appear twice."""
+    views, score = part.metrics.views, part.metrics.views.balanced_accuracy_transthoracic
+    surface = [view for view in views.recall if view.probe is Probe.TTE]
+    if score.n and len(surface) < len(views.recall):
+        measured = _measure(part, "transthoracic_views", "balanced accuracy", score)
+        yield measured.model_copy(update={"subject": f"The {len(surface)} transthoracic views alone"})
+
+
+def _hypertrophy(part: ScoredPart) -> Iterator[Measured]:
+    """How well the LV mass from the measured walls detects hypertrophy."""
+    found = part.metrics.lvh
+    if not found.auroc.n:
+        return
+    details = (Detail(name="LV mass index, mean absolute error", unit="g/m²", score=found.mass_index_mae_g_per_m2),)
+    measured = _measure(part, "lvh", "AUROC", found.auroc, details=details)
+    have = f", {found.hypertrophied} of {found.auroc.n} have it" if found.hypertrophied else ""
+    alike = () if found.auroc.value is not None else ("not measured: it takes patients with hypertrophy and without",)
+    yield measured.model_copy(update={"subject": f"LV hypertrophy by mass index{have}", "notes": alike})

@@ -1,11 +1,9 @@
-"""What a figure is held against: this project's own goals, and published figures on the same data set.
+"""Targets that scores are compared with: goals of this project, and published figures on the same data set.
 
-A published figure is shown only beside a figure on the data set that it was measured on. The paper's own (18 views,
-balanced accuracy 0.976) was measured on clips that nobody else has, so it stands beside no row.
+A published figure is shown only next to a score on the same data set. The paper's own figure (18 views, balanced
+accuracy 0.976) was measured on clips that are not public, so it is not shown next to any row.
 
-What the figures of training runs and of probes are called, and which way they are better.
-
-What can be wrong with what a card is made of.
+Also here: the names of the metrics of training runs and probes, and which direction is better.
 """
 
 from __future__ import annotations
@@ -17,9 +15,59 @@ from echoapex.evaluate.click_scores import ClicksFile
 from echoapex.evaluate.metrics_file import Score
 from echoapex.vocabulary import Structure, View
 
+VIEWS_OF_THE_GOAL = len(View)
+"""The goal of all views together is for 18 views; fewer views are easier to classify."""
+
+PUBLISHED: dict[tuple[str, str, str], tuple[Published, ...]] = {
+    ("camus", "lv_cavity", "Dice"): (
+        Published(value=0.897, source="SAM, fine-tuned", of="A4C"),
+        Published(value=0.891, source="SAM, fine-tuned", of="A2C"),
+        Published(value=0.850, source="EchoNet's own model", of="A4C"),
+        Published(value=0.752, source="EchoNet's own model", of="A2C"),
+    ),
+    ("echonet_dynamic", "lv_cavity", "Dice"): (Published(value=0.92, source="EchoNet-Dynamic"),),
+    ("echonet_dynamic", "lvef", "MAE"): (
+        Published(value=3.87, source="Echo-Vision-FM"),
+        Published(value=3.90, source="CoReEcho"),
+        Published(value=3.95, source="EchoCoTr"),
+        Published(value=4.05, source="EchoNet R(2+1)D, 4.05 to 4.22"),
+    ),
+    ("echonet_dynamic", "lvef", "R2"): (Published(value=0.825, source="best figures found, 0.81 to 0.825"),),
+    ("tmed2", "views", "accuracy"): (Published(value=0.802, source="EchoPrime"),),
+    ("echonet_lvh", "ivsd", "MAE"): (Published(value=1.4, source="EchoNet-LVH, internal test"),),
+    ("echonet_lvh", "lvidd", "MAE"): (Published(value=2.4, source="EchoNet-LVH, internal test"),),
+    ("echonet_lvh", "lvpwd", "MAE"): (Published(value=1.2, source="EchoNet-LVH, internal test"),),
+}
+"""Published figures by data set, subject and metric (docs/explanation/paper.md)."""
+
+PROBES = {
+    "probe/views": "Probe of views: balanced accuracy",
+    "probe/segmentation": "Probe of the LV cavity, phantom: Dice of parts of patches",
+    "probe/camus": "Probe of the LV cavity, CAMUS: Dice of parts of patches",
+    "probe/real_views": "Probe of views, real clips: share called right",
+    "probe/lv_wall": "Probe of LV walls: distance of end points in mm",
+    "probe/ejection_fraction": "Probe of ejection fraction: mean absolute error in points",
+}
+"""Tasks of ``benchmarks/label_efficiency.py``."""
+
+_RUNS = {
+    "ef_mae": "Ejection fraction: mean absolute error in points",
+    "view_frame_accuracy": "Views: accuracy of single frames",
+    "wall_point_px": "LV walls: distance of end points in pixels",
+    "ivs_px": "Interventricular septum: mean absolute error in pixels",
+    "lvid_px": "LV internal diameter: mean absolute error in pixels",
+    "lvpw_px": "LV posterior wall: mean absolute error in pixels",
+}
+_DICE = {f"dice_{structure.key}": f"Dice, {structure.display_name}" for structure in Structure}
+_LOWER = frozenset({"probe/lv_wall", "probe/ejection_fraction", *_RUNS} - {"view_frame_accuracy"})
+
+
+class CardError(ValueError):
+    """The card cannot be made; the message says which file, what is wrong and what to do."""
+
 
 class Asked(NamedTuple):
-    """A metric of a subject on a data set; ``split`` is "" where a goal holds for all of it."""
+    """A metric of a subject on a data set; ``split`` is empty if a goal holds for the whole data set."""
 
     dataset: str
     split: str
@@ -46,40 +94,15 @@ GOALS: dict[Asked, float] = {
     Asked("camus", "val", "lv_cavity", "Dice of a box"): 0.94,
     Asked("camus", "val", "lv_cavity", "clicks to 90 %"): 2.0,
 }
-"""The goals of this project, the only list of them: the card is held against it, and docs/reference show it.
+"""The goals of this project. This is the only list: the card uses it, and docs/reference shows it.
 
-Those on CAMUS are for weights that were trained on its training split, where the metric does not say otherwise. None is
-a figure of the paper.
+Goals on CAMUS are for weights that were trained on its training split, unless the metric says otherwise. None of them
+is a figure of the paper.
 """
-
-VIEWS_OF_THE_GOAL = len(View)
-"""A goal of the views together is for all 18; fewer views are an easier question."""
-
-PUBLISHED: dict[tuple[str, str, str], tuple[Published, ...]] = {
-    ("camus", "lv_cavity", "Dice"): (
-        Published(value=0.897, source="SAM, fine-tuned", of="A4C"),
-        Published(value=0.891, source="SAM, fine-tuned", of="A2C"),
-        Published(value=0.850, source="EchoNet's own model", of="A4C"),
-        Published(value=0.752, source="EchoNet's own model", of="A2C"),
-    ),
-    ("echonet_dynamic", "lv_cavity", "Dice"): (Published(value=0.92, source="EchoNet-Dynamic"),),
-    ("echonet_dynamic", "lvef", "MAE"): (
-        Published(value=3.87, source="Echo-Vision-FM"),
-        Published(value=3.90, source="CoReEcho"),
-        Published(value=3.95, source="EchoCoTr"),
-        Published(value=4.05, source="EchoNet R(2+1)D, 4.05 to 4.22"),
-    ),
-    ("echonet_dynamic", "lvef", "R2"): (Published(value=0.825, source="best figures found, 0.81 to 0.825"),),
-    ("tmed2", "views", "accuracy"): (Published(value=0.802, source="EchoPrime"),),
-    ("echonet_lvh", "ivsd", "MAE"): (Published(value=1.4, source="EchoNet-LVH, internal test"),),
-    ("echonet_lvh", "lvidd", "MAE"): (Published(value=2.4, source="EchoNet-LVH, internal test"),),
-    ("echonet_lvh", "lvpwd", "MAE"): (Published(value=1.2, source="EchoNet-LVH, internal test"),),
-}
-"""Published figures by data set, subject and metric (docs/explanation/paper.md)."""
 
 
 def goal_of(asked: Asked, score: Score, *, higher_is_better: bool) -> Goal | None:
-    """The goal of a metric, and whether the score meets it; None where there is no goal or no score."""
+    """The goal of a metric, and whether the score meets it; None if there is no goal or no score."""
     value = GOALS.get(asked, GOALS.get(asked._replace(split="")))
     if value is None or score.value is None:
         return None
@@ -87,12 +110,12 @@ def goal_of(asked: Asked, score: Score, *, higher_is_better: bool) -> Goal | Non
 
 
 def views_goal(asked: Asked, score: Score, views: int) -> Goal | None:
-    """The goal of the views together; None where fewer than 18 were measured, whatever the score."""
+    """The goal of all views together; None if fewer than 18 views were measured."""
     return goal_of(asked, score, higher_is_better=True) if views >= VIEWS_OF_THE_GOAL else None
 
 
 def goal_rows() -> list[tuple[str, str, str, str]]:
-    """Data set, subject, metric and goal of every goal, as docs/reference/benchmark.md shows them."""
+    """All goals (data set, subject, metric, goal), as in docs/reference/benchmark.md."""
     lower = ("MAE", "clicks to 90 %")
     return [
         (
@@ -122,30 +145,8 @@ def published_of(asked: Asked) -> tuple[Published, ...]:
     return PUBLISHED.get((asked.dataset, asked.subject, asked.metric), ())
 
 
-PROBES = {
-    "probe/views": "Probe of views: balanced accuracy",
-    "probe/segmentation": "Probe of the LV cavity, phantom: Dice of parts of patches",
-    "probe/camus": "Probe of the LV cavity, CAMUS: Dice of parts of patches",
-    "probe/real_views": "Probe of views, real clips: share called right",
-    "probe/lv_wall": "Probe of LV walls: distance of end points in mm",
-    "probe/ejection_fraction": "Probe of ejection fraction: mean absolute error in points",
-}
-"""Tasks of ``benchmarks/label_efficiency.py``."""
-
-_RUNS = {
-    "ef_mae": "Ejection fraction: mean absolute error in points",
-    "view_frame_accuracy": "Views: accuracy of single frames",
-    "wall_point_px": "LV walls: distance of end points in pixels",
-    "ivs_px": "Interventricular septum: mean absolute error in pixels",
-    "lvid_px": "LV internal diameter: mean absolute error in pixels",
-    "lvpw_px": "LV posterior wall: mean absolute error in pixels",
-}
-_DICE = {f"dice_{structure.key}": f"Dice, {structure.display_name}" for structure in Structure}
-_LOWER = frozenset({"probe/lv_wall", "probe/ejection_fraction", *_RUNS} - {"view_frame_accuracy"})
-
-
 def metric_label(metric: str) -> str:
-    """A figure in words.
+    """The name of a metric in words.
 
     >>> metric_label("dice_lv_cavity"), metric_label("something_else")
     ('Dice, LV cavity', 'something else')
@@ -154,7 +155,7 @@ def metric_label(metric: str) -> str:
 
 
 def higher_is_better(metric: str) -> bool | None:
-    """Which way a figure is better; None where neither is, as of a temperature, or where the figure is not known.
+    """Whether higher values of a metric are better; None if there is no better direction or the metric is unknown.
 
     >>> higher_is_better("dice_lv_cavity"), higher_is_better("ef_mae"), higher_is_better("view_temperature")
     (True, False, None)
@@ -162,7 +163,3 @@ def higher_is_better(metric: str) -> bool | None:
     if metric in _LOWER:
         return False
     return True if metric in PROBES or metric in _RUNS or metric in _DICE else None
-
-
-class CardError(ValueError):
-    """A card that cannot be made as asked; the message names the file, what is wrong and the remedy."""

@@ -1,6 +1,6 @@
-"""One clip from its source to its report: gate, prepare, encode once, then view, outlines, volumes, walls.
+"""Analyses one clip: gate, prepare, encode once, then view, outlines, volumes, walls.
 
-Which frames of a clip are outlined: enough for whole beats at full rate, and no more than a bound.
+Not every frame is outlined: enough for whole beats at the full frame rate, up to a bound.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""What the analysis asks of models, in plain numpy: encode a clip once, then ask as many questions as needed.
+"""The interface between analysis and models, in plain numpy: encode a clip once, then ask as many questions as needed.
 
-The analysis is written against this protocol, so that it can be read and tested without any weights.
-
-The trained tasks as an interpreter: an encoder runs once per clip, and all tasks that share it read its tokens.
-
-Models that need not find the view, because a person or a data set has told it.
+The analysis depends on the protocol ``Interpreter`` only, so it can be read and tested without any weights. The
+implementation runs each encoder once per clip; all tasks that share an encoder use its tokens. A wrapper serves clips
+whose view is already given by a person or a data set.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""Outlines of the structures that a view shows, on chosen frames, brought home to native pixels.
+"""Outlines of the structures that a view shows, on chosen frames, in native pixels.
 
-Masks of neighbouring frames hold each other steady: a chamber does not vanish, or change its name, for one frame.
-
-Native label maps of a clip, kept compressed: a label map of long runs shrinks a hundredfold.
-
-Outlines of masks as evidence: sub-pixel contours with few points, from which a value can be computed again.
-
-Small islands of a mask that lie apart from the structure: noise, taken out before anything is measured.
+* Masks of neighbouring frames steady each other: a chamber does not vanish or change its name for a single frame.
+* Small connected components apart from the structure are noise; they are removed before anything is measured.
+* Label maps are kept compressed, since a map of long runs shrinks a hundredfold.
+* Contours are sub-pixel with few points. They are the evidence from which a value can be computed again.
 """
 
 from __future__ import annotations

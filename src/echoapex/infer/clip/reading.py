@@ -1,12 +1,11 @@
-"""One clip while it is read: what was prepared, encoded and recognised, shared by all that is measured in it.
+"""The state of one clip during analysis: what was prepared, encoded and recognised, shared by all measurements.
 
-What a person can choose about an analysis.
+The gate decides whether a clip is a readable echocardiogram, and which doubts to note. A clip is set aside when it is
+no tissue image (by its header or by its pixels, see ``io.pixel_content``), when it is nearly blank, when no ultrasound
+sector or no view can be recognised, or when the set's own "no echocardiogram" head says so. Everything else is
+analysed, and doubts become flags.
 
-The gate: whether a clip is an echocardiogram that can be read at all, and how far to trust what is read.
-
-A clip is set aside when it is no tissue image (by its header or by its pixels, see ``io.pixel_content``), when it is
-nearly blank, when no ultrasound sector or no view can be recognised in it, or when a set that has learned it says so.
-Everything else is analysed, and doubts become flags.
+The options of an analysis are defined here too.
 """
 
 from __future__ import annotations
@@ -114,10 +113,6 @@ class ClipReading:
     def flags(self) -> tuple[Flag, ...]:
         """Flags that every value of this clip carries."""
         return clip_flags(self.header, self.view_prediction)
-
-    def frames_of(self, rows: Sequence[int]) -> tuple[int, ...]:
-        """Native frame numbers of prepared rows."""
-        return tuple(self.clip.frame_indices[row] for row in rows)
 
     def row_of(self, frame: int) -> int:
         """Prepared row nearest to a native frame."""

@@ -1,4 +1,4 @@
-"""Volumes and ejection fraction of one apical clip, by two independent routes: discs on outlines, and regression."""
+"""Volumes and ejection fraction of one apical clip, by two independent methods: discs on outlines, and regression."""
 
 from __future__ import annotations
 

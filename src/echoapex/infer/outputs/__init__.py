@@ -1,1 +1,1 @@
-"""The files that an analysis leaves, documented in ``docs/reference/output.md``: one file per output."""
+"""The output files of an analysis, documented in ``docs/reference/output.md``."""

@@ -1,8 +1,7 @@
-"""The pictures of one clip, in one more pass over its frames: ``overlays/<clip_id>.mp4`` and the tile of the preview.
+"""The pictures of one clip: ``overlays/<clip_id>.mp4`` and its tile of the preview, in one more pass over its frames.
 
-Frames are streamed: one is in memory at a time, however long the clip.
-
-Values in words for pictures, rounded as a clinician writes them.
+Frames are streamed: only one is in memory at a time, however long the clip. Values are written as text and rounded as
+clinicians write them.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
-"""``manifest.json``: how the results were made: versions, weights, options, timing, files. No path, no identifier.
+"""The files of an analysis, except pictures.
 
-``OUT.names.json``, beside the results and never inside them: which file each clip of the results is.
-
-Results name clips by keyed digests. This one file, readable by its owner only, holds the key and the paths; with it the
-same command gives the same names again. Results can be handed on without it.
-
-``results.json``: the whole report, and the JSON Schema that it keeps to.
-
-``python -m echoapex.infer.outputs.files docs/reference/results.schema.json`` writes the schema.
-
-``measurements.csv``: every value on one line, for spreadsheets and statistics.
-
-``errors.csv``: one line for every file that could not be analysed: what is wrong, and what to do.
-
-``masks/<clip_id>.npz``: the label maps of a clip in native pixels, written one frame at a time.
-
-Arrays: ``frames`` (n,) int32; ``labels`` (n, height, width) uint8, values of ``Structure``, 0 is background;
-``structures`` the names in order of their values from 1; ``spacing_mm`` (row, column), NaN where unknown.
+``results.json``
+    the whole report, with a JSON Schema. ``python -m echoapex.infer.outputs.files docs/reference/results.schema.json``
+    writes the schema.
+``measurements.csv``
+    one line per value, for spreadsheets and statistics.
+``errors.csv``
+    one line per file that could not be analysed: what is wrong, and what to do.
+``masks/<clip_id>.npz``
+    the label maps of a clip in native pixels, written one frame at a time. Arrays: ``frames`` (n,) int32; ``labels``
+    (n, height, width) uint8, values of ``Structure``, 0 is background; ``structures`` the names in the order of their
+    values from 1; ``spacing_mm`` (row, column), NaN where unknown.
+``manifest.json``
+    how the results were made: versions, weights, options, timing, files. No path, no identifier.
+``OUT.names.json``
+    beside the results, never inside them: the source file of each clip. Results name clips by keyed digests. This file,
+    readable by its owner only, holds the key and the paths; with it the same command gives the same names again.
+    Results can be given to others without it.
 """
 
 from __future__ import annotations

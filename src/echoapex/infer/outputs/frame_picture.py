@@ -1,6 +1,6 @@
-"""One frame as people see it: de-identified, enlarged, with the outlines of structures and the wall end points.
+"""Draws one frame for people: de-identified, enlarged, with the outlines of structures and the wall end points.
 
-The LV volume over time as a strip under a clip, with ED and ES marked and a cursor at the frame shown.
+A strip below a clip shows the LV volume over time, with ED and ES marked and a cursor at the current frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``preview.png``: the study on one sheet, for a glance: its values above, one tile per clip below."""
+"""``preview.png``: the study on one sheet: its values at the top, one tile per clip below."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""What is kept of every finished clip, so that an interrupted analysis goes on where it stopped.
+"""Records of finished clips: an interrupted analysis continues with them, and a loop that occurs twice counts once.
 
-One loop twice in a study: an exact or rescaled copy, told by a perceptual hash of its frames, counts once.
+Scanners store a loop again when it is sent twice, and people export it at another size. Such copies are found by a
+perceptual hash of the prepared frames (grey, the sector alone), so burned-in text and the screen size do not matter.
 
-Scanners store a loop again when it is sent twice, and people export it at another size. The hash is taken of the
-prepared frames (grey, the sector alone), so that burned-in text and the size of the screen play no part.
-
-What is known of a clip beside its file: a person or a data set has told its view, its calibration, or both.
+A person or a data set may also give the view or the calibration of a clip, which then overrides what is read.
 """
 
 from __future__ import annotations

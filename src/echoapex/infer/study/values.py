@@ -1,12 +1,10 @@
-"""From the values of clips to those of the study: the best clip, values combined, biplane discs, mass and geometry.
+"""From the values of clips to those of the study: best clip, combined values, biplane discs, mass and geometry.
 
-Values are combined within one patient's study only. Clips whose files name no study (videos, images) join the only
+Values are combined only within the study of one patient. Clips whose files name no study (videos, images) join the only
 study there is, since they were given together with it.
 
-Biplane discs: the contours of the best apical four- and two-chamber clips of one study, taken together.
-
-The shapes are computed again from the contours in the evidence, so that a biplane volume rests on nothing that is not
-written down.
+Biplane discs use the contours of the best apical four- and two-chamber clips of a study. Shapes are computed again from
+the contours in the evidence, so a biplane volume depends only on data that is written to the results.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""DICOM: the one room that knows its files, from the header to the pixels, and back to a written object."""
+"""DICOM files: header, pixels and writing. Only this package knows the format."""

@@ -1,12 +1,11 @@
-"""How the samples of a DICOM image are stored: the Image Pixel module (PS3.3 section C.7.6.3), checked before use.
+"""Compressed pixels of DICOM: the layout that the header claims, the size that each picture claims, JPEG decoding.
 
-The size that a compressed picture itself claims, read from its first markers.
+The layout is the Image Pixel module (PS3.3 section C.7.6.3), checked before use. A decoder allocates the size that the
+compressed picture claims, whatever the DICOM header says. So that size is read from the picture's first markers and
+compared with the header first.
 
-A decoder allocates what the picture claims, whatever the DICOM header says; so the claim is compared first.
-
-JPEG pictures of DICOM frames: baseline, extended and lossless, decoded by libjpeg-turbo where its colours are right.
-
-Deeper samples than 8 bit, which libjpeg-turbo's binding does not give, are decoded by FFmpeg.
+JPEG baseline, extended and lossless are decoded by libjpeg-turbo if it gets the colours right. Its Python binding does
+not return samples of more than 8 bit; FFmpeg decodes those.
 """
 
 from __future__ import annotations
@@ -45,10 +44,27 @@ DECODERS = {
     "1.2.840.10008.1.2.4.81": "pyjpegls",
     **{f"1.2.840.10008.1.2.4.{number}": "pylibjpeg" for number in (90, 91, 201, 202, 203)},
 }
-"""The decoder of each compressed transfer syntax: a plugin of pydicom, named so that no run depends on what else is
-installed, or libjpeg-turbo, which ``dicom_jpeg`` asks first for every JPEG. GDCM is not among them: on a damaged
-picture it ends the whole process.
+"""The decoder of each compressed transfer syntax: a plugin of pydicom, or libjpeg-turbo.
+
+The plugin is named, so that the result does not depend on what else is installed. :func:`decode_jpeg` tries
+libjpeg-turbo first for every JPEG. GDCM is not used: a damaged picture makes it end the whole process.
 """
+
+_START_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_LOSSLESS = 0xC3
+_APP0, _APP14 = 0xE0, 0xEE
+_ADOBE = b"Adobe"
+_START_OF_SCAN = b"\xff\xda"
+_MOST_SCANNED_PIXELS = 1_000_000_000
+_J2K_START = b"\xff\x4f\xff\x51"
+
+_LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit)
+_JPEG = (*_LOSSY, JPEGLossless, JPEGLosslessSV1)
+_CONVERTIBLE = {"YBR_FULL", "YBR_FULL_422", "MONOCHROME1", "MONOCHROME2"}
+_HARMLESS = "extraneous bytes"
+
+Stored = Shaped[np.ndarray, "height width *channels"]
 
 
 @dataclass(frozen=True)
@@ -58,14 +74,14 @@ class PixelLayout:
     Attributes:
         height: rows.
         width: columns.
-        frame_count: NumberOfFrames as the header claims it, at least 1.
+        frame_count: NumberOfFrames according to the header, at least 1.
         samples: samples per pixel, 1 or 3.
         photometric: photometric interpretation.
-        planar: planar configuration; 1 stores one plane per colour.
+        planar: planar configuration; 1 means one plane per colour.
         bits_allocated: 8 or 16.
         bits_stored: bits that carry the value.
-        signed: whether samples are two's complement.
-        transfer_syntax: of the pixels.
+        signed: whether the samples are signed (two's complement).
+        transfer_syntax: transfer syntax of the pixels.
         vr: value representation of the pixel element.
     """
 
@@ -93,7 +109,7 @@ class PixelLayout:
 
     @property
     def is_video(self) -> bool:
-        """Whether one compressed stream runs across all frames."""
+        """Whether all frames are one compressed video stream."""
         return str(self.transfer_syntax).startswith(_MPEG)
 
     @property
@@ -104,10 +120,10 @@ class PixelLayout:
 
 
 def read_layout(file: DicomFile) -> PixelLayout:
-    """The layout that the header claims.
+    """Read the layout from the header and check it.
 
     Raises:
-        ReadError: an element is missing, contradicts another or exceeds a limit, or no decoder is there.
+        ReadError: an element is missing, contradicts another or exceeds a limit, or there is no decoder.
     """
     name, dataset = file.display_name, file.dataset
     photometric = text_of(dataset, "PhotometricInterpretation").upper()
@@ -134,9 +150,93 @@ def read_layout(file: DicomFile) -> PixelLayout:
 
 
 def syntax_name(transfer_syntax: UID) -> str:
-    """The registered name of a transfer syntax; an unregistered one is not quoted, since anything may stand there."""
-    name = transfer_syntax.name  # of an unregistered one this is the UID itself
+    """The registered name of a transfer syntax; an unregistered UID is not quoted, because it may contain anything."""
+    name = transfer_syntax.name  # for an unregistered one this is the UID itself
     return name if name != str(transfer_syntax) else "an unregistered transfer syntax"
+
+
+def is_jpeg(layout: PixelLayout) -> bool:
+    """Whether pictures are JPEG baseline, extended or lossless (not JPEG-LS, not JPEG 2000)."""
+    return layout.transfer_syntax in _JPEG
+
+
+class Picture(NamedTuple):
+    """Properties of a compressed picture, read from its markers.
+
+    ``adobe_transform`` is the colour transform of an Adobe marker (0 none, 1 YCbCr), or None if there is no marker.
+    ``is_lossless`` is true for JPEG lossless (process 14).
+    """
+
+    height: int
+    width: int
+    components: int
+    precision: int
+    adobe_transform: int | None = None
+    is_lossless: bool = False
+
+
+def read_picture(data: bytes) -> Picture | None:
+    """Size, components and precision of a JPEG, JPEG-LS or JPEG 2000 picture; None if its markers are broken."""
+    if data[:2] == b"\xff\xd8":
+        return _read_jpeg(data)
+    start = data[:256].find(_J2K_START)  # a JP2 file wraps the codestream in boxes
+    return _read_jpeg2000(data, start) if start >= 0 else None
+
+
+def has_too_many_scans(data: bytes, pixels: int) -> bool:
+    """Whether a JPEG picture has so many scans over its ``pixels`` that decoding would take too long.
+
+    A scan of a progressive picture can cover the whole image in a few bytes. Real pictures have about ten scans.
+    """
+    return data.count(_START_OF_SCAN) * pixels > _MOST_SCANNED_PIXELS
+
+
+def decode_jpeg(data: bytes, picture: Picture, layout: PixelLayout) -> Stored | None:
+    """Decode a JPEG picture to grey samples or RGB.
+
+    Args:
+        data: the compressed picture.
+        picture: its properties; the size has been compared with the header.
+        layout: the layout according to the header.
+
+    Returns:
+        The samples, or None if the picture is not JPEG or if its depth or colours need another decoder.
+
+    Raises:
+        ValueError: the picture is damaged.
+    """
+    if not is_jpeg(layout) or picture.precision > 8:
+        return None
+    if picture.is_lossless:
+        stored = _decode_8_bit(without_colour_markers(data), layout.samples)
+        return convert_color_space(stored, "YBR_FULL", "RGB") if layout.photometric.startswith("YBR") else stored
+    return _decode_8_bit(data, layout.samples) if _colours_are_right(layout, picture) else None
+
+
+def without_colour_markers(data: bytes) -> bytes:
+    """Remove the JFIF and Adobe markers of a JPEG picture, so that its components are decoded as they are stored."""
+    kept, last = [], 0
+    for marker, start, end in _segments(data):
+        if marker in (_APP0, _APP14):
+            kept.append(data[last:start])
+            last = end
+    return b"".join((*kept, data[last:]))
+
+
+def decode_deep_grey(data: bytes, layout: PixelLayout) -> Stored:
+    """Decode one grey JPEG picture of 9 to 16 bits per sample with FFmpeg.
+
+    Raises:
+        ValueError: the picture is damaged, in colour or signed.
+    """
+    if layout.samples != 1 or layout.signed:
+        raise ValueError("coloured or signed JPEG of more than 8 bits is not supported")
+    codec = av.CodecContext.create("mjpeg", "r")
+    frames = [*codec.decode(av.Packet(data)), *codec.decode(None)]
+    if not frames or not frames[0].format.name.startswith("gray"):
+        raise ValueError("no grey picture")
+    decoded: Stored = frames[0].to_ndarray()
+    return decoded
 
 
 def _check_samples(layout: PixelLayout, name: str) -> None:
@@ -171,59 +271,8 @@ def _check_syntax(layout: PixelLayout, encapsulated: bool, name: str) -> None:
         )
 
 
-_START_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
-_STANDALONE = {0x01, *range(0xD0, 0xD9)}
-_LOSSLESS = 0xC3
-_APP0, _APP14 = 0xE0, 0xEE
-_ADOBE = b"Adobe"
-_START_OF_SCAN = b"\xff\xda"
-_MOST_SCANNED_PIXELS = 1_000_000_000
-_J2K_START = b"\xff\x4f\xff\x51"
-
-
-class Picture(NamedTuple):
-    """What the markers of a compressed picture say.
-
-    ``adobe_transform`` is the colour transform of an Adobe marker (0 none, 1 YCbCr), or None where there is no marker.
-    ``is_lossless`` marks JPEG lossless (process 14).
-    """
-
-    height: int
-    width: int
-    components: int
-    precision: int
-    adobe_transform: int | None = None
-    is_lossless: bool = False
-
-
-def read_picture(data: bytes) -> Picture | None:
-    """Size, components and precision of a JPEG, JPEG-LS or JPEG 2000 picture; None when the markers are broken."""
-    if data[:2] == b"\xff\xd8":
-        return _read_jpeg(data)
-    start = data[:256].find(_J2K_START)  # a JP2 file wraps the codestream in boxes
-    return _read_jpeg2000(data, start) if start >= 0 else None
-
-
-def has_too_many_scans(data: bytes, pixels: int) -> bool:
-    """Whether a JPEG picture goes over its ``pixels`` so often that decoding has no end worth waiting for.
-
-    A scan of a progressive picture can cover everything in a few bytes. Real ones have about ten.
-    """
-    return data.count(_START_OF_SCAN) * pixels > _MOST_SCANNED_PIXELS
-
-
-def without_colour_markers(data: bytes) -> bytes:
-    """A JPEG picture without its JFIF and Adobe markers, so that its components are decoded as they are stored."""
-    kept, last = [], 0
-    for marker, start, end in _segments(data):
-        if marker in (_APP0, _APP14):
-            kept.append(data[last:start])
-            last = end
-    return b"".join((*kept, data[last:]))
-
-
 def _read_jpeg(data: bytes) -> Picture | None:
-    """Walk the markers of ITU-T T.81 annex B up to the start of frame."""
+    """Read the markers (ITU-T T.81 annex B) up to the start of frame."""
     adobe_transform = None
     for marker, start, end in _segments(data):
         body = data[start + 4 : end]
@@ -238,7 +287,7 @@ def _read_jpeg(data: bytes) -> Picture | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of every marker segment up to the start of frame, or to the first broken one."""
+    """Marker, start and end of every marker segment, up to the start of frame or the first broken segment."""
     position, marker = 2, 0
     while position + 4 <= len(data) and data[position] == 0xFF and marker not in _START_OF_FRAME:
         marker = data[position + 1]
@@ -251,7 +300,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _read_jpeg2000(data: bytes, start: int) -> Picture | None:
-    """The SIZ marker segment of ITU-T T.800 annex A.5.1."""
+    """Read the SIZ marker segment (ITU-T T.800 annex A.5.1)."""
     if len(data) < start + 43:
         return None
     right, bottom, left, top = struct.unpack_from(">4L", data, start + 8)
@@ -259,52 +308,8 @@ def _read_jpeg2000(data: bytes, start: int) -> Picture | None:
     return Picture(bottom - top, right - left, components, (precision & 0x7F) + 1)
 
 
-_LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit)
-_JPEG = (*_LOSSY, JPEGLossless, JPEGLosslessSV1)
-_CONVERTIBLE = {"YBR_FULL", "YBR_FULL_422", "MONOCHROME1", "MONOCHROME2"}
-_HARMLESS = "extraneous bytes"
-
-Stored = Shaped[np.ndarray, "height width *channels"]
-
-
-def decode_jpeg(data: bytes, picture: Picture, layout: PixelLayout) -> Stored | None:
-    """Decode a JPEG picture to grey samples or RGB.
-
-    Args:
-        data: the compressed picture.
-        picture: what its markers say; its size has been compared with the header.
-        layout: how the header describes the samples.
-
-    Returns:
-        The samples, or None where the picture is no JPEG or its depth or colours need another decoder.
-
-    Raises:
-        ValueError: the picture is damaged.
-    """
-    if not is_jpeg(layout) or picture.precision > 8:
-        return None
-    if picture.is_lossless:
-        stored = _decode_8_bit(without_colour_markers(data), layout.samples)
-        return convert_color_space(stored, "YBR_FULL", "RGB") if layout.photometric.startswith("YBR") else stored
-    return _decode_8_bit(data, layout.samples) if _colours_are_right(layout, picture) else None
-
-
-def is_jpeg(layout: PixelLayout) -> bool:
-    """Whether pictures are JPEG baseline, extended or lossless (not JPEG-LS, not JPEG 2000)."""
-    return layout.transfer_syntax in _JPEG
-
-
-def _colours_are_right(layout: PixelLayout, picture: Picture) -> bool:
-    """Whether libjpeg's own idea of the colours agrees with the header.
-
-    Without an Adobe marker libjpeg takes three components for YCbCr; an Adobe transform of 0 says RGB.
-    """
-    known = layout.photometric in _CONVERTIBLE or layout.samples == 1
-    return known and (layout.samples == 1 or picture.adobe_transform in (None, 1))
-
-
 def _decode_8_bit(data: bytes, samples: int) -> UInt8[np.ndarray, "height width *channels"]:
-    """Decode by libjpeg-turbo; a picture that ends early is an error, stray bytes between markers are not."""
+    """Decode with libjpeg-turbo; a truncated picture is an error, stray bytes between markers are not."""
     colours = "RGB" if samples == 3 else "GRAY"
     try:
         pixels = simplejpeg.decode_jpeg(data, colorspace=colours, fastdct=False)
@@ -316,17 +321,10 @@ def _decode_8_bit(data: bytes, samples: int) -> UInt8[np.ndarray, "height width 
     return decoded
 
 
-def decode_deep_grey(data: bytes, layout: PixelLayout) -> Stored:
-    """Decode one grey JPEG picture of 9 to 16 bits a sample by FFmpeg.
+def _colours_are_right(layout: PixelLayout, picture: Picture) -> bool:
+    """Whether libjpeg interprets the colours as the header does.
 
-    Raises:
-        ValueError: the picture is damaged, in colour or signed.
+    Without an Adobe marker libjpeg assumes that three components are YCbCr; an Adobe transform of 0 means RGB.
     """
-    if layout.samples != 1 or layout.signed:
-        raise ValueError("coloured or signed JPEG of more than 8 bits is not supported")
-    codec = av.CodecContext.create("mjpeg", "r")
-    frames = [*codec.decode(av.Packet(data)), *codec.decode(None)]
-    if not frames or not frames[0].format.name.startswith("gray"):
-        raise ValueError("no grey picture")
-    decoded: Stored = frames[0].to_ndarray()
-    return decoded
+    known = layout.photometric in _CONVERTIBLE or layout.samples == 1
+    return known and (layout.samples == 1 or picture.adobe_transform in (None, 1))

@@ -1,4 +1,4 @@
-"""The files that a DICOMDIR references (PS3.3 annex F; PS3.10 section 8.5 for the file IDs)."""
+"""The image files that a DICOMDIR lists (PS3.3 annex F; PS3.10 section 8.5 for the file IDs)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_RECORDS = 100_000
 
 
 def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[Path | ReadError]:
-    """The image files that a DICOMDIR references, in its order; an error for each that is missing or lies elsewhere.
+    """The image files that a DICOMDIR references, in its order; an error for each one missing or outside its folder.
 
     Raises:
         ReadError: the DICOMDIR is damaged, references no image, or is larger than the limit for headers.
@@ -36,13 +36,13 @@ def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[
         raise ReadError(display_name, "references no image, or is damaged", "give the folder that it lies in")
     found: list[Path | ReadError] = []
     for number, parts in enumerate((parts for parts in names if parts), start=1):
-        # the name itself may hold a patient's, so an entry is called by its number
+        # the file name may contain a patient's name, so an entry is called by its number
         entry = f"{display_name} entry {number}"
         target: Path | None = None
         if any(part in ("", ".", "..") or "/" in part or "\\" in part for part in parts):
-            found.append(ReadError(entry, "references a file outside its folder", "distrust this DICOMDIR"))
+            found.append(ReadError(entry, "references a file outside its folder", "do not trust this DICOMDIR"))
             continue
-        with suppress(OSError, ValueError):  # a name that no file can have, a folder that cannot be read
+        with suppress(OSError, ValueError):  # an impossible file name, or an unreadable folder
             target = _locate(path.parent, parts)
         if target is None:
             found.append(ReadError(entry, "references a file that is missing", "copy the whole medium"))
@@ -52,10 +52,10 @@ def referenced_files(path: Path, display_name: str, limits: ReadLimits) -> list[
 
 
 def _records(path: Path, display_name: str) -> list[Dataset]:
-    """The directory records, read with bounds on their number.
+    """The directory records; their number is limited.
 
     Raises:
-        ReadError: there are more than any medium holds, or the file is deflated, which no DICOMDIR may be.
+        ReadError: there are more records than any medium holds, or the file is deflated, which is not allowed.
     """
     tag = tag_for_keyword("DirectoryRecordSequence") or 0
     with path.open("rb") as stream:
@@ -84,7 +84,7 @@ def _parts(record: Any) -> tuple[str, ...]:
 
 
 def _locate(folder: Path, parts: tuple[str, ...]) -> Path | None:
-    """The file below ``folder``; file IDs are upper case, but many copies of media are lower case."""
+    """Find the file below ``folder``; file IDs are upper case, but copied media often have lower-case names."""
     current = folder
     for part in parts:
         exact = current / part

@@ -1,8 +1,7 @@
-"""Typed values of a DICOM data set, read so that a broken element is an absent one and never a crash or a leak.
+"""Values of DICOM elements: typed values, ultrasound regions, timing, and the positions of compressed frames.
 
-The ultrasound regions and the time elements of a DICOM data set, as plain values.
-
-Where each compressed frame lies in an encapsulated pixel element (PS3.5 section A.4), found without reading it.
+A broken element counts as missing: it never causes a crash, and no value of the file gets into an error message. The
+fragments of an encapsulated pixel element (PS3.5 section A.4) are located without reading the pixels.
 """
 
 from __future__ import annotations
@@ -30,62 +29,56 @@ from echoapex.io.clip_source import ReadError
 _CONVERSION_ERRORS = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, OverflowError, LookupError)
 _NOT_OF_THE_FILE = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
+_MAX_REGIONS = 1000
+_CORNERS = (
+    "RegionLocationMinX0",
+    "RegionLocationMinY0",
+    "RegionLocationMaxX1",
+    "RegionLocationMaxY1",
+)
 
-@contextmanager
-def muted_pydicom() -> Iterator[None]:
-    """Silence the warnings and log lines of pydicom, which quote the values they complain about."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextmanager
-def clean_errors(display_name: str, while_doing: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside into one ``ReadError`` without values, paths or a chained traceback.
-
-    Args:
-        display_name: name of the file in the error.
-        while_doing: what was being done, as in "its header cannot be parsed".
-
-    Raises:
-        ReadError: anything was raised inside; one raised there passes unchanged.
-    """
-    try:
-        with muted_pydicom():
-            yield
-    except (ReadError, *_NOT_OF_THE_FILE):
-        raise
-    except BaseException as error:  # native decoders raise what is no Exception: Rust's panics
-        raise ReadError(display_name, _reason(error, while_doing), "check that the file is whole") from None
-
-
-def _reason(error: BaseException, while_doing: str) -> str:
-    """What went wrong in words of our own: the text of ``error`` may hold a path or a value."""
-    if isinstance(error, MemoryError):
-        return f"{while_doing} (it needs more memory than there is)"
-    if isinstance(error, OSError) and error.errno:
-        return f"{while_doing} ({os.strerror(error.errno)})"
-    return while_doing
+_ITEM = 0xFFFEE000
+_SEQUENCE_END = 0xFFFEE0DD
+_MAX_OFFSET_TABLE_BYTES = 8 * 1024 * 1024
+# the first bytes of a compressed picture: JPEG and JPEG-LS, JPEG 2000 codestream, JP2 file
+_PICTURE_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP")
 
 
 def value_of(dataset: Dataset, keyword: str) -> Any:
-    """The value of an element, or None where it is absent, empty or unreadable."""
+    """The value of an element, or None if it is missing, empty or unreadable."""
     try:
         with muted_pydicom():
             value = dataset.get(keyword)
-    except Exception:  # pydicom has errors of its own kind for bad lengths
+    except Exception:  # pydicom has its own error types for bad lengths
         return None
     return None if value in (None, "", b"") else value
 
 
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """The first string of an element, stripped; empty if there is none."""
+    texts = texts_of(dataset, keyword)
+    return texts[0] if texts else ""
+
+
+def texts_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All strings of an element, stripped."""
+    value = value_of(dataset, keyword)
+    if value is None:
+        return ()
+    items = (
+        value if isinstance(value, MultiValue | list | tuple) else [value]
+    )  # iterating a PersonName gives its letters
+    return tuple(str(item).strip() for item in items)
+
+
+def number_of(dataset: Dataset, keyword: str) -> float | None:
+    """The first finite number of an element, or None."""
+    numbers = numbers_of(dataset, keyword)
+    return numbers[0] if numbers else None
+
+
 def numbers_of(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    """The finite numbers of an element of any multiplicity; empty where one of them is unreadable."""
+    """All finite numbers of an element; empty if one of them is unreadable."""
     value = value_of(dataset, keyword)
     if value is None:
         return ()
@@ -97,44 +90,14 @@ def numbers_of(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     return numbers if all(math.isfinite(number) for number in numbers) else ()
 
 
-def number_of(dataset: Dataset, keyword: str) -> float | None:
-    """The first finite number of an element, or None."""
-    numbers = numbers_of(dataset, keyword)
-    return numbers[0] if numbers else None
-
-
 def integer_of(dataset: Dataset, keyword: str) -> int | None:
-    """The first number of an element as an integer, or None where there is none or it is no whole number."""
+    """The first number of an element as an integer; None if there is none or it is not a whole number."""
     number = number_of(dataset, keyword)
     return int(number) if number is not None and number == int(number) else None
 
 
-def texts_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """The strings of an element of any multiplicity, stripped."""
-    value = value_of(dataset, keyword)
-    if value is None:
-        return ()
-    items = value if isinstance(value, MultiValue | list | tuple) else [value]  # a PersonName iterates its letters
-    return tuple(str(item).strip() for item in items)
-
-
-def text_of(dataset: Dataset, keyword: str) -> str:
-    """The first string of an element, stripped; empty where there is none."""
-    texts = texts_of(dataset, keyword)
-    return texts[0] if texts else ""
-
-
-_MAX_REGIONS = 1000
-_CORNERS = (
-    "RegionLocationMinX0",
-    "RegionLocationMinY0",
-    "RegionLocationMaxX1",
-    "RegionLocationMaxY1",
-)
-
-
 def read_regions(dataset: Dataset) -> tuple[UltrasoundRegion, ...]:
-    """Every item of SequenceOfUltrasoundRegions (0018,6011); elements that cannot be read are None."""
+    """All items of SequenceOfUltrasoundRegions (0018,6011); unreadable elements are None."""
     items: Iterable[Any] | None = value_of(dataset, "SequenceOfUltrasoundRegions")
     if items is None or isinstance(items, str | bytes):
         return ()
@@ -142,7 +105,7 @@ def read_regions(dataset: Dataset) -> tuple[UltrasoundRegion, ...]:
 
 
 def read_timing(dataset: Dataset) -> TimingElements:
-    """The elements of the cine and multi-frame modules that say when frames were acquired."""
+    """The timing elements of the Cine and Multi-frame modules."""
     return TimingElements(
         frame_time_vector_ms=numbers_of(dataset, "FrameTimeVector"),
         frame_time_ms=number_of(dataset, "FrameTime") or number_of(dataset, "ActualFrameDuration"),
@@ -152,26 +115,38 @@ def read_timing(dataset: Dataset) -> TimingElements:
     )
 
 
-def _read_region(item: Dataset) -> UltrasoundRegion:
-    corners = [integer_of(item, keyword) for keyword in _CORNERS]
-    x0, y0, x1, y1 = corners
-    complete = x0 is not None and y0 is not None and x1 is not None and y1 is not None
-    return UltrasoundRegion(
-        spatial_format=integer_of(item, "RegionSpatialFormat"),
-        data_type=integer_of(item, "RegionDataType"),
-        corners=(x0, y0, x1, y1) if complete else None,  # type: ignore[arg-type]
-        unit_x=integer_of(item, "PhysicalUnitsXDirection"),
-        unit_y=integer_of(item, "PhysicalUnitsYDirection"),
-        delta_x=number_of(item, "PhysicalDeltaX"),
-        delta_y=number_of(item, "PhysicalDeltaY"),
-    )
+@contextmanager
+def clean_errors(display_name: str, while_doing: str) -> Iterator[None]:
+    """Turn any error inside the block into one ``ReadError`` without values, paths or a chained traceback.
+
+    Args:
+        display_name: name of the file in the error message.
+        while_doing: what failed, as in "its header cannot be parsed".
+
+    Raises:
+        ReadError: anything was raised inside the block; a ``ReadError`` passes unchanged.
+    """
+    try:
+        with muted_pydicom():
+            yield
+    except (ReadError, *_NOT_OF_THE_FILE):
+        raise
+    except BaseException as error:  # panics of Rust decoders are not an Exception
+        raise ReadError(display_name, _reason(error, while_doing), "check that the file is whole") from None
 
 
-_ITEM = 0xFFFEE000
-_SEQUENCE_END = 0xFFFEE0DD
-_MAX_OFFSET_TABLE_BYTES = 8 * 1024 * 1024
-# the first bytes of a compressed picture: JPEG and JPEG-LS, JPEG 2000 codestream, JP2 file
-_PICTURE_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP")
+@contextmanager
+def muted_pydicom() -> Iterator[None]:
+    """Silence the warnings and log messages of pydicom, because they quote values of the file."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True)
@@ -187,12 +162,12 @@ Frame = tuple[Fragment, ...]
 
 @dataclass(frozen=True)
 class EncapsulatedIndex:
-    """The fragments of a pixel element.
+    """The fragments of an encapsulated pixel element.
 
     Attributes:
-        fragments: every whole fragment, in order.
-        offset_table: byte offsets of the frames, counted from the first fragment's item; empty when there is none.
-        truncated: the file ends inside the pixel element, so the last frames are missing.
+        fragments: all complete fragments, in order.
+        offset_table: byte offsets of the frames, counted from the first fragment's item; empty if there is none.
+        truncated: whether the file ends inside the pixel element, so that the last frames are missing.
     """
 
     fragments: tuple[Fragment, ...]
@@ -201,10 +176,10 @@ class EncapsulatedIndex:
 
 
 def index_fragments(stream: BinaryIO, offset: int, max_fragments: int, display_name: str) -> EncapsulatedIndex:
-    """Walk over the items of the pixel element whose value starts at ``offset``.
+    """Locate the fragments of the pixel element whose value starts at ``offset``.
 
     Raises:
-        ReadError: what follows is no sequence of items, or there are more than ``max_fragments``.
+        ReadError: the value is not a sequence of items, or there are more than ``max_fragments``.
     """
     size = stream.seek(0, io.SEEK_END)
     stream.seek(offset)
@@ -237,18 +212,18 @@ def group_frames(
     *,
     one_each: bool = False,
 ) -> tuple[Frame, ...]:
-    """Which fragments make up which frame: by offset table, else by count, else by the first bytes of each fragment.
+    """Group fragments into frames: by the offset table, else by count, else by the first bytes of each fragment.
 
     Args:
         index: the fragments.
-        stream: the file, to look at the first bytes of a fragment.
-        claimed_frames: NumberOfFrames of the header.
-        extended_offsets: ExtendedOffsetTable of the header, empty when it has none.
+        stream: the file, to read the first bytes of a fragment.
+        claimed_frames: NumberOfFrames according to the header.
+        extended_offsets: ExtendedOffsetTable of the header; empty if there is none.
         display_name: name of the file in the error.
-        one_each: the compression puts every frame into exactly one fragment (RLE), whatever header and table say.
+        one_each: every frame is exactly one fragment (RLE), whatever the header and the table say.
 
     Raises:
-        ReadError: no whole frame, or the fragments cannot be told apart.
+        ReadError: there is no complete frame, or the fragments cannot be assigned to frames.
     """
     fragments = index.fragments
     offsets = tuple(extended_offsets) or index.offset_table
@@ -260,18 +235,18 @@ def group_frames(
     if not starts:
         if claimed_frames == 1:
             return (fragments,)
-        if index.truncated:  # one fragment a frame is what nearly every writer does
+        if index.truncated:  # nearly every writer uses one fragment per frame
             return tuple((fragment,) for fragment in fragments)
         raise ReadError(display_name, "its frames cannot be told apart", "export the clip again")
     ends = [*starts[1:], len(fragments)]
     frames = [fragments[start:end] for start, end in zip(starts, ends, strict=True)]
     if index.truncated and len(frames) > 1 and len(frames[-1]) < len(frames[0]):
-        frames.pop()  # the break fell inside the last frame of several fragments
+        frames.pop()  # the file ends inside the last frame, which has several fragments
     return tuple(frames)
 
 
 def read_frame(stream: BinaryIO, frame: Frame) -> bytes:
-    """The compressed bytes of one frame, its fragments joined."""
+    """The compressed bytes of one frame: its fragments joined."""
     parts = []
     for fragment in frame:
         stream.seek(fragment.offset)
@@ -280,7 +255,7 @@ def read_frame(stream: BinaryIO, frame: Frame) -> bytes:
 
 
 class FragmentStream(io.RawIOBase):
-    """All fragments as one seekable file, for codecs that stream across frames (MPEG-2, MPEG-4, HEVC)."""
+    """All fragments as one seekable file, for video codecs (MPEG-2, MPEG-4, HEVC)."""
 
     def __init__(self, stream: BinaryIO, fragments: Sequence[Fragment]) -> None:
         super().__init__()
@@ -310,7 +285,7 @@ class FragmentStream(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill ``buffer`` from the fragment at the current position; may give less than asked for, 0 at the end."""
+        """Fill ``buffer`` from the fragment at the current position; may return fewer bytes, and 0 at the end."""
         which = bisect_right(self._starts, self._position) - 1
         if which >= len(self._fragments):
             return 0
@@ -322,13 +297,32 @@ class FragmentStream(io.RawIOBase):
         return len(data)
 
 
-def _item_head(head: bytes) -> tuple[int, int]:
-    group, element, length = struct.unpack("<HHL", head)
-    return group << 16 | element, length
+def _read_region(item: Dataset) -> UltrasoundRegion:
+    corners = [integer_of(item, keyword) for keyword in _CORNERS]
+    x0, y0, x1, y1 = corners
+    complete = x0 is not None and y0 is not None and x1 is not None and y1 is not None
+    return UltrasoundRegion(
+        spatial_format=integer_of(item, "RegionSpatialFormat"),
+        data_type=integer_of(item, "RegionDataType"),
+        corners=(x0, y0, x1, y1) if complete else None,  # type: ignore[arg-type]
+        unit_x=integer_of(item, "PhysicalUnitsXDirection"),
+        unit_y=integer_of(item, "PhysicalUnitsYDirection"),
+        delta_x=number_of(item, "PhysicalDeltaX"),
+        delta_y=number_of(item, "PhysicalDeltaY"),
+    )
+
+
+def _reason(error: BaseException, while_doing: str) -> str:
+    """Describe the error without its text, which may contain a path or a value."""
+    if isinstance(error, MemoryError):
+        return f"{while_doing} (it needs more memory than there is)"
+    if isinstance(error, OSError) and error.errno:
+        return f"{while_doing} ({os.strerror(error.errno)})"
+    return while_doing
 
 
 def _read_offset_table(stream: BinaryIO, size: int, display_name: str) -> tuple[tuple[int, ...], int]:
-    """The basic offset table and the position of the first fragment's item."""
+    """Read the basic offset table; also return the position of the first fragment's item."""
     position = stream.tell()
     head = stream.read(8)
     tag, length = _item_head(head) if len(head) == 8 else (0, 0)
@@ -337,8 +331,13 @@ def _read_offset_table(stream: BinaryIO, size: int, display_name: str) -> tuple[
     return struct.unpack(f"<{length // 4}L", stream.read(length)), position + 8 + length
 
 
+def _item_head(head: bytes) -> tuple[int, int]:
+    group, element, length = struct.unpack("<HHL", head)
+    return group << 16 | element, length
+
+
 def _starts_by_offset(fragments: Sequence[Fragment], offsets: Sequence[int]) -> list[int]:
-    """Index of the first fragment of each frame by the offset table; empty when the table does not fit."""
+    """Index of the first fragment of each frame from the offset table; empty if the table does not fit."""
     if not offsets:
         return []
     origin = fragments[0].offset
@@ -351,7 +350,7 @@ def _starts_by_offset(fragments: Sequence[Fragment], offsets: Sequence[int]) -> 
 
 
 def _starts_by_content(fragments: Sequence[Fragment], stream: BinaryIO) -> list[int]:
-    """Index of the fragments that begin a picture; empty when the first does not, so that the rule does not apply."""
+    """Index of the fragments that begin a picture; empty if the first one does not, because then the rule fails."""
     starts = []
     for index, fragment in enumerate(fragments):
         stream.seek(fragment.offset)

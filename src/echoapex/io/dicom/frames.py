@@ -1,6 +1,6 @@
 """The stored frames of a DICOM file, one at a time: native samples, compressed pictures, or a video stream.
 
-Frames of a video stream inside DICOM (MPEG-2, MPEG-4 AVC, HEVC; PS3.5 section 8.2.5 on), by PyAV.
+Video streams (MPEG-2, MPEG-4 AVC, HEVC; PS3.5 section 8.2.5 and following) are decoded with PyAV.
 """
 
 from __future__ import annotations
@@ -35,69 +35,6 @@ from echoapex.io.video import open_media
 
 _FORMATS = ("mpeg", "mpegvideo", "mpegts", "mov,mp4,m4a,3gp,3g2,mj2", "h264", "hevc", "m4v")
 
-
-def decode_video(
-    stream: FragmentStream, limits: ReadLimits, display_name: str
-) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """Decode a stream frame by frame, in display order.
-
-    Args:
-        stream: the joined fragments of the pixel element, at their start.
-        limits: size and count that the stream may not exceed.
-        display_name: name of the file in the error.
-
-    Yields:
-        RGB frames.
-
-    Raises:
-        ReadError: there is no video stream, or it exceeds the limits.
-    """
-    with ExitStack() as opened:
-        try:
-            container = opened.enter_context(open_media(stream, _FORMATS))
-        except av.FFmpegError:
-            container = None
-        if container is None or not container.streams.video:
-            raise ReadError(display_name, "holds no video stream", "export the clip again")
-        track = container.streams.video[0]
-        limits.check_frames((track.codec_context.height, track.codec_context.width), 1, display_name)
-        for count, frame in enumerate(container.decode(track), start=1):
-            limits.check_frames((frame.height, frame.width), count, display_name)
-            yield frame.to_ndarray(format="rgb24")
-
-
-class StreamSize(NamedTuple):
-    """What one pass over a stream found: how many frames, and some of them."""
-
-    frame_count: int
-    sample: tuple[UInt8[np.ndarray, "height width 3"], ...]
-
-
-class StreamPlace(NamedTuple):
-    """Where a stream lies: the file, the fragments in it, and what errors call it."""
-
-    path: Path
-    fragments: Sequence[Fragment]
-    display_name: str
-
-
-def count_frames(place: StreamPlace, limits: ReadLimits, stride: int, wanted: int) -> StreamSize:
-    """Decode a stream once, keeping every ``stride``-th frame up to ``wanted``; runs in the decoder process.
-
-    Raises:
-        ReadError: the stream cannot be decoded or exceeds the limits.
-    """
-    sample: list[UInt8[np.ndarray, "height width 3"]] = []
-    count = 0
-    name = place.display_name
-    with clean_errors(name, "its video stream cannot be decoded"), place.path.open("rb") as stream:
-        for frame in decode_video(FragmentStream(stream, place.fragments), limits, name):
-            if count % stride == 0 and len(sample) < wanted:
-                sample.append(frame)
-            count += 1
-    return StreamSize(count, tuple(sample))
-
-
 Image = UInt8[np.ndarray, "height width *channels"]
 
 _FRAGMENTS_PER_FRAME = 16
@@ -116,11 +53,11 @@ class StoredFrames(Protocol):
 
     @property
     def flags(self) -> tuple[ReadFlag, ...]:
-        """Decisions taken while the frames were located."""
+        """Decisions that were made while locating the frames."""
         ...
 
     def sample(self) -> list[Image]:
-        """A few frames spread over the clip, the first of them included."""
+        """A few frames spread over the clip, including the first."""
         ...
 
     def decode_all(self) -> Iterator[Image]:
@@ -132,8 +69,21 @@ class StoredFrames(Protocol):
         ...
 
 
+def locate_frames(file: DicomFile, layout: PixelLayout) -> StoredFrames:
+    """Find the frames of a file.
+
+    Raises:
+        ReadError: the native pixels are shorter than the header says, or there is no complete compressed frame.
+    """
+    if layout.is_video:
+        return VideoFrames(file, layout)
+    if layout.is_native:
+        return _locate_native(file, layout)
+    return _locate_compressed(file, layout)
+
+
 class SeparateFrames:
-    """Frames that are stored apart, native or compressed one by one, so that any of them can be decoded alone."""
+    """Frames that are stored separately (native or compressed), so that each can be decoded alone."""
 
     def __init__(
         self, file: DicomFile, decoder: FrameDecoder, frames: Sequence[Frame], flags: tuple[ReadFlag, ...]
@@ -149,7 +99,7 @@ class SeparateFrames:
         return len(self._frames)
 
     def sample(self) -> list[Image]:
-        """Some frames spread evenly over the clip; fewer of large ones."""
+        """Some frames spread evenly over the clip; fewer if they are large."""
         return list(self._decode(spread(self.frame_count, _sample_size(self._decoder.layout))))
 
     def decode_all(self) -> Iterator[Image]:
@@ -157,7 +107,7 @@ class SeparateFrames:
         return self._decode(range(self.frame_count))
 
     def decode_every(self, stride: int) -> Iterator[Image]:
-        """The first frame and every ``stride``-th after it; those between are not decoded."""
+        """The first frame and every ``stride``-th after it; frames in between are not decoded."""
         return self._decode(range(0, self.frame_count, stride))
 
     def _decode(self, wanted: Sequence[int]) -> Iterator[Image]:
@@ -169,13 +119,13 @@ class SeparateFrames:
 
 
 class VideoFrames:
-    """Frames of one video stream; they are counted by decoding once, since the header's count cannot be trusted."""
+    """Frames of one video stream; they are counted by decoding once, because the header may be wrong."""
 
     def __init__(self, file: DicomFile, layout: PixelLayout) -> None:
         """Decode the stream once, keeping only a sample.
 
         Raises:
-            ReadError: the stream cannot be decoded or its size is not the header's.
+            ReadError: the stream cannot be decoded, or its size differs from the header.
         """
         self._file = file
         self._layout = layout
@@ -214,21 +164,8 @@ class VideoFrames:
                 yield frame
 
     def decode_every(self, stride: int) -> Iterator[Image]:
-        """The first frame and every ``stride``-th after it; a stream has to be decoded whole."""
+        """The first frame and every ``stride``-th after it; the whole stream is decoded."""
         return islice(self.decode_all(), 0, None, stride)
-
-
-def locate_frames(file: DicomFile, layout: PixelLayout) -> StoredFrames:
-    """Find the frames of a file.
-
-    Raises:
-        ReadError: native pixels are shorter than the header claims, or no whole compressed frame is there.
-    """
-    if layout.is_video:
-        return VideoFrames(file, layout)
-    if layout.is_native:
-        return _locate_native(file, layout)
-    return _locate_compressed(file, layout)
 
 
 def spread(frame_count: int, wanted: int) -> list[int]:
@@ -240,8 +177,66 @@ def spread(frame_count: int, wanted: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, frame_count - 1, min(wanted, frame_count))})
 
 
-def _sample_size(layout: PixelLayout) -> int:
-    return max(1, min(_SAMPLED_FRAMES, _SAMPLED_PIXELS // (layout.height * layout.width)))
+class StreamPlace(NamedTuple):
+    """Location of a stream: the file, the fragments in it, and the name for error messages."""
+
+    path: Path
+    fragments: Sequence[Fragment]
+    display_name: str
+
+
+class StreamSize(NamedTuple):
+    """Result of decoding a stream once: the number of frames, and a sample of them."""
+
+    frame_count: int
+    sample: tuple[UInt8[np.ndarray, "height width 3"], ...]
+
+
+def count_frames(place: StreamPlace, limits: ReadLimits, stride: int, wanted: int) -> StreamSize:
+    """Decode a stream once and keep every ``stride``-th frame, at most ``wanted``; runs in the decoder process.
+
+    Raises:
+        ReadError: the stream cannot be decoded or exceeds the limits.
+    """
+    sample: list[UInt8[np.ndarray, "height width 3"]] = []
+    count = 0
+    name = place.display_name
+    with clean_errors(name, "its video stream cannot be decoded"), place.path.open("rb") as stream:
+        for frame in decode_video(FragmentStream(stream, place.fragments), limits, name):
+            if count % stride == 0 and len(sample) < wanted:
+                sample.append(frame)
+            count += 1
+    return StreamSize(count, tuple(sample))
+
+
+def decode_video(
+    stream: FragmentStream, limits: ReadLimits, display_name: str
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Decode a video stream frame by frame, in display order.
+
+    Args:
+        stream: the joined fragments of the pixel element, positioned at the start.
+        limits: limits on frame size and number of frames.
+        display_name: name of the file in the error.
+
+    Yields:
+        RGB frames.
+
+    Raises:
+        ReadError: there is no video stream, or it exceeds the limits.
+    """
+    with ExitStack() as opened:
+        try:
+            container = opened.enter_context(open_media(stream, _FORMATS))
+        except av.FFmpegError:
+            container = None
+        if container is None or not container.streams.video:
+            raise ReadError(display_name, "holds no video stream", "export the clip again")
+        track = container.streams.video[0]
+        limits.check_frames((track.codec_context.height, track.codec_context.width), 1, display_name)
+        for count, frame in enumerate(container.decode(track), start=1):
+            limits.check_frames((frame.height, frame.width), count, display_name)
+            yield frame.to_ndarray(format="rgb24")
 
 
 def _locate_native(file: DicomFile, layout: PixelLayout) -> SeparateFrames:
@@ -278,8 +273,12 @@ def _locate_compressed(file: DicomFile, layout: PixelLayout) -> SeparateFrames:
 
 
 def _extended_offsets(file: DicomFile) -> tuple[int, ...]:
-    """ExtendedOffsetTable (7FE0,0001): 64-bit offsets for files beyond 4 GB."""
+    """ExtendedOffsetTable (7FE0,0001): 64-bit offsets for files larger than 4 GB."""
     table = value_of(file.dataset, "ExtendedOffsetTable")
     if not isinstance(table, bytes) or len(table) % 8:
         return ()
     return struct.unpack(f"<{len(table) // 8}Q", table)
+
+
+def _sample_size(layout: PixelLayout) -> int:
+    return max(1, min(_SAMPLED_FRAMES, _SAMPLED_PIXELS // (layout.height * layout.width)))

@@ -1,8 +1,8 @@
 """Parse the header of a DICOM file up to its pixels, reading only the elements that are needed.
 
-Identifying elements are not even read unless they are asked for. Every read is bounded, so that an element which claims
-four gigabytes, or a deflated header that would inflate to them, is refused before anything is allocated; and so is the
-number of reads, items and values, so that millions of empty ones do not keep the reader busy.
+Identifying elements are not read unless they are requested. Every read is limited: an element that claims four
+gigabytes, or a deflated header that would inflate to that size, is refused before memory is allocated. The number of
+reads, items and values is limited too, so that millions of empty elements do not keep the reader busy.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ IDENTIFYING_KEYWORDS = (
     "SOPInstanceUID",
 )
 PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate")
-"""What a patient is known by; read for a keyed digest only."""
+"""Elements that identify the patient; only read to make a keyed digest."""
 
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where the pixels lie in the file.
+    """Location of the pixels in the file.
 
     Attributes:
         offset: first byte of the value.
-        length: bytes of the value; None when it is encapsulated (undefined length).
+        length: bytes of the value; None if it is encapsulated (undefined length).
         vr: value representation, ``OB`` or ``OW``.
     """
 
@@ -89,7 +89,7 @@ class PixelElement:
 
 
 class DicomFile:
-    """A DICOM file with its header parsed; ``open_bytes`` gives the bytes in which the pixels lie."""
+    """A DICOM file with a parsed header; ``open_bytes`` opens the bytes that contain the pixels."""
 
     def __init__(
         self,
@@ -99,10 +99,10 @@ class DicomFile:
         keep_identifiers: bool = False,
         read_patient: bool = False,
     ) -> None:
-        """Parse the header; ``read_patient`` reads the elements from which a keyed digest of the patient is made.
+        """Parse the header; ``read_patient`` also reads the elements for the keyed digest of the patient.
 
         Raises:
-            ReadError: the file is no DICOM file, is damaged, or holds no image.
+            ReadError: the file is not DICOM, is damaged, or holds no image.
         """
         self.path = path
         self.display_name = display_name
@@ -121,7 +121,7 @@ class DicomFile:
             self._parse(stream, tags)
 
     def open_bytes(self) -> AbstractContextManager[BinaryIO]:
-        """The bytes that ``pixels.offset`` counts in; to be used in a ``with``."""
+        """Open the bytes that ``pixels.offset`` refers to; use it in a ``with`` statement."""
         return nullcontext(self._inflated) if self._inflated is not None else self.path.open("rb")
 
     def _parse(self, stream: BinaryIO, tags: list[int]) -> None:
@@ -147,7 +147,7 @@ class DicomFile:
         self.pixels = self._locate_pixels(window)
 
     def _locate_pixels(self, window: BoundedReader) -> PixelElement:
-        # pydicom notices data sets whose elements are not encoded as their transfer syntax says
+        # pydicom detects data sets that are not encoded in their transfer syntax
         implicit, little = self.dataset.original_encoding
         order: Literal["little", "big"] = "little" if little else "big"
         head = window.read(8)
@@ -171,7 +171,7 @@ class DicomFile:
 
 
 class BoundedReader:
-    """A binary file from which at most ``budget`` bytes can be read, in at most ``reads`` steps; seeking is free."""
+    """A binary file that allows at most ``budget`` bytes in at most ``reads`` reads; seeking is not limited."""
 
     def __init__(self, stream: BinaryIO, budget: int, reads: int) -> None:
         self._stream = stream
@@ -183,7 +183,7 @@ class BoundedReader:
         """The next bytes.
 
         Raises:
-            EOFError: the bound is reached.
+            EOFError: the limit is reached.
         """
         if size < 0 or size > self._budget or self._reads == 0:
             self.is_exhausted = True
@@ -193,16 +193,16 @@ class BoundedReader:
         return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to a byte."""
+        """Move to a position."""
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
-        """The position."""
+        """The current position."""
         return self._stream.tell()
 
 
 def begin_data_set(window: BoundedReader, display_name: str) -> UID:
-    """The transfer syntax of a file, from its meta group or else its first element; the reader is left behind it.
+    """Read the transfer syntax from the meta group, else from the first element; the reader then stands behind it.
 
     Raises:
         ReadError: the file does not look like DICOM.
@@ -218,14 +218,14 @@ def begin_data_set(window: BoundedReader, display_name: str) -> UID:
 
 
 def count_items(value: object) -> int:
-    """At most how many items a sequence has, nested ones included, by the item tags in its bytes."""
+    """An upper bound on the number of items in a sequence (nested ones included): its count of item tags."""
     if not isinstance(value, bytes):
         return len(value) if hasattr(value, "__len__") else 0
     return max(value.count(tag) for tag in _ITEM_TAGS)
 
 
 def _check_elements(dataset: Dataset, limits: ReadLimits, display_name: str) -> None:
-    """Refuse elements that nothing but an attack makes so large; pydicom takes them apart only when they are used."""
+    """Refuse elements of a size that only an attack has; pydicom parses an element only when it is used."""
     for element in dataset.elements():
         value = element.value
         keyword = keyword_for_tag(element.tag)
@@ -234,7 +234,7 @@ def _check_elements(dataset: Dataset, limits: ReadLimits, display_name: str) -> 
         if keyword == "SequenceOfUltrasoundRegions":
             is_huge = count_items(value) > _MOST_ITEMS
         else:
-            # numbers in text are the slowest: each becomes an object
+            # numbers stored as text are the slowest: each becomes an object
             is_text = dictionary_VR(element.tag) in _TEXT_NUMBERS
             is_huge = isinstance(value, bytes) and is_text and value.count(b"\\") > most
         if is_huge or size > _MOST_ELEMENT_BYTES:
@@ -245,7 +245,7 @@ def _check_elements(dataset: Dataset, limits: ReadLimits, display_name: str) -> 
 
 @contextmanager
 def within_budget(window: BoundedReader, display_name: str) -> Iterator[None]:
-    """Say that the header is too large when that is what happened; pydicom turns errors of a file into its own."""
+    """Report a header that exceeds the limit; pydicom would turn that error into one of its own."""
     too_large = ReadError(
         display_name,
         "claims a header larger than the limit",
@@ -281,7 +281,7 @@ def _start_of_elements(stream: BoundedReader, display_name: str) -> int:
 
 
 def _guess_transfer_syntax(window: BoundedReader, display_name: str) -> UID:
-    """The native syntax of a data set without file meta information, from its first element."""
+    """The native transfer syntax of a data set without file meta information, judged by its first element."""
     start = window.tell()
     head = window.read(8)
     window.seek(start)
@@ -294,7 +294,7 @@ def _guess_transfer_syntax(window: BoundedReader, display_name: str) -> UID:
 
 
 def _inflate(stream: BinaryIO, start: int, limits: ReadLimits, display_name: str) -> BinaryIO:
-    """Inflate the data set into an unnamed temporary file, in steps, up to the limit (PS3.5 section A.5)."""
+    """Inflate the data set into an unnamed temporary file, step by step, up to the limit (PS3.5 section A.5)."""
     stream.seek(start)
     inflated: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the clip)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)

@@ -1,4 +1,4 @@
-"""Decode one stored frame to 8-bit grey or RGB."""
+"""Decode one stored frame to 8-bit grey or RGB, whatever its compression, colours and depth."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from echoapex.io.dicom.elements import clean_errors, number_of, value_of
 from echoapex.io.processes import Task, run_apart
 
 RLE = "1.2.840.10008.1.2.5"
-"""Transfer syntax of RLE, which puts each frame into one fragment (PS3.5 section 8.2.2)."""
+"""Transfer syntax of RLE, which stores each frame in one fragment (PS3.5 section 8.2.2)."""
 _RLE_HEADER_BYTES = 64
 _AGAIN = "check that the file is whole, and export it again"
 _APART = ("pyjpegls", "pylibjpeg")
-"""Decoders (CharLS, OpenJPEG) that a damaged picture can crash or keep busy: they run in the decoder process."""
+"""Decoders (CharLS, OpenJPEG) that a damaged picture can crash or block: they run in the decoder process."""
 _MOST_ENTRIES = 1 << 17
 _LARGE_PIXELS = 1 << 22
 _MOST_PIXELS_PER_BYTE = 2000
-"""Of a large picture; blank echo frames reach some hundreds."""
+"""Limit for large pictures; blank echo frames reach some hundreds."""
 
 Image = UInt8[np.ndarray, "height width *channels"]
 Stored = Shaped[np.ndarray, "height width *channels"]
@@ -45,14 +45,14 @@ Stored = Shaped[np.ndarray, "height width *channels"]
 
 @dataclass(frozen=True)
 class GreyWindow:
-    """The range of stored values that is mapped to 0..255, linearly."""
+    """The range of stored values that is mapped linearly to 0..255."""
 
     low: float
     high: float
 
 
 class FrameDecoder:
-    """Decodes the stored bytes of a frame, whatever its compression, colours and depth."""
+    """Decodes the stored bytes of one frame at a time."""
 
     def __init__(self, layout: PixelLayout, dataset: Dataset, display_name: str) -> None:
         """Prepare the palette or the grey window.
@@ -70,7 +70,7 @@ class FrameDecoder:
 
     @property
     def rescales(self) -> bool:
-        """Whether samples are mapped from another depth to 8 bit."""
+        """Whether samples of another depth are mapped to 8 bit."""
         return self._window is not None
 
     def decode(self, data: bytes, frame: int) -> Image:
@@ -78,13 +78,13 @@ class FrameDecoder:
 
         Args:
             data: the stored bytes of the frame.
-            frame: its number, for the error.
+            frame: its number, for error messages.
 
         Returns:
             Grey (height, width) or RGB (height, width, 3).
 
         Raises:
-            ReadError: the frame is damaged or is not as the header says.
+            ReadError: the frame is damaged or does not match the header.
         """
         with clean_errors(self._display_name, f"frame {frame} cannot be decoded"):
             stored = (
@@ -113,7 +113,7 @@ class FrameDecoder:
         return _run_pydicom(stream, layout, plugin)
 
     def _check_segments(self, data: bytes, frame: int) -> None:
-        """Compare the RLE header of a frame (PS3.5 section G.5) with its data: the decoder trusts it."""
+        """Check the RLE header of a frame (PS3.5 section G.5) against its data; the decoder trusts the header."""
         wanted = self.layout.samples * self.layout.bits_allocated // 8
         header = struct.unpack_from("<16L", data) if len(data) >= _RLE_HEADER_BYTES else (0,)
         starts = header[1 : wanted + 1]
@@ -122,7 +122,7 @@ class FrameDecoder:
             raise ReadError(self._display_name, f"frame {frame} holds no readable picture", _AGAIN)
 
     def _checked_picture(self, data: bytes, frame: int) -> Picture:
-        """What the picture claims, compared with the header before a decoder allocates it."""
+        """The picture's own properties, compared with the header before a decoder allocates memory."""
         layout, picture = self.layout, read_picture(data)
         if picture is None:
             raise ReadError(self._display_name, f"frame {frame} holds no readable picture", _AGAIN)
@@ -174,7 +174,7 @@ def _run_pydicom(data: bytes, layout: PixelLayout, plugin: str) -> Stored:
 
 
 def _read_palette(dataset: Dataset, layout: PixelLayout) -> UInt8[np.ndarray, "entries 3"]:
-    """The palette as one 8-bit table over every stored value (PS3.3 section C.7.6.3.1.5)."""
+    """The palette as one 8-bit table of all stored values (PS3.3 section C.7.6.3.1.5)."""
     for colour in ("Red", "Green", "Blue"):
         segments = value_of(dataset, f"Segmented{colour}PaletteColorLookupTableData")
         _check_segmented(segments, "<u2" if dataset.original_encoding[1] else ">u2")
@@ -188,23 +188,23 @@ def _read_palette(dataset: Dataset, layout: PixelLayout) -> UInt8[np.ndarray, "e
 
 
 def _check_segmented(segments: object, word: str) -> None:
-    """Refuse a segmented palette (PS3.3 section C.7.9.2) that grows beyond any palette."""
+    """Refuse a segmented palette (PS3.3 section C.7.9.2) that expands to an impossible size."""
     if segments is None:
         return
     words = np.frombuffer(segments[: len(segments) // 2 * 2], word) if isinstance(segments, bytes) else ()
     position, entries = 0, 0
     while position + 1 < len(words):
         kind, length = int(words[position]), int(words[position + 1])
-        if kind > 1 or entries + length > _MOST_ENTRIES:  # 2 repeats segments, and nobody writes it
-            raise ValueError("no palette is so long")
+        if kind > 1 or entries + length > _MOST_ENTRIES:  # kind 2 repeats segments, and nobody writes it
+            raise ValueError("the palette is too long")
         entries += length
         position += 2 + (length if kind == 0 else 1)
 
 
 def read_grey_window(dataset: Dataset, layout: PixelLayout) -> GreyWindow | None:
-    """The mapping to 8 bit for deeper samples; None where samples are 8-bit as they are.
+    """The mapping of samples to 8 bit; None if the samples are unsigned 8-bit already.
 
-    The VOI window of the header is used for grey images deeper than 8 bit (PS3.3 section C.11.2), else the full range.
+    Grey images use the VOI window of the header (PS3.3 section C.11.2) if there is one; all others use the full range.
     """
     if layout.bits_stored == 8 and not layout.signed:
         return None
@@ -220,7 +220,7 @@ def read_grey_window(dataset: Dataset, layout: PixelLayout) -> GreyWindow | None
 
 
 def without_shared_chroma(layout: PixelLayout, value_bytes: int) -> PixelLayout:
-    """The layout of native pixels that are called YBR_FULL_422 but stored with full chroma, told by their length."""
+    """Correct the layout of native pixels called YBR_FULL_422 whose length shows that they have full chroma."""
     full = replace(layout, photometric="YBR_FULL")
     mislabelled = layout.photometric == "YBR_FULL_422" and value_bytes >= full.native_frame_bytes * layout.frame_count
     return full if layout.is_native and mislabelled else layout

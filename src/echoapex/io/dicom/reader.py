@@ -1,7 +1,7 @@
-"""Read a DICOM ultrasound instance: its header without identifiers at once, its frames one at a time.
+"""Read a DICOM ultrasound instance: the header without identifiers at once, the frames one at a time.
 
-The header keeps what measuring needs (calibration, times, sex, height, weight) and digests in the place of every
-identifier. Instances that show no 2D echo are opened all the same; their content says why to set them aside.
+The header keeps what measurements need (calibration, times, sex, height, weight) and replaces every identifier by a
+digest. Instances without a 2D echo image are opened too; their content says why they are set aside.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _WEIGHT_KG = (0.3, 500.0)
 
 
 class DicomSource:
-    """One DICOM instance: ``header`` is known, ``frames()`` decodes one frame after the other."""
+    """One DICOM instance: ``header`` is known, ``frames()`` decodes the frames one by one."""
 
     def __init__(self, header: ClipHeader, stored: StoredFrames) -> None:
         self.header = header
         self._stored = stored
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
-        """Decode the frames in order; a second call starts again.
+        """Decode the frames in order; a second call starts again at the first frame.
 
         Yields:
             uint8 frames, grey (height, width) or RGB (height, width, 3).
@@ -58,7 +58,7 @@ class DicomSource:
         return self._stored.decode_all()
 
     def frames_every(self, stride: int) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
-        """Decode the first frame and every ``stride``-th after it; frames stored apart are not decoded between.
+        """Decode the first frame and every ``stride``-th after it; separately stored frames in between are not decoded.
 
         Raises:
             ReadError: a frame is damaged.
@@ -74,21 +74,21 @@ def open_dicom(
     limits: ReadLimits | None = None,
     pseudonym_key: bytes = PUBLIC_KEY,
 ) -> DicomSource:
-    """Open a DICOM file; some frames are decoded to see what it shows.
+    """Open a DICOM file; a few frames are decoded to classify its content.
 
     Args:
         path: the file.
-        display_name: its name in errors; by default one made from a digest, since file names often name patients.
-        keep_identifiers: put patient name, ID, dates and UIDs into ``header.source`` as well.
-        limits: bounds on size and count.
-        pseudonym_key: key of the digests of study and series; with a secret one ``header.source`` holds a digest of
-            the patient too.
+        display_name: its name in error messages; by default a digest, because file names often name patients.
+        keep_identifiers: also put patient name, ID, dates and UIDs into ``header.source``.
+        limits: limits on size and number of frames.
+        pseudonym_key: key of the digests of study and series; with a secret key ``header.source`` also has a digest
+            of the patient.
 
     Returns:
-        A source whose header holds digests instead of identifiers.
+        A source whose header has digests instead of identifiers.
 
     Raises:
-        ReadError: the file is missing, no DICOM, damaged, without pixels, beyond the limits, or compressed in a way
+        ReadError: the file is missing, not DICOM, damaged, without pixels, beyond the limits, or compressed in a way
             for which there is no decoder.
     """
     path = Path(path)
@@ -105,9 +105,10 @@ def open_dicom(
 
 
 def anonymous_name(path: Path) -> str:
-    """A name for a file that does not repeat its path, which may name a patient; the same path has the same name.
+    """A name for a file that does not reveal its path, which may name a patient; the same path gets the same name.
 
-    It holds for this process only: a digest without a secret key could be turned back by trying.
+    The name is valid in this process only, because its key is secret: a digest without a secret key could be reversed
+    by trying out paths.
     """
     return f"file-{pseudonym(str(path), _secret_of_this_process())[:_CLIP_ID_DIGITS]}"
 
@@ -153,7 +154,7 @@ def _build_header(file: DicomFile, layout: PixelLayout, stored: StoredFrames, sa
 def _classify(
     dataset: Dataset, regions: tuple[UltrasoundRegion, ...], calibration: Calibration, sample: list[Image]
 ) -> Content:
-    """The content; regions that do not fit the image still say what it shows, not where."""
+    """Classify the content; regions that do not fit the image still tell what it shows, but not where."""
     return classify_content(
         modality=text_of(dataset, "Modality").upper(),
         sop_class=text_of(dataset, "SOPClassUID"),
@@ -165,13 +166,13 @@ def _classify(
 
 
 def _describe_source(dataset: Dataset, key: bytes, keep_identifiers: bool) -> dict[str, str]:
-    """Pseudonyms of study and series; with ``keep_identifiers`` the identifiers themselves too."""
+    """Pseudonyms of study and series; with ``keep_identifiers`` also the identifiers."""
     source = {
         "study": pseudonym(text_of(dataset, "StudyInstanceUID"), key),
         "series": pseudonym(text_of(dataset, "SeriesInstanceUID"), key),
         "probe": probe_kind(texts_of(dataset, "TransducerType"), texts_of(dataset, "TransducerData")),
     }
-    if key != PUBLIC_KEY:  # patient IDs are so few that anybody could try them all against a public key
+    if key != PUBLIC_KEY:  # there are so few patient IDs that anyone could try them all with a public key
         source["patient"] = pseudonym(_patient(dataset), key)
     if keep_identifiers:
         kept = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", *IDENTIFYING_KEYWORDS)
@@ -180,7 +181,7 @@ def _describe_source(dataset: Dataset, key: bytes, keep_identifiers: bool) -> di
 
 
 def _patient(dataset: Dataset) -> str:
-    """What tells a patient from others: the ID, else name and birth date; empty where neither is known."""
+    """What identifies the patient: the ID, else name and birth date; empty if neither is known."""
     patient_id = text_of(dataset, "PatientID").strip().upper()
     if patient_id:
         return f"id {patient_id}"

@@ -1,9 +1,8 @@
-"""Clips as valid ultrasound DICOM, for people who do not exist: phantom studies and re-packed public benchmarks.
+"""Write clips of fictitious patients as valid ultrasound DICOM: phantom studies and re-packed public benchmarks.
 
-Writes Ultrasound Multi-frame Image Storage (one frame: Ultrasound Image Storage) after DICOM PS3.3 A.6 and A.7. Every
-name, date and UID follows from :class:`FictitiousStudy`, which has no field that could carry a real identifier, and
-nothing is taken from the clock: the same input gives the same bytes. The view is never written, because it is what a
-reader is asked to find.
+Writes Ultrasound Multi-frame Image Storage (for a single frame: Ultrasound Image Storage) after DICOM PS3.3 A.6 and
+A.7. All names, dates and UIDs follow from :class:`FictitiousStudy`, which has no field for a real identifier. The clock
+is not used: the same input gives the same bytes. The view is never written, because readers are expected to find it.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ _SINGLE_FRAME_STORAGE = UID("1.2.840.10008.5.1.4.1.1.6.1")
 _STUDY_DATE, _STUDY_TIME, _STUDY_YEAR = "20000101", "120000", 2000
 _FRAME_TIME, _FRAME_TIME_VECTOR = Tag("FrameTime"), Tag("FrameTimeVector")
 _UNIFORM_TOLERANCE_S = 1e-5
-# Table C.8-17 "Region Flags": bit 0 lower priority, bit 1 protected; zero is a plain, opaque, full-priority region.
+# PS3.3 table C.8-17, Region Flags: bit 0 is lower priority, bit 1 is protected; 0 is a plain, opaque region.
 _REGION_FLAGS = 0
 _SPATIAL_2D, _DATA_TISSUE, _DATA_COLOUR_FLOW, _UNIT_CM = 1, 1, 2, 3
 
 
 class UltrasoundSyntax(StrEnum):
-    """The transfer syntaxes that the writer offers."""
+    """Transfer syntaxes that the writer supports."""
 
     JPEG_BASELINE = "jpeg"
     EXPLICIT = "raw"
@@ -50,7 +49,7 @@ class UltrasoundSyntax(StrEnum):
 
     @property
     def uid(self) -> UID:
-        """UID of the transfer syntax."""
+        """The UID of the transfer syntax."""
         return {
             UltrasoundSyntax.JPEG_BASELINE: JPEGBaseline8Bit,
             UltrasoundSyntax.EXPLICIT: ExplicitVRLittleEndian,
@@ -64,7 +63,7 @@ class UnwritableClipError(ValueError):
 
 @dataclass(frozen=True)
 class FictitiousStudy:
-    """A patient and a study that never existed; names, ids and UIDs are derived from ``origin`` and ``number``.
+    """A patient and a study that do not exist; names, IDs and UIDs are derived from ``origin`` and ``number``.
 
     Attributes:
         number: distinguishes the studies of one origin; PatientName becomes ``PHANTOM^0042``.
@@ -73,11 +72,11 @@ class FictitiousStudy:
         age_years: age at the (fixed) study date, or None.
         height_m: patient's height in metres, or None.
         weight_kg: patient's weight in kilograms, or None.
-        scanner: what made the images, written as the model name.
-        software: version of what made the images.
+        scanner: what made the images; written as the model name.
+        software: version of the software that made the images.
 
     Raises:
-        UnwritableClipError: a value that no patient has.
+        UnwritableClipError: a value is impossible.
     """
 
     number: int
@@ -107,7 +106,7 @@ class FictitiousStudy:
         return f"{self.origin}^{self.number:04d}"
 
     def uid(self, *parts: object) -> UID:
-        """A UID under the UUID root 2.25 (PS3.5 B.2), the same for the same study and parts."""
+        """A UID under the UUID root 2.25 (PS3.5 B.2); the same study and parts give the same UID."""
         return derive_uid(self.origin, self.number, *parts)
 
 
@@ -125,23 +124,23 @@ def write_ultrasound(
     instance: int = 1,
     syntax: UltrasoundSyntax = UltrasoundSyntax.JPEG_BASELINE,
 ) -> Path:
-    """Write ``clip`` as one ultrasound instance, whole or not at all.
+    """Write ``clip`` as one ultrasound instance; an interrupted write leaves no file.
 
     Grey frames become MONOCHROME2, colour frames RGB (YBR_FULL_422 under JPEG). JPEG baseline (quality 95) is what
-    machines store; the other syntaxes are lossless.
+    ultrasound machines store; the other syntaxes are lossless.
 
     Args:
-        path: the file to write; its folder is made when missing.
-        clip: frames and header; spacing, sector, frame times, R waves and heart rate are written where they are known.
+        path: the file to write; its folder is made if it is missing.
+        clip: frames and header; spacing, sector, frame times, R waves and heart rate are written if they are known.
         study: the fictitious patient and study; instances of one study share its UIDs.
-        instance: InstanceNumber, which also tells the SOP instance UIDs of a study apart.
+        instance: InstanceNumber; instances of one study must differ in it, because the UID is derived from it.
         syntax: how the pixels are stored.
 
     Returns:
         ``path``.
 
     Raises:
-        UnwritableClipError: the clip cannot be stored in this class.
+        UnwritableClipError: the clip cannot be stored in this SOP class.
     """
     if instance < 1:
         raise UnwritableClipError(f"{path.name}: instance number {instance} must be 1 or more")
@@ -217,7 +216,7 @@ def _add_series_and_equipment(dataset: Dataset, study: FictitiousStudy, instance
 
 
 def _add_cine(dataset: Dataset, header: ClipHeader) -> None:
-    """Cine and Multi-frame modules: one FrameTime for an even clip, FrameTimeVector for any other."""
+    """Cine and Multi-frame modules: FrameTime if the frames are evenly spaced, else FrameTimeVector."""
     times = np.asarray(header.frame_times_s, dtype=float)
     steps_s = np.diff(times)
     mean_s = float(steps_s.mean())
@@ -243,7 +242,7 @@ def _add_cardiac_cycle(dataset: Dataset, header: ClipHeader) -> None:
 
 
 def _add_regions(dataset: Dataset, clip: Clip) -> None:
-    """US Region Calibration module (PS3.3 C.8.5.5): one 2D region in cm, only where the clip is calibrated."""
+    """US Region Calibration module (PS3.3 C.8.5.5): one 2D region in cm, only if the clip is calibrated."""
     spacing = clip.header.spacing
     if spacing is None:
         return
@@ -261,7 +260,7 @@ def _region(sector: Sector | None, size: Size, spacing: Spacing, data_type: int)
     region.RegionSpatialFormat = _SPATIAL_2D
     region.RegionDataType = data_type
     region.RegionFlags = _REGION_FLAGS
-    # pixel edges to the first and last pixel inside, as the standard counts them
+    # from pixel edges to the first and last pixel inside, as the standard counts
     region.RegionLocationMinX0 = min(max(math.floor(x0), 0), width - 1)
     region.RegionLocationMinY0 = min(max(math.floor(y0), 0), height - 1)
     region.RegionLocationMaxX1 = min(max(math.ceil(x1) - 1, 0), width - 1)

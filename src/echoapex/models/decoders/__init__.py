@@ -1,7 +1,7 @@
-"""The four decoders: each turns the tokens of the one encoder into one application's answers.
+"""The decoders: each turns the tokens of the shared encoder into the results of one application.
 
-A fifth, ``outline_view``, reads no tokens but what the promptable one found. Each is built from a frozen configuration,
-``DECODERS[name].build(config)``; the names are those of their files.
+One more, ``outline_view``, reads the masks of the promptable decoder instead of tokens. Each is built from a frozen
+configuration, ``DECODERS[name].build(config)``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""The linear decoder: which view a clip shows, from the pooled tokens of its frames.
+"""The two view decoders: a linear one on pooled tokens, and a small one on mask maps.
 
-What a frame tells of the heart, in one token.
-
-The outline decoder: which view a frame shows, from where its automatic outlines say that the chambers lie.
-
-It never sees grey values, so that a scanner whose images look like none it was taught does not mislead it; what
-misleads the outlines does.
+``LinearViewDecoder`` reads the pooled tokens of the frames of a clip. ``ViewFromMasksDecoder`` reads where the
+automatic segmentation found the chambers of a frame. It never sees grey values, so unfamiliar scanners do not mislead
+it; wrong masks do.
 """
 
 from __future__ import annotations

@@ -1,14 +1,11 @@
-"""From prompt tokens and an embedded image to masks with a predicted quality.
+"""From prompt tokens and an embedded image to masks with a predicted IoU.
 
-Source: Kirillov et al., "Segment anything", 2023: two-way transformer, hypernetwork and IoU head; the high-resolution
+In the two-way transformer, prompts attend to the image and the image attends back to the prompts (Kirillov et al.,
+"Segment anything", 2023, figure 14). Here each step has its normalisation before it, which trains more stably at small
+size. Attention ignores padding.
+
+Sources: Kirillov et al., "Segment anything", 2023: two-way transformer, hypernetwork and IoU head; the high-resolution
 skip follows Ke et al., "Segment anything in high quality", 2023.
-
-The two-way transformer: prompts look at the image, and the image looks back at the prompts.
-
-Source: Kirillov et al., "Segment anything", 2023, figure 14. Here with normalisation before each step, which trains
-more steadily at small size.
-
-Attention that leaves out what is only padding.
 """
 
 from __future__ import annotations

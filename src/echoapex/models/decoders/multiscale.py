@@ -1,10 +1,10 @@
 """The multiscale decoder: heat maps of the four wall end points, from several depths of the encoder.
 
-Deep tokens say which wall it is, shallow ones and the image itself where exactly its border runs; they are joined from
-coarse to fine. Source: Lin et al., "Feature pyramid networks", 2017; with tokens of a plain vision transformer as in
-Ranftl et al., "Vision transformers for dense prediction", 2021.
+Deep tokens tell which wall it is; shallow tokens and the image tell exactly where its border runs. They are combined
+from coarse to fine. The position of a peak is refined to a fraction of a pixel.
 
-Where the peak of a heat map is, to a fraction of a pixel.
+Sources: Lin et al., "Feature pyramid networks", 2017; with tokens of a plain vision transformer as in Ranftl et al.,
+"Vision transformers for dense prediction", 2021.
 """
 
 from __future__ import annotations

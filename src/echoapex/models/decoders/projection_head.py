@@ -1,6 +1,6 @@
 """The projection head of self-supervised pretraining: from a token to scores over learned prototypes.
 
-Rows brought to unit length, for matrices so large that every pass over them counts.
+Rows are normalised in few passes over memory, because the matrices are very large.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Prompts to tokens: a structure's name, points and box corners, an earlier mask.
+"""Prompts as tokens: a structure's name, points and box corners, an earlier mask.
+
+``PromptBatch`` holds the prompts of a batch of images as tensors in model pixels.
 
 Source: Kirillov et al., "Segment anything", 2023, appendix A; the structure name is ours.
-
-The prompts of a batch of images, as tensors in model pixels.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""The promptable decoder: encode an image once, then ask for masks as often as one likes.
+"""The promptable decoder: encode an image once, then decode any number of prompts to masks.
 
 A prompt is a structure's name, points, a box, an earlier mask, or any of these together. There are two ways to decode
 the prompts of an image:
 
 * **Jointly** (``joint=True``), the automatic pass: prompts are structure names only. All names go through the two-way
   transformer together and the fine features are computed once, so that six structures cost hardly more than one. The
-  names see each other, which helps neighbours to agree on their border; the mask of a structure therefore depends a
-  little on which others are asked for. Names that fill up (``NO_STRUCTURE``) are seen by nobody and change nothing.
+  names attend to each other, which helps neighbours to agree on their border; the mask of a structure therefore depends
+  a little on which other names are prompted. Padding (``NO_STRUCTURE``) is masked out and changes nothing.
 * **Independently** (``joint=False``), the interactive way: every prompt has its own pass, with the prompts folded into
-  the batch. A mask depends on its own prompt only, never on what else is asked.
+  the batch. A mask depends on its own prompt only.
 
 A prompt with a single name is the same computation in both. Points and earlier masks belong to one prompt and are
-therefore refused in the joint way.
+therefore refused in joint decoding.
 
 Sources: Kirillov et al., "Segment anything", 2023; the structure name as a prompt follows the text prompts of the same
 paper, with the six words of our vocabulary in place of free text.

@@ -1,15 +1,12 @@
-"""Patches and pixels meet between the resolutions: a small U-shaped network from patch tokens to sharp fine features.
+"""A small U-shaped network that combines patch tokens and image pixels into fine features.
 
-The image stem sees edges without knowing whose they are, the patches know the structures without seeing their edges.
-Here both are worked on together at an eighth and a quarter of the resolution, once per image and for all prompts, so
-that a prompt's own pass stays as light as before.
+Patch tokens know the structures but not their exact edges; light convolutions on the image at half and quarter
+resolution see edges but not whose they are. Both are combined at an eighth and a quarter of the resolution, once per
+image and for all prompts, so that the pass of each prompt stays light. The stem halves the resolution without a strided
+convolution.
 
 Source: the U shape is that of Ronneberger et al., "U-Net", 2015; a plain vision transformer as its deep path follows
 Hatamizadeh et al., "UNETR", 2022.
-
-What the patches are too coarse to see: light convolutions on the image itself, at half and quarter resolution.
-
-Half the resolution without a strided convolution.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """The spatiotemporal decoder: the ejection fraction and the volume curve from the patch tokens of a clip.
 
-Every frame is summed up in one token; a transformer over frames, with times in seconds, follows the beat. It reads
-clips of any length and frame rate.
-
-A transformer over the frames of a clip in which time is measured in seconds, not in frames.
+Every frame is pooled to one token; a transformer over the frames follows the beat. Its time encoding is in seconds, not
+in frames, so it reads clips of any length and frame rate.
 """
 
 from __future__ import annotations

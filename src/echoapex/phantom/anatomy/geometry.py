@@ -1,11 +1,10 @@
-"""The heart frame and the coordinates that every structure is written in.
+"""The heart frame, its coordinates, and signed distances of simple solids.
 
-Origin at the centre of the LV base at end-diastole, in mm: +z to the apex, +x to the lateral wall (0 degrees), +y to
-the anterior wall (90 degrees); the septum lies at 180 degrees and the inferior wall at 270 (AHA convention).
+The origin is the centre of the LV base at end-diastole, in mm: +z to the apex, +x to the lateral wall (0 degrees), +y
+to the anterior wall (90 degrees); the septum is at 180 degrees and the inferior wall at 270 (AHA convention).
 
-Signed distances of simple solids in mm, negative inside, and the vectors to place them.
-
-Arrays are float32 and keep their shape; scalars are Python floats, so that NumPy never widens an array.
+Signed distances are in mm and negative inside. Arrays are float32 and keep their shape; scalars are Python floats, so
+that NumPy does not convert arrays to float64.
 """
 
 from __future__ import annotations
@@ -28,13 +27,19 @@ Vector: TypeAlias = Float[np.ndarray, "3"]
 """A position or direction (3,)."""
 
 FAR_MM = 30.0
-"""Distance written where a thin structure does not exist."""
+"""Distance used where a thin structure does not exist."""
+
+AORTIC_ANGLE_DEG = 150.0
+"""Direction of the aortic root, seen from the LV axis; the mitral valve opens along it."""
+_TOWARDS_AORTA = (math.cos(math.radians(AORTIC_ANGLE_DEG)), math.sin(math.radians(AORTIC_ANGLE_DEG)))
+_ATRIAL_LENGTH_MM = 62.0
+"""Distance above the base beyond which the atria do not follow the mitral plane."""
 
 
 def segment_distance(
     u: Field, z: Field, start: tuple[Field | float, Field | float], end: tuple[Field | float, Field | float]
 ) -> Field:
-    """Distance in the (u, z) plane to a segment, whose ends may differ from point to point."""
+    """Distance in the (u, z) plane to a line segment; its ends may differ from point to point."""
     along_u, along_z = end[0] - start[0], end[1] - start[1]
     from_start_u, from_start_z = u - start[0], z - start[1]
     fraction = (from_start_u * along_u + from_start_z * along_z) / (along_u * along_u + along_z * along_z + 1e-3)
@@ -48,7 +53,7 @@ def segment_distance(
 def capsule(
     points: Points, start: Sequence[float], end: Sequence[float], radius: float, end_radius: float | None = None
 ) -> Field:
-    """Distance to a round-ended tube, tapered from ``radius`` at ``start`` to ``end_radius`` at ``end``."""
+    """Distance to a tube with round ends, tapered from ``radius`` at ``start`` to ``end_radius`` at ``end``."""
     along = [float(e) - float(s) for s, e in zip(start, end, strict=True)]
     squared_length = sum(a * a for a in along)
     x, y, z = (p - float(s) for p, s in zip(points, start, strict=True))
@@ -67,7 +72,7 @@ def capsule(
 
 
 def ellipsoid(points: Points, centre: Sequence[float], radii: Sequence[float]) -> Field:
-    """First-order distance to an axis-aligned ellipsoid: exact on the surface, with gradient one there."""
+    """First-order distance to an axis-aligned ellipsoid: exact on the surface, where its gradient is one."""
     scaled = [(p - float(c)) * (1.0 / float(r)) for p, c, r in zip(points, centre, radii, strict=True)]
     norm = np.sqrt(scaled[0] * scaled[0] + scaled[1] * scaled[1] + scaled[2] * scaled[2])
     for axis, r in zip(scaled, radii, strict=True):
@@ -86,7 +91,7 @@ def smooth_minimum(a: Field, b: Field, radius_mm: float) -> Field:
 
 
 def intersection(*solids: Field) -> Field:
-    """What lies inside every solid."""
+    """Intersection of solids."""
     result = solids[0]
     for solid in solids[1:]:
         result = np.maximum(result, solid)
@@ -94,7 +99,7 @@ def intersection(*solids: Field) -> Field:
 
 
 def union(*solids: Field) -> Field:
-    """What lies inside any solid."""
+    """Union of solids."""
     result = solids[0]
     for solid in solids[1:]:
         result = np.minimum(result, solid)
@@ -107,6 +112,10 @@ def unit(vector: Vector) -> Vector:
     return result
 
 
+SUPERIOR: Vector = unit(np.array([0.80 * math.cos(math.radians(108)), 0.80 * math.sin(math.radians(108)), -0.60]))
+"""Towards the patient's head."""
+
+
 def short_axis_direction(angle_deg: float) -> Vector:
     """Unit vector in the short axis: 0 lateral, 90 anterior, 180 septal, 270 inferior wall."""
     angle = math.radians(angle_deg)
@@ -114,45 +123,35 @@ def short_axis_direction(angle_deg: float) -> Vector:
 
 
 def rotate(vector: Vector, axis: Vector, angle_deg: float) -> Vector:
-    """``vector`` turned about ``axis`` (Rodrigues)."""
+    """``vector`` rotated about ``axis`` (Rodrigues' formula)."""
     angle, axis = math.radians(angle_deg), unit(axis)
     cosine, sine = math.cos(angle), math.sin(angle)
     turned: Vector = vector * cosine + np.cross(axis, vector) * sine + axis * np.dot(axis, vector) * (1 - cosine)
     return turned
 
 
-AORTIC_ANGLE_DEG = 150.0
-"""Direction, seen from the LV axis, in which the aortic root lies; the mitral valve opens along it."""
-_TOWARDS_AORTA = (math.cos(math.radians(AORTIC_ANGLE_DEG)), math.sin(math.radians(AORTIC_ANGLE_DEG)))
-_ATRIAL_LENGTH_MM = 62.0
-"""Distance above the base at which the atrial roof no longer follows the mitral plane."""
-
-SUPERIOR: Vector = unit(np.array([0.80 * math.cos(math.radians(108)), 0.80 * math.sin(math.radians(108)), -0.60]))
-"""Towards the patient's head."""
-
-
 @dataclass(frozen=True, eq=False)
 class HeartPoints:
-    """Sample points of one instant, in the coordinates that the structures need."""
+    """Sample points at one instant, in the coordinates that the structures use."""
 
     x: Field
     y: Field
     z: Field
     """Distance below the base plane of this instant, positive towards the apex."""
     material_z: Field
-    """Where the tissue at this point lies along the axis at end-diastole."""
+    """End-diastolic position along the axis of the tissue that is at this point."""
     towards_aorta: Field
     across: Field
     """Horizontal coordinate at right angles to ``towards_aorta`` (60 degrees)."""
 
     @property
     def material(self) -> Points:
-        """Points that move with the base: valves, atria and vessels are fixed in these."""
+        """Coordinates that move with the base; valves, atria and vessels are fixed in them."""
         return self.x, self.y, self.material_z
 
     @property
     def instant(self) -> Points:
-        """Points in the frame of the base plane of this instant."""
+        """Coordinates relative to the base plane at this instant."""
         return self.x, self.y, self.z
 
     def along(self, angle_deg: float) -> tuple[Field, Field]:
@@ -162,7 +161,7 @@ class HeartPoints:
 
 
 def aortic_to_heart(towards_aorta: float, across: float, z: float) -> tuple[float, float, float]:
-    """A point given along and across the aortic direction, in the heart frame."""
+    """Convert a point given along and across the aortic direction to the heart frame."""
     cosine, sine = _TOWARDS_AORTA
     return towards_aorta * cosine + across * sine, towards_aorta * sine - across * cosine, z
 
@@ -170,7 +169,7 @@ def aortic_to_heart(towards_aorta: float, across: float, z: float) -> tuple[floa
 class BodyHabitus:
     """Smooth irregularity of one patient's heart: two shears in the short axis.
 
-    A shear has a Jacobian of one, so the volumes of the undistorted shapes stay exact.
+    A shear has a Jacobian of one, so volumes stay exact.
     """
 
     def __init__(self, patient: Patient) -> None:
@@ -185,7 +184,7 @@ class BodyHabitus:
         self._bend = (float(rng.normal(0, 3.0)), float(rng.normal(0, 3.0)))
 
     def heart_points(self, points: Points, base_shift_mm: float, length_mm: float) -> HeartPoints:
-        """Coordinates of ``points`` when the base has moved towards the apex by ``base_shift_mm``."""
+        """Coordinates of ``points`` after the base has moved by ``base_shift_mm`` towards the apex."""
         x, y, z = points
         bow = z * (1.0 / self._length)
         bow *= bow

@@ -1,4 +1,4 @@
-"""The beating heart: every structure as a signed distance at any point and phase."""
+"""The beating heart: the signed distance to every structure, at any point and phase."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from echoapex.phantom.anatomy.geometry import BodyHabitus, Field, HeartPoints, Points, union
 from echoapex.phantom.anatomy.left_ventricle import BeatState, LeftVentricle, LeftVentricleSurfaces
-from echoapex.phantom.anatomy.right_ventricle import WALL_MM, RightVentricle, RightVentricleSurfaces
+from echoapex.phantom.anatomy.right_ventricle import RightVentricle, RightVentricleSurfaces
 from echoapex.phantom.anatomy.valves import Subvalvular, Valves
 from echoapex.phantom.anatomy.vessels_and_atria import AorticRoot, Atria, VesselsAndAtria, least
 from echoapex.phantom.motion import CardiacCycle
@@ -16,7 +16,7 @@ from echoapex.phantom.patient import Patient
 from echoapex.vocabulary import Structure
 
 _HIDDEN_BEYOND_MM = 9.0
-"""A structure that never comes nearer to the plane cannot be seen in it."""
+"""A structure that always stays farther from the plane is not visible in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class HeartChambers:
 
 @dataclass(frozen=True, eq=False)
 class HeartDetails:
-    """Distances in mm to what labels do not need; None where the plane never meets it."""
+    """Distances in mm to structures without a label; None if the plane never meets the structure."""
 
     mitral: Field | None
     tricuspid: Field | None
@@ -46,7 +46,7 @@ class HeartDetails:
 
 
 class Heart:
-    """Implicit geometry of one patient's heart in the heart frame (see ``heart_frame``)."""
+    """Implicit geometry of one patient's heart in the heart frame (see ``phantom.anatomy.geometry``)."""
 
     def __init__(self, patient: Patient) -> None:
         self.patient = patient
@@ -80,7 +80,7 @@ class Heart:
         )
 
     def details(self, chambers: HeartChambers, hidden: frozenset[str] = frozenset()) -> HeartDetails:
-        """Leaflets, muscles and vessels that only the image shows."""
+        """Leaflets, muscles and vessels that appear in the image but have no label."""
         points, state = chambers.points, chambers.state
         opening = state.cycle.mitral_opening
         cusps = commissures = None
@@ -99,7 +99,7 @@ class Heart:
         )
 
     def hidden_structures(self, points: Points) -> frozenset[str]:
-        """Names of the small structures that a plane never meets, judged on every fourth of its 2D grid points."""
+        """Names of the small structures that a plane never meets; every fourth grid point is tested."""
         coarse = tuple(p[::4, ::4] for p in points)
         nearest: dict[str, float] = {}
         for phase in (0.0, 0.2, self.cycle.end_systole_phase, 0.55, 0.9):
@@ -121,16 +121,16 @@ class Heart:
         return frozenset(name for name, distance in nearest.items() if distance > _HIDDEN_BEYOND_MM)
 
     def labels(self, points: Points, phase: float) -> np.ndarray:
-        """``Structure`` value at every point, uint8; 0 where there is none.
+        """Label map: the ``Structure`` value at every point, uint8; 0 is background.
 
-        The papillary muscles belong to the cavity (ASE 2015), and the outflow tract up to the pulmonary valve to the
-        right ventricle. The RV wall, the pulmonary artery and the veins have no structure and are 0.
+        Papillary muscles belong to the cavity (ASE 2015). The outflow tract up to the pulmonary valve belongs to the
+        right ventricle. The RV wall, the pulmonary artery and the veins have no label.
         """
         chambers = self.chambers(points, phase)
         lv, rv, atria = chambers.lv, chambers.rv, chambers.atria
         labels = np.zeros(points[0].shape, np.uint8)
         labels[lv.wall < 0] = Structure.LV_MYOCARDIUM
-        labels[lv.cavity_open < 0] = 0  # no muscle across the valves
+        labels[lv.cavity_open < 0] = 0  # no myocardium across the valves
         for vein in (atria.superior_vein, atria.inferior_vein):
             if vein is not None:
                 labels[vein < 0] = 0
@@ -143,7 +143,7 @@ class Heart:
         return labels
 
     def areas_cm2(self, points: Points, weights_cm2: Field, phase: float) -> dict[str, float]:
-        """Area of each structure on a plane, from sample points that stand for ``weights_cm2`` each."""
+        """Area of each structure on a plane; each sample point represents an area of ``weights_cm2``."""
         chambers = self.chambers(points, phase)
         details = self.details(chambers)
         muscles, mitral, tricuspid = details.papillary_muscles, details.mitral, details.tricuspid
@@ -165,8 +165,3 @@ class Heart:
             if vein is not None:
                 inside[name] = (vein < 0) & (chambers.atria.right > 0)
         return {name: float(weights_cm2[mask].sum()) for name, mask in inside.items()}
-
-
-def right_ventricular_wall(chambers: HeartChambers) -> Field:
-    """Distance to the outer surface of the RV wall."""
-    return chambers.rv.outer - WALL_MM

@@ -1,4 +1,4 @@
-"""The left ventricle: a half-ellipsoid on a tapered base whose volume follows the ejection fraction exactly."""
+"""The left ventricle: a half-ellipsoid on a tapered base, whose volume follows the ejection fraction exactly."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from echoapex.phantom.patient import Patient
 
 _SEPTAL_CENTRE_DEG = 165.0
 _EPICARDIAL_TAPER = 0.8
-"""How much of the cavity's basal taper its outer surface shares."""
+"""Share of the cavity's basal taper that also applies to the outer surface."""
 _LEVELS, _ANGLES = 60, 48
-"""Quadrature of the cavity wall."""
+"""Number of quadrature points on the cavity wall, along the axis and around it."""
 
 
 @dataclass(frozen=True)
 class BeatState:
-    """The ventricle at one instant."""
+    """State of the ventricle at one instant."""
 
     cycle: CycleState
     base_shift_mm: float
@@ -28,7 +28,7 @@ class BeatState:
     shortening: float
     """Radial shortening of a normally contracting segment, as a fraction of the end-diastolic radius."""
     mean_radius_ratio: float
-    """Mean radius relative to end-diastole."""
+    """Mean radius, relative to end-diastole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +37,21 @@ class LeftVentricleSurfaces:
 
     cavity: Field
     cavity_open: Field
-    """The cavity continued 4 mm beyond the base plane, so that the image shows no wall across the valves."""
+    """The cavity, extended 4 mm beyond the base plane, so that the image shows no wall across the valves."""
     endocardium: Field
     epicardium: Field
     wall: Field
-    """Inside of the epicardium, with its edge at the base rounded."""
+    """The volume inside the epicardium; its edge at the base is rounded."""
     tissue: Points | None
-    """Around, along and through the wall in mm at end-diastole: where the scatterers of the wall stay put."""
+    """Coordinates around, along and through the wall in mm at end-diastole; scatterers are fixed in them."""
 
 
 class LeftVentricle:
     """Geometry and motion of one patient's left ventricle.
 
     The radius is the equatorial radius times a profile along the axis: an ellipse below the equator and a parabolic
-    taper above it. Its contraction is solved such that the volume is EDV (1 - EF c(t)) at every instant; the wall
-    thickens because its volume is kept.
+    taper above it. The contraction is solved so that the volume is EDV (1 - EF c(t)) at every instant. The wall
+    thickens because its volume is constant.
     """
 
     def __init__(self, patient: Patient, cycle: CardiacCycle) -> None:
@@ -67,12 +67,12 @@ class LeftVentricle:
         self._states: dict[float, BeatState] = {}
 
     def volume_ml(self, phase: float) -> float:
-        """Cavity volume at a phase of the cycle: the definition of the truth."""
+        """Cavity volume at a phase of the cycle; this defines the true volume."""
         ejected = self.patient.ejection_fraction_percent / 100 * self.cycle.at(phase).contraction
         return self.patient.edv_ml * (1 - ejected)
 
     def state(self, phase: float) -> BeatState:
-        """The ventricle at a phase of the cycle."""
+        """State of the ventricle at a phase of the cycle."""
         if phase not in self._states:
             self._states[phase] = self._solve(self.cycle.at(phase))
         return self._states[phase]
@@ -87,7 +87,7 @@ class LeftVentricle:
         inner_ed = self.equatorial_radius_mm * (1 + patient.ellipticity * (cosine * cosine - sine * sine))
         inner = inner_ed * self._radius_ratio(points, level, state)
         thickness = self._wall_thickness(cosine, sine)
-        # the wall keeps its volume: its ring area grows as the ventricle shortens
+        # the wall volume is constant, so its cross-section grows as the ventricle shortens
         outer = np.sqrt(inner * inner + ((inner_ed + thickness) ** 2 - inner_ed * inner_ed) * length_ratio)
 
         above_equator = np.clip(patient.equator_position - level, 0, patient.equator_position)
@@ -123,7 +123,7 @@ class LeftVentricle:
         return equator * (1 - 2 * taper / 3 + taper**2 / 5)
 
     def _quadrature(self) -> tuple[np.ndarray, np.ndarray]:
-        """Squared end-diastolic radii of the wall elements, and how well each moves (1 normal, 0 akinetic)."""
+        """Squared end-diastolic radii of the wall elements, and their motion (1 normal, 0 akinetic)."""
         patient = self.patient
         levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
         angles = (np.arange(_ANGLES) + 0.5) / _ANGLES * 2 * np.pi
@@ -142,7 +142,7 @@ class LeftVentricle:
         return 1 - patient.wall_motion_deficit * around * along
 
     def _solve(self, cycle: CycleState) -> BeatState:
-        """Find the shortening that gives this instant's volume."""
+        """Find the radial shortening that gives the volume at this instant."""
         patient = self.patient
         base_shift = patient.mapse_mm * cycle.contraction
         length = self.length_mm - base_shift
@@ -161,7 +161,7 @@ class LeftVentricle:
         return BeatState(cycle, base_shift, length, shortening, mean_ratio)
 
     def _radius_ratio(self, points: HeartPoints, level: Field, state: BeatState) -> Field | float:
-        """Radius relative to end-diastole, everywhere the same unless a region moves badly."""
+        """Radius relative to end-diastole; the same everywhere unless a region moves abnormally."""
         if self.patient.wall_motion_deficit <= 0:
             return 1 - state.shortening
         mobility = self._wall_mobility(np.clip(level, 0, 1.2), np.arctan2(points.y, points.x))
@@ -178,7 +178,7 @@ class LeftVentricle:
         return septal
 
     def _arc_length(self, points: HeartPoints, level: Field, state: BeatState) -> Field:
-        """Position around the mid wall, with the twist of the apex against the base undone."""
+        """Position around the mid wall, without the twist of the apex against the base."""
         mid_wall_radius = self.equatorial_radius_mm + self.patient.posterior_wall_mm * 0.5
         twist = -state.cycle.contraction * math.radians(self.patient.twist_deg)
         angle: Field = np.arctan2(points.y, points.x)

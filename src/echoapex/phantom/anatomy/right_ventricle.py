@@ -1,4 +1,4 @@
-"""The right ventricle: a crescent around the septum, its outflow tract and the pulmonary artery."""
+"""The right ventricle: a crescent around the septum, with outflow tract and pulmonary artery."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ CRESCENT_ANGLE_DEG = 194.0
 WALL_MM = 3.8
 _BASE_MM = 8.0
 _INSERTION = 0.2
-"""Where the RV inserts on the LV: this far out from the LV axis towards the septum, in LV radii."""
+"""Position of the RV insertion on the LV: distance from the LV axis towards the septum, in LV radii."""
 _INSERTION_ROUNDING_MM = 6.0
 _TO_AORTA_MM, _TO_SEPTUM_MM = 2.2, 1.0
-"""Tissue left between the right ventricle and its neighbours."""
+"""Thickness of the tissue between the right ventricle and its neighbours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +35,11 @@ class RightVentricleSurfaces:
 
     cavity: Field
     outer: Field
-    """Cavity, outflow tract and pulmonary artery before their neighbours are cut away."""
+    """Cavity, outflow tract and pulmonary artery, before the neighbours are subtracted."""
     outflow: Field
     """Outflow tract and pulmonary artery."""
     pulmonary_artery: Field
-    """What lies beyond the pulmonary valve; the tract before it belongs to the right ventricle."""
+    """The pulmonary artery beyond the valve; the tract before the valve belongs to the right ventricle."""
 
 
 class RightVentricle:
@@ -50,11 +50,11 @@ class RightVentricle:
         self._lv_radius_mm = ventricle.equatorial_radius_mm
         self._length_mm = ventricle.length_mm
         reach = self._lv_radius_mm + patient.septum_mm * 0.5 + 14.5
-        # a dilated RV bulges outwards more than it grows around the LV
+        # a dilated RV grows outwards more than around the LV
         self._outward_extent_mm, self._sideways_extent_mm = reach * patient.rv_size, reach * 0.95 * patient.rv_size**0.5
         self._strength = min(1.2, patient.ejection_fraction_percent / 60 + 0.25)
         size = patient.rv_size
-        arc = vessels.root_radius_mm * 1.35 + 15  # the tract winds around the aortic root
+        arc = vessels.root_radius_mm * 1.35 + 15  # the tract curves around the aortic root
         root = vessels.root_centre_mm
         inflow = aortic_to_heart(ventricle.base_radius_mm + 12, -16, 22)
         infundibulum = aortic_to_heart(root + arc * 0.93, -4, -4)
@@ -70,7 +70,7 @@ class RightVentricle:
     def surfaces(
         self, points: HeartPoints, state: BeatState, ventricle: LeftVentricleSurfaces, root: AorticRoot
     ) -> RightVentricleSurfaces:
-        """Distances to the right ventricle, cut back by the left one and the aorta."""
+        """Distances to the right ventricle, after subtracting the left ventricle and the aorta."""
         lower, upper, artery = (capsule(points.material, *part) for part in self._tract)
         body = np.maximum(self._body(points, state), 4.0 - points.z)
         cavity = smooth_minimum(body, union(lower, upper), 5.0)
@@ -84,7 +84,7 @@ class RightVentricle:
         )
 
     def _before_valve(self, points: HeartPoints) -> Field:
-        """Distance ahead of the plane of the pulmonary valve."""
+        """Signed distance to the plane of the pulmonary valve, positive on the side of the ventricle."""
         x, y, z = (
             (coordinate - at) * float(along)
             for coordinate, at, along in zip(
@@ -94,9 +94,9 @@ class RightVentricle:
         return -(x + y + z)
 
     def _body(self, points: HeartPoints, state: BeatState) -> Field:
-        """An ellipsoid whose centre nears the LV axis towards the apex, up to where it inserts on the LV.
+        """An ellipsoid that approaches the LV axis towards the apex and ends at its insertion on the LV.
 
-        Without the insertion the ellipsoid of a wide RV would come out again behind the posterior wall.
+        Without the insertion, the ellipsoid of a large RV would reappear behind the posterior wall.
         """
         contraction = state.cycle.contraction
         outwards, sideways = points.along(CRESCENT_ANGLE_DEG)

@@ -1,4 +1,4 @@
-"""Two windows without a ventricle in view, drawn schematically in the image plane.
+"""Two windows without ventricles, drawn schematically in the image plane: the aortic arch and the inferior vena cava.
 
 Coordinates are in mm: x to the right, y away from the transducer, z out of the plane.
 """
@@ -19,20 +19,20 @@ from echoapex.vocabulary import Structure
 
 @dataclass(frozen=True, eq=False)
 class SceneDistances:
-    """Signed distances of one instant; None where the scene has no such tissue."""
+    """Signed distances at one instant; None if the scene has no such tissue."""
 
     lumen: Field
-    """Everything filled with blood."""
+    """All blood."""
     labelled: dict[Structure, Field]
     liver: Field | None = None
     diaphragm: Field | None = None
     portal_vein: Field | None = None
     wall_reflection: tuple[float, float] = (0.18, 0.8)
-    """Specular echo of a vessel wall: along the beam, and facing it."""
+    """Specular echo of a vessel wall: parallel to the beam, and facing it."""
 
 
 class Scene(Protocol):
-    """A schematic window."""
+    """A schematic scene."""
 
     depth_mm: float
     field_of_view_deg: float
@@ -42,7 +42,7 @@ class Scene(Protocol):
 
 
 class SuprasternalArch:
-    """Aortic arch with its three branches, right pulmonary artery and left atrium below."""
+    """Aortic arch with three branches; right pulmonary artery and left atrium below."""
 
     def __init__(self, patient: Patient, rng: np.random.Generator, jitter: float) -> None:
         self._patient = patient
@@ -72,7 +72,7 @@ class SuprasternalArch:
         )
 
     def _arch(self, points: Points, radius: float, dilated: float) -> Field:
-        """Half a torus above, and the ascending and descending aorta as its legs."""
+        """Half a torus, with the ascending and descending aorta as its legs."""
         x, y, z = points
         vessel = 11.5 * self._patient.aorta_size * dilated
         from_ring = np.sqrt(x * x + y * y) - radius
@@ -82,7 +82,7 @@ class SuprasternalArch:
         return np.where(y < 0, ring, union(ascending, descending))
 
     def _branches(self, points: Points, centre_x: float, origin_y: float) -> Field:
-        """Brachiocephalic, carotid and subclavian artery, towards the transducer."""
+        """Brachiocephalic, carotid and subclavian artery, which run towards the transducer."""
         shift = self._shift
         layout = ((-15, -24 + 3 * shift[4], 3, 4.0), (-1, -5 + 3 * shift[5], -1, 2.4), (12, 17 + 3 * shift[6], -3, 2.7))
         return union(
@@ -94,13 +94,13 @@ class SuprasternalArch:
 
 
 class SubcostalVein:
-    """Inferior vena cava through the liver into the right atrium; it collapses with respiration and pulsates."""
+    """Inferior vena cava from the liver to the right atrium; it collapses with respiration and pulsates."""
 
     def __init__(self, patient: Patient, rng: np.random.Generator, jitter: float) -> None:
         self._patient = patient
         self._cycle = CardiacCycle(patient)
         self._shift = [float(value) for value in rng.normal(0, 1, 8) * jitter]
-        self._breath = float(rng.random())  # how far the patient has breathed in; a clip is shorter than a breath
+        self._breath = float(rng.random())  # depth of inspiration; constant, because a clip is shorter than a breath
         self._pulse_phase = float(rng.uniform(0, 2 * math.pi))
         self.depth_mm = 150 + 8 * float(rng.normal()) * jitter
         self.field_of_view_deg = 75 + 4 * float(rng.normal()) * jitter
@@ -133,7 +133,7 @@ class SubcostalVein:
         pulsation = math.sin(2 * math.pi * phase + self._pulse_phase)
         collapse = 1 - 0.25 * (self._breath + 0.12 * pulsation)
         axis = 74 + 6 * self._shift[1] + x * (-0.16 + 0.06 * self._shift[0])
-        mouth = np.clip((x - 16) * 0.05, 0, 1)  # held open at the atrium
+        mouth = np.clip((x - 16) * 0.05, 0, 1)  # the vein stays open at the atrium
         radius = self._patient.ivc_mm * 0.5 * (collapse + (1 - collapse) * mouth + 0.15 * mouth)
         result: Field = np.maximum(np.sqrt((y - axis) ** 2 + (z * 0.8) ** 2) - radius, x - 34)
         return result

@@ -1,6 +1,6 @@
-"""Mitral, tricuspid and aortic leaflets: unsigned distances to thin sheets that open and close.
+"""The valves and what holds them: mitral, tricuspid and aortic leaflets; papillary muscles, chordae, moderator band.
 
-Papillary muscles, chordae and the moderator band.
+Leaflets are thin sheets that open and close; their distances are unsigned.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ from echoapex.phantom.motion import CycleState
 _TRICUSPID_ANGLE_DEG = 200.0
 _CUSP_HEIGHT_MM = 15.0
 
+_PAPILLARY_MUSCLES = ((38.0, 5.2, 5.0), (252.0, 5.0, -5.0))
+"""Angle in degrees, radius in mm, and the side of the valve to which the chordae attach."""
+_CHORDA_RADIUS_MM = 0.35
+
 
 class Valves:
     """Leaflets of one patient."""
@@ -48,7 +52,7 @@ class Valves:
         return math.radians(18 + 66 * opening), math.radians(30 + 62 * opening)
 
     def mitral_tip(self, opening: float, anterior: bool) -> tuple[float, float]:
-        """Where the chordae insert: position along the aortic direction and below the annulus."""
+        """Insertion of the chordae: position along the aortic direction, and below the annulus."""
         front, back = self.mitral_angles(opening)
         if anterior:
             length = self.anterior_length_mm * 0.9
@@ -57,7 +61,7 @@ class Valves:
         return self.posterior_hinge_mm + length * math.cos(back), length * math.sin(back)
 
     def mitral(self, points: HeartPoints, opening: float) -> Field:
-        """Both leaflets, each bent once; closed they bow towards the ventricle."""
+        """Both leaflets, each with one bend; when closed they bulge towards the ventricle."""
         narrowing = _annulus_profile(points.across, self._mitral_half_width_mm)
         centre = 0.5 * (self.anterior_hinge_mm + self.posterior_hinge_mm)
         front, back = self.mitral_angles(opening)
@@ -83,7 +87,7 @@ class Valves:
         return np.where(inside, union(anterior, posterior), np.float32(FAR_MM))
 
     def tricuspid(self, points: HeartPoints, opening: float) -> Field:
-        """Septal and lateral leaflet, hinged 4 mm nearer to the apex than the mitral valve."""
+        """Septal and lateral leaflet, attached 4 mm nearer to the apex than the mitral valve."""
         outwards, across = points.along(_TRICUSPID_ANGLE_DEG)
         z = points.material_z - 4.0
         narrowing = _annulus_profile(across, self._tricuspid_half_width_mm)
@@ -101,7 +105,7 @@ class Valves:
 
     @staticmethod
     def aortic(points: HeartPoints, root: AorticRoot, cycle: CycleState) -> tuple[Field, Field | None]:
-        """The cusps seen from the side, and the three lines along which they meet while they are closed."""
+        """The cusps seen from the side, and the three lines along which they meet when closed (else None)."""
         opening = cycle.aortic_opening
         height = root.along_axis
         inside = (height > 0) & (height < _CUSP_HEIGHT_MM) & (root.from_axis < root.radius)
@@ -115,26 +119,15 @@ class Valves:
         return cusps, np.where(inside & (height > 4), to_commissure, np.float32(FAR_MM))
 
 
-def _annulus_profile(across: Field, half_width_mm: float) -> Field:
-    """1 in the middle of an annulus, 0 at its commissures."""
-    relative = across * (1 / half_width_mm)
-    return np.sqrt(np.clip(1 - relative * relative, 0, 1))
-
-
-_PAPILLARY_MUSCLES = ((38.0, 5.2, 5.0), (252.0, 5.0, -5.0))
-"""Angle in degrees, radius in mm, and the side of the valve that its chordae hold."""
-_CHORDA_RADIUS_MM = 0.35
-
-
 class Subvalvular:
-    """Structures inside the ventricles; they follow the wall's shortening."""
+    """Structures inside the ventricles, which move with the wall."""
 
     def __init__(self, ventricle: LeftVentricle, valves: Valves) -> None:
         self._ventricle = ventricle
         self._valves = valves
 
     def papillary_muscles(self, points: HeartPoints, state: BeatState) -> Field:
-        """Both muscles, from the wall at two thirds of the length to their tips."""
+        """Both muscles, from the wall at two thirds of the length to the tips."""
         radius = self._ventricle.equatorial_radius_mm * state.mean_radius_ratio
         muscles = []
         for angle, thickness, _ in _PAPILLARY_MUSCLES:
@@ -164,3 +157,9 @@ class Subvalvular:
     def _at(self, angle_deg: float, radius_mm: float, level: float) -> tuple[float, float, float]:
         angle = math.radians(angle_deg)
         return radius_mm * math.cos(angle), radius_mm * math.sin(angle), level * self._ventricle.length_mm
+
+
+def _annulus_profile(across: Field, half_width_mm: float) -> Field:
+    """1 in the middle of an annulus, 0 at its commissures."""
+    relative = across * (1 / half_width_mm)
+    return np.sqrt(np.clip(1 - relative * relative, 0, 1))

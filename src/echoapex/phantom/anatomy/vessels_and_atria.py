@@ -1,4 +1,4 @@
-"""Aortic root, atria and great veins, fixed to the moving base of the heart."""
+"""Aortic root, atria and great veins, attached to the moving base of the heart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from echoapex.phantom.anatomy.left_ventricle import LeftVentricle
 from echoapex.phantom.motion import CycleState
 
 _ROOT_TILT = (0.26, -0.966)
-"""Direction of the aortic root: towards the aortic side, and up."""
+"""Direction of the aortic root: component towards the aortic side, and along the axis."""
 _ASCENDING_LENGTH_MM = 70.0
 _RIGHT_ATRIUM_ANGLE_DEG = 207.0
 _RIGHT_ATRIUM_HEIGHT_MM = -21.5
@@ -31,11 +31,11 @@ _RIGHT_ATRIUM_HEIGHT_MM = -21.5
 
 @dataclass(frozen=True, eq=False)
 class AorticRoot:
-    """Distances, and the cylinder coordinates in which the cusps are drawn."""
+    """Distances, and the cylindrical coordinates for the cusps."""
 
     lumen: Field
     lumen_open: Field
-    """The lumen continued 8 mm into the outflow tract."""
+    """The lumen, extended 8 mm into the outflow tract."""
     radius: Field
     """Local radius of the lumen."""
     from_axis: Field
@@ -54,7 +54,7 @@ class Atria:
     right: Field
     right_open: Field
     right_outer: Field
-    """Right atrium with both veins, before its neighbours are cut away."""
+    """Right atrium with both veins, before the neighbours are subtracted."""
     inferior_vein: Field | None
     superior_vein: Field | None
 
@@ -81,7 +81,7 @@ class VesselsAndAtria:
         self.left_atrium_centre = np.array(aortic_to_heart(-0.36 * self.base_radius_mm, -2.0, -27.5))
 
     def aortic_root(self, points: HeartPoints) -> AorticRoot:
-        """Root with its sinuses and the ascending aorta."""
+        """Root with sinuses, and the ascending aorta."""
         tilt, up = _ROOT_TILT
         from_centre = points.towards_aorta - self.root_centre_mm
         height = points.material_z + 1.0
@@ -103,7 +103,7 @@ class VesselsAndAtria:
         )
 
     def atria(self, points: HeartPoints, root: AorticRoot, cycle: CycleState, hidden: frozenset[str]) -> Atria:
-        """Both atria; they fill while the ventricles contract."""
+        """Both atria, which fill while the ventricles contract."""
         left_outer = self._left_atrium(points, cycle)
         left = np.maximum(left_outer, 2.0 - root.lumen)
         septum = 2.4 - left_outer
@@ -132,7 +132,7 @@ class VesselsAndAtria:
         )
 
     def descending_aorta(self, points: HeartPoints) -> Field:
-        """The vessel behind the left atrium; it does not follow the base."""
+        """The descending aorta behind the left atrium; it does not follow the base."""
         behind = -self.base_radius_mm
         start = aortic_to_heart(behind - 28 * self._patient.la_size, -40, -8)
         end = aortic_to_heart(behind - 30 * self._patient.la_size, 60, -34)
@@ -162,11 +162,11 @@ class VesselsAndAtria:
 
 
 def nearest(*solids: Field | None) -> Field | None:
-    """Union of the solids that are there; None where none is."""
+    """Union of the solids that are not None; None if there are none."""
     present = [solid for solid in solids if solid is not None]
     return union(*present) if present else None
 
 
 def least(field: Field | None) -> float:
-    """Smallest distance, or far away where the structure was left out."""
+    """Smallest distance; a large one if the structure was left out."""
     return FAR_MM if field is None else float(field.min())

@@ -1,4 +1,4 @@
-"""Patients, machines and hands beyond the usual."""
+"""Domain randomization: patients, machines and probe positions beyond the usual."""
 
 from dataclasses import replace
 
@@ -16,27 +16,27 @@ def test_a_seed_is_a_setting() -> None:
 
 def test_what_is_measured_stays_within_the_population() -> None:
     for seed in range(100):
-        wide, usual = sample_randomized_setting(seed, View.PLAX).patient, sample_patient(seed)
-        assert wide.ejection_fraction_percent == usual.ejection_fraction_percent
-        assert wide.edv_ml == usual.edv_ml
-        assert wide.heart_rate_bpm == usual.heart_rate_bpm
-        assert max(wide.septum_mm, wide.posterior_wall_mm) <= 20
+        randomized, usual = sample_randomized_setting(seed, View.PLAX).patient, sample_patient(seed)
+        assert randomized.ejection_fraction_percent == usual.ejection_fraction_percent
+        assert randomized.edv_ml == usual.edv_ml
+        assert randomized.heart_rate_bpm == usual.heart_rate_bpm
+        assert max(randomized.septum_mm, randomized.posterior_wall_mm) <= 20
 
 
 def test_bodies_depths_and_hands_reach_beyond_the_usual() -> None:
-    wide = [sample_randomized_setting(seed, View.A4C) for seed in range(200)]
+    randomized = [sample_randomized_setting(seed, View.A4C) for seed in range(200)]
     usual = [sample_patient(seed) for seed in range(200)]
     for name in ("rv_size", "la_size", "ra_size", "aorta_size", "equator_position", "ellipticity"):
-        spread = np.std([getattr(setting.patient, name) for setting in wide])
+        spread = np.std([getattr(setting.patient, name) for setting in randomized])
         assert spread > 1.2 * np.std([getattr(patient, name) for patient in usual])
-    depths = [setting.imaging.depth_factor for setting in wide]
+    depths = [setting.imaging.depth_factor for setting in randomized]
     assert min(depths) < 0.8
     assert max(depths) > 1.1
-    losses = [setting.imaging.side_loss_db for setting in wide]
+    losses = [setting.imaging.side_loss_db for setting in randomized]
     assert min(losses) < -15
     assert max(losses) > 15
     assert losses.count(0.0) > 60
-    assert all(1 <= setting.jitter <= 2 for setting in wide)
+    assert all(1 <= setting.jitter <= 2 for setting in randomized)
 
 
 @pytest.mark.parametrize("side", [-1, 1])

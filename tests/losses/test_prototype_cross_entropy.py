@@ -12,13 +12,15 @@ from echoapex.losses.self_distillation import prototype_cross_entropy
 def example(rows: int = 7) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(rows, 9, generator=generator).requires_grad_()
-    shares = torch.randn(3, 9, generator=generator).softmax(-1)
-    return logits, shares, torch.arange(rows) % 3, torch.rand(rows, generator=generator)
+    targets = torch.randn(3, 9, generator=generator).softmax(-1)
+    return logits, targets, torch.arange(rows) % 3, torch.rand(rows, generator=generator)
 
 
-def formula(logits: torch.Tensor, shares: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    log_shares = torch.log_softmax(logits.float() / 0.1, dim=-1)
-    return -((shares[targets] * log_shares).sum(-1) * weights).sum()
+def formula(
+    logits: torch.Tensor, targets: torch.Tensor, target_rows: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    log_probabilities = torch.log_softmax(logits.float() / 0.1, dim=-1)
+    return -((targets[target_rows] * log_probabilities).sum(-1) * weights).sum()
 
 
 @pytest.mark.parametrize("scores_at_once", [1, 20, 1000])
@@ -35,26 +37,26 @@ def test_it_is_the_formula_however_many_rows_are_taken(scores_at_once: int, monk
 
 
 def test_scores_far_apart_stay_finite() -> None:
-    logits, shares, targets, weights = example()
+    logits, targets, target_rows, weights = example()
     far = (logits.detach() * 1000).requires_grad_()
-    loss = prototype_cross_entropy(far, shares, targets, weights, 0.1)
+    loss = prototype_cross_entropy(far, targets, target_rows, weights, 0.1)
     loss.backward()
-    torch.testing.assert_close(loss, formula(far, shares, targets, weights))
+    torch.testing.assert_close(loss, formula(far, targets, target_rows, weights))
     assert far.grad is not None
     assert far.grad.isfinite().all()
 
 
 def test_the_gradient_of_half_precision_has_half_precision() -> None:
-    logits, shares, targets, weights = example()
+    logits, targets, target_rows, weights = example()
     half = logits.detach().bfloat16().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = prototype_cross_entropy(half, shares, targets, weights, 0.1)
+        loss = prototype_cross_entropy(half, targets, target_rows, weights, 0.1)
     loss.backward()
     assert loss.dtype == torch.float32
     assert half.grad is not None
     assert half.grad.dtype == torch.bfloat16
     single = half.detach().float().requires_grad_()
-    formula(single, shares, targets, weights).backward()
+    formula(single, targets, target_rows, weights).backward()
     assert single.grad is not None
     torch.testing.assert_close(half.grad.float(), single.grad, rtol=1e-2, atol=1e-3)
 

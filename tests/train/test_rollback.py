@@ -14,7 +14,9 @@ from echoapex.train.monitor import DriftError, DriftGuardConfig, Health, judge
 from echoapex.train.optim import OptimConfig
 from echoapex.train.trainer import Run, TrainConfig, train
 
-GUARD = DriftGuardConfig(floors={"health": 0.5}, patience=2, on_drift="rewind", most_rewinds=2, rate_after_rewind=0.5)
+GUARD = DriftGuardConfig(
+    floors={"health": 0.5}, patience=2, on_drift="rollback", most_rollbacks=2, rate_after_rollback=0.5
+)
 CONFIG = TrainConfig(
     steps=14, precision="fp32", log_every=1, score_every=2, checkpoint_every=3, guard=GUARD, trackers=(),
     optim=OptimConfig(lr=0.01, warmup_steps=0),
@@ -77,10 +79,10 @@ def test_it_goes_back_and_leaves_the_bad_batches_out(tmp_path: Path) -> None:
     assert float(run.task.illness) == 0
     journal = read_journal(tmp_path / "run" / "journal.jsonl")
     assert [entry["step"] for entry in journal if "loss" in entry] == list(range(14))
-    (note,) = [entry for entry in journal if "rewind" in entry]
+    (note,) = [entry for entry in journal if "rollback" in entry]
     assert note["step"] == 3
     assert "health was 0, 0, below its floor of 0.5" in note["reason"]
-    before = read_journal(tmp_path / "run" / "journal-before-rewind-1.jsonl")
+    before = read_journal(tmp_path / "run" / "journal-before-rollback-1.jsonl")
     assert [entry["step"] for entry in before if "loss" in entry] == list(range(8)), "what went wrong is kept"
 
 
@@ -112,8 +114,8 @@ def test_it_gives_up_after_so_many(tmp_path: Path) -> None:
     run, _ = fragile_run(tmp_path / "run", set(range(5, 100)))
     with pytest.raises(DriftError, match="health was 0, 0"):
         train(run, CONFIG)
-    assert (tmp_path / "run" / "journal-before-rewind-2.jsonl").exists()
-    assert not (tmp_path / "run" / "journal-before-rewind-3.jsonl").exists()
+    assert (tmp_path / "run" / "journal-before-rollback-2.jsonl").exists()
+    assert not (tmp_path / "run" / "journal-before-rollback-3.jsonl").exists()
 
 
 def test_without_a_good_state_it_stops(tmp_path: Path) -> None:
