@@ -1,6 +1,15 @@
-"""Sphinx configuration: MyST Markdown, furo, and the reference drawn from docstrings."""
+"""Sphinx configuration: MyST Markdown, furo, and the references that are made from the code."""
 
+import sys
 from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS))
+
+from reference_pages import write_pages  # noqa: E402  (it lies beside this file)
+from sphinx.application import Sphinx  # noqa: E402
 
 project = "EchoApex"
 author = "The EchoApex authors"
@@ -14,16 +23,25 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
+default_role = "code"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": False,
+    "ignore-module-all": True,
+    "exclude-members": "model_config",
+}
+autodoc_mock_imports = [name for name in ("lance", "mlflow", "pyarrow", "ray", "tensorboard") if not find_spec(name)]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+suppress_warnings = ["ref.python"]  # a type named in two rooms, in a hint that is not resolved at run time: no link
 
 html_theme = "furo"
 html_title = "EchoApex"
@@ -32,3 +50,8 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#9c2f3f", "color-brand-content": "#9c2f3f"},
     "dark_css_variables": {"color-brand-primary": "#e58a97", "color-brand-content": "#e58a97"},
 }
+
+
+def setup(app: Sphinx) -> None:
+    """Write the references from the code before Sphinx looks for pages."""
+    app.connect("config-inited", lambda app, config: write_pages(DOCS))
