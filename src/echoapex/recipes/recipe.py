@@ -196,7 +196,7 @@ _ADAPTERS: dict[SettingName, AdapterKind] = {"adapter": "bottleneck", "lora": "l
 
 
 class LearningSetting(Config):
-    """Which part of the encoder learns: all (``full``), none (``frozen``) or an adapter (``adapter``, ``lora``, ``bitfit``)."""
+    """Which part of the encoder learns: all (``full``), none (``frozen``) or an adapter (its kind)."""
 
     name: SettingName = "full"
     adapter: AdapterConfig = AdapterConfig()

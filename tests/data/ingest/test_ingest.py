@@ -127,7 +127,7 @@ from echoapex.data.ingest.plan import IngestRules
 
 module.COMMIT_FRAMES = 1
 
-class Killer(module.SilentObserver):
+class Killer(module.SilentIngestObserver):
     done = 0
     def finished(self, files, frames):
         Killer.done += files
