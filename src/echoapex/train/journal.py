@@ -14,6 +14,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+Tracker = Literal["tensorboard", "mlflow"]
+_NOT_CURVES = ("step", "time")
+_RUN_FILE = "mlflow-run.txt"
+
 
 class Listener(Protocol):
     """Receives every entry of the journal."""
@@ -84,11 +88,6 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return entries
-
-
-Tracker = Literal["tensorboard", "mlflow"]
-_NOT_CURVES = ("step", "time")
-_RUN_FILE = "mlflow-run.txt"
 
 
 class TrackerError(ValueError):
