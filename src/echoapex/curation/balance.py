@@ -25,6 +25,7 @@ from echoapex.curation.clusters import Hierarchy
 _ROUNDS = 500
 _SETTLED = 1e-5
 _HALVINGS = 60
+Factor = Literal["view", "vendor", "quality", "probe", "content"]
 
 
 def fill(
@@ -116,9 +117,6 @@ def effective_number(shares: Float[np.ndarray, "groups"]) -> float:
     """
     present = shares[shares > 0] / shares.sum()
     return float(np.exp(-(present * np.log(present)).sum()))
-
-
-Factor = Literal["view", "vendor", "quality", "probe", "content"]
 
 
 class CurationRules(Config):

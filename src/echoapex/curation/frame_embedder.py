@@ -32,6 +32,11 @@ from echoapex.models.precision import choose_device
 from echoapex.models.registry import default_set, find_set
 from echoapex.tasks.trained_set import ViewModel, load_view_model
 
+FRAMES_PER_SHARD = 1024
+BATCH = 32
+EMBEDDING_FOLDER = "embedded"
+_IDENTITY_FILE = "sample.json"
+
 
 @dataclass(frozen=True, eq=False)
 class FrameEmbedding:
@@ -127,12 +132,6 @@ def _resized(frames: Sequence[np.ndarray], side: int) -> UInt8[np.ndarray, "fram
     smaller = frames[0].shape[0] > side
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.stack([frame if same else cv2.resize(frame, (side, side), interpolation=how) for frame in frames])
-
-
-FRAMES_PER_SHARD = 1024
-BATCH = 32
-EMBEDDING_FOLDER = "embedded"
-_IDENTITY_FILE = "sample.json"
 
 
 class CurationError(ValueError):

@@ -25,6 +25,8 @@ from echoapex.data.stores.frame_store import FrameStore
 
 _DESCRIBED = ("clip", "patient", "vendor", "probe", "content")
 UNKNOWN = "unknown"
+_COMPARED_AT_ONCE = 1_000_000
+_NOBODY = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,10 +121,6 @@ class _Words:
         found, places = np.unique(np.asarray(words, str), return_inverse=True)
         numbers = [self.known.setdefault(str(word) or UNKNOWN, len(self.known)) for word in found]
         return np.asarray(numbers, np.int32)[places]
-
-
-_COMPARED_AT_ONCE = 1_000_000
-_NOBODY = -1
 
 
 def mark_copies(

@@ -85,7 +85,7 @@ class CuratedReader:
 
 
 def count_visits(weights: Float[np.ndarray, "frames"], seed: int) -> Int[np.ndarray, "frames"]:
-    """Whole numbers of visits; over any run of neighbours their sum differs from that of the weights by less than one.
+    """Whole numbers of visits; the sum over any run of neighbours differs by less than one from the exact sum.
 
     Source: systematic sampling (Madow and Madow, "On the theory of systematic sampling", 1944).
 

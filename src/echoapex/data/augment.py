@@ -18,6 +18,9 @@ from jaxtyping import Float, UInt8
 from echoapex.config import Config
 from echoapex.data.style import draw_furniture
 
+_MOMENT_WINDOW_PX = 11
+_LARGEST_CONTRAST_GAIN = 3.0
+
 
 class AugmentConfig(Config):
     """Strengths of the augmentations; zero switches one off."""
@@ -240,10 +243,6 @@ def _sector_cut(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.asarray(keep)
 
 
-_WINDOW = 11
-_LARGEST_BOOST = 3.0
-
-
 def speckle_blur(image: UInt8[np.ndarray, "h w"], lateral_px: float, axial_px: float) -> UInt8[np.ndarray, "h w"]:
     """Blur by a beam of the given width, then restore the local contrast.
 
@@ -261,7 +260,7 @@ def speckle_blur(image: UInt8[np.ndarray, "h w"], lateral_px: float, axial_px: f
     blurred = cv2.GaussianBlur(grey, (0, 0), max(lateral_px, 0.01), sigmaY=max(axial_px, 0.01))
     mean, before = _local_moments(grey)
     blurred_mean, after = _local_moments(blurred)
-    boost = np.minimum(before / np.maximum(after, 1e-3), _LARGEST_BOOST)
+    boost = np.minimum(before / np.maximum(after, 1e-3), _LARGEST_CONTRAST_GAIN)
     result = mean + (blurred - blurred_mean) * boost
     result[image == 0] = 0
     return np.asarray(np.clip(np.rint(result), 0, 255), np.uint8)
@@ -269,6 +268,6 @@ def speckle_blur(image: UInt8[np.ndarray, "h w"], lateral_px: float, axial_px: f
 
 def _local_moments(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation in a window around each pixel."""
-    mean = cv2.blur(grey, (_WINDOW, _WINDOW))
-    variance = cv2.blur(grey * grey, (_WINDOW, _WINDOW)) - mean * mean
+    mean = cv2.blur(grey, (_MOMENT_WINDOW_PX, _MOMENT_WINDOW_PX))
+    variance = cv2.blur(grey * grey, (_MOMENT_WINDOW_PX, _MOMENT_WINDOW_PX)) - mean * mean
     return mean, np.sqrt(np.maximum(variance, 0))

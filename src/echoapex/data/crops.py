@@ -32,6 +32,7 @@ CROP_APPEARANCE = AugmentConfig(
     gamma=0.5, gain=0.25, contrast=0.35, depth_gain=0.4, lateral_gain=0.4, noise=0.05, haze=0.2, shadow_probability=0.2,
 )  # fmt: skip
 """Grey curve, gain, depth gain, shadow, haze and noise; the window sets the geometry, ``speckle_blur`` the blur."""
+_TRIES_PER_BLOCK = 10
 
 
 class CropKind(Config):
@@ -153,9 +154,6 @@ class FrameCropper:
         if rng.random() < config.beam_probability:
             crop = speckle_blur(crop, *(config.beam_px * rng.uniform(0, (1.0, 0.5))))
         return Appearance(rng, kind.side, config.appearance)(crop, rng)
-
-
-_TRIES_PER_BLOCK = 10
 
 
 class BlockMaskConfig(Config):

@@ -29,6 +29,10 @@ SECTOR_NOT_FOUND = "sector_not_found"
 
 _SAMPLE_FRAMES = 24
 _SAMPLE_BYTES = 96 * 2**20
+BLANK_CONTRAST = 4.0
+"""Standard deviation of grey levels (0 to 255) below which an image shows nothing."""
+FULL_CONTRAST = 30.0
+"""Contrast from which the image counts as fully legible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,12 +303,6 @@ def _neighbours(
     clipped = np.clip(coordinates, 0, count - 1)
     first = np.minimum(np.floor(clipped).astype(int), max(0, count - 2))
     return first, np.minimum(first + 1, count - 1), (clipped - first).astype(np.float32)
-
-
-BLANK_CONTRAST = 4.0
-"""Standard deviation of grey levels (0 to 255) below which an image shows nothing."""
-FULL_CONTRAST = 30.0
-"""Contrast from which the image counts as fully legible."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from echoapex.config import Config
 from echoapex.data.stores.clip_store import PreparedClipSource
 
 _LEVELS = np.arange(256)
+_LETTERS = list("ABCDEFGHKLMNPRSTVXYZ0123456789./:%")
 
 
 class StyleConfig(Config):
@@ -93,9 +94,6 @@ def swap_low_frequencies(
     own[low] = np.abs(given[low]) * np.exp(1j * np.angle(own[low]))
     changed = np.clip(np.fft.irfft2(own, s=image.shape), 1, 255)
     return np.asarray(np.rint(changed) * (image > 0), np.uint8)
-
-
-_LETTERS = list("ABCDEFGHKLMNPRSTVXYZ0123456789./:%")
 
 
 def draw_furniture(

@@ -15,6 +15,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+_EF_SCALE_POINTS = 10.0
+_CLOSE_LOG_RATIO = 0.1
+"""Below this difference of logarithms the loss is quadratic, above it linear."""
+
 
 def gaussian_target(
     centres_xy: Float[Tensor, "*batch 2"], size: tuple[int, int], sigma: float
@@ -33,9 +37,6 @@ def gaussian_target(
     along_x = torch.softmax(-0.5 * ((columns - centres_xy[..., :1]) / sigma).square(), dim=-1)
     along_y = torch.softmax(-0.5 * ((rows - centres_xy[..., 1:]) / sigma).square(), dim=-1)
     return along_y[..., :, None] * along_x[..., None, :]
-
-
-_EF_SCALE_POINTS = 10.0
 
 
 @runtime_checkable
@@ -299,4 +300,4 @@ def volume_change_errors(
     pairs = (clip[:, None] == clip[None, :]) & known[:, None] & known[None, :]
     first, second = torch.nonzero(pairs.triu(diagonal=1), as_tuple=True)
     difference = (predicted[first] - predicted[second]) - (truth[first] - truth[second])
-    return functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none", beta=_CLOSE)
+    return functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none", beta=_CLOSE_LOG_RATIO)

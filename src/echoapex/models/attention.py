@@ -27,6 +27,7 @@ Grid = tuple[int, int]
 PositionInterpolation = Literal["dinov2", "dinov2_registers", "plain"]
 
 _DINOV2_OFFSET = 0.1
+_SHORT_SEQUENCE = 256
 
 
 def interpolate_positions(
@@ -124,9 +125,6 @@ def rotate_patches(
     quarter_turned = torch.cat((-second, first), dim=-1)
     cosines, sines = rotation.cosines.to(vectors.dtype), rotation.sines.to(vectors.dtype)
     return torch.cat((unplaced, placed * cosines + quarter_turned * sines), dim=2)
-
-
-_SHORT_SEQUENCE = 256
 
 
 def attend(

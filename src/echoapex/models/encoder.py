@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from echoapex.config import Config
 from echoapex.models.attention import Block, Grid, PositionInterpolation, PositionTable, RotaryPosition, Rotation
 
+EncoderSize = Literal["tiny", "small", "base", "large"]
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
@@ -49,9 +51,6 @@ class Tokens:
         """The patch tokens as an image of features."""
         batch, _, width = self.patches.shape
         return self.patches.transpose(1, 2).reshape(batch, width, *self.grid)
-
-
-EncoderSize = Literal["tiny", "small", "base", "large"]
 
 
 class Dimensions(NamedTuple):

@@ -44,6 +44,8 @@ ADAPTER = "adapter"
 TASKS: tuple[str, ...] = tuple(application.value for application in Application)
 _SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_BUNDLE_FILES = (CARD_FILE, WEIGHTS_FILE)
+_SIZE_LIMIT_BYTES = 8 << 30
 
 
 @dataclass(frozen=True)
@@ -256,10 +258,6 @@ def _check_adapter(paths: SetPaths, directory: Path, card: Card) -> None:
         raise BundleError(f"{directory}: its adapter is missing or another one; import the set again")
     if adapter is not None:
         require_base_encoder(place, adapter, paths.encoder, read_card(paths.encoder))
-
-
-_BUNDLE_FILES = (CARD_FILE, WEIGHTS_FILE)
-_SIZE_LIMIT_BYTES = 8 << 30
 
 
 def import_set(source: Path, name: str | None = None, *, replace: bool = False) -> SetPaths:

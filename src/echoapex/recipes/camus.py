@@ -42,7 +42,7 @@ class CamusRecipe(TaskRecipe):
     decoder_bundle: Path | None = None
     """A segmentation bundle to start from; without it the decoder has fresh weights."""
     decoder: PromptableConfig = PromptableConfig()
-    """Sizes of a fresh decoder. Of a starting decoder only ``pyramid_blocks`` can be added, if it has no pyramid."""
+    """Sizes of a fresh decoder. With a starting decoder only ``pyramid_blocks`` is used, if that has no pyramid."""
     blocks: tuple[int, ...] = (2, 5, 8, 11)
     encoder_learning_rate_factor: float = Field(default=0.3, gt=0)
     click_rounds: int = Field(default=1, ge=1, le=10)

@@ -25,6 +25,9 @@ from echoapex.models.encoder import VisionTransformer
 from echoapex.models.precision import Precision
 from echoapex.tasks.task import encode_clip
 
+Drawn = tuple[PreparedClipSource, int, np.ndarray, UInt8[np.ndarray, "picked size size"]]
+"""Store, clip, frame numbers, and these frames after augmentation."""
+
 
 class FrozenFeatureConfig(Config):
     """How clips are encoded and drawn."""
@@ -198,10 +201,6 @@ def _variant(store: PreparedClipSource, clip: int, variant: int, config: FrozenF
     warp = random_warp(rng, frames.shape[-1], config.size, config.augment)
     scanner = Appearance(rng, config.size, config.augment)
     return np.stack([scanner(warp.image(np.ascontiguousarray(frame)), rng) for frame in frames])
-
-
-Drawn = tuple[PreparedClipSource, int, np.ndarray, UInt8[np.ndarray, "picked size size"]]
-"""Store, clip, frame numbers, and these frames after augmentation."""
 
 
 class PixelClips:

@@ -36,6 +36,8 @@ from echoapex.tasks.task import BatchSource, Task
 
 Progress = Callable[[str, int, int], None]
 """Called with a description of the work, the number of finished items, and their total."""
+SettingName = Literal["full", "frozen", "adapter", "lora", "bitfit"]
+_ADAPTERS: dict[SettingName, AdapterKind] = {"adapter": "bottleneck", "lora": "lora", "bitfit": "bitfit"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,7 @@ class Provenance(Config):
     metrics: dict[str, float] = Field(default_factory=dict)
 
     starting_weights: Origin | None = None
-    """Licence of a starting weights file without a card. If it is not stated, the card says that the licence is unknown
+    """Origin of a starting weights file without a card. If it is not stated, the card says that the licence is unknown
     and that the weights are not for commercial use."""
 
     @property
@@ -189,10 +191,6 @@ class TaskRecipe(Config):
     @abstractmethod
     def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the bundles; ``lineage`` makes their cards."""
-
-
-SettingName = Literal["full", "frozen", "adapter", "lora", "bitfit"]
-_ADAPTERS: dict[SettingName, AdapterKind] = {"adapter": "bottleneck", "lora": "lora", "bitfit": "bitfit"}
 
 
 class LearningSetting(Config):

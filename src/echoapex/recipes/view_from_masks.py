@@ -43,6 +43,9 @@ from echoapex.tasks.view_classification import (
 )
 from echoapex.vocabulary import Application, View
 
+_VIEWS, _MASKS = Application.VIEW_CLASSIFICATION.value, Application.SEGMENTATION.value
+_FRAMES_AT_ONCE = 24
+
 
 class ViewFromMasksTask(Task):
     """Trains the decoder of mask maps alone; encoder and segmentation do not run during training."""
@@ -71,10 +74,6 @@ class ViewFromMasksTask(Task):
         right = {name: (logits.argmax(dim=1) == view).double().mean() for name, logits in answers.items()}
         scores = {f"view_{name}_accuracy": share.item() for name, share in right.items()}
         return scores | {"view_temperature": fit_temperature(both, view)}
-
-
-_VIEWS, _MASKS = Application.VIEW_CLASSIFICATION.value, Application.SEGMENTATION.value
-_FRAMES_AT_ONCE = 24
 
 
 class ViewFromMasksRecipe(TaskRecipe):

@@ -24,6 +24,10 @@ from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 from echoapex.tasks.task import Cases, EncodedClip, Loss, Task
 from echoapex.vocabulary import Structure
 
+_DIM, _QUERIES, _LAYOUT_CHANNELS, _LAYOUT_SIDE = 128, 4, 12, 8
+_SEEN_SHARE = 0.002
+"""Smallest share of the image that the cavity must cover; smaller ones are ignored."""
+
 
 @dataclass(frozen=True, eq=False)
 class EfPrediction:
@@ -102,11 +106,6 @@ class EjectionFraction(Task):
         margin = 1.96 * self.interval_factor * float(prediction.ef_log_variance[0].mul(0.5).exp())
         curve = prediction.relative_volume[0].double().cpu().numpy()
         return EfPrediction(ef, (max(0.0, ef - margin), min(100.0, ef + margin)), curve / curve.max())
-
-
-_DIM, _QUERIES, _LAYOUT_CHANNELS, _LAYOUT_SIDE = 128, 4, 12, 8
-_SEEN_SHARE = 0.002
-"""Smallest share of the image that the cavity must cover; smaller ones are ignored."""
 
 
 class VolumeChange(Task):

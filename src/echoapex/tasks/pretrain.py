@@ -28,6 +28,9 @@ from echoapex.models.decoders.projection_head import ProjectionHead
 from echoapex.models.encoder import VisionTransformer, standardise
 from echoapex.tasks.task import Cases, LayerDecay, Loss, ParameterGroup, Task, is_matrix, layer_decay_groups
 
+_VOTE_TEMPERATURE = 0.07
+_STUDENT_TEMPERATURE = 0.1
+
 
 class PretrainSchedule(Config):
     """Schedules of DINO and DINOv2, counted in updates."""
@@ -69,9 +72,6 @@ class PretrainSchedule(Config):
         """
         progress = min(1.0, step / self.temperature_steps) if self.temperature_steps else 1.0
         return self.temperature + (self.final_temperature - self.temperature) * progress
-
-
-_VOTE_TEMPERATURE = 0.07
 
 
 def effective_rank(features: Float[Tensor, "samples width"]) -> float:
@@ -186,9 +186,6 @@ def _halves(view: Int[Tensor, "samples"], clip: Int[Tensor, "samples"]) -> Int[T
         members = torch.nonzero(view_of == each)[:, 0]
         half_of[members] = torch.arange(len(members), device=view.device) % 2
     return half_of[number]
-
-
-_STUDENT_TEMPERATURE = 0.1
 
 
 class PretrainWeights(Config):

@@ -23,6 +23,10 @@ from echoapex.vocabulary import Structure
 
 _NAME_PROBABILITY = 0.5
 _KINDS = ("click", "box", "correction")
+FrameMasks = tuple[int, np.ndarray, np.ndarray]
+"""Frame number, probabilities (structures, size, size) in model pixels, predicted IoU (structures,)."""
+_CLICK_IMAGES = 8
+"""Images of a training batch that are also segmented interactively; the rest of the step is the automatic pass."""
 
 
 def simulate_prompts(
@@ -102,13 +106,6 @@ def _points_of(
         return np.array([[x, y], [0, 0]], np.float32), (PointLabel.POSITIVE, PointLabel.PADDING)
     label = PointLabel.POSITIVE if click.positive else PointLabel.NEGATIVE
     return np.array([[click.x, click.y], [0, 0]], np.float32), (label, PointLabel.PADDING)
-
-
-FrameMasks = tuple[int, np.ndarray, np.ndarray]
-"""Frame number, probabilities (structures, size, size) in model pixels, predicted IoU (structures,)."""
-
-_CLICK_IMAGES = 8
-"""Images of a training batch that are also segmented interactively; the rest of the step is the automatic pass."""
 
 
 class SegmentationTask(Task):

@@ -25,6 +25,9 @@ from echoapex.config import Config
 from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 from echoapex.models.precision import Precision, choose_precision
 
+Cases = dict[str, Tensor]
+"""Results of a task on a validation batch, one row per case; batches are concatenated."""
+
 
 @dataclass(frozen=True, eq=False)
 class Loss:
@@ -53,10 +56,6 @@ class ParameterGroup:
     weight_decay_factor: float = 1.0
     frozen_updates: int = 0
     network: str = ""
-
-
-Cases = dict[str, Tensor]
-"""Results of a task on a validation batch, one row per case; batches are concatenated."""
 
 
 class Task(nn.Module):

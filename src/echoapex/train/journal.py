@@ -18,6 +18,10 @@ JOURNAL_FILE = "journal.jsonl"
 BEFORE_FIRST_STEP = -1
 """The ``step`` of the entry with the validation figures of the weights that a run started from."""
 
+Tracker = Literal["tensorboard", "mlflow"]
+_NOT_CURVES = ("step", "time")
+_RUN_FILE = "mlflow-run.txt"
+
 
 class Listener(Protocol):
     """Receives every entry of the journal."""

@@ -33,6 +33,8 @@ __all__ = [
     "Inspection",
     "Severity",
 ]
+_STANFORD = "Stanford's research use agreement: personal, non-commercial research; no redistribution, no derivatives"
+_WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,6 @@ class DatasetDescription:
 def _tasks(*subjects: View | Structure | Quantity) -> tuple[SubTask, ...]:
     return tuple(task for task in SUBTASKS if any(task.subject is subject for subject in subjects))
 
-
-_STANFORD = "Stanford's research use agreement: personal, non-commercial research; no redistribution, no derivatives"
-_WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
 
 DATASETS: dict[str, DatasetDescription] = {
     "camus": DatasetDescription(

@@ -28,6 +28,11 @@ from echoapex.domain.geometry import Size
 from echoapex.io.clip_source import ReadError
 from echoapex.vocabulary import Quantity, Structure, View
 
+LabelMaps = dict[int, UInt8[np.ndarray, "height width"]]
+ALL = "all"
+"""The split that means every clip, whatever its own split is."""
+Row = dict[str, str]
+
 
 def polygon_of_chords(chords_xy: Float[np.ndarray, "chords 2 2"]) -> Float[np.ndarray, "points 2"]:
     """The outline through the ends of chords that cross a structure: down one side and back up the other.
@@ -71,11 +76,6 @@ def fill_polygon(polygon_xy: Float[np.ndarray, "points 2"], size: Size) -> Bool[
         for row, first in zip(rows, np.clip(np.ceil(crossings), 0, width).astype(int), strict=True):
             mask[row, first:] ^= True
     return mask
-
-
-LabelMaps = dict[int, UInt8[np.ndarray, "height width"]]
-ALL = "all"
-"""The split that means every clip, whatever its own split is."""
 
 
 class DatasetError(ValueError):

@@ -42,6 +42,11 @@ from echoapex.data.stores.place import StoreError, StorePlace
 from echoapex.version import __version__
 
 LOCK_FILE = ".ingest.lock"
+MANIFEST_VERSION = "1.0"
+COMMIT_FRAMES = 4096
+COMMIT_SECONDS = 15.0
+WORKER_DIED = "each worker that read it died"
+WORKER_REMEDY = "give the workers more memory and run the same command again, or leave this file out"
 
 
 @contextmanager
@@ -72,9 +77,6 @@ def locked(place: StorePlace) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-MANIFEST_VERSION = "1.0"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from echoapex.io.processes import new_pool, run_stoppable, stop_workers
 
 Work = Callable[[Unit], UnitReport]
 """The work on one unit; it can be pickled."""
+_TRIES_ALONE = 2
+_UNITS_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,6 @@ class InlineEngine:
         """See :class:`Engine`."""
         for unit in units:
             yield unit, work(unit.for_worker())
-
-
-_TRIES_ALONE = 2
-_UNITS_AHEAD = 4
 
 
 class LocalEngine:

@@ -30,6 +30,8 @@ from echoapex.io.temporary_files import TemporaryFolder
 
 _KEY_BYTES = 32
 _SHORTEST = 16
+CLIPS_PER_UNIT = 16
+Names = Literal["digest", "path"]
 
 
 class ArchiveKey:
@@ -88,10 +90,6 @@ def _read_key(path: Path) -> ArchiveKey:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{path.name}: holds no key (hexadecimal digits); check --key") from error
-
-
-CLIPS_PER_UNIT = 16
-Names = Literal["digest", "path"]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,17 @@ from echoapex.io.sector import vendor_of
 from echoapex.io.still_image import encode_frame
 
 SIDE = 16
+_STORED_CONTENT = (ContentKind.B_MODE, ContentKind.COLOUR_DOPPLER)
+NO_SECTOR = "no ultrasound sector was found, so that text around it could not be blanked"
+INGESTED, SET_ASIDE, REJECTED = "ingested", "set_aside", "rejected"
+NOTHING_KNOWN: Mapping[str, Any] = {
+    **dict.fromkeys(("reason", "remedy", "clip", "study", "patient", "split", "vendor", "probe", "content"), ""),
+    **dict.fromkeys(("frames_native", "frames_sampled", "frames_kept", "native_height", "native_width"), 0),
+    "row_mm": None,
+    "column_mm": None,
+    "flags": [],
+}
+"""The record of a file without any known content."""
 
 
 def difference_hash(frame: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "32"]:
@@ -56,10 +67,6 @@ def mark_new(hashes: UInt8[np.ndarray, "frames 32"], near_duplicate_bits: int) -
     for number, found in enumerate(hashes):
         is_new[number] = not (hamming_distance(hashes[is_new], found) <= near_duplicate_bits).any()
     return is_new
-
-
-_STORED_CONTENT = (ContentKind.B_MODE, ContentKind.COLOUR_DOPPLER)
-NO_SECTOR = "no ultrasound sector was found, so that text around it could not be blanked"
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,18 +139,6 @@ class _Thinned:
 def _set_aside(header: ClipHeader, reason: str, rules: IngestRules) -> ClipFrames:
     pixels = np.zeros((0, rules.size, rules.size), np.uint8)
     return ClipFrames(header, pixels, np.zeros((0, 32), np.uint8), (), 0, None, reason or "shows no 2D echo")
-
-
-INGESTED, SET_ASIDE, REJECTED = "ingested", "set_aside", "rejected"
-
-NOTHING_KNOWN: Mapping[str, Any] = {
-    **dict.fromkeys(("reason", "remedy", "clip", "study", "patient", "split", "vendor", "probe", "content"), ""),
-    **dict.fromkeys(("frames_native", "frames_sampled", "frames_kept", "native_height", "native_width"), 0),
-    "row_mm": None,
-    "column_mm": None,
-    "flags": [],
-}
-"""The record of a file without any known content."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from echoapex.vocabulary import Quantity, View
 
 _CLIPS_PER_SHARD = 60
 _MOST_FRAMES = 1024
+_KNOWN = sum(1 << int(structure) for structure in STRUCTURES)
 
 
 class DatasetStoreConfig(Config):
@@ -174,9 +175,6 @@ def choose_rows(
         free = np.where(np.isin(rows, [other for other in marks if other != mark]), len(times_s), np.abs(rows - mark))
         rows[int(free.argmin())] = mark
     return np.sort(rows)
-
-
-_KNOWN = sum(1 << int(structure) for structure in STRUCTURES)
 
 
 def write_camus_store(root: Path, split: str, patients: slice, size: int, directory: Path) -> None:

@@ -72,6 +72,8 @@ FILE_COLUMNS: dict[str, str] = {
 
 _INTEGERS = ("frame", "native_height", "native_width", "frames_native", "frames_sampled", "frames_kept")
 _FLOATS = ("time_s", "row_mm", "column_mm")
+MANIFEST_FILE = "manifest.json"
+Split = Literal["train", "val"]
 
 
 def frame_schema(metadata: Mapping[str, str] | None = None) -> Any:
@@ -99,10 +101,6 @@ def _schema(columns: Mapping[str, str], metadata: Mapping[str, str] | None) -> A
     nullable = {*_FLOATS}
     fields = [arrow.field(name, special.get(name, arrow.string()), nullable=name in nullable) for name in columns]
     return arrow.schema(fields, metadata=dict(metadata) if metadata else None)
-
-
-MANIFEST_FILE = "manifest.json"
-Split = Literal["train", "val"]
 
 
 class FrameStore:

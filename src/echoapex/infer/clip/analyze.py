@@ -34,6 +34,10 @@ from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
 
 SPAN_S = 3.0
 """Length of clip that is outlined: at least two beats from 60 per minute upwards, one from 40."""
+_FEW_ROWS = 12
+"""Number of rows from which ED is found in views without a volume decoder, if only ED and ES are outlined."""
+LEARNED_DOUBT = "no echocardiogram: it is unlike the echocardiograms from which the models have learned"
+COLOUR_NOTE = "colour Doppler: the view is read; volumes and ejection fraction are not measured under colour"
 
 
 def choose_cycle_rows(times_s: Sequence[float], limit: int) -> tuple[int, ...]:
@@ -56,12 +60,6 @@ def choose_cycle_rows(times_s: Sequence[float], limit: int) -> tuple[int, ...]:
     within = sum(1 for time in times_s if time - times_s[0] <= SPAN_S)
     within = max(within, min(limit, len(times_s)))
     return tuple(range(0, within, math.ceil(within / limit)))
-
-
-_FEW_ROWS = 12
-"""Number of rows from which ED is found in views without a volume decoder, if only ED and ES are outlined."""
-LEARNED_DOUBT = "no echocardiogram: it is unlike the echocardiograms from which the models have learned"
-COLOUR_NOTE = "colour Doppler: the view is read; volumes and ejection fraction are not measured under colour"
 
 
 @dataclass(frozen=True, eq=False)

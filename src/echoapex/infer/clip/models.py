@@ -27,6 +27,7 @@ FrameMasks = tuple[int, Float[np.ndarray, "structures size size"], Float[np.ndar
 """Row of the clip, probabilities in model pixels, predicted overlap (IoU) with the truth."""
 FrameWallPoints = tuple[int, Float[np.ndarray, "4 2"], Float[np.ndarray, "4"]]
 """Row of the clip, wall points in model pixels in ``WallPoint`` order, confidence."""
+Pixels = UInt8[np.ndarray, "frames size size"]
 
 
 class EjectionEstimate(Protocol):
@@ -89,9 +90,6 @@ class EchoDoubter(Protocol):
     def doubts_echo(self, encoded: Any) -> bool:
         """Whether an encoded clip is no echocardiogram; False if the models cannot tell."""
         ...
-
-
-Pixels = UInt8[np.ndarray, "frames size size"]
 
 
 @dataclass(eq=False)

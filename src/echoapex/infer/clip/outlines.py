@@ -33,6 +33,14 @@ _RELATIVE_THRESHOLD = 0.6
 _HALF = 0.5
 
 Maps = Float[np.ndarray, "frames structures size size"]
+_ZLIB_LEVEL = 1  # fast; label maps are runs, higher levels gain little
+LEAST_COMPONENT_SHARE = 0.15
+"""Share of the largest component below which a component is removed; a structure cut by the sector keeps both parts."""
+Contour = tuple[tuple[float, float], ...]
+TOLERANCE_PX = 0.35
+"""Largest distance between an outline and its simplified contour; areas change by well under one percent."""
+PROBE_POINT = "probe"
+"""Name of the transducer's position in the evidence; it tells base from apex if no left atrium is outlined."""
 
 
 def steady_masks(probabilities: Maps, times_s: Sequence[float]) -> Maps:
@@ -83,7 +91,7 @@ class LabelMaps(Mapping[int, UInt8[np.ndarray, "height width"]]):
     def __setitem__(self, frame: int, labels: UInt8[np.ndarray, "height width"]) -> None:
         if labels.shape != self.size or labels.dtype != np.uint8:
             raise ValueError(f"a label map of {labels.dtype} {labels.shape} in a clip of {self.size}")
-        self._packed[frame] = zlib.compress(np.ascontiguousarray(labels).tobytes(), _LEVEL)
+        self._packed[frame] = zlib.compress(np.ascontiguousarray(labels).tobytes(), _ZLIB_LEVEL)
 
     def __getitem__(self, frame: int) -> UInt8[np.ndarray, "height width"]:
         labels: UInt8[np.ndarray, "height width"] = np.frombuffer(
@@ -108,10 +116,6 @@ class LabelMaps(Mapping[int, UInt8[np.ndarray, "height width"]]):
     def nearest(self, frame: int) -> int | None:
         """The frame with a label map nearest to ``frame``; None when there is none."""
         return min(self._packed, key=lambda known: (abs(known - frame), known), default=None)
-
-
-LEAST_COMPONENT_SHARE = 0.15
-"""Share of the largest component below which a component is removed; a structure cut by the sector keeps both parts."""
 
 
 def drop_small_components(
@@ -195,14 +199,6 @@ def _without_colour(
         x0, y0, x1, y1 = (max(0, round(edge)) for edge in reading.clip.colour)
         labels[y0:y1, x0:x1] = 0
     return labels
-
-
-Contour = tuple[tuple[float, float], ...]
-
-TOLERANCE_PX = 0.35
-"""Largest distance between an outline and its simplified contour; areas change by well under one percent."""
-PROBE_POINT = "probe"
-"""Name of the transducer's position in the evidence; it tells base from apex if no left atrium is outlined."""
 
 
 def trace_contour(mask: Bool[np.ndarray, "height width"]) -> Contour:

@@ -5,7 +5,7 @@ no tissue image (by its header or by its pixels, see ``io.pixel_content``), when
 sector or no view can be recognised, or when the set's own "no echocardiogram" head says so. Everything else is
 analysed, and doubts become flags.
 
-The options of an analysis are defined here too.
+The options of an analysis are defined here too, and the perceptual hash by which copies of a loop are found.
 """
 
 from __future__ import annotations
@@ -41,6 +41,17 @@ _KIND_TITLES = {
     ContentKind.TEXT_SCREEN: "a screen of text",
     ContentKind.NOT_ECHO: "no echocardiogram",
 }
+COPY_DISTANCE = 0.024
+"""Largest share of differing bits between copies.
+
+In a test with 121 real loops, 484 copies (0.5, 0.75, 1 and 1.3 times the size, JPEG of quality 30 to 85) differed in
+up to 0.020; of 4,824 pairs of different loops, many of them of one patient and view, the nearest in 0.031.
+"""
+_HASH_SIDE = 24
+_LEAST_STEP = 3.0  # grey levels: a smaller step is noise or darkness
+_MOST_FRAMES_HASHED = 64
+_FRAMES_COMPARED = 8
+_LEAST_BITS_SET = 0.02  # share of bits that are set: a picture with fewer shows nothing to know it by
 
 
 def reason_to_set_aside(header: ClipHeader) -> str:
@@ -164,27 +175,13 @@ class AnalysisOptions(Config):
     masks: bool = Field(default=True, description="write label maps")
 
 
-COPY_DISTANCE = 0.024
-"""Largest share of differing bits between copies.
-
-In a test with 121 real loops, 484 copies (0.5, 0.75, 1 and 1.3 times the size, JPEG of quality 30 to 85) differed in
-up to 0.020; of 4,824 pairs of different loops, many of them of one patient and view, the nearest in 0.031.
-"""
-
-_SIDE = 24
-_LEAST_STEP = 3.0  # grey levels: a smaller step is noise or darkness
-_MOST_FRAMES = 64
-_COMPARED = 8
-_LEAST_SET = 0.02  # share of bits that are set: a picture with fewer shows nothing to know it by
-
-
 def sign_loop(pixels: UInt8[np.ndarray, "frames size size"]) -> tuple[str, ...]:
     """The difference hash of each of the first 64 frames, in hexadecimal; empty where frames show nothing.
 
     A bit is set if a cell of a 24 x 24 grid is brighter than the cell to its left.
     """
-    bits = np.stack([_steps(frame) for frame in pixels[:_MOST_FRAMES]])
-    if bits.mean() < _LEAST_SET:
+    bits = np.stack([_steps(frame) for frame in pixels[:_MOST_FRAMES_HASHED]])
+    if bits.mean() < _LEAST_BITS_SET:
         return ()
     return tuple(np.packbits(frame).tobytes().hex() for frame in bits)
 
@@ -194,14 +191,14 @@ def are_copies(first: Sequence[str], second: Sequence[str]) -> bool:
     short, long = sorted((first, second), key=len)
     if not short or (len(short) == 1) != (len(long) == 1):
         return False
-    chosen = np.unique(np.linspace(0, len(short) - 1, _COMPARED).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(short) - 1, _FRAMES_COMPARED).round().astype(int))
     wanted, known = _bits([short[index] for index in chosen]), _bits(long)
     starts = range(len(long) - len(short) + 1)
     return any(float((wanted != known[chosen + start]).mean()) <= COPY_DISTANCE for start in starts)
 
 
 def _steps(frame: UInt8[np.ndarray, "size size"]) -> Bool[np.ndarray, "bits"]:
-    small = cv2.resize(frame.astype(np.float32), (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(frame.astype(np.float32), (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(small[:, 1:] > small[:, :-1] + _LEAST_STEP).ravel()
 
 

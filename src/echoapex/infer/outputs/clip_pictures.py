@@ -65,6 +65,14 @@ _DECIMALS = {Quantity.RWT: 2, Quantity.BSA: 2, Quantity.IVSD: 1, Quantity.LVPWD:
 LOOK_TWICE = "* look twice"
 """Explanation of the asterisk of a flagged value."""
 _UNITS = {"1": ""}  # UCUM says 1 where there is no unit
+OVERLAY_FOLDER = "overlays"
+TILE_FOLDER = "clips"
+TILE_HEIGHT, TILE_WIDTH = 250, 500
+"""Size of a preview picture in pixels: ED and ES side by side."""
+_IMAGE_HEIGHT, _IMAGE_WIDTH = 480, 640
+_HEADER_HEIGHT, _STRIP_HEIGHT = 74, 116
+_STILL_RATE_HZ = 5.0
+Frame = UInt8[np.ndarray, "height width *channels"]
 
 
 def short_name(quantity: Quantity) -> str:
@@ -104,18 +112,6 @@ def clip_lines(clip: ClipReport) -> tuple[str, ...]:
     walls = value_line(clip.measurements, (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD))
     rate = value_line(clip.measurements, (Quantity.HEART_RATE,))
     return tuple(line for line in (functional, walls, rate) if line)[:2]
-
-
-OVERLAY_FOLDER = "overlays"
-TILE_FOLDER = "clips"
-TILE_HEIGHT, TILE_WIDTH = 250, 500
-"""Size of a preview picture in pixels: ED and ES side by side."""
-
-_IMAGE_HEIGHT, _IMAGE_WIDTH = 480, 640
-_HEADER_HEIGHT, _STRIP_HEIGHT = 74, 116
-_STILL_RATE_HZ = 5.0
-
-Frame = UInt8[np.ndarray, "height width *channels"]
 
 
 def draw_clip(source: ClipSource, analysis: ClipAnalysis, out: Path, options: AnalysisOptions) -> list[Path]:

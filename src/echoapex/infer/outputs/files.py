@@ -52,6 +52,30 @@ from echoapex.vocabulary import Structure
 FILE_NAME = "manifest.json"
 _LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "pydicom", "av", "pillow")
 _OWN_FOLDERS = ("clips", "masks", "overlays")
+NOTICE = "secret: names patients where file names do; keep it to yourself and apart from the results"
+RESULTS_FILE = "results.json"
+MEASUREMENTS_FILE = "measurements.csv"
+MEASUREMENT_COLUMNS = (
+    "level",
+    "study",
+    "clip_id",
+    "file",
+    "view",
+    "quantity",
+    "name",
+    "value",
+    "unit",
+    "interval_low",
+    "interval_high",
+    "method",
+    "confidence",
+    "flags",
+    "frames",
+)
+ERRORS_FILE = "errors.csv"
+ERROR_COLUMNS = ("file", "reason", "remedy")
+MASK_FOLDER = "masks"
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal masks give equal bytes
 
 
 class Manifest(Config):
@@ -120,9 +144,6 @@ def remove_outdated(out: Path, earlier: Iterable[str], current: Iterable[str]) -
         parts = Path(name).parts
         if len(parts) == 2 and parts[0] in _OWN_FOLDERS and parts[1] not in ("..", "."):
             (out / name).unlink(missing_ok=True)
-
-
-NOTICE = "secret: names patients where file names do; keep it to yourself and apart from the results"
 
 
 class NameMapError(ValueError):
@@ -195,9 +216,6 @@ def write_name_map(path: Path, known: NameMap, found: Mapping[str, str]) -> Path
     return path
 
 
-RESULTS_FILE = "results.json"
-
-
 def write_results(out: Path, report: StudyReport) -> Path:
     """Write the report."""
     return write_bytes_atomically(out / RESULTS_FILE, results_text(report).encode())
@@ -256,18 +274,10 @@ def _number(value: object) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-ERRORS_FILE = "errors.csv"
-ERROR_COLUMNS = ("file", "reason", "remedy")
-
-
 def write_errors(out: Path, report: StudyReport) -> Path:
     """Write the errors; only the header if there are none."""
     rows = ({name: " ".join(row[name].split()) for name in ERROR_COLUMNS} for row in report.errors)
     return write_bytes_atomically(out / ERRORS_FILE, table_bytes(ERROR_COLUMNS, rows))
-
-
-MASK_FOLDER = "masks"
-_FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal masks give equal bytes
 
 
 def write_masks(out: Path, clip_id: str, labels: LabelMaps, spacing: Spacing | None) -> Path:

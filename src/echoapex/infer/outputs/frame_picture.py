@@ -36,6 +36,8 @@ from echoapex.vocabulary import Structure
 
 _FILL = 0.16  # opacity of the inside of a structure
 _SUBPIXEL_BITS = 3
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 26, 22
+_BITS = 3
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,6 @@ def _enlarged(mask: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np
     if scale > 1:
         large = cv2.GaussianBlur(large, (0, 0), 0.6 * scale)
     return np.where(large > 127, 255, 0).astype(np.uint8)
-
-
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 26, 22
-_BITS = 3
 
 
 class CurveStrip:

@@ -3,7 +3,8 @@
 Scanners store a loop again when it is sent twice, and people export it at another size. Such copies are found by a
 perceptual hash of the prepared frames (grey, the sector alone), so burned-in text and the screen size do not matter.
 
-A person or a data set may also give the view or the calibration of a clip, which then overrides what is read.
+A person or a data set may give the view or the calibration of a clip. A given view replaces the recognised one; a given
+calibration is used only if the file itself has none.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from echoapex.version import __version__
 from echoapex.vocabulary import View
 
 TOLD_CALIBRATION = "told beside the file"
+RECORD_FOLDER = "clips"
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,6 @@ def tell_calibration(source: ClipSource, known: KnownClip) -> ClipSource:
     if known.spacing is None or source.header.spacing is not None:
         return source
     return CalibratedSource(source, known.spacing)
-
-
-RECORD_FOLDER = "clips"
 
 
 class PatientData(Config):

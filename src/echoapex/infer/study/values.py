@@ -26,6 +26,21 @@ from echoapex.measure.reference_limits import body_surface_area_mosteller, index
 from echoapex.vocabulary import Quantity, View
 
 METHOD = "biplane discs"
+_WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
+_COMBINED = (
+    Quantity.LVEF,
+    Quantity.LVEF_DISCS,
+    Quantity.EDV,
+    Quantity.ESV,
+    *_WALLS,
+    Quantity.HEART_RATE,
+)
+_INDEXED = {
+    Quantity.EDV: Quantity.EDV_INDEX,
+    Quantity.ESV: Quantity.ESV_INDEX,
+    Quantity.LV_MASS: Quantity.LV_MASS_INDEX,
+}
+NO_CLIP = LvhAssessment(reason="no category: the wall thicknesses were not measured")
 
 
 def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
@@ -102,23 +117,6 @@ def _measurement(
             "length_difference_percent": round(float(np.mean([d.length_difference_percent for d in diastole])), 2),
         },
     )
-
-
-_WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
-_COMBINED = (
-    Quantity.LVEF,
-    Quantity.LVEF_DISCS,
-    Quantity.EDV,
-    Quantity.ESV,
-    *_WALLS,
-    Quantity.HEART_RATE,
-)
-_INDEXED = {
-    Quantity.EDV: Quantity.EDV_INDEX,
-    Quantity.ESV: Quantity.ESV_INDEX,
-    Quantity.LV_MASS: Quantity.LV_MASS_INDEX,
-}
-NO_CLIP = LvhAssessment(reason="no category: the wall thicknesses were not measured")
 
 
 @dataclass(frozen=True)

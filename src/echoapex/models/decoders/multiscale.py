@@ -21,6 +21,8 @@ from echoapex.models.decoders.pyramid import ImageStem
 from echoapex.models.encoder import Tokens
 
 _ROUNDS = 6
+HEATMAP_STRIDE = 2
+"""Input pixels per heat-map pixel: map pixel ``i`` is centred at input pixel ``2 i + 0.5``."""
 
 
 def find_peaks(
@@ -59,10 +61,6 @@ def find_peaks(
     squared_distance = (rows[:, None] - y[..., None, None]).square() + (columns - x[..., None, None]).square()
     near = squared_distance <= (1.5 * window) ** 2
     return torch.stack((x, y), dim=-1), (maps * near).sum(dim=(2, 3)).clamp(0, 1)
-
-
-HEATMAP_STRIDE = 2
-"""Input pixels per heat-map pixel: map pixel ``i`` is centred at input pixel ``2 i + 0.5``."""
 
 
 class WallPointConfig(Config):

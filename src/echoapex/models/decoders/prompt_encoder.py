@@ -21,6 +21,7 @@ from echoapex.vocabulary import Structure
 
 NO_STRUCTURE = -1
 """Instead of a ``Structure``, for a prompt without a name."""
+Size = tuple[int, int]
 
 
 class PointLabel(IntEnum):
@@ -108,9 +109,6 @@ class PromptBatch:
             points_xy=torch.cat((self.points_xy, points_xy), dim=2),
             point_labels=torch.cat((self.point_labels, point_labels), dim=2),
         )
-
-
-Size = tuple[int, int]
 
 
 class PlaceCode(nn.Module):

@@ -20,6 +20,10 @@ from echoapex.models.attention import FeedForward
 from echoapex.models.decoders.linear import FrameSummary
 from echoapex.models.decoders.mask_decoder import attend_masked
 
+_TYPICAL_EF = 0.55
+_LOG_VARIANCE_CENTRE, _LOG_VARIANCE_REACH = 4.0, 4.0
+_EXTREME_SHARPNESS = 30.0
+
 
 class TimeRotation(NamedTuple):
     """Cosines and sines of the angles by which each frame turns its queries and keys."""
@@ -95,11 +99,6 @@ class TemporalBlock(nn.Module):
         frames = frames + self.dropout(self.projection(seen.transpose(1, 2).flatten(2)))
         after: Tensor = frames + self.dropout(self.feed_forward(self.feed_forward_norm(frames)))
         return after
-
-
-_TYPICAL_EF = 0.55
-_LOG_VARIANCE_CENTRE, _LOG_VARIANCE_REACH = 4.0, 4.0
-_EXTREME_SHARPNESS = 30.0
 
 
 class ClipConfig(Config):
