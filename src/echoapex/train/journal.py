@@ -109,11 +109,6 @@ def read_figures(path: Path) -> ValidationFigures:
     return ValidationFigures(start, latest)
 
 
-Tracker = Literal["tensorboard", "mlflow"]
-_NOT_CURVES = ("step", "time")
-_RUN_FILE = "mlflow-run.txt"
-
-
 class TrackerError(ValueError):
     """A requested tracker is not installed; the message says how to install it."""
 

@@ -288,9 +288,6 @@ class SplitTally:
                 )
 
 
-Row = dict[str, str]
-
-
 OFFICIAL = "take the official table, unchanged"
 
 

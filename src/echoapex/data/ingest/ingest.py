@@ -156,12 +156,6 @@ def write_manifest(place: StorePlace, rules: IngestRules, records: Sequence[Mapp
     place.write(MANIFEST_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
-COMMIT_FRAMES = 4096
-COMMIT_SECONDS = 15.0
-WORKER_DIED = "each worker that read it died"
-WORKER_REMEDY = "give the workers more memory and run the same command again, or leave this file out"
-
-
 class IngestObserver(Protocol):
     """Receives the progress of an ingest."""
 

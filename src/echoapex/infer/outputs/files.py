@@ -242,9 +242,6 @@ def write_schema(path: Path) -> Path:
     return write_bytes_atomically(path, (json.dumps(results_schema(), indent=1) + "\n").encode())
 
 
-MEASUREMENTS_FILE = "measurements.csv"
-
-
 def write_measurements(out: Path, report: StudyReport) -> Path:
     """Write the values of the study, then those of each clip."""
     return write_bytes_atomically(out / MEASUREMENTS_FILE, table_bytes(ROW_COLUMNS, map(_rounded, report.rows())))
