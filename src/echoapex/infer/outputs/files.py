@@ -26,6 +26,7 @@ import io
 import json
 import os
 import platform
+import re
 import secrets
 import sys
 import zipfile
@@ -225,6 +226,7 @@ def write_schema(path: Path) -> Path:
 
 
 MEASUREMENTS_FILE = "measurements.csv"
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?")
 
 
 def write_measurements(out: Path, report: StudyReport) -> Path:
@@ -243,8 +245,9 @@ def table_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) 
 
 
 def _harmless(value: object) -> object:
-    """A leading =, +, - or @ makes spreadsheets run a cell as a formula; a quote keeps it text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    """A leading =, +, - or @ makes spreadsheets run a cell as a formula; a quote keeps it text. A number stays one."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@")) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
 
 
 def _rounded(row: Mapping[str, object]) -> dict[str, object]:
