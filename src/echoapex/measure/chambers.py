@@ -4,8 +4,8 @@ Sources: Lang et al., ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, sections o
 and the right atrium. The atria are measured at ventricular end-systole, when they are largest. The right ventricle is
 measured by its area, because no plane shows its shape.
 
-The long axis of an atrium starts in the middle of its valve plane (where it borders its ventricle), at right angles to
-this plane, and ends at the roof. Without the ventricle in the picture there is no valve plane, and no volume.
+The long axis of an atrium runs through the middle of its valve plane (where it borders its ventricle), at right angles
+to this plane, from the border to the roof. Without the ventricle in the picture there is no valve plane, and no volume.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def fractional_area_change_percent(end_diastolic: float, end_systolic: float) ->
 
 
 def _axis_to_roof(outline: Outline, annulus: Float[np.ndarray, "2 2"]) -> LongAxis:
-    """From the middle of the valve plane, at right angles to it, to the farthest crossing with the outline."""
+    """The line through the middle of the valve plane at right angles to it, from its first to its last crossing."""
     base = annulus.mean(axis=0)
     along = (annulus[1] - annulus[0]) / np.linalg.norm(annulus[1] - annulus[0])
     normal: Point = np.array([-along[1], along[0]])
@@ -186,8 +186,8 @@ def _axis_to_roof(outline: Outline, annulus: Float[np.ndarray, "2 2"]) -> LongAx
     crossed = (sideways <= 0) != (next_sideways <= 0)
     share = -sideways[crossed] / (next_sideways - sideways)[crossed]
     reached = height[crossed] + share * (next_height - height)[crossed]
-    length = float(reached.max(initial=0.0))
-    return LongAxis(base, base + length * normal, annulus)
+    first, last = float(reached.min(initial=0.0)), float(reached.max(initial=0.0))
+    return LongAxis(base + first * normal, base + last * normal, annulus)
 
 
 def _of_two_planes(volume_mm3: float, first: AtrialShape, second: AtrialShape) -> BiplaneVolume:

@@ -79,8 +79,8 @@ class NormalRange(Config):
 class QuantityLimits(Config):
     """Normal ranges of one quantity by sex.
 
-    ``decimals`` is the precision of the guideline: values are rounded to it before they are compared, because its grades
-    leave no gaps only between rounded values. ``is_rough_guide`` marks a value that the guideline gives no limit for.
+    ``decimals`` is the precision of the guideline: values are rounded to it before they are compared, because between
+    its grades (41 to 53, 54 to 74) there is no other value. ``is_rough_guide`` marks what is no limit of the guideline.
     """
 
     decimals: int = 0

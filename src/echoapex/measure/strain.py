@@ -1,6 +1,6 @@
 """Global longitudinal strain of the endocardial contour: how much it shortens from end-diastole to end-systole.
 
-The length is that of the LV contour from one end of the mitral plane over the apex to the other end. This is the
+The length is that of the LV contour from the mitral plane over the apex back to the mitral plane. This is the
 definition of Lang et al., ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, section 2 (change in length of the LV as a
 percentage of its length at end-diastole), on the endocardial border. It is not speckle tracking: no point of the wall
 is followed, and each contour has its own error. Values are not interchangeable with those of a speckle tracking system.
@@ -15,15 +15,21 @@ from scipy import ndimage
 from echoapex.measure.lv_volume import LvShape
 from echoapex.measure.outline import MeasureError, Outline
 
+_LEVEL = 0.03
+"""Height above the mitral plane where the contour begins and ends, as a share of the LV length: 3 mm in an adult (ours).
+
+At the plane itself the contour turns into the base, and where it turns differs from frame to frame.
+"""
 _POINTS = 101
 _SMOOTHING_POINTS = 2.0
 """Standard deviation of the smoothing along the contour: 2 % of its length, about 4 mm in an adult (ours)."""
 
 
 def endocardial_length(shape: LvShape) -> float:
-    """Length of the LV contour from one end of the mitral plane over the apex to the other; mm if calibrated.
+    """Length of the LV contour from the mitral plane over the apex back to the mitral plane; in mm if calibrated.
 
-    The contour is smoothed over 2 % of its length, because the steps between pixels would count as length.
+    It begins and ends 3 % of the LV length above the plane. The contour is smoothed over 2 % of its length, because the
+    steps between pixels would count as length.
 
     Raises:
         MeasureError: the frame does not show the mitral plane.
@@ -31,10 +37,13 @@ def endocardial_length(shape: LvShape) -> float:
     if shape.annulus_xy is None:
         raise MeasureError("the mitral plane was not found, so that the contour has no ends; check the left atrium")
     unit_xy = np.array([shape.spacing.column_mm, shape.spacing.row_mm]) if shape.spacing else np.ones(2)
+    annulus, apex = np.array(shape.annulus_xy) * unit_xy, np.array(shape.apex_xy) * unit_xy
+    along = (annulus[1] - annulus[0]) / np.linalg.norm(annulus[1] - annulus[0])
+    normal = np.array([-along[1], along[0]])
+    normal *= np.sign((apex - annulus[0]) @ normal)
     outline = shape.outline_xy * unit_xy
-    ends = [_nearest(outline, np.array(end) * unit_xy) for end in shape.annulus_xy]
-    apex = _nearest(outline, np.array(shape.apex_xy) * unit_xy)
-    arc = _smoothed(_arc_over(outline, ends[0], ends[1], apex))
+    heights = (outline - annulus[0]) @ normal - _LEVEL * shape.length
+    arc = _smoothed(_arc_above(outline, heights))
     return float(np.linalg.norm(np.diff(arc, axis=0), axis=1).sum())
 
 
@@ -55,17 +64,24 @@ def longitudinal_strain_percent(end_diastolic_length: float, end_systolic_length
     return 100 * (end_systolic_length - end_diastolic_length) / end_diastolic_length
 
 
-def _nearest(outline: Outline, point: Float[np.ndarray, "2"]) -> int:
-    return int(np.linalg.norm(outline - point, axis=1).argmin())
+def _arc_above(outline: Outline, heights: Float[np.ndarray, " points"]) -> Outline:
+    """The part of a closed outline around its highest point that lies above height 0, with its two ends at height 0."""
+    top = int(heights.argmax())
+    outline, heights = np.roll(outline, -top, axis=0), np.roll(heights, -top)
+    below = np.flatnonzero(heights <= 0)
+    if below.size == 0:
+        raise MeasureError("the LV contour does not reach the mitral plane; check the segmentation")
+    first, last = int(below[0]), int(below[-1])
+    down = _at_zero(outline[first - 1 : first + 1], heights[first - 1 : first + 1])
+    after = (last + 1) % len(outline)
+    up = _at_zero(outline[[last, after]], heights[[last, after]])
+    return np.concatenate([[up], outline[last + 1 :], outline[:first], [down]])
 
 
-def _arc_over(outline: Outline, first: int, second: int, over: int) -> Outline:
-    """The points from ``first`` to ``second`` along the side of a closed outline on which ``over`` lies."""
-    count = len(outline)
-    forward = np.arange(first, first + (second - first) % count + 1) % count
-    if over in forward:
-        return outline[forward]
-    return outline[np.arange(second, second + (first - second) % count + 1) % count]
+def _at_zero(ends: Float[np.ndarray, "2 2"], heights: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2"]:
+    """The point of a side at height 0."""
+    share = heights[0] / (heights[0] - heights[1])
+    return np.asarray(ends[0] + share * (ends[1] - ends[0]))
 
 
 def _smoothed(arc: Outline) -> Outline:

@@ -232,7 +232,7 @@ def contour_key(structure_key: str, frame: int) -> str:
 def collect_contours(
     outlines: ClipOutlines, frames: Sequence[int], structures: Sequence[Structure]
 ) -> dict[str, Contour]:
-    """The contours of some structures on some frames by their names in evidence; structures that are absent have none."""
+    """Contours of some structures on some frames, by their names in evidence; an absent structure has none."""
     contours: dict[str, Contour] = {}
     for frame in frames:
         if frame not in outlines.labels:
