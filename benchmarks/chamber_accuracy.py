@@ -179,22 +179,22 @@ def compare(folders: Sequence[Path], bundle: str) -> str:
     return "\n".join(rows)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the comparison; 2 where a study is missing or was trained on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=Path, required=True, help="folder of simulated studies")
     parser.add_argument("--bundle", default=DEFAULT_SET, help="name or folder of the set of weights")
-    arguments = parser.parse_args()
-    folders = sorted(path.parent for path in arguments.studies.glob(f"*/{TRUTH_FILE}"))
+    chosen = parser.parse_args(arguments)
+    folders = sorted(path.parent for path in chosen.studies.glob(f"*/{TRUTH_FILE}"))
     if not folders:
-        sys.stderr.write(f"{arguments.studies}: there are no simulated studies; write some with 'echoapex phantom'\n")
+        sys.stderr.write(f"{chosen.studies}: there are no simulated studies; write some with 'echoapex phantom'\n")
         return 2
     if not all(is_held_out(read_truth(folder).seed) for folder in folders):
-        sys.stderr.write(f"{arguments.studies}: a study is for training; take seeds of 1,000,000 and more\n")
+        sys.stderr.write(f"{chosen.studies}: a study is for training; take seeds of 1,000,000 and more\n")
         return 2
-    sys.stdout.write(compare(folders, arguments.bundle) + "\n")
+    sys.stdout.write(compare(folders, chosen.bundle) + "\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -16,7 +16,7 @@ from echoapex.measure.lv_volume import LvShape
 from echoapex.measure.outline import MeasureError, Outline
 
 _LEVEL = 0.03
-"""Height above the mitral plane where the contour begins and ends, as a share of the LV length: 3 mm in an adult (ours).
+"""Height above the mitral plane where the contour begins and ends, as a share of the LV length: 3 mm in adults (ours).
 
 At the plane itself the contour turns into the base, and where it turns differs from frame to frame.
 """
