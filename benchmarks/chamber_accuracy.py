@@ -1,6 +1,6 @@
 """How near chamber values of an analysis are to those of simulated studies that no weights have seen.
 
-    echoapex phantom --studies 24 --seed 1000100 --views A4C,A2C,PLAX --out heldout/
+    echoapex phantom --studies 24 --seed 1000100 --views A4C,A2C,PLAX --labels all --out heldout/
     python benchmarks/chamber_accuracy.py --studies heldout/ [--bundle phantom]
 
 Values of the study are compared with three kinds of truth:
