@@ -13,12 +13,25 @@ import numpy as np
 import pytest
 
 from echoapex.domain import ClipReport, Evidence, Flag, Measurement, Spacing, StudyReport, WallPoint
-from echoapex.infer.clip.outlines import contour_key, shape_from_evidence, trace_contour
+from echoapex.infer.clip.outlines import (
+    atrial_shape_from_evidence,
+    contour_key,
+    outline_from_evidence,
+    shape_from_evidence,
+    trace_contour,
+)
 from echoapex.measure import (
     WallThickness,
+    atrial_area_length_volume_ml,
+    atrial_disc_volume_ml,
+    biplane_atrial_area_length_volume,
+    biplane_atrial_disc_volume,
     biplane_volume,
     ejection_fraction_percent,
+    endocardial_length,
+    is_cut_off,
     lv_mass_g,
+    measure_atrial_shape,
     measure_lv_shape,
     measure_walls,
     relative_wall_thickness,
@@ -32,6 +45,22 @@ INDEXED = {
     Quantity.EDV_INDEX: Quantity.EDV,
     Quantity.ESV_INDEX: Quantity.ESV,
     Quantity.LV_MASS_INDEX: Quantity.LV_MASS,
+    Quantity.STROKE_VOLUME_INDEX: Quantity.STROKE_VOLUME,
+    Quantity.CARDIAC_INDEX: Quantity.CARDIAC_OUTPUT,
+    Quantity.LA_VOLUME_INDEX: Quantity.LA_VOLUME,
+    Quantity.RA_VOLUME_INDEX: Quantity.RA_VOLUME,
+}
+MEASURED_STRUCTURE = {
+    Quantity.LV_LENGTH: Structure.LV_CAVITY,
+    Quantity.SPHERICITY_INDEX: Structure.LV_CAVITY,
+    Quantity.GLS_ENDOCARDIAL: Structure.LV_CAVITY,
+    Quantity.LA_VOLUME: Structure.LEFT_ATRIUM,
+    Quantity.LA_VOLUME_AREA_LENGTH: Structure.LEFT_ATRIUM,
+    Quantity.LA_DIAMETER: Structure.LEFT_ATRIUM,
+    Quantity.RA_VOLUME: Structure.RIGHT_ATRIUM,
+    Quantity.RV_ED_AREA: Structure.RIGHT_VENTRICLE,
+    Quantity.RV_ES_AREA: Structure.RIGHT_VENTRICLE,
+    Quantity.RV_FAC: Structure.RIGHT_VENTRICLE,
 }
 Masks = dict[int, np.ndarray]
 
@@ -72,6 +101,8 @@ def _check_clip(clip: ClipReport, masks: Masks | None) -> None:
             _check_discs(item, clip, masks)
         elif item.quantity in WALLS:
             _check_wall(item)
+        elif item.quantity in MEASURED_STRUCTURE:
+            _check_chamber(item, clip, masks)
         elif item.quantity is Quantity.HEART_RATE:
             _check_rate(item, clip)
 
@@ -114,7 +145,7 @@ def _check_discs(item: Measurement, clip: ClipReport, masks: Masks | None) -> No
     assert item.value == pytest.approx(_by_discs(item.quantity, volumes), rel=1e-9)
     if masks is not None:
         for frame in evidence.frames:
-            _check_contours(evidence, frame, masks[frame])
+            _check_contours(evidence, frame, masks[frame], (Structure.LV_CAVITY, Structure.LEFT_ATRIUM))
         on_masks = [tuple(_volume_on_mask(masks[frame], evidence) for frame in pair) for pair in pairs]
         assert item.value == pytest.approx(_by_discs(item.quantity, on_masks), rel=0.03, abs=1.0)
 
@@ -125,11 +156,82 @@ def _by_discs(quantity: Quantity, volumes: list[tuple[float, ...]]) -> float:
     return float(np.mean([pair[quantity is Quantity.ESV] for pair in volumes]))
 
 
-def _check_contours(evidence: Evidence, frame: int, labels: np.ndarray) -> None:
+def _check_contours(evidence: Evidence, frame: int, labels: np.ndarray, structures: tuple[Structure, ...]) -> None:
     """The contours are those of the masks, all that there are."""
-    for structure in (Structure.LV_CAVITY, Structure.LEFT_ATRIUM):
+    for structure in structures:
         written = evidence.contours_xy.get(contour_key(structure.key, frame), ())
         assert written == trace_contour(labels == structure)
+
+
+def _check_chamber(item: Measurement, clip: ClipReport, masks: Masks | None) -> None:
+    """The mean over beats of what the contours give, and about what the masks give; no contour ends at the image."""
+    evidence, beats = item.evidence[0], item.details["beat_frames"]
+    structure = MEASURED_STRUCTURE[item.quantity]
+    assert item.details["beats"] == len(beats) > 0
+    assert set(evidence.frames) == {frame for frames in beats for frame in frames}
+    assert item.value == pytest.approx(
+        float(np.mean([_chamber_value(item.quantity, evidence, frames) for frames in beats])), rel=1e-9
+    )
+    written = {name.partition("@")[0] for name in evidence.contours_xy}
+    assert structure.key in written
+    for frame in evidence.frames:
+        outline = outline_from_evidence(evidence, structure, frame)
+        assert not is_cut_off(outline, clip.size)
+        if masks is not None:
+            _check_contours(evidence, frame, masks[frame], tuple(map(Structure.from_key, written)))
+    if len(beats[0]) == 2:
+        ends = list(zip(clip.ed_frames, clip.es_frames, strict=True))
+        assert {tuple(frames) for frames in beats} <= set(ends)
+    elif structure is Structure.LV_CAVITY:
+        assert {frame for (frame,) in beats} <= set(clip.ed_frames)
+    elif masks is not None:
+        _check_largest(beats, clip, masks, structure)
+    if masks is not None and item.quantity in (Quantity.LA_VOLUME, Quantity.RA_VOLUME):
+        spacing = Spacing(evidence.row_mm or 0, evidence.column_mm or 0)
+        ventricle = Structure.LV_CAVITY if structure is Structure.LEFT_ATRIUM else Structure.RIGHT_VENTRICLE
+        shapes = [measure_atrial_shape(masks[f] == structure, masks[f] == ventricle, spacing) for (f,) in beats]
+        on_masks = float(np.mean([atrial_disc_volume_ml(shape) for shape in shapes]))
+        assert item.value == pytest.approx(on_masks, rel=0.04, abs=1.0)
+
+
+def _check_largest(beats: list[list[int]], clip: ClipReport, masks: Masks, structure: Structure) -> None:
+    """An atrium is measured where it is largest near an end-systole (within 0.1 s)."""
+    rate = clip.frame_rate_hz
+    for (frame,) in beats:
+        assert rate or clip.es_frames
+        near = [end for end in clip.es_frames if rate is None or abs(frame - end) <= 0.15 * rate + 1]
+        assert near, f"frame {frame} is not near an end-systole of {clip.es_frames}"
+        beside = [each for each in masks if rate and any(abs(each - end) <= 0.05 * rate for end in near)]
+        assert all((masks[each] == structure).sum() <= (masks[frame] == structure).sum() for each in beside)
+
+
+def _chamber_value(quantity: Quantity, evidence: Evidence, frames: list[int]) -> float:
+    """One beat, written out by hand where the formula is short."""
+    if quantity is Quantity.GLS_ENDOCARDIAL:
+        diastolic, systolic = (endocardial_length(shape_from_evidence(evidence, frame)) for frame in frames)
+        return 100 * (systolic / diastolic - 1)
+    if quantity in (Quantity.RV_ED_AREA, Quantity.RV_ES_AREA, Quantity.RV_FAC):
+        diastolic, systolic = (_area_by_hand(evidence, frame) for frame in frames)
+        areas = {Quantity.RV_ED_AREA: diastolic, Quantity.RV_ES_AREA: systolic}
+        return areas.get(quantity, 100 * (1 - systolic / diastolic))
+    (frame,) = frames
+    if MEASURED_STRUCTURE[quantity] is Structure.LV_CAVITY:
+        lv = shape_from_evidence(evidence, frame)
+        assert lv.annulus_xy is not None
+        middle = (lv.disc_diameters[9] + lv.disc_diameters[10]) / 2
+        return lv.length if quantity is Quantity.LV_LENGTH else float(middle / lv.length)
+    shape = atrial_shape_from_evidence(evidence, MEASURED_STRUCTURE[quantity], frame)
+    if quantity is Quantity.LA_DIAMETER:
+        return float(shape.disc_diameters.max())
+    by_area = quantity is Quantity.LA_VOLUME_AREA_LENGTH
+    return atrial_area_length_volume_ml(shape) if by_area else atrial_disc_volume_ml(shape)
+
+
+def _area_by_hand(evidence: Evidence, frame: int) -> float:
+    """Area in cm2 (square pixels of a hundredth where nothing is calibrated) of the RV contour."""
+    x, y = np.array(evidence.contours_xy[contour_key(Structure.RIGHT_VENTRICLE.key, frame)]).T
+    area_px = abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))) / 2
+    return area_px * (evidence.row_mm or 1) * (evidence.column_mm or 1) / 100
 
 
 def _volume_on_mask(labels: np.ndarray, evidence: Evidence) -> float:
@@ -171,12 +273,15 @@ def _check_study(measurements: list[Measurement], report: StudyReport) -> None:
         _check_range(item)
         if item.method == "biplane discs":
             _check_biplane(item, found)
+        elif "planes" in item.details:
+            _check_two_planes(item, report)
         elif "values" in item.details:
             _check_combined(item, report)
     if Quantity.LV_MASS in found:
         walls = WallThickness(*(found[quantity].value for quantity in WALLS))
         assert found[Quantity.LV_MASS].value == pytest.approx(lv_mass_g(walls))
         assert found[Quantity.RWT].value == pytest.approx(relative_wall_thickness(walls))
+    _check_output(found)
     for indexed, quantity in INDEXED.items():
         if indexed in found:
             assert found[indexed].value == pytest.approx(found[quantity].value / found[Quantity.BSA].value)
@@ -219,6 +324,41 @@ def _check_biplane(item: Measurement, found: dict[Quantity, Measurement]) -> Non
     }
     assert item.value == pytest.approx(wanted[item.quantity], rel=1e-9)
     assert {each.method for q, each in found.items() if q in wanted} == {"biplane discs"}
+
+
+def _check_output(found: dict[Quantity, Measurement]) -> None:
+    """Stroke volume and output follow from the volumes and the rate of the study."""
+    assert (Quantity.CARDIAC_OUTPUT in found) <= (Quantity.STROKE_VOLUME in found and Quantity.HEART_RATE in found)
+    if Quantity.STROKE_VOLUME in found:
+        stroke = found[Quantity.STROKE_VOLUME]
+        assert stroke.value == pytest.approx(found[Quantity.EDV].value - found[Quantity.ESV].value)
+        assert Flag.STRUCTURE_CUT_OFF not in stroke.flags
+    if Quantity.CARDIAC_OUTPUT in found:
+        per_minute = found[Quantity.STROKE_VOLUME].value * found[Quantity.HEART_RATE].value / 1000
+        assert found[Quantity.CARDIAC_OUTPUT].value == pytest.approx(per_minute)
+
+
+def _check_two_planes(item: Measurement, report: StudyReport) -> None:
+    """Left atrium, strain and length of two planes, from the evidence of the value itself."""
+    first, second = item.evidence
+    clips = {clip.clip_id: clip for clip in report.clips}
+    assert [clips[each.clip_id].view for each in (first, second)] == ["A4C", "A2C"]
+    beats = [item.details["frames"][each.clip_id] for each in (first, second)]
+    if item.quantity in (Quantity.LA_VOLUME, Quantity.LA_VOLUME_AREA_LENGTH):
+        by_area = item.quantity is Quantity.LA_VOLUME_AREA_LENGTH
+        compute = biplane_atrial_area_length_volume if by_area else biplane_atrial_disc_volume
+        shapes = [
+            [atrial_shape_from_evidence(each, Structure.LEFT_ATRIUM, frame) for (frame,) in frames]
+            for each, frames in zip((first, second), beats, strict=True)
+        ]
+        assert item.value == pytest.approx(float(np.mean([compute(*pair).volume_ml for pair in product(*shapes)])))
+        return
+    each_plane = [
+        float(np.mean([_chamber_value(item.quantity, each, frames) for frames in of_plane]))
+        for each, of_plane in zip((first, second), beats, strict=True)
+    ]
+    is_length = item.quantity is Quantity.LV_LENGTH
+    assert item.value == pytest.approx(max(each_plane) if is_length else sum(each_plane) / 2)
 
 
 def _check_table(out: Path, report: StudyReport) -> None:

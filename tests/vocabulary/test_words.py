@@ -6,7 +6,7 @@ import pytest
 
 from echoapex.vocabulary import SUBTASKS, VISIBLE_STRUCTURES, Application, Probe, Quantity, Structure, View
 
-UCUM_UNITS = {"%", "mL", "mm", "g", "g/m2", "mL/m2", "m2", "/min", "1"}
+UCUM_UNITS = {"%", "mL", "mm", "cm2", "g", "g/m2", "mL/m2", "m2", "/min", "L/min", "L/min/m2", "1"}
 
 
 def test_there_are_eighteen_views_of_three_probes() -> None:
@@ -47,16 +47,19 @@ def test_every_view_shows_something_and_nothing_twice() -> None:
 @pytest.mark.parametrize("quantity", Quantity)
 def test_a_quantity_has_a_ucum_unit_and_a_plausible_range(quantity: Quantity) -> None:
     low, high = quantity.plausible_range
-    assert 0 < low < high
+    assert low < high
+    assert high < 0 if quantity is Quantity.GLS_ENDOCARDIAL else low > 0  # strain is negative, nothing else is
     assert quantity.unit in UCUM_UNITS
     assert quantity.display_name
 
 
 def test_lengths_volumes_and_masses_need_calibration_and_ratios_of_volumes_do_not() -> None:
     for quantity in Quantity:
-        if quantity.unit in {"mm", "mL", "g", "g/m2", "mL/m2"}:
+        if quantity.unit in {"mm", "cm2", "mL", "g", "g/m2", "mL/m2", "L/min", "L/min/m2"}:
             assert quantity.needs_spacing, quantity
     assert not Quantity.LVEF_DISCS.needs_spacing
+    assert not Quantity.GLS_ENDOCARDIAL.needs_spacing
+    assert not Quantity.RV_FAC.needs_spacing
     assert not Quantity.HEART_RATE.needs_spacing
 
 

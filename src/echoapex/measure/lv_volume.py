@@ -222,6 +222,50 @@ def ejection_fraction_percent(end_diastolic: float, end_systolic: float) -> floa
     return 100 * (end_diastolic - end_systolic) / end_diastolic
 
 
+def stroke_volume_ml(end_diastolic_ml: float, end_systolic_ml: float) -> float:
+    """Stroke volume of the LV in mL: ``EDV - ESV``. It includes what leaks back through the mitral or aortic valve.
+
+    Source: Lang et al. 2015, section 2 (volumes at end-diastole and end-systole).
+
+    >>> stroke_volume_ml(120.0, 48.0)
+    72.0
+
+    Raises:
+        MeasureError: the end-systolic volume is negative, or not smaller than the end-diastolic one.
+    """
+    if not 0 <= end_systolic_ml < end_diastolic_ml:
+        raise MeasureError(
+            f"no stroke volume from an EDV of {end_diastolic_ml:g} mL and an ESV of {end_systolic_ml:g} mL; "
+            "check which frames are ED and ES"
+        )
+    return end_diastolic_ml - end_systolic_ml
+
+
+def cardiac_output_l_per_min(stroke_ml: float, heart_rate_bpm: float) -> float:
+    """Cardiac output in L/min: stroke volume times heart rate.
+
+    >>> cardiac_output_l_per_min(72.0, 75.0)
+    5.4
+    """
+    return stroke_ml * heart_rate_bpm / 1000
+
+
+def sphericity_index(shape: LvShape) -> float:
+    """Diameter in the middle of the LV divided by its length, without unit; 1 for a sphere.
+
+    The diameter is the mean of the two middle discs. Source: Di Donato et al., Left ventricular geometry in normal and
+    post-anterior myocardial infarction patients, Eur J Cardiothorac Surg 2006;29(Suppl 1):S225 (short axis to long
+    axis in the apical four-chamber view).
+
+    >>> angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
+    >>> circle = np.column_stack([30 * np.cos(angle), 30 * np.sin(angle)])
+    >>> round(sphericity_index(lv_shape_of_outline(circle, Spacing(row_mm=1.0, column_mm=1.0))), 2)
+    1.0
+    """
+    middle = DISCS // 2
+    return float(np.mean(shape.disc_diameters[middle - 1 : middle + 1])) / shape.length
+
+
 def _volume_unit(shape: LvShape) -> float:
     return 1 / _MM3_PER_ML if shape.is_calibrated else 1.0
 

@@ -142,13 +142,46 @@ def find_long_axis(lv: Outline, left_atrium: Outline | None = None, probe: Point
     scale = polygon_area(lv) ** 0.5 if len(lv) >= 3 else 0.0
     if scale == 0:
         raise MeasureError("the LV outline has no area, so that it has no axis; check the segmentation")
-    annulus = _mitral_plane(lv, left_atrium, scale) if left_atrium is not None and len(left_atrium) >= 3 else None
+    annulus = None if left_atrium is None else find_valve_plane(lv, left_atrium)
     if annulus is not None:
         axis = LongAxis(annulus.mean(axis=0), _farthest(lv, annulus.mean(axis=0)), annulus)
         if _lies_across(annulus, axis):
             return axis
     base = _flat_end(lv, probe)
     return LongAxis(base, _farthest(lv, base), None)
+
+
+def find_valve_plane(
+    chamber: Outline,
+    neighbour: Outline,
+    tolerance: float = _BORDER_TOLERANCE,
+    largest_gap: float = _LARGEST_GAP,
+) -> Float[np.ndarray, "2 2"] | None:
+    """The two ends of the border that a chamber shares with its neighbour, on the chamber; None if they do not border.
+
+    For the LV and the left atrium this is the mitral plane, for the right heart the tricuspid plane. ``tolerance`` (how
+    much farther than the nearest point the border may lie) and ``largest_gap`` are relative to the square root of the
+    chamber's area.
+
+    >>> ventricle = np.array([[0.0, 0.0], [40.0, 0.0], [40.0, 80.0], [0.0, 80.0]])
+    >>> atrium = ventricle * np.array([1.0, -0.5])
+    >>> float(np.ptp(find_valve_plane(atrium, ventricle)[:, 0]).round())
+    40.0
+    """
+    scale = polygon_area(chamber) ** 0.5 if len(chamber) >= 3 and len(neighbour) >= 3 else 0.0
+    if scale == 0:
+        return None
+    chamber = resample_outline(chamber, scale * _BORDER_TOLERANCE / 2)
+    neighbour = resample_outline(neighbour, scale * _BORDER_TOLERANCE / 2)
+    distance = np.linalg.norm(chamber[:, None] - neighbour[None], axis=2).min(axis=1)
+    if distance.min() > largest_gap * scale:
+        return None
+    border = chamber[distance <= distance.min() + tolerance * scale]
+    direction = _principal_direction(border - border.mean(axis=0))
+    along = (border - border.mean(axis=0)) @ direction
+    if np.ptp(along) < _SHORTEST_ANNULUS * scale:
+        return None
+    return np.stack([border[along.argmin()], border[along.argmax()]])
 
 
 def chord_lengths(polygon: Outline, normal: Point, levels: Float[np.ndarray, " lines"]) -> Float[np.ndarray, " lines"]:
@@ -204,21 +237,6 @@ def _distance_to_polygon(points_xy: Outline, polygon: Outline) -> Float[np.ndarr
     nearest = start[None] + np.clip(along, 0, 1)[..., None] * side[None]
     distance: Float[np.ndarray, " points"] = np.linalg.norm(points_xy[:, None] - nearest, axis=2).min(axis=1)
     return distance
-
-
-def _mitral_plane(lv: Outline, left_atrium: Outline, scale: float) -> Float[np.ndarray, "2 2"] | None:
-    """The two ends of the border between cavity and atrium; None if they do not border each other."""
-    lv = resample_outline(lv, scale * _BORDER_TOLERANCE / 2)
-    left_atrium = resample_outline(left_atrium, scale * _BORDER_TOLERANCE / 2)
-    distance = np.linalg.norm(lv[:, None] - left_atrium[None], axis=2).min(axis=1)
-    if distance.min() > _LARGEST_GAP * scale:
-        return None
-    border = lv[distance <= distance.min() + _BORDER_TOLERANCE * scale]
-    direction = _principal_direction(border - border.mean(axis=0))
-    along = (border - border.mean(axis=0)) @ direction
-    if np.ptp(along) < _SHORTEST_ANNULUS * scale:
-        return None
-    return np.stack([border[along.argmin()], border[along.argmax()]])
 
 
 def _principal_direction(centred: Float[np.ndarray, "points 2"]) -> Point:

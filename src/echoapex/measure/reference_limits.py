@@ -20,6 +20,7 @@ from pydantic import PositiveFloat
 
 from echoapex.config import Config, build_config
 from echoapex.measure.outline import MeasureError
+from echoapex.vocabulary import Quantity
 
 SHORTEST_BEAT_S, LONGEST_BEAT_S = 0.27, 2.0
 """Duration of a beat at heart rates from 220 to 30 per minute.
@@ -62,8 +63,35 @@ _HEIGHT_RANGE_M = (0.3, 2.6)
 _WEIGHT_RANGE_KG = (1.0, 400.0)
 
 
+class NormalRange(Config):
+    """Normal range of one quantity in one sex, inclusive, in its unit; an end that is None has no limit.
+
+    Where the guideline grades what is abnormal, ``mild_to`` is the last value that is mildly abnormal and
+    ``moderate_to`` the last that is moderately abnormal. They lie on the side on which the grades are.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    mild_to: float | None = None
+    moderate_to: float | None = None
+
+
+class QuantityLimits(Config):
+    """Normal ranges of one quantity by sex.
+
+    ``decimals`` is the precision of the guideline: values are rounded to it before they are compared, because between
+    its grades (41 to 53, 54 to 74) there is no other value. ``is_rough_guide`` marks what is no limit of the guideline.
+    """
+
+    decimals: int = 0
+    note: str = ""
+    is_rough_guide: bool = False
+    F: NormalRange
+    M: NormalRange
+
+
 class ReferenceLimits(Config):
-    """Upper limits of normal for LV geometry; sexes as in DICOM (0010,0040), ``F`` and ``M``."""
+    """Normal limits of an adult guideline; sexes as in DICOM (0010,0040), ``F`` and ``M``."""
 
     name: str
     version: str
@@ -72,6 +100,7 @@ class ReferenceLimits(Config):
     applies_to: str
     lv_mass_index_upper_g_per_m2: dict[Literal["F", "M"], PositiveFloat]
     relative_wall_thickness_upper: PositiveFloat
+    normal_ranges: dict[Quantity, QuantityLimits]
 
     @property
     def source(self) -> str:

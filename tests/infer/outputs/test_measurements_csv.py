@@ -28,3 +28,9 @@ def test_text_cannot_become_a_formula_and_commas_stay_inside_a_cell() -> None:
     rows = list(csv.DictReader(io.StringIO(table.decode())))
     assert rows[0] == {"file": "'=cmd()", "reason": 'a, "b"'}
     assert rows[1]["file"] == "'-1.dcm"
+
+
+def test_a_negative_number_stays_a_number() -> None:
+    cells = ["-18.25", "-1e-05", "-1+cmd()", "-", "+1"]
+    rows = list(csv.DictReader(io.StringIO(table_bytes(("value",), [{"value": cell} for cell in cells]).decode())))
+    assert [row["value"] for row in rows] == ["-18.25", "-1e-05", "'-1+cmd()", "'-", "'+1"]

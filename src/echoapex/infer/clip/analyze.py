@@ -1,4 +1,4 @@
-"""Analyses one clip: gate, prepare, encode once, then view, outlines, volumes, walls.
+"""Analyses one clip: gate, prepare, encode once, then view, outlines, volumes, chambers, walls.
 
 Not every frame is outlined: enough for whole beats at the full frame rate, up to a bound.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from echoapex.data.preprocess import BLANK_CONTRAST, assess_image, prepare_frames
 from echoapex.domain import ClipHeader, ClipReport, Landmarks, Measurement, Sector, ViewPrediction
 from echoapex.domain.results import VolumePoint
+from echoapex.infer.clip.chambers import measure_chambers
 from echoapex.infer.clip.cycle import LvCycle, curve_points, follow_decoder, follow_outlines, take_shapes
 from echoapex.infer.clip.models import EchoDoubter, Interpreter
 from echoapex.infer.clip.outlines import ClipOutlines, LabelMaps, outline_structures
@@ -167,6 +168,7 @@ def _measure(reading: ClipReading, options: AnalysisOptions) -> _Findings:
     if reading.view is View.PLAX:
         findings.landmarks = find_landmarks(reading, cycle)
         findings.measurements += measure_wall_thickness(reading, cycle, findings.landmarks)
+        findings.measurements += measure_chambers(reading, cycle, outlines)
         if reading.header.spacing is None:
             findings.notes.append(f"no wall thickness in mm: {reading.header.spacing_reason}")
         elif hidden := hidden_by_colour(reading, findings.landmarks):
@@ -198,6 +200,7 @@ def _measure_apical(reading: ClipReading, options: AnalysisOptions) -> _Findings
         findings.notes.append(f"no discs: {why_no_discs(cycle)}")
     elif reading.header.spacing is None:
         findings.notes.append(f"no volumes in mL: {reading.header.spacing_reason}")
+    findings.measurements += measure_chambers(reading, cycle, outlines)
     _add_heart_rate(reading, findings)
     return findings
 

@@ -135,7 +135,7 @@ def follow_outlines(
             for in the mean of both curves, so that noise of the outlines alone does not choose its own extremes.
     """
     frames = outlines.labels.frames
-    doubtful = _doubtful_frames(outlines)
+    doubtful = doubtful_frames(outlines, Structure.LV_CAVITY)
     by_discs = reading.view.shows_whole_lv_long_axis
     shapes: dict[int, LvShape] = {}
     sizes = np.full(len(frames), np.nan)
@@ -172,7 +172,7 @@ def follow_decoder(reading: ClipReading, relative_volume: Float[np.ndarray, "fra
 
 def take_shapes(cycle: LvCycle, reading: ClipReading, outlines: ClipOutlines) -> LvCycle:
     """A cycle of the decoder's curve with the LV shapes of its ED and ES frames, and the beats that have both."""
-    doubtful = _doubtful_frames(outlines)
+    doubtful = doubtful_frames(outlines, Structure.LV_CAVITY)
     shapes: dict[int, LvShape] = {}
     for frame in outlines.labels.frames:
         try:
@@ -241,6 +241,17 @@ def is_lv_cut_off(reading: ClipReading, shape: LvShape) -> bool:
     return is_cut_off(shape.outline_xy, reading.header.size, reading.clip.sector)
 
 
+def doubtful_frames(outlines: ClipOutlines, structure: Structure) -> frozenset[int]:
+    """Frames whose outline of a structure the decoder expects to overlap far less than is usual in this clip."""
+    overlaps = {
+        frame: by_structure[structure] for frame, by_structure in outlines.overlaps.items() if structure in by_structure
+    }
+    if not overlaps:
+        return frozenset()
+    least = _LEAST_RELATIVE_OVERLAP * float(np.median(list(overlaps.values())))
+    return frozenset(frame for frame, overlap in overlaps.items() if overlap < least)
+
+
 def curve_points(curve: VolumeCurve) -> tuple[VolumePoint, ...]:
     """A volume curve for the report."""
     volumes_ml: Sequence[float | None] = curve.ml or [None] * len(curve.frames)
@@ -276,16 +287,3 @@ def _with_beats(reading: ClipReading, curve: LvCurve, shapes: dict[int, LvShape]
     with suppress(MeasureError):  # too few frames were measured: there are beats perhaps, but no curve
         smoothed = condition_volumes(times, curve.sizes, period_s).smoothed
     return LvCycle(curve.frames, tuple(times.tolist()), curve.sizes, curve.method, smoothed, cycles, reason, shapes)
-
-
-def _doubtful_frames(outlines: ClipOutlines) -> frozenset[int]:
-    """Frames whose predicted overlap of the LV outline is far below the usual value of this clip."""
-    overlaps = {
-        frame: by_structure[Structure.LV_CAVITY]
-        for frame, by_structure in outlines.overlaps.items()
-        if Structure.LV_CAVITY in by_structure
-    }
-    if not overlaps:
-        return frozenset()
-    least = _LEAST_RELATIVE_OVERLAP * float(np.median(list(overlaps.values())))
-    return frozenset(frame for frame, overlap in overlaps.items() if overlap < least)

@@ -20,7 +20,14 @@ from echoapex.data.preprocess import probabilities_to_native
 from echoapex.domain import Evidence, Segmentation, Spacing
 from echoapex.domain.geometry import Size
 from echoapex.infer.clip.reading import ClipReading
-from echoapex.measure import LvShape, MeasureError, lv_shape_of_outline, trace_outline
+from echoapex.measure import (
+    AtrialShape,
+    LvShape,
+    MeasureError,
+    atrial_shape_of_outline,
+    lv_shape_of_outline,
+    trace_outline,
+)
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
 
 REACH_S = 0.03
@@ -216,6 +223,36 @@ def contour_key(structure_key: str, frame: int) -> str:
     return f"{structure_key}@{frame}"
 
 
+def collect_contours(
+    outlines: ClipOutlines, frames: Sequence[int], structures: Sequence[Structure]
+) -> dict[str, Contour]:
+    """Contours of some structures on some frames, by their names in evidence; an absent structure has none."""
+    contours: dict[str, Contour] = {}
+    for frame in frames:
+        if frame not in outlines.labels:
+            continue
+        labels = outlines.labels[frame]
+        for structure in structures:
+            contour = trace_contour(labels == structure)
+            if contour:
+                contours[contour_key(structure.key, frame)] = contour
+    return contours
+
+
+def spacing_of_evidence(evidence: Evidence) -> Spacing | None:
+    """The calibration that is written in the evidence; None where there is none."""
+    return Spacing(evidence.row_mm, evidence.column_mm) if evidence.row_mm and evidence.column_mm else None
+
+
+def outline_from_evidence(evidence: Evidence, structure: Structure, frame: int) -> np.ndarray:
+    """The outline of a structure on one frame as it is written, with a point about every pixel.
+
+    Raises:
+        KeyError: the evidence has no such contour.
+    """
+    return _densely(np.array(evidence.contours_xy[contour_key(structure.key, frame)]))
+
+
 def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
     """The LV shape on one frame, computed from the evidence alone.
 
@@ -223,15 +260,31 @@ def shape_from_evidence(evidence: Evidence, frame: int) -> LvShape:
         KeyError: the evidence has no LV contour on that frame.
         MeasureError: the contour is too small.
     """
-    spacing = Spacing(evidence.row_mm, evidence.column_mm) if evidence.row_mm and evidence.column_mm else None
-    cavity = np.array(evidence.contours_xy[contour_key(Structure.LV_CAVITY.key, frame)])
-    atrium = evidence.contours_xy.get(contour_key(Structure.LEFT_ATRIUM.key, frame))
+    has_atrium = contour_key(Structure.LEFT_ATRIUM.key, frame) in evidence.contours_xy
     return lv_shape_of_outline(
-        _densely(cavity),
-        spacing,
-        None if atrium is None else _densely(np.array(atrium)),
+        outline_from_evidence(evidence, Structure.LV_CAVITY, frame),
+        spacing_of_evidence(evidence),
+        outline_from_evidence(evidence, Structure.LEFT_ATRIUM, frame) if has_atrium else None,
         evidence.points_xy.get(PROBE_POINT),
     )
+
+
+VENTRICLE_OF = {Structure.LEFT_ATRIUM: Structure.LV_CAVITY, Structure.RIGHT_ATRIUM: Structure.RIGHT_VENTRICLE}
+"""The ventricle that each atrium opens into."""
+
+
+def atrial_shape_from_evidence(evidence: Evidence, atrium: Structure, frame: int) -> AtrialShape:
+    """The shape of an atrium on one frame, computed from what is written in the evidence and nothing else.
+
+    Raises:
+        KeyError: the evidence has no contour of the atrium or of its ventricle on that frame.
+        MeasureError: the clip is not calibrated, the two do not border each other, or the atrium is too small.
+    """
+    spacing = spacing_of_evidence(evidence)
+    if spacing is None:
+        raise MeasureError("an atrium is measured in mm, but the clip has no spacing; give a calibrated clip")
+    outline = outline_from_evidence(evidence, atrium, frame)
+    return atrial_shape_of_outline(outline, outline_from_evidence(evidence, VENTRICLE_OF[atrium], frame), spacing)
 
 
 def _densely(contour: np.ndarray) -> np.ndarray:

@@ -12,10 +12,8 @@ from echoapex.infer.clip.models import EjectionEstimate
 from echoapex.infer.clip.outlines import (
     PROBE_POINT,
     ClipOutlines,
-    Contour,
-    contour_key,
+    collect_contours,
     shape_from_evidence,
-    trace_contour,
 )
 from echoapex.infer.clip.reading import CERTAIN_STRUCTURE, ClipReading
 from echoapex.measure import MeasureError, ejection_fraction_percent, single_plane_volume
@@ -63,7 +61,7 @@ def measure_discs(reading: ClipReading, cycle: LvCycle, outlines: ClipOutlines) 
     """
     ends = [(cycle.frames[beat.ed_frame], cycle.frames[beat.es_frame]) for beat in cycle.beats]
     ends = [pair for pair in ends if all(frame in cycle.shapes for frame in pair)]
-    contours = _contours(outlines, sorted({frame for pair in ends for frame in pair}))
+    contours = collect_contours(outlines, sorted({frame for pair in ends for frame in pair}), _OUTLINED)
     probe = probe_point(reading)
     points = {} if probe is None else {PROBE_POINT: probe}
     written = reading.evidence((), contours_xy=contours, points_xy=points)
@@ -71,7 +69,9 @@ def measure_discs(reading: ClipReading, cycle: LvCycle, outlines: ClipOutlines) 
     if not volumes:
         return ()
     frames = sorted({frame for pair in volumes for frame in pair})
-    evidence = written.model_copy(update={"frames": tuple(frames), "contours_xy": _contours(outlines, frames)})
+    evidence = written.model_copy(
+        update={"frames": tuple(frames), "contours_xy": collect_contours(outlines, frames, _OUTLINED)}
+    )
     confidence = outlines.overlap(frames, Structure.LV_CAVITY)
     flags = _disc_flags(reading, cycle, frames, confidence)
     details = {
@@ -158,19 +158,6 @@ def _beat_volumes(evidence: Evidence, ends: tuple[int, int]) -> tuple[float, flo
     except (KeyError, MeasureError):
         return None
     return edv, esv
-
-
-def _contours(outlines: ClipOutlines, frames: Sequence[int]) -> dict[str, Contour]:
-    contours: dict[str, Contour] = {}
-    for frame in frames:
-        if frame not in outlines.labels:
-            continue
-        labels = outlines.labels[frame]
-        for structure in _OUTLINED:
-            contour = trace_contour(labels == structure)
-            if contour:
-                contours[contour_key(structure.key, frame)] = contour
-    return contours
 
 
 def _disc_flags(

@@ -60,8 +60,34 @@ _SHORT = {
     Quantity.ESV_INDEX: "ESV index",
     Quantity.BSA: "BSA",
     Quantity.HEART_RATE: "HR",
+    Quantity.LV_LENGTH: "LV length",
+    Quantity.SPHERICITY_INDEX: "Sphericity",
+    Quantity.GLS_ENDOCARDIAL: "GLS (contour)",
+    Quantity.STROKE_VOLUME: "SV (discs)",
+    Quantity.STROKE_VOLUME_INDEX: "SV index",
+    Quantity.CARDIAC_OUTPUT: "CO (discs)",
+    Quantity.CARDIAC_INDEX: "Cardiac index",
+    Quantity.LA_VOLUME: "LA volume",
+    Quantity.LA_VOLUME_AREA_LENGTH: "LA volume (A-L)",
+    Quantity.LA_VOLUME_INDEX: "LAVI",
+    Quantity.LA_DIAMETER: "LA diameter",
+    Quantity.RA_VOLUME: "RA volume",
+    Quantity.RA_VOLUME_INDEX: "RAVI",
+    Quantity.RV_ED_AREA: "RV EDA",
+    Quantity.RV_ES_AREA: "RV ESA",
+    Quantity.RV_FAC: "RV FAC",
 }
-_DECIMALS = {Quantity.RWT: 2, Quantity.BSA: 2, Quantity.IVSD: 1, Quantity.LVPWD: 1}
+_DECIMALS = {
+    Quantity.RWT: 2,
+    Quantity.BSA: 2,
+    Quantity.SPHERICITY_INDEX: 2,
+    Quantity.IVSD: 1,
+    Quantity.LVPWD: 1,
+    Quantity.CARDIAC_OUTPUT: 1,
+    Quantity.CARDIAC_INDEX: 1,
+    Quantity.RV_ED_AREA: 1,
+    Quantity.RV_ES_AREA: 1,
+}
 LOOK_TWICE = "* look twice"
 """Explanation of the asterisk of a flagged value."""
 _UNITS = {"1": ""}  # UCUM says 1 where there is no unit

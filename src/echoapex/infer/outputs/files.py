@@ -26,6 +26,7 @@ import io
 import json
 import os
 import platform
+import re
 import secrets
 import sys
 import zipfile
@@ -242,6 +243,9 @@ def write_schema(path: Path) -> Path:
     return write_bytes_atomically(path, (json.dumps(results_schema(), indent=1) + "\n").encode())
 
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?")
+
+
 def write_measurements(out: Path, report: StudyReport) -> Path:
     """Write the values of the study, then those of each clip."""
     return write_bytes_atomically(out / MEASUREMENTS_FILE, table_bytes(ROW_COLUMNS, map(_rounded, report.rows())))
@@ -258,8 +262,9 @@ def table_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) 
 
 
 def _harmless(value: object) -> object:
-    """A leading =, +, - or @ makes spreadsheets run a cell as a formula; a quote keeps it text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    """A leading =, +, - or @ makes spreadsheets run a cell as a formula; a quote keeps it text. A number stays one."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@")) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
 
 
 def _rounded(row: Mapping[str, object]) -> dict[str, object]:

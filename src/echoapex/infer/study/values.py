@@ -1,31 +1,26 @@
-"""From the values of clips to those of the study: best clip, combined values, biplane discs, mass and geometry.
+"""From the values of clips to those of the study: combined values, mass and geometry, output, and indices.
 
 Values are combined only within the study of one patient. Clips whose files name no study (videos, images) join the only
 study there is, since they were given together with it.
 
-Biplane discs use the contours of the best apical four- and two-chamber clips of a study. Shapes are computed again from
-the contours in the evidence, so a biplane volume depends only on data that is written to the results.
+Values of two planes together are in ``infer.study.planes``; they replace those of single planes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
-import numpy as np
-
-from echoapex.domain import ClipReport, Evidence, Flag, Measurement
+from echoapex.domain import Evidence, Flag, Measurement
 from echoapex.domain.results import LvhAssessment
-from echoapex.infer.clip.outlines import shape_from_evidence
+from echoapex.infer.study.planes import measure_two_planes, uncertain_planes
 from echoapex.infer.study.records import ClipRecord, PatientData
-from echoapex.measure import BiplaneVolume, MeasureError, biplane_volume, ejection_fraction_percent
-from echoapex.measure.combine import clip_weight, combine_measurements, flag_disagreement, flag_implausible
+from echoapex.measure import MeasureError, cardiac_output_l_per_min, stroke_volume_ml
+from echoapex.measure.combine import combine_measurements, flag_disagreement, flag_implausible
 from echoapex.measure.lv_wall import WallThickness, assess_lvh, lv_mass_g, relative_wall_thickness
 from echoapex.measure.reference_limits import body_surface_area_mosteller, index_to_body
-from echoapex.vocabulary import Quantity, View
+from echoapex.vocabulary import Quantity
 
-METHOD = "biplane discs"
 _WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
 _COMBINED = (
     Quantity.LVEF,
@@ -34,89 +29,27 @@ _COMBINED = (
     Quantity.ESV,
     *_WALLS,
     Quantity.HEART_RATE,
+    Quantity.LV_LENGTH,
+    Quantity.SPHERICITY_INDEX,
+    Quantity.GLS_ENDOCARDIAL,
+    Quantity.LA_VOLUME,
+    Quantity.LA_VOLUME_AREA_LENGTH,
+    Quantity.LA_DIAMETER,
+    Quantity.RA_VOLUME,
+    Quantity.RV_ED_AREA,
+    Quantity.RV_ES_AREA,
+    Quantity.RV_FAC,
 )
 _INDEXED = {
     Quantity.EDV: Quantity.EDV_INDEX,
     Quantity.ESV: Quantity.ESV_INDEX,
     Quantity.LV_MASS: Quantity.LV_MASS_INDEX,
+    Quantity.STROKE_VOLUME: Quantity.STROKE_VOLUME_INDEX,
+    Quantity.CARDIAC_OUTPUT: Quantity.CARDIAC_INDEX,
+    Quantity.LA_VOLUME: Quantity.LA_VOLUME_INDEX,
+    Quantity.RA_VOLUME: Quantity.RA_VOLUME_INDEX,
 }
 NO_CLIP = LvhAssessment(reason="no category: the wall thicknesses were not measured")
-
-
-def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
-    """EDV, ESV and EF by biplane discs.
-
-    Empty where a plane is missing, not calibrated, of an uncertain view, or cannot be measured: two loops of one plane
-    are no biplane.
-    """
-    planes = _best_planes(clips)
-    if not planes or uncertain_planes(clips):
-        return {}
-    four, two = planes[View.A4C], planes[View.A2C]
-    try:
-        diastole = _volumes(four, two, "ed_frames")
-        systole = _volumes(four, two, "es_frames")
-        end_diastolic = float(np.mean([item.volume_ml for item in diastole]))
-        end_systolic = float(np.mean([item.volume_ml for item in systole]))
-        values = {
-            Quantity.LVEF_DISCS: ejection_fraction_percent(end_diastolic, end_systolic),
-            Quantity.EDV: end_diastolic,
-            Quantity.ESV: end_systolic,
-        }
-    except (MeasureError, KeyError):
-        return {}
-    return {quantity: _measurement(quantity, value, (four, two), diastole) for quantity, value in values.items()}
-
-
-def uncertain_planes(clips: Sequence[ClipReport]) -> tuple[View, ...]:
-    """Which of the two planes have an uncertain view; empty if a plane is missing."""
-    return tuple(view for view, plane in _best_planes(clips).items() if Flag.VIEW_UNCERTAIN in plane.flags)
-
-
-def _best_planes(clips: Sequence[ClipReport]) -> dict[View, Measurement]:
-    """The best plane of both views; empty if one is missing."""
-    found = {view: _best_plane(clips, view) for view in (View.A4C, View.A2C)}
-    planes = {view: plane for view, plane in found.items() if plane is not None}
-    return planes if len(planes) == len(found) else {}
-
-
-def _best_plane(clips: Sequence[ClipReport], view: View) -> Measurement | None:
-    """The calibrated end-diastolic volume of the best clip of a view."""
-    found = [item for clip in clips if clip.view is view for item in clip.measurements if item.quantity is Quantity.EDV]
-    return max(found, key=clip_weight, default=None)
-
-
-def _volumes(four: Measurement, two: Measurement, phase: str) -> list[BiplaneVolume]:
-    """Volumes of all pairs of beats of the two planes at one phase; the planes have different beats."""
-    shapes = [
-        [shape_from_evidence(plane.evidence[0], frame) for frame in plane.details[phase]] for plane in (four, two)
-    ]
-    return [biplane_volume(*pair) for pair in product(*shapes)]
-
-
-def _measurement(
-    quantity: Quantity, value: float, planes: Sequence[Measurement], diastole: Sequence[BiplaneVolume]
-) -> Measurement:
-    flags: dict[Flag, None] = {flag: None for plane in planes for flag in plane.flags if flag != Flag.SINGLE_PLANE}
-    flags |= dict.fromkeys(flag for item in diastole for flag in item.flags)
-    known = [plane.confidence for plane in planes if plane.confidence is not None]
-    return Measurement(
-        quantity=quantity,
-        value=value,
-        method=METHOD,
-        confidence=min(known, default=None),
-        flags=tuple(flags),
-        evidence=tuple(evidence for plane in planes for evidence in plane.evidence),
-        details={
-            "best_clip": planes[0].evidence[0].clip_id,
-            "frames": {
-                plane.evidence[0].clip_id: {phase: plane.details[phase] for phase in ("ed_frames", "es_frames")}
-                for plane in planes
-            },
-            "planes": {View.A4C.value: planes[0].evidence[0].clip_id, View.A2C.value: planes[1].evidence[0].clip_id},
-            "length_difference_percent": round(float(np.mean([d.length_difference_percent for d in diastole])), 2),
-        },
-    )
 
 
 @dataclass(frozen=True)
@@ -168,12 +101,13 @@ def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], Lv
             found[quantity] = combine_measurements(values)
     if Quantity.HEART_RATE in found:  # the rate really changes between clips, so their spread is no uncertainty
         found[Quantity.HEART_RATE] = found[Quantity.HEART_RATE].model_copy(update={"interval": None})
-    found |= measure_biplane(reports)
+    found |= measure_two_planes(reports)
     if Quantity.LVEF in found and Quantity.LVEF_DISCS in found:
         found[Quantity.LVEF], found[Quantity.LVEF_DISCS] = flag_disagreement(
             found[Quantity.LVEF], found[Quantity.LVEF_DISCS]
         )
     _add_mass(found)
+    _add_output(found)
     patient = _patient(records)
     _add_indices(found, patient, records)
     index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
@@ -215,6 +149,30 @@ def _add_mass(found: dict[Quantity, Measurement]) -> None:
     )
     found[Quantity.RWT] = _derive(
         Quantity.RWT, relative_wall_thickness(walls), "2 LVPWd / LVIDd (ASE/EACVI 2015)", lengths[1:]
+    )
+
+
+def _add_output(found: dict[Quantity, Measurement]) -> None:
+    """Stroke volume from EDV and ESV, and cardiac output where the heart rate is known.
+
+    There is neither where the sector cuts the LV off, because part of the volume was not imaged.
+    """
+    if Quantity.EDV not in found or Quantity.ESV not in found:
+        return
+    volumes = [found[Quantity.EDV], found[Quantity.ESV]]
+    if any(Flag.STRUCTURE_CUT_OFF in volume.flags for volume in volumes):
+        return
+    try:
+        stroke_ml = stroke_volume_ml(*(volume.value for volume in volumes))
+    except MeasureError:  # combined over different clips, they do not eject
+        return
+    found[Quantity.STROKE_VOLUME] = _derive(Quantity.STROKE_VOLUME, stroke_ml, "EDV - ESV, method of discs", volumes)
+    if Quantity.HEART_RATE not in found:
+        return
+    sources = [found[Quantity.STROKE_VOLUME], found[Quantity.HEART_RATE]]
+    output = cardiac_output_l_per_min(*(source.value for source in sources))
+    found[Quantity.CARDIAC_OUTPUT] = _derive(
+        Quantity.CARDIAC_OUTPUT, output, "stroke volume x heart rate, method of discs", sources
     )
 
 
