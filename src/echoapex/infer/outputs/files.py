@@ -51,7 +51,7 @@ from echoapex.vocabulary import Structure
 
 FILE_NAME = "manifest.json"
 _LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "pydicom", "av", "pillow")
-_OWN_FOLDERS = ("clips", "masks", "overlays")
+_OWN_FOLDERS = ("clips", "dicom", "masks", "overlays")
 
 
 class Manifest(Config):
