@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pydicom.uid import ComprehensiveSRStorage
 from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport
 from echoapex.io.dicom.source_instance import SourceInstance, identity_dataset, read_source_instance
 from echoapex.io.report_values import select_values
-from echoapex.io.structured_report import SIMPLIFIED_ADULT_ECHO_SR, Software, build_echo_report
+from echoapex.io.structured_report import SIMPLIFIED_ADULT_ECHO_SR, Software, build_echo_report, write_echo_report
 from echoapex.vocabulary import Quantity, View
 from echoapex.vocabulary.codes import OWN_SCHEME
 from echoapex.vocabulary.echo_coding import PATIENT_CODES, code_measurement
@@ -271,6 +272,20 @@ def test_a_still_is_referenced_without_a_frame_number() -> None:
     (found,) = select_values(study(ejection, clips=(still,)), {"a": instance("1.4", frames=1)}).values()
     report = build_echo_report(found, Software("1", "b", {}, "d"), "1.7")
     assert references(find(report, ejection)) == [("1.4", [])]
+
+
+def test_no_warning_quotes_what_the_source_says(dicom_results: DicomResults, tmp_path: Path) -> None:
+    dataset = dcmread(dicom_results.sources / "PLAX.dcm")
+    with pytest.warns(UserWarning, match="exceeds"):
+        dataset.PatientID = "1" * 70
+    dataset.save_as(tmp_path / "clip.dcm")
+    ejection = value(Quantity.LVEF, "a")
+    (found,) = select_values(
+        study(ejection, clips=(clip("a"),)), {"a": read_source_instance(tmp_path / "clip.dcm", "clip")}
+    ).values()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_echo_report(tmp_path / "sr.dcm", found, Software("1", "b", {}, "d"), "1.7")
 
 
 def test_names_in_another_character_set_arrive_as_they_are(dicom_results: DicomResults, tmp_path: Path) -> None:

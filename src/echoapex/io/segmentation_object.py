@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
 
+from echoapex.io.dicom.elements import muted_pydicom
 from echoapex.io.dicom.source_instance import SourceInstance, identity_dataset
 from echoapex.io.dicom.writer import derive_uid
 from echoapex.io.pictures import STRUCTURE_COLOURS
@@ -58,7 +59,8 @@ def write_segmentation(
     path: Path, masks: Masks, source: SourceInstance, software: Software, series_uid: str, instance: int = 1
 ) -> Path:
     """Write :func:`build_segmentation`, whose arguments it takes."""
-    return write_object(path, build_segmentation(masks, source, software, series_uid, instance))
+    with muted_pydicom():
+        return write_object(path, build_segmentation(masks, source, software, series_uid, instance))
 
 
 def build_segmentation(

@@ -30,6 +30,7 @@ from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import UID
 
 from echoapex.domain import Measurement
+from echoapex.io.dicom.elements import muted_pydicom
 from echoapex.io.dicom.source_instance import identity_dataset
 from echoapex.io.dicom.writer import derive_uid
 from echoapex.io.report_values import FrameReference, ReportedValue, StudyValuesForDicom
@@ -94,12 +95,14 @@ def write_object(path: Path, dataset: Dataset) -> Path:
 
 def write_echo_report(path: Path, study: StudyValuesForDicom, software: Software, series_uid: str) -> Path:
     """Write :func:`build_echo_report`."""
-    return write_object(path, build_echo_report(study, software, series_uid))
+    with muted_pydicom():
+        return write_object(path, build_echo_report(study, software, series_uid))
 
 
 def write_measurement_report(path: Path, study: StudyValuesForDicom, software: Software, series_uid: str) -> Path:
     """Write :func:`build_measurement_report`."""
-    return write_object(path, build_measurement_report(study, software, series_uid))
+    with muted_pydicom():
+        return write_object(path, build_measurement_report(study, software, series_uid))
 
 
 def build_echo_report(study: StudyValuesForDicom, software: Software, series_uid: str) -> Dataset:
