@@ -14,10 +14,10 @@ from pydicom.pixels import unpack_bits
 
 from echoapex.domain import Clip, ClipHeader, Spacing
 from echoapex.infer.outputs.files import read_masks
+from echoapex.io.dicom.derived_object import Software
 from echoapex.io.dicom.source_instance import SourceInstance, read_source_instance
 from echoapex.io.dicom.writer import FictitiousStudy, write_ultrasound
 from echoapex.io.segmentation_object import UnfitMasksError, build_segmentation, write_segmentation
-from echoapex.io.structured_report import Software
 from echoapex.vocabulary import Structure
 
 SOFTWARE = Software("1.0", "set", {"encoder": "0" * 64}, "no medical device")

@@ -17,9 +17,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
 from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport
+from echoapex.io.dicom.derived_object import Software
 from echoapex.io.dicom.source_instance import SourceInstance, identity_dataset, read_source_instance
 from echoapex.io.report_values import select_values
-from echoapex.io.structured_report import SIMPLIFIED_ADULT_ECHO_SR, Software, build_echo_report, write_echo_report
+from echoapex.io.structured_report import SIMPLIFIED_ADULT_ECHO_SR, build_echo_report, write_echo_report
 from echoapex.vocabulary import Quantity, View
 from echoapex.vocabulary.codes import OWN_SCHEME
 from echoapex.vocabulary.echo_coding import PATIENT_CODES, code_measurement

@@ -19,11 +19,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
 
+from echoapex.io.dicom.derived_object import MANUFACTURER, Software, new_uid, write_object
 from echoapex.io.dicom.elements import muted_pydicom
 from echoapex.io.dicom.source_instance import SourceInstance, identity_dataset
 from echoapex.io.dicom.writer import derive_uid
 from echoapex.io.pictures import STRUCTURE_COLOURS
-from echoapex.io.structured_report import MANUFACTURER, Software, new_uid, write_object
 from echoapex.vocabulary import Structure
 from echoapex.vocabulary.codes import ANATOMICAL_STRUCTURE, ARTIFICIAL_INTELLIGENCE, Code
 

@@ -12,10 +12,7 @@ Both are partial and not verified: no person has looked at them. Sources: DICOM 
 
 from __future__ import annotations
 
-import hashlib
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,67 +27,19 @@ from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import UID
 
 from echoapex.domain import Measurement
+from echoapex.io.dicom.derived_object import MANUFACTURER, Software, new_uid, write_object
 from echoapex.io.dicom.elements import muted_pydicom
 from echoapex.io.dicom.source_instance import identity_dataset
-from echoapex.io.dicom.writer import derive_uid
 from echoapex.io.report_values import FrameReference, ReportedValue, StudyValuesForDicom
-from echoapex.io.temporary_files import replace_when_complete
 from echoapex.vocabulary import codes
 from echoapex.vocabulary.codes import Code, unit_code
 from echoapex.vocabulary.echo_coding import PATIENT_CODES
 
 SIMPLIFIED_ADULT_ECHO_SR = UID("1.2.840.10008.5.1.4.1.1.88.72")
-MANUFACTURER = "EchoApex"
 SERIES_NUMBER = 9100
 _ALGORITHM = "EchoApex"
 _DIGITS = 6
 _LONGEST_TEXT = 64
-
-
-@dataclass(frozen=True)
-class Software:
-    """What made the values: recorded as observer, as equipment and as algorithm.
-
-    Attributes:
-        version: of EchoApex.
-        bundle: name of the set of weights.
-        digests: sha256 of the weights, by name.
-        disclaimer: what the software is not.
-    """
-
-    version: str
-    bundle: str
-    digests: Mapping[str, str]
-    disclaimer: str
-
-    @property
-    def weights_digest(self) -> str:
-        """One sha256 for all weights together."""
-        text = "\n".join(f"{name} {digest}" for name, digest in sorted(self.digests.items()))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def device_uid(self) -> UID:
-        """The UID of the observer: the same software with the same weights has the same."""
-        return derive_uid("device", self.version, self.weights_digest)
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The set and each of its weights, as text."""
-        weights = (f"{name} sha256 {digest}" for name, digest in sorted(self.digests.items()))
-        return (f"set of weights {self.bundle}", *weights)
-
-
-def new_uid() -> UID:
-    """A UID that no object has (PS3.5 B.2): each report is an instance of its own."""
-    return UID(f"2.25.{uuid.uuid4().int}")
-
-
-def write_object(path: Path, dataset: Dataset) -> Path:
-    """Write a DICOM object, completely or not at all."""
-    with replace_when_complete(path) as partial:
-        dataset.save_as(partial, enforce_file_format=True)
-    return path
 
 
 def write_echo_report(path: Path, study: StudyValuesForDicom, software: Software, series_uid: str) -> Path:

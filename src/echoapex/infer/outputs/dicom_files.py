@@ -17,17 +17,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from echoapex.domain import StudyReport
 from echoapex.infer.outputs.files import read_masks
 from echoapex.io.clip_file import OpenedClip
 from echoapex.io.clip_source import ReadError
+from echoapex.io.dicom.derived_object import Software, new_uid
 from echoapex.io.dicom.source_instance import SourceInstance, read_source_instance
 from echoapex.io.report_values import StudyValuesForDicom, select_values
-
-if TYPE_CHECKING:
-    from echoapex.io.structured_report import Software
 
 DICOM_FOLDER = "dicom"
 _MISSING = "DICOM output needs highdicom: pip install 'echoapex[dicom]'"
@@ -89,8 +86,6 @@ class DicomOutput:
         Returns:
             The files, relative to ``out``, and one line about each thing that could not be written.
         """
-        from echoapex.io.structured_report import Software
-
         software = Software(report.echoapex_version, bundle, report.bundles, report.disclaimer)
         files: list[str] = []
         notes: list[str] = []
@@ -112,7 +107,7 @@ class DicomOutput:
         """The objects of one study: where each goes, and what writes it."""
         # highdicom is an extra, and slow to load
         from echoapex.io.segmentation_object import write_segmentation
-        from echoapex.io.structured_report import new_uid, write_echo_report, write_measurement_report
+        from echoapex.io.structured_report import write_echo_report, write_measurement_report
 
         series_uid = new_uid()
         if self.reports and study.values:
