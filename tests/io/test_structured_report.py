@@ -15,12 +15,19 @@ from dicom_results import DicomResults, dicom_errors
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
+from real_files import real_dicom
 
 from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport
-from echoapex.io.dicom.derived_object import Software
+from echoapex.io.dicom.derived_object import Software, new_uid
 from echoapex.io.dicom.source_instance import SourceInstance, identity_dataset, read_source_instance
 from echoapex.io.report_values import select_values
-from echoapex.io.structured_report import SIMPLIFIED_ADULT_ECHO_SR, build_echo_report, write_echo_report
+from echoapex.io.segmentation_object import write_segmentation
+from echoapex.io.structured_report import (
+    SIMPLIFIED_ADULT_ECHO_SR,
+    build_echo_report,
+    write_echo_report,
+    write_measurement_report,
+)
 from echoapex.vocabulary import Quantity, View
 from echoapex.vocabulary.codes import OWN_SCHEME
 from echoapex.vocabulary.echo_coding import PATIENT_CODES, code_measurement
@@ -273,6 +280,29 @@ def test_a_still_is_referenced_without_a_frame_number() -> None:
     (found,) = select_values(study(ejection, clips=(still,)), {"a": instance("1.4", frames=1)}).values()
     report = build_echo_report(found, Software("1", "b", {}, "d"), "1.7")
     assert references(find(report, ejection)) == [("1.4", [])]
+
+
+REAL = (
+    *("examples_ybr_color.dcm", "color3d_jpeg_baseline.dcm", "ultrasound-multiframe.dcm"),
+    *("GREYSCALE_IMAGE.dcm", "RGB_IMAGE.dcm", "JPGLosslessP14SV1_1s_1f_8b.dcm"),
+)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_objects_about_real_images_are_valid(name: str, tmp_path: Path) -> None:
+    """Real headers have gaps and errors: an accession number of two values, a patient without a birth date."""
+    source = read_source_instance(real_dicom(name), "clip")
+    ejection = value(Quantity.LVEF, "a").model_copy(update={"evidence": (Evidence(clip_id="a", frames=(0,)),)})
+    (found,) = select_values(study(ejection, clips=(clip("a"),)), {"a": source}).values()
+    software = Software("1", "b", {"encoder": "0" * 64}, "d")
+    report = write_measurement_report(tmp_path / "sr.dcm", found, software, new_uid())
+    assert dicom_errors(report) == []
+    masks = {0: np.ones(source.size, np.uint8)}
+    assert dicom_errors(write_segmentation(tmp_path / "seg.dcm", masks, source, software, new_uid())) == []
+    assert number_of(find(dcmread(write_echo_report(tmp_path / "e.dcm", found, software, "1.7")), ejection)) == (
+        50,
+        "%",
+    )
 
 
 def test_no_warning_quotes_what_the_source_says(dicom_results: DicomResults, tmp_path: Path) -> None:

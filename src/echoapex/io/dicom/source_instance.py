@@ -27,6 +27,8 @@ _WHERE_KNOWN = (
     *("PatientIdentityRemoved", "DeidentificationMethod", "LossyImageCompression"),
     *("LossyImageCompressionRatio", "LossyImageCompressionMethod", "Manufacturer", "ManufacturerModelName"),
 )
+_SEVERAL = ("DeidentificationMethod", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+"""Elements that may have several values; of any other, only the first is valid."""
 _SEXES = ("M", "F", "O")
 _READ = (*_NEEDED, *_ALWAYS, *_WHERE_KNOWN, "SpecificCharacterSet", "Rows", "Columns", "NumberOfFrames", "Modality")
 
@@ -93,8 +95,8 @@ def read_source_instance(path: Path, display_name: str) -> SourceInstance:
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    """A value as text, with the backslash between several values."""
-    return "\\".join(texts_of(dataset, keyword))
+    """A value as text, with a backslash between several values where DICOM allows several."""
+    return "\\".join(texts_of(dataset, keyword)) if keyword in _SEVERAL else text_of(dataset, keyword)
 
 
 def identity_dataset(source: SourceInstance) -> Dataset:
