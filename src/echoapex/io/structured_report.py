@@ -99,7 +99,7 @@ def build_measurement_report(study: StudyValuesForDicom, software: Software, ser
 
 
 def _identity(study: StudyValuesForDicom, software: Software, series_uid: str, number: int) -> dict[str, Any]:
-    """What both documents say of themselves; PARTIAL and UNVERIFIED are highdicom's defaults."""
+    """The identity of a document, and who made it; PARTIAL and UNVERIFIED are highdicom's defaults."""
     return {
         "series_instance_uid": series_uid,
         "series_number": SERIES_NUMBER,
@@ -115,16 +115,15 @@ def _identity(study: StudyValuesForDicom, software: Software, series_uid: str, n
 
 
 def own_coding_scheme() -> Dataset:
-    """Who answers for the codes of our own scheme."""
+    """Who is responsible for the codes of our own scheme."""
     return CodingSchemeIdentificationItem(
         designator=codes.OWN_SCHEME, name="EchoApex", responsible_organization="The EchoApex authors"
     )
 
 
 def _finished(document: Dataset) -> Dataset:
-    """The document with what highdicom leaves to the caller: its claims stay those of software that nobody checked."""
-    if (document.CompletionFlag, document.VerificationFlag) != ("PARTIAL", "UNVERIFIED"):
-        raise AssertionError("a report of software is partial and not verified")
+    """The document, which must not claim that a person has checked it."""
+    assert (document.CompletionFlag, document.VerificationFlag) == ("PARTIAL", "UNVERIFIED")
     return document
 
 

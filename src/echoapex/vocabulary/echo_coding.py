@@ -26,7 +26,7 @@ class EchoCoding:
         observation_type: CID 12302.
         measured_property: CID 12304.
         cardiac_cycle_point: CID 12307.
-        method: CID 12227, or a code of our own; None where it needs no saying.
+        method: CID 12227, or a code of our own; None where no method has to be named.
         divisor: what a ratio or an indexed value was divided by.
     """
 

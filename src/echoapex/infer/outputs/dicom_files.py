@@ -1,6 +1,6 @@
 """``dicom/`` in the output: structured reports and segmentations of the DICOM clips, written only when asked for.
 
-They hold the identifiers of patient and study, since an archive files them by these. No other output holds any.
+They hold the identifiers of patient and study, because an archive sorts objects by them. No other output holds them.
 
 ``study-N-echo-sr.dcm``
     Simplified Adult Echo SR (TID 5300).

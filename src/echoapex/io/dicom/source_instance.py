@@ -1,6 +1,6 @@
-"""What a report or a segmentation must know of the DICOM image that it is about: its identifiers, as plain text.
+"""The identifiers of a DICOM image as plain text: what a report or a segmentation about the image needs.
 
-They identify the patient. They are read only when DICOM output was asked for, and go into DICOM objects only.
+They identify the patient. They are read only when DICOM output was asked for, and are written to DICOM objects only.
 """
 
 from __future__ import annotations
