@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from phantom_oracle import PhantomOracle, write_labelled_study
@@ -46,7 +47,7 @@ def every_value_is_computed_again() -> Iterator[None]:
     run = StudyAnalyzer.run
 
     def run_and_check(
-        analyzer: StudyAnalyzer, paths: Sequence[Path | str], out: Path | None = None, *rest: Path | None
+        analyzer: StudyAnalyzer, paths: Sequence[Path | str], out: Path | None = None, *rest: Any
     ) -> StudyReport:
         report = run(analyzer, paths, out, *rest)
         if out is not None:

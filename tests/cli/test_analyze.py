@@ -57,6 +57,7 @@ def test_exit_codes(clips: tuple[ClipReport, ...], errors: int, code: ExitCode) 
         (["analyze", "x", "--out", "o", "--devise", "cpu"], "--devise"),
         (["analyze", "x", "--out", "o", "--device", "abacus"], "abacus"),
         (["analyze", __file__, "--out", "o", "--bundle", "no-such-set"], "no-such-set"),
+        (["analyze", __file__, "--json", "--dicom-sr"], "--dicom-sr and --dicom-seg write files; give --out FOLDER"),
         (["analyze", "nothere", "--out", "o"], "nothere: does not exist; check the path"),
         (["analyze", "nothere", "--json"], "nothere: does not exist; check the path"),
         (["analyze", "a", "b", "c", "--out", "o"], "a and the other 2: do not exist; check the path"),
@@ -98,6 +99,24 @@ def test_values_are_summarised_for_people(
     assert "1 analysed, 0 set aside, 0 failed" in output.err
     assert "\x1b" not in output.err, "no progress bar and no colours when piped"
     assert not (tmp_path / "o" / "overlays").exists()
+
+
+def test_dicom_objects_are_written_when_asked_for(perfect_models: LabelledStudy, tmp_path: Path) -> None:
+    clip, out = str(perfect_models.folder / "PLAX.dcm"), tmp_path / "o"
+    options = ["--no-overlays", "--quiet", "--contours", "ed_es", "--dicom-sr", "--dicom-seg"]
+    assert run(["analyze", clip, "--out", str(out), *options]) == ExitCode.ALL_GOOD
+    suffixes = sorted(path.name.rpartition("-")[2] for path in (out / "dicom").iterdir())
+    assert suffixes == ["seg.dcm", "sr.dcm", "sr.dcm"]
+
+
+def test_dicom_objects_need_highdicom(
+    perfect_models: LabelledStudy, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echoapex.infer.outputs.dicom_files.find_spec", lambda name: None)
+    clip = str(perfect_models.folder / "PLAX.dcm")
+    assert run(["analyze", clip, "--out", str(tmp_path / "o"), "--dicom-sr"]) == ExitCode.USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'echoapex[dicom]'" in line
 
 
 def test_quiet_says_nothing(perfect_models: LabelledStudy, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

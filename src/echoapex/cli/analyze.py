@@ -36,6 +36,8 @@ class Choices:
         probe: the kind of transducer, if it is known; views of other kinds are then excluded.
         overlays: write one overlay video per clip.
         keep_identifiers: let file names, patient data and pixels outside the sector into the outputs.
+        dicom_sr: write structured reports into OUT/dicom; they name patient and study, as their DICOM sources do.
+        dicom_seg: write segmentation objects into OUT/dicom; they name patient and study, as their DICOM sources do.
         names: file that says which input file each clip is, to be kept secret; by default OUT.names.json beside OUT.
     """
 
@@ -46,6 +48,8 @@ class Choices:
     probe: Literal["any", "tte", "tee", "ice"] = "any"
     overlays: bool = True
     keep_identifiers: bool = False
+    dicom_sr: Annotated[bool, Parameter(negative=())] = False
+    dicom_seg: Annotated[bool, Parameter(negative=())] = False
     names: Path | None = None
 
 
@@ -86,19 +90,13 @@ def analyze(
         messages: which messages are shown.
     """
     choices, messages = choices or Choices(), messages or Messages()
-    if not paths:
-        complain("analyze", "nothing was given to analyse; give a file, a folder or a zip archive")
-        return ExitCode.USAGE
-    if out is None and not messages.as_json:
-        complain("analyze", "where should the results go? Give --out FOLDER, or --json to print them")
-        return ExitCode.USAGE
-    if not any(_exists(path) for path in paths):
-        named = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and the other {len(paths) - 1}"
-        complain("analyze", f"{named}: {'does' if len(paths) == 1 else 'do'} not exist; check the path")
+    if mistake := _usage_mistake(paths, out, choices, messages):
+        complain("analyze", mistake)
         return ExitCode.USAGE
     # the models load slowly: not before the arguments are known to be good
     from echoapex.infer.clip.models import TaskInterpreter
     from echoapex.infer.clip.reading import AnalysisOptions
+    from echoapex.infer.outputs.dicom_files import DicomOutput, DicomOutputError
     from echoapex.infer.outputs.files import NameMapError, results_text
     from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, StudyAnalyzer
     from echoapex.models.bundle import BundleError
@@ -112,6 +110,7 @@ def analyze(
         keep_identifiers=choices.keep_identifiers,
     )
     try:
+        dicom = DicomOutput(choices.dicom_sr, choices.dicom_seg) if choices.dicom_sr or choices.dicom_seg else None
         device = choose_device(choices.device)
         precision = choose_precision(choices.precision, device)
         if precision.warning and not messages.quiet:
@@ -120,8 +119,8 @@ def analyze(
         models = NamedInterpreter(interpreter, Path(choices.bundle).name, str(device), precision.name)
         with ProgressBar(quiet=messages.quiet) as bar:
             analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=messages.debug)
-            report = analyzer.run(paths, out, choices.names)
-    except (BundleError, DeviceError, AnalysisError, NameMapError) as error:
+            report = analyzer.run(paths, out, choices.names, dicom)
+    except (BundleError, DeviceError, AnalysisError, DicomOutputError, NameMapError) as error:
         complain("analyze", str(error))
         return ExitCode.USAGE
     except OSError as error:
@@ -135,6 +134,20 @@ def analyze(
     elif not messages.quiet:
         _summarise(report, out)
     return exit_code_of(report)
+
+
+def _usage_mistake(paths: tuple[Path, ...], out: Path | None, choices: Choices, messages: Messages) -> str:
+    """What is wrong with the arguments; empty where nothing is."""
+    if not paths:
+        return "nothing was given to analyse; give a file, a folder or a zip archive"
+    if out is None and not messages.as_json:
+        return "where should the results go? Give --out FOLDER, or --json to print them"
+    if out is None and (choices.dicom_sr or choices.dicom_seg):
+        return "--dicom-sr and --dicom-seg write files; give --out FOLDER"
+    if not any(_exists(path) for path in paths):
+        named = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and the other {len(paths) - 1}"
+        return f"{named}: {'does' if len(paths) == 1 else 'do'} not exist; check the path"
+    return ""
 
 
 def _exists(path: Path) -> bool:

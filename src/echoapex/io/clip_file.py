@@ -62,8 +62,9 @@ class ClipFile:
 class OpenedClip:
     """A clip source with the name from the search; extracted files of a packed clip are deleted together with it."""
 
-    def __init__(self, source: ClipSource, header: ClipHeader, workspace: TemporaryFolder | None) -> None:
+    def __init__(self, source: ClipSource, header: ClipHeader, workspace: TemporaryFolder | None, path: Path) -> None:
         self._source = source
+        self._path = path
         self._header = header
         self._workspace = workspace
 
@@ -71,6 +72,11 @@ class OpenedClip:
     def header(self) -> ClipHeader:
         """Everything that is known without decoding all frames."""
         return self._header
+
+    @property
+    def dicom_path(self) -> Path | None:
+        """The DICOM file, there until ``close``; None for a clip of another kind."""
+        return self._path if isinstance(self._source, DicomSource) else None
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
         """Decode the frames one at a time; a second call starts again at the first frame.
@@ -140,7 +146,7 @@ class _Reading:
 def _opened(file: ClipFile, path: Path, workspace: TemporaryFolder | None, reading: _Reading) -> OpenedClip:
     source = _source(file, path, reading)
     header = replace(source.header, clip_id=file.clip_id).with_flags(*file.flags)
-    return OpenedClip(source, header, workspace)
+    return OpenedClip(source, header, workspace, path)
 
 
 def _source(file: ClipFile, path: Path, reading: _Reading) -> ClipSource:

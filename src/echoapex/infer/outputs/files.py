@@ -52,27 +52,10 @@ from echoapex.vocabulary import Structure
 
 FILE_NAME = "manifest.json"
 _LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "pydicom", "av", "pillow")
-_OWN_FOLDERS = ("clips", "masks", "overlays")
+_OWN_FOLDERS = ("clips", "dicom", "masks", "overlays")
 NOTICE = "secret: names patients where file names do; keep it to yourself and apart from the results"
 RESULTS_FILE = "results.json"
 MEASUREMENTS_FILE = "measurements.csv"
-MEASUREMENT_COLUMNS = (
-    "level",
-    "study",
-    "clip_id",
-    "file",
-    "view",
-    "quantity",
-    "name",
-    "value",
-    "unit",
-    "interval_low",
-    "interval_high",
-    "method",
-    "confidence",
-    "flags",
-    "frames",
-)
 ERRORS_FILE = "errors.csv"
 ERROR_COLUMNS = ("file", "reason", "remedy")
 MASK_FOLDER = "masks"

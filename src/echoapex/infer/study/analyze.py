@@ -19,6 +19,7 @@ from echoapex.infer.clip.analyze import ClipAnalysis, analyze_clip
 from echoapex.infer.clip.models import Interpreter, ViewOverride
 from echoapex.infer.clip.reading import AnalysisOptions
 from echoapex.infer.outputs.clip_pictures import draw_clip
+from echoapex.infer.outputs.dicom_files import DicomOutput
 from echoapex.infer.outputs.files import (
     Manifest,
     earlier_files,
@@ -115,6 +116,7 @@ class _Run:
     seconds_by_clip: dict[str, float] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     masks: dict[str, Mapping[int, UInt8[np.ndarray, "height width"]]] = field(default_factory=dict)
+    dicom: DicomOutput | None = None
 
 
 class _Naming:
@@ -168,7 +170,13 @@ class StudyAnalyzer:
         self._keep_masks = keep_masks
         self._raise_unexpected = raise_unexpected
 
-    def run(self, paths: Sequence[Path | str], out: Path | None = None, names_file: Path | None = None) -> StudyReport:
+    def run(
+        self,
+        paths: Sequence[Path | str],
+        out: Path | None = None,
+        names_file: Path | None = None,
+        dicom: DicomOutput | None = None,
+    ) -> StudyReport:
         """Analyse all clips in ``paths``.
 
         A clip that an earlier run into ``out`` finished with the same version, weights and options is taken over.
@@ -179,6 +187,7 @@ class StudyAnalyzer:
             out: the output folder; nothing is written without one.
             names_file: the map from the clips' names to their files; ``OUT.names.json`` beside ``out`` by default.
                 Without ``out`` none is written.
+            dicom: DICOM reports and segmentations to write into ``out``; they hold the identifiers of the patient.
 
         Raises:
             AnalysisError: nothing was given, ``out`` is a file, the map would lie inside ``out``, or there is no room
@@ -193,6 +202,7 @@ class StudyAnalyzer:
             compute_run_key({**self._models.interpreter.digests, "precision": self._models.precision}, self._options),
             out,
             len(paths),
+            dicom=dicom,
         )
         earlier: tuple[str, ...] = ()
         if out is not None:
@@ -246,6 +256,8 @@ class StudyAnalyzer:
 
     def _analyze_source(self, source: OpenedClip, file: ClipFile, run: _Run) -> str:
         header = source.header
+        if run.dicom is not None:
+            run.dicom.remember(source)
         known = self._known.get(header.source.get("sha256", ""), KnownClip())
         run_key = extend_run_key(run.run_key, known)
         earlier = read_record(run.out, header, run_key) if run.out else None
@@ -303,6 +315,8 @@ class StudyAnalyzer:
             report = report.with_masks(run.masks)
         if run.out is None:
             return report
+        if run.dicom is not None and complete:
+            report = self._write_dicom(run.dicom, report, run)
         for write in (write_results, write_measurements, write_errors, write_preview):
             run.files.append(write(run.out, report).name)
         if complete:
@@ -328,6 +342,14 @@ class StudyAnalyzer:
         )
         write_manifest(run.out, manifest)
         return report
+
+    def _write_dicom(self, dicom: DicomOutput, report: StudyReport, run: _Run) -> StudyReport:
+        """Write the DICOM objects of a finished study; the report then says what could not be written."""
+        if run.out is None:
+            return report
+        files, notes = dicom.write(run.out, report, self._models.bundle)
+        run.files += files
+        return report.model_copy(update={"notes": (*report.notes, *dicom.notes(report), *notes)})
 
 
 def require_paths(paths: Sequence[Path | str]) -> None:

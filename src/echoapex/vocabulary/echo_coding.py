@@ -1,0 +1,222 @@
+"""How DICOM names each measured quantity: one code of CID 12300, or a code of our own with its modifiers.
+
+CID 12300 "Core Echo Measurement" names a quantity together with its method and its image mode. A value has such a code
+only if it was measured in exactly this way. Every other value gets a code of our own scheme, and the modifiers of
+TID 5302 "Post-coordinated Echo Measurement" say what it is. Sources: DICOM PS3.16, CID 12300 and CID 12302 to 12307,
+TID 5301 and 5302; PS3.17 annex CCCC. That annex labels 80031-8 "LVPWd (2D)"; its meaning alone does not say 2D.
+"""
+
+from dataclasses import dataclass, replace
+
+from echoapex.vocabulary import codes
+from echoapex.vocabulary.codes import OWN_SCHEME, Code
+from echoapex.vocabulary.quantities import Quantity
+from echoapex.vocabulary.views import View
+
+
+@dataclass(frozen=True)
+class EchoCoding:
+    """The code of a value, and what the code means.
+
+    Attributes:
+        name: the concept.
+        short_label: the abbreviation of the guideline.
+        measurement_type: CID 12303, such as "Directly measured".
+        finding_site: CID 12305.
+        observation_type: CID 12302.
+        measured_property: CID 12304.
+        cardiac_cycle_point: CID 12307.
+        method: CID 12227, or a code of our own; None where no method has to be named.
+        divisor: what a ratio or an indexed value was divided by.
+    """
+
+    name: Code
+    short_label: str
+    measurement_type: Code
+    finding_site: Code
+    observation_type: Code
+    measured_property: Code
+    cardiac_cycle_point: Code
+    method: Code | None = None
+    divisor: Code | None = None
+
+    @property
+    def is_pre_coordinated(self) -> bool:
+        """Whether the name is a code of CID 12300, which says everything."""
+        return self.name.scheme != OWN_SCHEME
+
+
+PATIENT_CODES = {Quantity.BSA: codes.BODY_SURFACE_AREA, Quantity.HEART_RATE: codes.HEART_RATE}
+"""Quantities that describe the patient rather than a structure of the heart."""
+
+
+def code_measurement(quantity: Quantity, *, biplane: bool = False, view: View | None = None) -> EchoCoding | None:
+    """The DICOM code of a value; None for what describes the patient (``PATIENT_CODES``).
+
+    Args:
+        quantity: what was measured.
+        biplane: whether volumes are by discs in two planes.
+        view: the view of a value that comes from one view only.
+    """
+    if quantity in PATIENT_CODES:
+        return None
+    coding = _CODINGS[quantity]
+    if quantity not in _DISC_CODES:
+        return coding
+    biplane_code, by_view = _DISC_CODES[quantity]
+    name = biplane_code if biplane else by_view.get(view)
+    method = codes.DISKS_BIPLANE if biplane else codes.DISKS_SINGLE_PLANE
+    return replace(coding, name=name or coding.name, method=method)
+
+
+_REGRESSION = Code("REGRESSION", OWN_SCHEME, "Regression from the clip")
+
+_DISC_CODES: dict[Quantity, tuple[Code, dict[View | None, Code]]] = {
+    Quantity.LVEF_DISCS: (
+        Code("79991-6", "LN", "Left ventricular ejection fraction biplane (MOD)"),
+        {
+            View.A4C: Code("79993-2", "LN", "Left ventricular ejection fraction single plane 4C (MOD)"),
+            View.A2C: Code("79992-4", "LN", "Left ventricular ejection fraction single plane 2C (MOD)"),
+        },
+    ),
+    Quantity.EDV: (
+        Code("79996-5", "LN", "Left ventricular end diastolic volume biplane (MOD)"),
+        {
+            View.A4C: Code("79999-9", "LN", "Left ventricular end diastolic volume single plane 4C (MOD)"),
+            View.A2C: Code("79998-1", "LN", "Left ventricular end diastolic volume single plane 2C (MOD)"),
+        },
+    ),
+    Quantity.ESV: (
+        Code("80001-1", "LN", "Left ventricular end systolic volume biplane (MOD)"),
+        {
+            View.A4C: Code("80004-5", "LN", "Left ventricular end systolic volume single plane 4C (MOD)"),
+            View.A2C: Code("80003-7", "LN", "Left ventricular end systolic volume single plane 2C (MOD)"),
+        },
+    ),
+    Quantity.EDV_INDEX: (Code("79997-3", "LN", "Left ventricular end diastolic volume biplane (MOD) / BSA"), {}),
+    Quantity.ESV_INDEX: (Code("80002-9", "LN", "Left ventricular end systolic volume biplane (MOD) / BSA"), {}),
+}
+"""The code by two planes, and those by one plane."""
+
+
+def _volume(code: str, label: str, meaning: str, point: Code, divisor: Code | None = None) -> EchoCoding:
+    return EchoCoding(
+        Code(code, OWN_SCHEME, meaning),
+        label,
+        codes.INDEXED if divisor else codes.CALCULATED,
+        codes.LEFT_VENTRICLE,
+        codes.STRUCTURE_OF_SITE,
+        codes.VOLUME,
+        point,
+        codes.DISKS_SINGLE_PLANE,
+        divisor,
+    )
+
+
+def _ejection(code: str, label: str, meaning: str, method: Code) -> EchoCoding:
+    return EchoCoding(
+        Code(code, OWN_SCHEME, meaning),
+        label,
+        codes.CALCULATED,
+        codes.LEFT_VENTRICLE,
+        codes.BEHAVIOUR_OF_SITE,
+        codes.EJECTION_FRACTION,
+        codes.FULL_CARDIAC_CYCLE,
+        method,
+    )
+
+
+def _length(name: Code, label: str, site: Code, measured_property: Code) -> EchoCoding:
+    return EchoCoding(
+        name,
+        label,
+        codes.DIRECTLY_MEASURED,
+        site,
+        codes.STRUCTURE_OF_SITE,
+        measured_property,
+        codes.END_DIASTOLE,
+    )
+
+
+_LVIDD = Code("80007-8", "LN", "Left ventricular internal diastolic dimension - 2D")
+_CODINGS = {
+    Quantity.LVEF: _ejection(
+        "LVEF_REGRESSION", "EF", "Left ventricular ejection fraction by regression from the clip", _REGRESSION
+    ),
+    Quantity.LVEF_DISCS: _ejection(
+        "LVEF_DISCS", "EF discs", "Left ventricular ejection fraction (MOD)", codes.DISKS_SINGLE_PLANE
+    ),
+    Quantity.EDV: _volume("LVEDV_DISCS", "EDV", "Left ventricular end diastolic volume (MOD)", codes.END_DIASTOLE),
+    Quantity.ESV: _volume("LVESV_DISCS", "ESV", "Left ventricular end systolic volume (MOD)", codes.END_SYSTOLE),
+    Quantity.EDV_INDEX: _volume(
+        "LVEDV_DISCS_BSA",
+        "EDV index",
+        "Left ventricular end diastolic volume (MOD) / BSA",
+        codes.END_DIASTOLE,
+        codes.BODY_SURFACE_AREA,
+    ),
+    Quantity.ESV_INDEX: _volume(
+        "LVESV_DISCS_BSA",
+        "ESV index",
+        "Left ventricular end systolic volume (MOD) / BSA",
+        codes.END_SYSTOLE,
+        codes.BODY_SURFACE_AREA,
+    ),
+    Quantity.IVSD: _length(
+        Code("79969-2", "LN", "Interventricular septum diastolic dimension 2D"),
+        "IVSd",
+        codes.INTERVENTRICULAR_SEPTUM,
+        codes.THICKNESS,
+    ),
+    Quantity.LVIDD: _length(_LVIDD, "LVIDd", codes.LEFT_VENTRICLE, codes.INTERNAL_DIMENSION),
+    Quantity.LVPWD: _length(
+        Code("80031-8", "LN", "Left ventricular posterior wall diastolic thickness"),
+        "LVPWd",
+        codes.LEFT_VENTRICLE,
+        codes.THICKNESS,
+    ),
+    Quantity.LV_MASS: EchoCoding(
+        Code("80019-3", "LN", "Left ventricular mass (dimension method) 2D"),
+        "LV mass",
+        codes.CALCULATED,
+        codes.LEFT_VENTRICLE,
+        codes.STRUCTURE_OF_SITE,
+        codes.MASS,
+        codes.END_DIASTOLE,
+        codes.CUBE_METHOD,
+    ),
+    Quantity.LV_MASS_INDEX: EchoCoding(
+        Code("80020-1", "LN", "Left ventricular mass (dimension method) 2D / BSA"),
+        "LV mass index",
+        codes.INDEXED,
+        codes.LEFT_VENTRICLE,
+        codes.STRUCTURE_OF_SITE,
+        codes.MASS,
+        codes.END_DIASTOLE,
+        codes.CUBE_METHOD,
+        codes.BODY_SURFACE_AREA,
+    ),
+    Quantity.RWT: EchoCoding(
+        Code("RWT", OWN_SCHEME, "Relative wall thickness, 2 LVPWd / LVIDd"),
+        "RWT",
+        codes.RATIO,
+        codes.LEFT_VENTRICLE,
+        codes.STRUCTURE_OF_SITE,
+        codes.THICKNESS,
+        codes.END_DIASTOLE,
+        None,
+        _LVIDD,
+    ),
+}
+
+
+def all_codes() -> tuple[Code, ...]:
+    """Every code that a report may hold for a value, of the standards and our own."""
+    found: dict[Code, None] = dict.fromkeys(PATIENT_CODES.values())
+    for biplane_code, by_view in _DISC_CODES.values():
+        found |= dict.fromkeys((biplane_code, *by_view.values()))
+    for coding in _CODINGS.values():
+        parts = (coding.name, coding.measurement_type, coding.finding_site, coding.observation_type)
+        found |= dict.fromkeys((*parts, coding.measured_property, coding.cardiac_cycle_point))
+        found |= dict.fromkeys(code for code in (coding.method, coding.divisor) if code)
+    return tuple(found)
