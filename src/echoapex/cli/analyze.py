@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -86,15 +87,9 @@ def analyze(
         messages: which messages are shown.
     """
     choices, messages = choices or Choices(), messages or Messages()
-    if not paths:
-        complain("analyze", "nothing was given to analyse; give a file, a folder or a zip archive")
-        return ExitCode.USAGE
-    if out is None and not messages.as_json:
-        complain("analyze", "where should the results go? Give --out FOLDER, or --json to print them")
-        return ExitCode.USAGE
-    if not any(_exists(path) for path in paths):
-        named = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and the other {len(paths) - 1}"
-        complain("analyze", f"{named}: {'does' if len(paths) == 1 else 'do'} not exist; check the path")
+    problem = _find_problem(paths, out, messages)
+    if problem:
+        complain("analyze", problem)
         return ExitCode.USAGE
     # the models load slowly: not before the arguments are known to be good
     from echoapex.infer.clip.models import TaskInterpreter
@@ -103,6 +98,8 @@ def analyze(
     from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, StudyAnalyzer
     from echoapex.models.bundle import BundleError
     from echoapex.models.precision import DeviceError, choose_device, choose_precision
+    from echoapex.models.registry import find_set
+    from echoapex.models.simulated_weights import SIMULATED_NOTE, advise_patients
 
     options = AnalysisOptions(
         contours=choices.contours,
@@ -117,7 +114,9 @@ def analyze(
         if precision.warning and not messages.quiet:
             complain("analyze", precision.warning)
         interpreter = TaskInterpreter.load(choices.bundle, choices.device, precision.name)
-        models = NamedInterpreter(interpreter, Path(choices.bundle).name, str(device), precision.name)
+        advice = advise_patients(find_set(choices.bundle))
+        note = SIMULATED_NOTE if advice else ""
+        models = NamedInterpreter(interpreter, Path(choices.bundle).name, str(device), precision.name, note)
         with ProgressBar(quiet=messages.quiet) as bar:
             analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=messages.debug)
             report = analyzer.run(paths, out, choices.names)
@@ -134,7 +133,21 @@ def analyze(
         sys.stdout.write(results_text(report))
     elif not messages.quiet:
         _summarise(report, out)
+    if advice and not messages.quiet and exit_code_of(report) != ExitCode.NOTHING_ANALYSED:
+        complain("analyze", advice)
     return exit_code_of(report)
+
+
+def _find_problem(paths: Sequence[Path], out: Path | None, messages: Messages) -> str:
+    """What is wrong with the arguments, in words; empty where nothing is."""
+    if not paths:
+        return "nothing was given to analyse; give a file, a folder or a zip archive"
+    if out is None and not messages.as_json:
+        return "where should the results go? Give --out FOLDER, or --json to print them"
+    if not any(_exists(path) for path in paths):
+        named = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and the other {len(paths) - 1}"
+        return f"{named}: {'does' if len(paths) == 1 else 'do'} not exist; check the path"
+    return ""
 
 
 def _exists(path: Path) -> bool:
