@@ -145,6 +145,8 @@ def _pack(archive: Path, run: Path, files: list[Path]) -> None:
 
 
 def _cut(archive: Path, out: Path, limits: Limits) -> list[dict[str, object]]:
+    for earlier in out.glob("part-*.bin"):
+        earlier.unlink()
     parts: list[dict[str, object]] = []
     with archive.open("rb") as whole:
         while content := whole.read(limits.part_bytes):

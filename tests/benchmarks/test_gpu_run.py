@@ -11,7 +11,7 @@ import pytest
 import yaml
 from gpu_pack import unpack
 from gpu_parts import Limits
-from gpu_run import NEEDED, main
+from gpu_run import NEEDED, can_compile, main
 from tiny_camus import write_tiny_camus
 from tiny_clip_folder import outline_tiny_clip_folder, write_tiny_clip_folder
 from tiny_recipes import SIDE, StartingPoint, shrink
@@ -19,6 +19,7 @@ from tiny_tasks import build_tasks, multitask_recipe, save_set
 
 from echoapex.config import merge, read_recipe
 from echoapex.data.stores.prepared_set import open_prepared_set, read_origin
+from echoapex.models.attention import Block
 from echoapex.models.bundle import load_bundle, read_card
 from echoapex.recipes.runner import find_recipe
 from echoapex.train.journal import read_journal
@@ -213,6 +214,16 @@ def test_training_needs_no_library_that_reads_clips() -> None:
         2,
         "gpu_run: not installed here: no-such; carry their wheels along\n",
     )
+
+
+def test_a_compiler_that_fails_is_noticed_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Block) -> None:
+        raise RuntimeError("no compiler\nis here")
+
+    monkeypatch.setattr(Block, "compile", broken)
+    assert can_compile("cpu") == "RuntimeError: no compiler is here"
+    monkeypatch.setattr(Block, "compile", lambda self: None)
+    assert can_compile("cpu") == ""
 
 
 def test_the_limits_leave_room_for_what_lies_beside_the_parts() -> None:
