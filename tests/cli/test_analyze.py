@@ -20,6 +20,9 @@ from echoapex.cli.analyze import exit_code_of
 from echoapex.cli.console import ExitCode
 from echoapex.domain import ClipReport, StudyReport
 from echoapex.infer.clip.models import TaskInterpreter
+from echoapex.models.registry import import_set
+
+RESEARCH = Path(__file__).resolve().parents[2] / "bundles" / "research"
 
 
 @pytest.fixture
@@ -85,7 +88,42 @@ def test_json_goes_to_standard_output_and_nothing_else(
     output = capsys.readouterr()
     report = StudyReport.model_validate(json.loads(output.out))
     assert len(report.clips) == 1
-    assert output.err == ""
+    (line,) = output.err.splitlines()
+    assert "trained on simulated hearts only" in line, "the one thing that is said on standard error"
+
+
+def test_weights_that_saw_no_patient_say_so_and_name_a_set_that_did(
+    perfect_models: LabelledStudy,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ECHOAPEX_HOME", str(tmp_path / "home"))
+    arguments = ["analyze", str(perfect_models.folder / "PLAX.dcm"), "--no-overlays", "--contours", "ed_es"]
+    assert run([*arguments, "--out", str(tmp_path / "one")]) == ExitCode.ALL_GOOD
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == (
+        "echoapex analyze: the weights 'phantom' were trained on simulated hearts only; a set that also learned from "
+        "patients is in the repository (CC BY-NC-SA 4.0, non-commercial): `echoapex models import bundles/research`, "
+        "then --bundle research"
+    )
+    manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
+    assert manifest["weights_note"] == "trained on simulated hearts only"
+
+    import_set(RESEARCH)
+    assert run([*arguments, "--out", str(tmp_path / "two")]) == ExitCode.ALL_GOOD
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith(
+        "the set 'research' also learned from patients (CC BY-NC-SA 4.0, non-commercial): use --bundle research"
+    )
+
+    assert run([*arguments, "--out", str(tmp_path / "three"), "--bundle", "research"]) == ExitCode.ALL_GOOD
+    assert "simulated hearts" not in capsys.readouterr().err
+    assert json.loads((tmp_path / "three" / "manifest.json").read_text())["weights_note"] == ""
+
+    (tmp_path / "note.dcm").write_text("no clip")
+    assert run(["analyze", str(tmp_path / "note.dcm"), "--out", str(tmp_path / "four")]) == ExitCode.NOTHING_ANALYSED
+    assert "simulated hearts" not in capsys.readouterr().err, "only where the weights were used on a study"
 
 
 def test_values_are_summarised_for_people(

@@ -16,7 +16,7 @@ from echoapex.cli import app
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`(echoapex [^`\n]+|make [a-z]+)`")
+INLINE = re.compile(r"`(echoapex [^`\n]+|make [a-z-]+)`")
 SHORTHAND = re.compile(
     r"[A-Z]{2,}|\.\.\.|\{"
     r"|^echoapex (?:analyze|phantom|evaluate|transfer|clicks|benchmark|demo|models)(?: [a-z]+)?$"
@@ -68,7 +68,7 @@ def test_readme_says_which_commands_need_more_than_the_demo_installs() -> None:
 
 @pytest.mark.parametrize(("page", "line"), list(commands("make ")))
 def test_a_make_target_exists(page: str, line: str) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert line.split()[1] in targets, f"{page}: make has no target for {line!r}"
 
 

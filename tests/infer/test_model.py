@@ -39,6 +39,20 @@ def test_the_model_says_what_it_is(model: echoapex.Model) -> None:
     assert all(len(digest) == 64 for digest in model.digests.values())
 
 
+def test_a_model_that_saw_no_patient_says_so_once_it_has_read_a_study(
+    labelled_study: LabelledStudy, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ECHOAPEX_HOME", str(tmp_path))
+    model = echoapex.load("phantom", device="cpu", precision="fp32")
+    assert not caplog.messages
+    options = echoapex.AnalysisOptions(contours="ed_es", overlays=False)
+    for _ in range(2):
+        model.analyze(labelled_study.folder / "PLAX.dcm", options=options)
+    (message,) = caplog.messages
+    assert "'phantom' were trained on simulated hearts only" in message
+    assert message.endswith('`echoapex models import bundles/research`, then bundle="research"')
+
+
 def test_a_clip_in_memory_and_its_file_have_the_same_view(
     model: echoapex.Model, apical: echoapex.Clip, labelled_study: LabelledStudy
 ) -> None:

@@ -144,6 +144,18 @@ def test_the_start_is_validated_once_and_training_does_not_notice(
     assert len(digests) == 1, "bit for bit the weights of a run whose start was not validated"
 
 
+def test_a_time_limit_ends_a_run_early_and_is_no_part_of_the_recipe(recipe_file: Path, tmp_path: Path) -> None:
+    noted: list[str] = []
+    reporting = Reporting(noted=noted.append)
+    finetune(str(recipe_file), {"train": {"minutes": 1e-4}}, tmp_path / "run", reporting=reporting)
+    assert "time is up after 1 of 4 steps; the same command goes on" in noted
+    card = read_card(tmp_path / "run" / "bundles" / "segmentation")
+    assert card.cost.startswith("1 of 4 steps")
+    assert card.metrics, "figures of the weights that are exported"
+    finetune(str(recipe_file), {}, tmp_path / "run")
+    assert read_card(tmp_path / "run" / "bundles" / "segmentation").cost.startswith("4 steps")
+
+
 def test_overrides_change_a_run_and_its_card(recipe_file: Path, tmp_path: Path) -> None:
     overrides = {"train": {"steps": 1, "seed": 9}, "provenance": {"name": "other"}}
     finetune(str(recipe_file), overrides, tmp_path / "run")

@@ -19,7 +19,7 @@ from echoapex.models import precision as precision_of_machine
 from echoapex.tasks.task import BatchSource, Cases, Loss, Task
 from echoapex.tasks.view_classification import ViewClassification
 from echoapex.train.ema import WeightAverage
-from echoapex.train.journal import read_journal
+from echoapex.train.journal import read_figures, read_journal
 from echoapex.train.monitor import DriftError, DriftGuardConfig, save_nonfinite_dump
 from echoapex.train.optim import OptimConfig
 from echoapex.train.trainer import NonFiniteLossError, Run, TrainConfig, score, train
@@ -362,3 +362,42 @@ def test_loader_processes_change_nothing_of_a_run_and_of_its_resume(tmp_path: Pa
     first, second = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("thread", "workers"))
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def test_a_run_that_stops_on_time_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time is up after two updates: a checkpoint, figures, a message, and later the same weights bit for bit."""
+    told: list[str] = []
+    settings = {"score_every": 3, "log_every": 1, "checkpoint_every": 100}
+    clock = iter([0.0, 10.0, 60.0])
+    monkeypatch.setattr("echoapex.train.trainer.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("echoapex.train.trainer.Clock", FrozenClock)
+    run = replace(line_run(tmp_path / "stopped"), noted=told.append)
+    assert train(run, config(5, minutes=1.0, **settings)) == 2
+    monkeypatch.undo()
+    assert "time is up after 2 of 5 steps; the same command goes on" in told
+    entries = read_journal(tmp_path / "stopped" / "journal.jsonl")
+    assert [entry["step"] for entry in entries if "stop_scores" in entry] == [1]
+    assert read_figures(tmp_path / "stopped" / "journal.jsonl").latest == entries[-1]["stop_scores"]
+
+    assert train(line_run(tmp_path / "stopped"), config(5, minutes=60.0, **settings)) == 5
+    assert train(line_run(tmp_path / "straight"), config(5, **settings)) == 5
+    first, second = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("stopped", "straight"))
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    scores = [
+        [entry["scores"] for entry in read_journal(tmp_path / name / "journal.jsonl") if "scores" in entry]
+        for name in ("stopped", "straight")
+    ]
+    assert scores[0] == scores[1], "the drift guard sees the same scores"
+
+
+class FrozenClock:
+    """A journal's clock that does not look at the time."""
+
+    def count(self, examples: int) -> None:
+        pass
+
+    def read(self) -> dict[str, float]:
+        return {}

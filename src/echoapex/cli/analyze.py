@@ -101,6 +101,8 @@ def analyze(
     from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, StudyAnalyzer
     from echoapex.models.bundle import BundleError
     from echoapex.models.precision import DeviceError, choose_device, choose_precision
+    from echoapex.models.registry import find_set
+    from echoapex.models.simulated_weights import SIMULATED_NOTE, advise_patients
 
     options = AnalysisOptions(
         contours=choices.contours,
@@ -116,7 +118,9 @@ def analyze(
         if precision.warning and not messages.quiet:
             complain("analyze", precision.warning)
         interpreter = TaskInterpreter.load(choices.bundle, choices.device, precision.name)
-        models = NamedInterpreter(interpreter, Path(choices.bundle).name, str(device), precision.name)
+        advice = advise_patients(find_set(choices.bundle))
+        note = SIMULATED_NOTE if advice else ""
+        models = NamedInterpreter(interpreter, Path(choices.bundle).name, str(device), precision.name, note)
         with ProgressBar(quiet=messages.quiet) as bar:
             analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=messages.debug)
             report = analyzer.run(paths, out, choices.names, dicom)
@@ -133,6 +137,8 @@ def analyze(
         sys.stdout.write(results_text(report))
     elif not messages.quiet:
         _summarise(report, out)
+    if advice and not messages.quiet and exit_code_of(report) != ExitCode.NOTHING_ANALYSED:
+        complain("analyze", advice)
     return exit_code_of(report)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +30,12 @@ from echoapex.io.study_files import open_only_clip
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.precision import Precision, choose_device, choose_precision
-from echoapex.models.registry import DEFAULT_SET
+from echoapex.models.registry import DEFAULT_SET, find_set
+from echoapex.models.simulated_weights import RESEARCH_SET, SIMULATED_NOTE, advise_patients
 from echoapex.tasks.task import encode_clip
 from echoapex.vocabulary import Application, Structure
 
+_LOG = logging.getLogger("echoapex")
 PROMPTED = 255
 """Value of a label map where a prompt without a structure name found something."""
 
@@ -134,8 +137,18 @@ class Model:
         precision: ``bf16`` or ``fp32``.
     """
 
-    def __init__(self, interpreter: TaskInterpreter, name: str, device: str) -> None:
+    def __init__(self, interpreter: TaskInterpreter, name: str, device: str, advice: str = "") -> None:
+        """Wrap loaded weights.
+
+        Args:
+            interpreter: the tasks.
+            name: of the set.
+            device: where it computes.
+            advice: for a set that was trained on simulated hearts only, what is logged once it has read a study.
+        """
         self._interpreter = interpreter
+        self._advice = advice
+        self._note = SIMULATED_NOTE if advice else ""
         self.name = name
         self.device = device
         self.precision = interpreter.precision
@@ -171,10 +184,14 @@ class Model:
             AnalysisError: nothing was given, a path does not exist, ``out`` is a file, or the disk is full.
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
-        named = NamedInterpreter(self._interpreter, self.name, self.device, self.precision)
+        named = NamedInterpreter(self._interpreter, self.name, self.device, self.precision, self._note)
         analyzer = StudyAnalyzer(named, options, observer, keep_masks=True)
         require_paths(given)
-        return analyzer.run(given, None if out is None else Path(out))
+        report = analyzer.run(given, None if out is None else Path(out))
+        if self._advice and any(not clip.set_aside for clip in report.clips):
+            _LOG.warning("echoapex: %s", self._advice)
+            self._advice = ""
+        return report
 
     def encode(
         self, clip: Clip | str | Path, application: Application = Application.VIEW_CLASSIFICATION
@@ -287,7 +304,9 @@ def load(name_or_path: str | Path = DEFAULT_SET, *, device: str = "auto", precis
     """
     place = choose_device(device)
     chosen = choose_precision(precision, place).name
-    return Model(TaskInterpreter.load(name_or_path, device, chosen), Path(name_or_path).name, str(place))
+    interpreter = TaskInterpreter.load(name_or_path, device, chosen)
+    advice = advise_patients(find_set(name_or_path), f'bundle="{RESEARCH_SET}"')
+    return Model(interpreter, Path(name_or_path).name, str(place), advice)
 
 
 def load_encoder(path: str | Path, *, device: str = "auto", precision: Precision = "auto") -> Encoder:

@@ -28,6 +28,8 @@ from echoapex.models.weights_file import WeightsError, load_weights, read_safete
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
+NO_PATIENTS = "no patient data"
+"""A line of training data that says so is about simulated images."""
 _CARD_LIMIT_BYTES = 1 << 20
 
 
@@ -55,6 +57,11 @@ class Origin(Config):
     training_data: tuple[str, ...]
     licence: str = Field(min_length=1)
     non_commercial: bool = False
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether every line says that its data are simulated; what is not documented does not count as simulated."""
+        return bool(self.training_data) and all(NO_PATIENTS in line for line in self.training_data)
 
     def after(self, earlier: Iterable[Origin]) -> Origin:
         """The origin of weights that started from others: all data, all licences, non-commercial if any was."""

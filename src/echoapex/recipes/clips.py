@@ -16,6 +16,7 @@ from echoapex.data.datasets import DATASETS, DatasetClip, DatasetError
 from echoapex.data.stores.clip_store import ClipStore
 from echoapex.data.stores.dataset_store import DatasetStoreConfig, patient_of, write_dataset_store
 from echoapex.data.stores.phantom_store import PhantomStoreConfig, draw_phantom_store
+from echoapex.data.stores.prepared_set import is_prepared_set, read_origin
 from echoapex.models.bundle import Bundle, BundleError, Origin
 from echoapex.models.registry import find_set
 from echoapex.phantom import SIMULATOR_VERSION
@@ -133,6 +134,13 @@ class DatasetClips(Config):
         data = (f"{description.title}; split {split} ({description.citation})",)
         terms = Origin(training_data=data, licence=description.licence, non_commercial=True)
         return provenance.model_copy(update=dict(terms))
+
+
+def after_prepared_sets(provenance: Provenance, folders: Sequence[Path]) -> Provenance:
+    """The provenance with what prepared sets say of their clips; other folders are left to the recipe."""
+    told = [read_origin(folder) for folder in folders if is_prepared_set(folder)]
+    origins = [Origin(**dict(origin)) for origin in told if origin.licence]
+    return provenance.model_copy(update=dict(provenance.origin.after(origins))) if origins else provenance
 
 
 def open_phantom_store(name: str, config: PhantomStoreConfig, workspace: Workspace) -> ClipStore:

@@ -28,10 +28,11 @@ from echoapex.data.frame_source import (
 )
 from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
 from echoapex.data.stores.dataset_store import DatasetStoreConfig, write_camus_store, write_dataset_store
+from echoapex.data.stores.prepared_set import open_prepared_set
 from echoapex.data.style import StyleBank, StyleConfig
 from echoapex.models.bundle import Origin
 from echoapex.recipes.camus import CAMUS_LICENCE
-from echoapex.recipes.clips import open_phantom_store, record_key
+from echoapex.recipes.clips import after_prepared_sets, open_phantom_store, record_key
 from echoapex.recipes.multitask import DECODERS, MultiTaskRecipe, load_decoders
 from echoapex.recipes.recipe import Lineage, Provenance, Workload, Workspace
 from echoapex.tasks.multitask import MultiTask
@@ -47,7 +48,9 @@ _PHANTOM = "phantom"
 class RealFrames(Config):
     """A source of real frames, and its part of every batch."""
 
-    dataset: Literal["camus", "folder"]
+    dataset: Literal["camus", "folder", "prepared"]
+    """``prepared``: a folder with a prepared set, whose ``train`` teaches and whose ``val`` judges; how clips are
+    prepared, and who is held back, was decided when it was made."""
     root: Path
     train: frozenset[str] = frozenset({"train"})
     """Splits for training."""
@@ -62,6 +65,9 @@ class RealFrames(Config):
 
     def open(self, name: str, workspace: Workspace) -> tuple[PreparedClipSource, PreparedClipSource | None]:
         """Open the clips for training and, if there are any, for validation."""
+        if self.dataset == "prepared":
+            teaching, judging = open_prepared_set(self.root)
+            return self._known(teaching), None if judging is None else self._known(judging)
         return self._open_camus(name, workspace) if self.dataset == "camus" else self._open_folder(name, workspace)
 
     def _open_camus(self, name: str, workspace: Workspace) -> tuple[PreparedClipSource, PreparedClipSource | None]:
@@ -149,7 +155,9 @@ class JointRecipe(MultiTaskRecipe):
         return [*super().starts(), *decoders]
 
     def learned_from(self, provenance: Provenance) -> Provenance:
-        """Weights trained on CAMUS always carry the licence of CAMUS."""
+        """Weights trained on CAMUS or a prepared set always carry its licence."""
+        prepared = [source.root for source in self.real.values() if source.dataset == "prepared"]
+        provenance = after_prepared_sets(provenance, prepared)
         if all(source.dataset != "camus" for source in self.real.values()):
             return provenance
         camus = Origin(training_data=(), licence=CAMUS_LICENCE, non_commercial=True)

@@ -30,8 +30,8 @@ from echoapex.models.decoders.projection_head import ProjectionHead, ProjectionH
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
 from echoapex.models.pretrained import IMAGENET, Normalisation, fold_to_grey, load_pretrained
 from echoapex.models.weights_file import WeightsError, load_weights
-from echoapex.recipes.clips import open_phantom_store
-from echoapex.recipes.recipe import Lineage, TaskRecipe, Workload, Workspace
+from echoapex.recipes.clips import after_prepared_sets, open_phantom_store
+from echoapex.recipes.recipe import Lineage, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.pretrain import Pretrain, PretrainNetwork, PretrainSchedule, PretrainWeights
 from echoapex.tasks.task import LayerDecay, Task
 
@@ -102,7 +102,7 @@ class PretrainRecipe(TaskRecipe):
     """Train low-rank matrices beside the linear layers (LoRA) instead of the given encoder (``start``); at the end they
     are merged into it."""
     archives: tuple[str, ...] = ()
-    """Stores of ingested frames for training."""
+    """Stores of ingested frames, or folders of prepared sets, for training."""
     curation: dict[str, Path] = Field(default_factory=dict)
     """For each archive that is sampled by weights, the folder that ``echoapex curate`` wrote for it."""
     stores: dict[str, PhantomStoreConfig] = Field(default_factory=dict)
@@ -187,6 +187,10 @@ class PretrainRecipe(TaskRecipe):
     def starts(self) -> Sequence[Path]:
         """The given encoder, if there is one."""
         return [] if self.start is None else [self.start]
+
+    def learned_from(self, provenance: Provenance) -> Provenance:
+        """What prepared sets say of their clips, beside what the recipe says."""
+        return after_prepared_sets(provenance, [Path(location) for location in self.archives])
 
     def write(self, task: Task, directory: Path, lineage: Lineage) -> None:
         """Write the teacher's encoder in half precision; the heads are not written."""

@@ -46,8 +46,9 @@ TASK_KINDS: dict[str, type[TaskRecipe]] = {
     "pretrain": PretrainRecipe,
 }
 
-_HOW_NOT_WHAT = {"device", "parallel", "activation_checkpointing", "compile", "precision", "loader_workers"}
-"""Keys of ``train`` that may differ when a run goes on: they change where and how it computes, not what."""
+_HOW_NOT_WHAT = {"device", "parallel", "activation_checkpointing", "compile", "precision", "loader_workers", "minutes"}
+"""Keys of ``train`` that may differ when a run goes on: they change where, how and how long at a time it computes, not
+what."""
 _LOGGING = {"log_every", "score_every", "checkpoint_every", "trackers"}
 """So may these: they change what is told and kept of a run, not what it learns."""
 
@@ -124,6 +125,8 @@ def finetune(
     With more ``train.steps`` than before a run goes on from where it is; what follows a schedule (learning rate, weight
     decay, the teacher's momentum) follows the longer one from there.
 
+    ``train.minutes`` ends a run before its last step; its bundles are exported, and the same call goes on.
+
     Prepared data (``stores``, ``features``) lies in ``prepared``, by default ``directory.parent``: recipes share it.
 
     Of several processes that ``torchrun`` started, the first prepares data, writes and reports.
@@ -155,7 +158,7 @@ def finetune(
             workload.task, workload.batches, workload.validation, workload.validation_batches, directory, identity,
             processes, reporting.noted, scores_start=True,
         )  # fmt: skip
-        train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
+        reached = train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
         if processes.sharded:
             gather_into(plain, workload.task)
         if not processes.is_first:
@@ -163,7 +166,8 @@ def finetune(
     scores = read_figures(directory / JOURNAL_FILE).latest
     hours = (time.process_time() - started) / 3600
     _write_effort(directory, workload.task, recipe.train, time.monotonic() - began)
-    recipe.task.export(plain or workload.task, directory / "bundles", _completed(recipe, scores, hours, processes))
+    known = _completed(recipe, scores, hours, processes, reached)
+    recipe.task.export(plain or workload.task, directory / "bundles", known)
     return scores
 
 
@@ -229,9 +233,12 @@ def _peak_memory_bytes(device: str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _completed(recipe: Recipe, scores: Mapping[str, float], hours: float, processes: Processes) -> Provenance:
+def _completed(
+    recipe: Recipe, scores: Mapping[str, float], hours: float, processes: Processes, reached: int
+) -> Provenance:
     """The provenance of the recipe with what the run knows: seed, cost and figures."""
     each = f" in each of {processes.count} processes" if processes.count > 1 else ""
-    cost = f"{recipe.train.steps} steps, {hours:.2f} CPU hours{each} in the last (uninterrupted) part of the run"
+    steps = f"{reached} of {recipe.train.steps}" if reached < recipe.train.steps else f"{reached}"
+    cost = f"{steps} steps, {hours:.2f} CPU hours{each} in the last (uninterrupted) part of the run"
     metrics = {f"validation/{name}": value for name, value in scores.items()}
     return recipe.provenance.model_copy(update={"seed": recipe.train.seed, "cost": cost, "metrics": metrics})

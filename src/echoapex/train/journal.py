@@ -102,10 +102,11 @@ class ValidationFigures(NamedTuple):
 
 
 def read_figures(path: Path) -> ValidationFigures:
-    """The first and the latest validation figures of a journal; empty where there are none."""
+    """The first and the latest validation figures of a journal, also those of a stop; empty where there are none."""
     entries = read_journal(path)
     start: dict[str, float] = next((entry["start_scores"] for entry in entries if "start_scores" in entry), {})
-    latest: dict[str, float] = next((entry["scores"] for entry in reversed(entries) if "scores" in entry), {})
+    validations = (entry.get("scores", entry.get("stop_scores")) for entry in reversed(entries))
+    latest: dict[str, float] = next((scores for scores in validations if scores is not None), {})
     return ValidationFigures(start, latest)
 
 
@@ -143,7 +144,7 @@ def curves(entry: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a journal entry by the name of their curve; validation scores are below ``validation/``."""
     found: dict[str, float] = {}
     for name, value in entry.items():
-        if name in ("scores", "start_scores"):
+        if name in ("scores", "start_scores", "stop_scores"):
             found |= {f"validation/{score}": float(figure) for score, figure in value.items()}
         elif name not in _NOT_CURVES and isinstance(value, int | float):
             found[f"training/{name}"] = float(value)

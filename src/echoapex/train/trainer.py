@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -60,6 +61,8 @@ class TrainConfig(Config):
     """How long and how to train."""
 
     steps: int = Field(ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    """Stop after so many minutes of training, with a checkpoint, also before ``steps``; the same command goes on."""
     seed: int = 0
     accumulate: int = Field(default=1, ge=1)
     """Number of parts in which a batch is computed, to save memory; the update uses the mean gradient of the parts."""
@@ -111,10 +114,13 @@ class Run:
     """Whether a fresh run is validated once before its first update; a run that goes on was validated then."""
 
 
-def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> None:
+def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> int:
     """Train to ``config.steps`` updates; resume from ``checkpoint.safetensors`` if it exists.
 
     On return the task holds the averaged weights. With several processes, the first one writes, scores and reports.
+
+    Returns:
+        The updates done so far, fewer than ``config.steps`` when ``config.minutes`` ended the training.
 
     Raises:
         DistributedError: the batches cannot be divided among the processes.
@@ -123,6 +129,7 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         DriftError: a watched score fell; the last checkpoint is unchanged.
         TrackerError: a tracker that the recipe names is not installed.
     """
+    ends_s = math.inf if config.minutes is None else time.monotonic() + 60 * config.minutes
     task = run.task.to(torch.device(config.device))
     optimizer = build_optimizer(task, config.optim)
     parts = Checkpoint(task, optimizer, WeightAverage(task, config.average_decay))
@@ -137,7 +144,8 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         journal = Journal(run.directory, at.step, trackers) if run.processes.is_first else None
         if run.scores_start and at.step == 0:
             _score_start(run, parts.average, torch.device(config.device), journal)
-        course = _Course(run, config, parts, gradients, run.processes.share_of(run.batches), journal, on_step)
+        course = _Course(run, config, parts, gradients, run.processes.share_of(run.batches), journal, on_step, ends_s)
+        course.reached = at.step
         while (problem := course.go_on(at)) is not None:
             at = course.roll_back(at, problem)
     with torch.no_grad():
@@ -145,6 +153,7 @@ def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = 
         for name, value in parts.average.state.items():
             parameters[name].copy_(value)
     task.eval()
+    return course.reached
 
 
 @dataclass(eq=False)
@@ -158,10 +167,11 @@ class _Course:
     batches: BatchSource
     journal: Journal | None
     on_step: Callable[[int, Loss], None]
+    ends_s: float
     reached: int = 0
 
     def go_on(self, at: Position) -> str | None:
-        """Update until the end (returns None), or until the run must roll back (returns the reason)."""
+        """Update until the end or until time is up (returns None), or until a rollback is due (returns the reason)."""
         run, config, optimizer, processes = self.run, self.config, self.parts.optimizer, self.run.processes
         task, device = run.task, torch.device(config.device)
         clock, workers = Clock(), workers_for(config.device, config.loader_workers)
@@ -191,9 +201,27 @@ class _Course:
                 problem = self._judge(at)
                 if problem is not None:
                     return problem
-            if processes.takes_part and (last or self.reached % config.checkpoint_every == 0):
+            stops = not last and self._is_time_up()
+            if processes.takes_part and (last or stops or self.reached % config.checkpoint_every == 0):
                 self._save(CHECKPOINT_FILE, replace(at, step=self.reached))
+            if stops:
+                self._score_stop()
+                break
         return None
+
+    def _is_time_up(self) -> bool:
+        """Whether time is up in any process; without a limit no process asks the others."""
+        return self.ends_s < math.inf and bool(self.run.processes.largest_of(int(time.monotonic() >= self.ends_s)))
+
+    def _score_stop(self) -> None:
+        """Validate the weights of an early stop; the drift guard does not see these scores, so a resume is exact."""
+        run = self.run
+        run.noted(f"time is up after {self.reached} of {self.config.steps} steps; the same command goes on")
+        if run.validation is None or not run.processes.takes_part or self.reached % self.config.score_every == 0:
+            return
+        scores = score(run, self.parts.average, torch.device(self.config.device))
+        if self.journal is not None:
+            self.journal.write(self.reached - 1, stop_scores=scores)
 
     def roll_back(self, at: Position, problem: str) -> Position:
         """Restore the last good state; training goes on with the next batches and a lower learning rate."""
@@ -274,7 +302,7 @@ def _note_machine(run: Run, config: TrainConfig, precision: ChosenPrecision) -> 
         "warning": precision.warning,
         "device": config.device,
         "machine": platform.machine(),
-        "processor": torch.cpu.get_capabilities().get("cpu_name", ""),
+        "processor": _processor_name(),
         "threads": torch.get_num_threads(),
         "processes": run.processes.count,
         "torch": torch.__version__,
@@ -283,6 +311,12 @@ def _note_machine(run: Run, config: TrainConfig, precision: ChosenPrecision) -> 
     run.noted(f"precision {precision.name}: {precision.reason}")
     if precision.warning is not None:
         run.noted(f"warning: {precision.warning}")
+
+
+def _processor_name() -> str:
+    """What PyTorch calls the processor; empty in versions of PyTorch that do not say."""
+    capabilities: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return str(capabilities().get("cpu_name", ""))
 
 
 def _plain(loss: Loss) -> dict[str, float]:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 from jaxtyping import UInt8
@@ -34,8 +34,10 @@ from echoapex.data.datasets.camus_patient import (
 )
 from echoapex.data.datasets.records import ALL, DatasetClip, DatasetError, LabelMaps, require_split
 from echoapex.domain import Spacing
-from echoapex.io.volume import Volume, read_volume
 from echoapex.vocabulary import Structure, View
+
+if TYPE_CHECKING:
+    from echoapex.io.volume import Volume
 
 Phase = Literal["ED", "ES"]
 Split = Literal["train", "val", "test", "all"]
@@ -214,7 +216,7 @@ class CamusFolder:
             for view in VIEW_NAMES:
                 pairs = self.frame_files(patient, view)
                 if pairs:
-                    image = read_volume(next(iter(pairs.values()))[0])
+                    image = _read_volume(next(iter(pairs.values()))[0])
                     yield _record(self, patient, view, next(iter(pairs.values()))[0], image)
 
     def folder_of(self, patient: CamusPatient) -> Path:
@@ -237,7 +239,7 @@ class CamusFolder:
         if pair is None:
             return None
         image_path, mask_path = pair
-        image, mask = read_volume(image_path), read_volume(mask_path)
+        image, mask = _read_volume(image_path), _read_volume(mask_path)
         pixels, labels = _single_frame(image, image_path), _single_frame(mask, mask_path)
         if pixels.shape != labels.shape:
             raise CamusError(f"{mask_path}: is {labels.shape}, its image {pixels.shape}; fetch both again")
@@ -250,6 +252,12 @@ class CamusFolder:
             image.spacing,
             image.spacing_reason,
         )
+
+
+def _read_volume(path: Path) -> Volume:
+    from echoapex.io.volume import read_volume  # camus224.npz and prepared clips need no library for volumes
+
+    return read_volume(path)
 
 
 def _find_volume(folder: Path, stem: str) -> Path | None:

@@ -30,7 +30,6 @@ from echoapex.data.preprocess import prepare_frames, prepare_image, prepare_labe
 from echoapex.data.stores.clip_store import write_shard
 from echoapex.io.clip_source import ReadError
 from echoapex.io.sector import find_sector
-from echoapex.io.study_files import open_only_clip
 from echoapex.vocabulary import Quantity, View
 
 _CLIPS_PER_SHARD = 60
@@ -109,6 +108,8 @@ def _prepare(
     record: DatasetClip, config: DatasetStoreConfig, stored: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
 ) -> dict[str, Any]:
     """Fill the pixels and label maps of one clip and return its truth row."""
+    from echoapex.io.study_files import open_only_clip  # training from prepared clips needs no video or DICOM library
+
     frames, labels = stored
     try:
         clip = prepare_frames(open_only_clip(record.path), config.size, max_frames=_MOST_FRAMES)

@@ -10,7 +10,9 @@ from typing import Protocol, cast, runtime_checkable
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from echoapex.data.datasets.records import DatasetError
 from echoapex.data.stores.clip_store import ClipStore
+from echoapex.data.stores.prepared_set import is_prepared_set, open_prepared_set
 
 EVEN_VISITS = 16
 """Visits of a frame with weight 1 in one pass over a curated store."""
@@ -99,16 +101,20 @@ class RepeatedReader:
 
 
 def open_frame_store(location: str, curation: Path | None = None) -> FrameReader:
-    """Open the training patients of a store of ingested frames; its library is imported only here.
+    """Open the training patients of a store of ingested frames, or of a prepared set.
+
+    The library of ingested frames is imported only here; a prepared set does not need it.
 
     Args:
-        location: folder or URL of the store.
+        location: folder or URL of the store, or folder of a prepared set.
         curation: folder of ``echoapex curate`` whose weights are used; None: all frames equally often.
 
     Raises:
         FrameReaderError: this installation cannot read such stores, there is none at ``location``, or the curation is
             none of this store.
     """
+    if is_prepared_set(Path(location)):
+        return _open_prepared(Path(location), curation)
     try:
         module = importlib.import_module(_STORE_MODULE)
     except ImportError as error:
@@ -131,4 +137,13 @@ def open_frame_store(location: str, curation: Path | None = None) -> FrameReader
     try:
         return cast("FrameReader", selections.open_curated(store, curation))
     except (OSError, ValueError) as error:
+        raise FrameReaderError(str(error)) from error
+
+
+def _open_prepared(folder: Path, curation: Path | None) -> FrameReader:
+    if curation is not None:
+        raise FrameReaderError(f"{folder}: is a prepared set, which has no curation; take it out of task.curation")
+    try:
+        return ClipStoreReader([open_prepared_set(folder)[0]])
+    except DatasetError as error:
         raise FrameReaderError(str(error)) from error

@@ -74,6 +74,7 @@ class Manifest(Config):
     weights_sha256: dict[str, str]
     device: str
     precision: str = Field(default="fp32", description="in which the encoder computed: bf16 or fp32")
+    weights_note: str = Field(default="", description="what their cards say of the weights that a reader should know")
     options: AnalysisOptions
     inputs: int = Field(description="how many paths were given; the paths themselves may name a patient")
     clips_analysed: int

@@ -99,6 +99,8 @@ class NamedInterpreter:
     bundle: str
     device: str
     precision: str = "fp32"
+    note: str = ""
+    """What a reader of the results should know of the weights."""
 
 
 @dataclass
@@ -329,6 +331,7 @@ class StudyAnalyzer:
             weights_sha256=dict(self._models.interpreter.digests),
             device=self._models.device,
             precision=self._models.precision,
+            weights_note=self._models.note,
             options=self._options,
             inputs=run.inputs,
             clips_analysed=len(clips) - aside,

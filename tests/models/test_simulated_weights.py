@@ -1,0 +1,48 @@
+"""The cards, and not the name of a set, say whether weights have seen patients."""
+
+from pathlib import Path
+
+import pytest
+from tiny_tasks import build_tasks, save_set
+
+from echoapex.models.bundle import Origin, read_card, update_card
+from echoapex.models.registry import find_set, import_set
+from echoapex.models.simulated_weights import advise_patients, is_simulated_only
+
+RESEARCH = Path(__file__).resolve().parents[2] / "bundles" / "research"
+
+
+@pytest.fixture(autouse=True)
+def _no_sets_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECHOAPEX_HOME", str(tmp_path / "home"))
+
+
+def test_the_default_set_saw_simulated_hearts_only_and_the_research_set_did_not() -> None:
+    assert is_simulated_only(find_set("phantom"))
+    assert not is_simulated_only(find_set(RESEARCH))
+    assert advise_patients(find_set(RESEARCH)) == ""
+
+
+def test_one_bundle_that_saw_patients_is_enough(tmp_path: Path) -> None:
+    folder = save_set(build_tasks(), tmp_path / "phantom-like")
+    simulated = ["EchoApex phantom, seeds 0-9 (synthetic; no patient data)"]
+    for bundle in find_set(folder).bundles.values():
+        update_card(bundle, training_data=simulated)
+    assert is_simulated_only(find_set(folder))
+    update_card(folder / "segmentation", training_data=[*simulated, "CAMUS"])
+    assert not is_simulated_only(find_set(folder))
+    assert read_card(folder / "segmentation").origin.training_data[-1] == "CAMUS"
+
+
+def test_data_that_nobody_documented_do_not_count_as_simulated() -> None:
+    assert not Origin(training_data=(), licence="any").is_simulated
+    assert not Origin(training_data=("not documented by its author",), licence="any").is_simulated
+
+
+def test_the_advice_names_the_set_that_is_there(tmp_path: Path) -> None:
+    paths = find_set("phantom")
+    assert "models import bundles/research`, then --bundle research" in advise_patients(paths)
+    import_set(find_set("phantom").directory, "research")
+    assert "models import" in advise_patients(paths), "a set of that name that saw no patient is not meant"
+    import_set(RESEARCH, replace=True)
+    assert advise_patients(paths, 'bundle="research"').endswith('use bundle="research"')
