@@ -47,6 +47,8 @@ class _KnownClip:
 class PhantomOracle:
     """Answers from the truth of the studies it was shown; a clip it never saw looks like nothing."""
 
+    precision = "fp32"
+
     def __init__(self, input_size: int = 96, confidence: float = 0.95, view_probability: float = 0.9) -> None:
         self.input_size = input_size
         self.digests = {"oracle/encoder": "0" * 64}

@@ -112,11 +112,12 @@ def test_the_same_from_python(named_study: Path, labelled_study: LabelledStudy) 
     assert report.ef.evidence[0].clip_id
 
 
-def test_nothing_to_analyse_has_its_own_code(named_study: Path, tmp_path: Path) -> None:
+def test_nothing_to_analyse_has_its_own_code(
+    named_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["analyze", str(named_study / "empty.avi"), "--out", str(tmp_path / "o"), "--quiet"]) == (
         ExitCode.NOTHING_ANALYSED
     )
-    assert run(["analyze", str(tmp_path / "absent"), "--out", str(tmp_path / "p"), "--quiet"]) == (
-        ExitCode.NOTHING_ANALYSED
-    )
-    assert "does not exist" in (tmp_path / "p" / "errors.csv").read_text()
+    assert run(["analyze", str(tmp_path / "absent"), "--out", str(tmp_path / "p"), "--quiet"]) == ExitCode.USAGE
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()

@@ -15,7 +15,7 @@ from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport, Wall
 from echoapex.io.dicom.source_instance import SourceInstance
 from echoapex.vocabulary import Quantity, Structure, View
 from echoapex.vocabulary.codes import MEAN, MEDIAN, Code
-from echoapex.vocabulary.echo_coding import EchoCoding, code_measurement
+from echoapex.vocabulary.echo_coding import NOT_CODED, EchoCoding, code_measurement
 
 Line = tuple[tuple[float, float], ...]
 
@@ -73,11 +73,15 @@ class ReportedValue:
 
 @dataclass(frozen=True)
 class StudyValuesForDicom:
-    """The values of one DICOM study, the images of its clips by ``clip_id``, and how many values were left out."""
+    """The values of one DICOM study, the images of its clips by ``clip_id``, and how many values were left out.
+
+    ``left_out`` counts the values with evidence outside the study, ``without_code`` those that DICOM has no code for.
+    """
 
     values: tuple[ReportedValue, ...]
     sources: dict[str, SourceInstance]
     left_out: int
+    without_code: int = 0
 
 
 def select_values(report: StudyReport, sources: Mapping[str, SourceInstance]) -> dict[str, StudyValuesForDicom]:
@@ -96,19 +100,21 @@ def select_values(report: StudyReport, sources: Mapping[str, SourceInstance]) ->
 
 def _values_of(report: StudyReport, sources: dict[str, SourceInstance]) -> StudyValuesForDicom:
     clips = {clip.clip_id: clip for clip in report.clips}
-    mine = [item for item in report.measurements if _clips_of(item) & set(sources)]
+    about = [item for item in report.measurements if _clips_of(item) & set(sources)]
+    mine = [item for item in about if item.quantity not in NOT_CODED]
     whole = [item for item in mine if _is_all_in(item, sources)]
     values = [_reported(item, whole, clips, sources) for item in whole]
     named = {(value.measurement.quantity, value.coding.name) for value in values if value.coding}
     quantities = {value.measurement.quantity for value in values}
     for clip_id in sources:
-        for item in filter(lambda item: _is_all_in(item, sources), clips[clip_id].measurements):
+        coded = [item for item in clips[clip_id].measurements if item.quantity not in NOT_CODED]
+        for item in filter(lambda item: _is_all_in(item, sources), coded):
             single = _reported(item, (), clips, sources)
             if item.quantity not in quantities or single.coding is None or not single.coding.is_pre_coordinated:
                 continue
             if (item.quantity, single.coding.name) not in named:
                 values.append(single)
-    return StudyValuesForDicom(tuple(values), sources, len(mine) - len(whole))
+    return StudyValuesForDicom(tuple(values), sources, len(mine) - len(whole), len(about) - len(mine))
 
 
 def _is_all_in(measurement: Measurement, sources: Mapping[str, SourceInstance]) -> bool:

@@ -70,7 +70,7 @@ HEART_RATE = Code("8867-4", "LN", "Heart rate")
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 
-_UNIT_MEANINGS = {"1": "no units", "%": "Percent"}
+_UNIT_MEANINGS = {"1": "no units", "%": "Percent", "cm2": "Centimeter**2"}
 
 
 def unit_code(unit: str) -> Code:

@@ -49,16 +49,38 @@ class EchoCoding:
 PATIENT_CODES = {Quantity.BSA: codes.BODY_SURFACE_AREA, Quantity.HEART_RATE: codes.HEART_RATE}
 """Quantities that describe the patient rather than a structure of the heart."""
 
+NOT_CODED = frozenset(
+    {
+        Quantity.LV_LENGTH,
+        Quantity.SPHERICITY_INDEX,
+        Quantity.GLS_ENDOCARDIAL,
+        Quantity.STROKE_VOLUME,
+        Quantity.STROKE_VOLUME_INDEX,
+        Quantity.CARDIAC_OUTPUT,
+        Quantity.CARDIAC_INDEX,
+        Quantity.LA_VOLUME,
+        Quantity.LA_VOLUME_AREA_LENGTH,
+        Quantity.LA_VOLUME_INDEX,
+        Quantity.LA_DIAMETER,
+        Quantity.RA_VOLUME,
+        Quantity.RA_VOLUME_INDEX,
+        Quantity.RV_ED_AREA,
+        Quantity.RV_ES_AREA,
+        Quantity.RV_FAC,
+    }
+)
+"""Quantities without a checked DICOM code: a report leaves them out and says so, rather than use a wrong code."""
+
 
 def code_measurement(quantity: Quantity, *, biplane: bool = False, view: View | None = None) -> EchoCoding | None:
-    """The DICOM code of a value; None for what describes the patient (``PATIENT_CODES``).
+    """The DICOM code of a value; None for ``PATIENT_CODES``, which describe the patient, and for ``NOT_CODED``.
 
     Args:
         quantity: what was measured.
         biplane: whether volumes are by discs in two planes.
         view: the view of a value that comes from one view only.
     """
-    if quantity in PATIENT_CODES:
+    if quantity in PATIENT_CODES or quantity in NOT_CODED:
         return None
     coding = _CODINGS[quantity]
     if quantity not in _DISC_CODES:
