@@ -81,14 +81,8 @@ class EjectionFractionRecipe(TaskRecipe):
         workspace: Workspace,
     ) -> FrozenFeatures:
         store: ClipStore = open_phantom_store(name, config, workspace)
-        digits = choose_precision(features.precision).name
-        told = f"{name}-{_digest(config, features)}-{bundle.digest[:12]}-{digits}"
-        path = workspace.directory / "features" / f"{told}.npy"
-        write_features(
-            encoder, store, path, features,
-            lambda done, total: workspace.progress(f"features in {digits}, {name}", done, total),
-        )  # fmt: skip
-        return FrozenFeatures(store, path, features)
+        key = f"{name}-{_digest(config, features)}-{bundle.digest[:12]}"
+        return _features_of(store, key, name, features, encoder, workspace)
 
     def starts(self) -> Sequence[Path]:
         """The encoder."""
@@ -110,6 +104,24 @@ class EjectionFractionRecipe(TaskRecipe):
         beside = directory / "encoder"
         if beside.resolve() != self.encoder_bundle.resolve():
             shutil.copytree(self.encoder_bundle, beside, dirs_exist_ok=True)
+
+
+def _features_of(
+    store: PreparedClipSource,
+    key: str,
+    name: str,
+    features: FrozenFeatureConfig,
+    encoder: VisionTransformer,
+    workspace: Workspace,
+) -> FrozenFeatures:
+    """The features of a store, encoded unless they lie in the workspace; ``name`` is for people, ``key`` for files."""
+    digits = choose_precision(features.precision).name
+    path = workspace.directory / "features" / f"{key}-{digits}.npy"
+    write_features(
+        encoder, store, path, features,
+        lambda done, total: workspace.progress(f"features in {digits}, {name}", done, total),
+    )  # fmt: skip
+    return FrozenFeatures(store, path, features)
 
 
 def _digest(store: PhantomStoreConfig, features: FrozenFeatureConfig) -> str:
@@ -188,14 +200,8 @@ class DatasetEjectionFractionRecipe(TaskRecipe):
         few = "" if chosen is store or self.few_shot is None else self.few_shot.model_dump_json()
         encoded = features.model_dump_json(include={"size", "variants", "seed", "augment"})
         digest = hashlib.sha256(f"{encoded} {few}".encode()).hexdigest()[:10]
-        digits = choose_precision(features.precision).name
-        told = f"{store.directory.name}-{digest}-{bundle.digest[:12]}-{digits}"
-        path = workspace.directory / "features" / f"{told}.npy"
-        write_features(
-            encoder, chosen, path, features,
-            lambda done, total: workspace.progress(f"features in {digits}, {part}", done, total),
-        )  # fmt: skip
-        return FrozenFeatures(chosen, path, features)
+        key = f"{store.directory.name}-{digest}-{bundle.digest[:12]}"
+        return _features_of(chosen, key, part, features, encoder, workspace)
 
     def starts(self) -> Sequence[Path]:
         """Encoder and decoder of the starting set, and the adapter to go on from."""
