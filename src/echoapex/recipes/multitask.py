@@ -12,12 +12,12 @@ from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackF
 from echoapex.data.sampler import FewShot, choose_clips
 from echoapex.data.stores.clip_store import PreparedClipSource
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
-from echoapex.models.bundle import load_bundle
+from echoapex.models.bundle import BundleError, load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import EncoderConfig
-from echoapex.models.registry import ENCODER
+from echoapex.models.registry import ADAPTER, ENCODER
 from echoapex.models.weights_file import load_weights
 from echoapex.recipes.clips import open_phantom_store
 from echoapex.recipes.pretrain import starting_encoder
@@ -75,6 +75,10 @@ class MultiTaskRecipe(TaskRecipe):
         uneven = [side for _, side in self.frames.sizes if side % patch]
         if uneven:
             raise ValueError(f"frames.sizes: {uneven} are not whole numbers of patches of {patch} pixels")
+        halved = 8 if self.segmentation.pyramid_blocks else 4
+        uneven = [side for _, side in self.frames.sizes if side % halved]
+        if uneven:
+            raise ValueError(f"frames.sizes: {uneven} are not multiples of {halved}, which the segmentation needs")
         for name, decoder in (("view", self.view), ("segmentation", self.segmentation), ("wall", self.wall)):
             if decoder.width != width:
                 raise ValueError(
@@ -107,7 +111,7 @@ class MultiTaskRecipe(TaskRecipe):
         """The task with fresh weights, or with the starting weights.
 
         Raises:
-            BundleError: the starting bundle is damaged, or the starting set lacks one.
+            BundleError: the starting bundle is damaged, or the starting set lacks one or has adapters of its own.
             WeightsError: it has another architecture, or the file holds no known encoder.
         """
         encoder = starting_encoder(self.encoder, self.encoder_bundle, masks_patches=False)
@@ -121,6 +125,8 @@ class MultiTaskRecipe(TaskRecipe):
         if self.start is not None:
             bundle = load_bundle(self.start / ENCODER)
             load_weights(encoder, bundle.state, bundle.directory)
+            if self.setting.start is None:
+                _refuse_adapters(self.start)
             load_decoders(task, self.start)
         base = None if self.start is None else load_bundle(self.start / ENCODER)
         task.adapter = self.setting.apply(encoder, base)
@@ -161,6 +167,15 @@ class MultiTaskRecipe(TaskRecipe):
                 calibration=calibration.get(application, {}),
             )
         out.finish()
+
+
+def _refuse_adapters(start: Path) -> None:
+    """Decoders that learnt beside an adapter do not fit the encoder without it."""
+    if any((start / application.value / ADAPTER).is_dir() for application in DECODERS):
+        raise BundleError(
+            f"{start}: its decoders belong to an encoder with an adapter; run echoapex models merge {start} --out DIR "
+            "and start from DIR"
+        )
 
 
 def load_decoders(task: MultiTask, start: Path) -> None:
