@@ -11,7 +11,9 @@ from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.data.tissue import TissueConfig, TissueContrast
 from echoapex.vocabulary import Structure
 
-OFF = dict.fromkeys(("wall_loss", "wall_gain", "cavity_haze", "line_gain", "dropout_probability"), 0.0)
+OFF = dict.fromkeys(
+    ("wall_loss", "wall_gain", "cavity_haze", "line_gain", "dropout_probability", "layer_probability"), 0.0
+)
 
 
 def heart(side: int = 96) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +76,22 @@ def test_a_stretch_of_wall_drops_out() -> None:
     wall = (labels == Structure.LV_MYOCARDIUM) & (image > 0)
     kept = changed[wall] / image[wall].astype(float)
     assert np.percentile(kept, 5) < 0.3 * np.percentile(kept, 95)
+
+
+def test_a_layer_of_the_wall_darkens() -> None:
+    away = np.hypot(*(np.mgrid[0:96, 0:96] - 48))
+    darker = {"inner": 0, "outer": 0}
+    for seed in range(20):
+        image, labels, changed = changed_by({"wall_loss": 2.0, "layer_probability": 1.0}, seed)
+        plain = changed_by({"wall_loss": 2.0}, seed)[2]  # the same draw until the layer
+        ratio = changed / np.maximum(plain, 1).astype(float)
+        inner, outer = (ratio[(image > 0) & (away > low) & (away < high)].mean() for low, high in ((19, 21), (27, 29)))
+        darker["inner"] += inner < outer - 0.05
+        darker["outer"] += outer < inner - 0.05
+        np.testing.assert_array_equal(
+            changed[labels != Structure.LV_MYOCARDIUM], plain[labels != Structure.LV_MYOCARDIUM]
+        )
+    assert darker["inner"] > darker["outer"] > 0
 
 
 def test_probability_zero_and_empty_frames_change_nothing() -> None:

@@ -36,6 +36,8 @@ class TissueConfig(Config):
     """Natural logarithm of the gain or loss in a band around the heart's chambers and wall."""
     dropout_probability: float = 0.5
     """Probability that a stretch of wall vanishes together with the band around it."""
+    layer_probability: float = 0.5
+    """Probability that the inner or the outer layer of the wall is as dark as blood, or nearly."""
 
 
 class TissueContrast:
@@ -88,6 +90,8 @@ class TissueContrast:
             ring = _band(wall, round(size * rng.uniform(0.01, 0.05))) | wall
             ring &= labels != Structure.LV_CAVITY
             gain += _soft(ring, rng.uniform(1, 4)) * -config.wall_loss * _stretch(wall, rng)
+        if rng.random() < config.layer_probability:
+            gain -= rng.uniform(0, config.wall_loss) * _layer(wall, labels == Structure.LV_CAVITY, rng)
         return gain
 
     def _lines(self, heart: Bool[np.ndarray, "s s"], rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
@@ -95,15 +99,13 @@ class TissueContrast:
         size = heart.shape[0]
         band = _band(heart, max(2, round(size * rng.uniform(0.012, 0.05))))
         strength = rng.uniform(-self._config.line_gain, self._config.line_gain)
-        gain: Float[np.ndarray, "s s"] = _soft(band, rng.uniform(0.7, 2.0)) * strength * _patches(rng, size)
-        return gain
+        return np.asarray(_soft(band, rng.uniform(0.7, 2.0)) * strength * _patches(rng, size), np.float32)
 
 
 def _band(inside: Bool[np.ndarray, "s s"], width: int) -> Bool[np.ndarray, "s s"]:
     """The pixels within ``width`` outside of a region."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
-    found: Bool[np.ndarray, "s s"] = (cv2.dilate(inside.astype(np.uint8), kernel) > 0) & ~inside
-    return found
+    return np.asarray((cv2.dilate(inside.astype(np.uint8), kernel) > 0) & ~inside)
 
 
 def _soft(inside: Bool[np.ndarray, "s s"], sigma_px: float) -> Float[np.ndarray, "s s"]:
@@ -123,6 +125,18 @@ def _grains(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
     noise = cv2.GaussianBlur(noise, (0, 0), 0.6 + 1.4 * rng.random(), sigmaY=0.5 + 0.5 * rng.random())
     envelope = np.sqrt(np.hypot(noise[..., 0], noise[..., 1]))
     return np.asarray(envelope / envelope.mean(), np.float32)
+
+
+def _layer(
+    wall: Bool[np.ndarray, "s s"], cavity: Bool[np.ndarray, "s s"], rng: np.random.Generator
+) -> Float[np.ndarray, "s s"]:
+    """1 in the inner or the outer layer of the wall, 0 elsewhere, smooth, and patchy half of the time."""
+    from_cavity = cv2.distanceTransform((~cavity).astype(np.uint8), cv2.DIST_L2, 3)
+    from_outside = cv2.distanceTransform((wall | cavity).astype(np.uint8), cv2.DIST_L2, 3)
+    depth = from_cavity / np.maximum(from_cavity + from_outside, 1e-3)
+    depth = depth if rng.random() < 2 / 3 else 1 - depth
+    layer = np.clip((rng.uniform(0.1, 0.6) - depth) / 0.15 + 0.5, 0, 1) * wall
+    return np.asarray(layer * (_patches(rng, len(wall)) if rng.random() < 0.5 else 1), np.float32)
 
 
 def _stretch(wall: Bool[np.ndarray, "s s"], rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
