@@ -121,8 +121,8 @@ def _patches(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
 
 def _grains(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
     """Speckle with mean one."""
-    noise = rng.standard_normal((size, size, 2), dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), 0.6 + 1.4 * rng.random(), sigmaY=0.5 + 0.5 * rng.random())
+    white = rng.standard_normal((size, size, 2), dtype=np.float32)
+    noise = cv2.GaussianBlur(white, (0, 0), 0.6 + 1.4 * rng.random(), sigmaY=0.5 + 0.5 * rng.random())
     envelope = np.sqrt(np.hypot(noise[..., 0], noise[..., 1]))
     return np.asarray(envelope / envelope.mean(), np.float32)
 
@@ -134,8 +134,9 @@ def _layer(
     from_cavity = cv2.distanceTransform((~cavity).astype(np.uint8), cv2.DIST_L2, 3)
     from_outside = cv2.distanceTransform((wall | cavity).astype(np.uint8), cv2.DIST_L2, 3)
     depth = from_cavity / np.maximum(from_cavity + from_outside, 1e-3)
-    depth = depth if rng.random() < 2 / 3 else 1 - depth
-    layer = np.clip((rng.uniform(0.1, 0.6) - depth) / 0.15 + 0.5, 0, 1) * wall
+    if rng.random() < 1 / 3:
+        depth = 1 - depth
+    layer = np.asarray(np.clip((rng.uniform(0.1, 0.6) - depth) / 0.15 + 0.5, 0, 1) * wall, np.float32)
     return np.asarray(layer * (_patches(rng, len(wall)) if rng.random() < 0.5 else 1), np.float32)
 
 
