@@ -21,7 +21,7 @@ import torch
 from figures_file import tell_figures
 
 from echoapex.models.encoder import EncoderConfig, EncoderSize, VisionTransformer
-from echoapex.tasks.task import encode_clip
+from echoapex.tasks.encoded_clip import encode_clip
 
 
 class Shape(NamedTuple):

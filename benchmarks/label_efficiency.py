@@ -48,7 +48,7 @@ from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
 from echoapex.models.encoder import EncoderConfig, VisionTransformer
 from echoapex.recipes.clips import open_phantom_store
 from echoapex.recipes.recipe import Workspace
-from echoapex.tasks.task import encode_clip
+from echoapex.tasks.encoded_clip import encode_clip
 from echoapex.vocabulary import Structure, View
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from echoapex.models.bundle import load_bundle
 from echoapex.models.encoder import EncoderSize
-from echoapex.tasks.task import EncodedClip, Task
+from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.tasks.task import Task
 from echoapex.tasks.trained_set import TrainedSet, load_models
 from echoapex.vocabulary import Application, Structure, View
 

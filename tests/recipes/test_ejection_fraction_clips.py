@@ -19,7 +19,7 @@ from echoapex.recipes.ejection_fraction_clips import (
     ef_level_groups,
     write_features,
 )
-from echoapex.tasks.task import encode_clip
+from echoapex.tasks.encoded_clip import encode_clip
 
 CONFIG = FrozenFeatureConfig(size=IMAGE_SIZE, variants=2, batch_size=4, frames=(2, 3))
 

@@ -21,7 +21,7 @@ from echoapex.models.registry import SetPaths, verify_set
 from echoapex.recipes.multitask import MultiTaskRecipe
 from echoapex.recipes.recipe import LearningSetting, Workspace
 from echoapex.recipes.view_from_masks import ViewFromMasksRecipe, moved
-from echoapex.tasks.task import EncodedClip, encode_clip
+from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
 from echoapex.tasks.trained_set import load_models, load_view_model
 from echoapex.vocabulary import View
 

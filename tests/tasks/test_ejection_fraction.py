@@ -8,7 +8,7 @@ from tiny_tasks import TinyTasks, clip_batch
 
 from echoapex.models.decoders.spatiotemporal import ClipPrediction
 from echoapex.tasks.ejection_fraction import EjectionFraction
-from echoapex.tasks.task import EncodedClip
+from echoapex.tasks.encoded_clip import EncodedClip
 
 
 def test_only_the_decoder_learns(tasks: TinyTasks) -> None:

@@ -32,7 +32,7 @@ from echoapex.models.encoder import VisionTransformer
 from echoapex.models.precision import Precision, choose_device, choose_precision
 from echoapex.models.registry import DEFAULT_SET, find_set
 from echoapex.models.simulated_weights import RESEARCH_SET, SIMULATED_NOTE, advise_patients
-from echoapex.tasks.task import encode_clip
+from echoapex.tasks.encoded_clip import encode_clip
 from echoapex.vocabulary import Application, Structure
 
 _LOG = logging.getLogger("echoapex")

@@ -17,13 +17,12 @@ from pydantic import Field
 
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, random_warp
-from echoapex.data.batch import EncodedClipBatch, PixelClipBatch
+from echoapex.data.batch import EncodedClipBatch, PixelClipBatch, balanced_example, own_places
 from echoapex.data.frame_source import whole_frames
-from echoapex.data.sampler import balanced_example, own_places
 from echoapex.data.stores.clip_store import PreparedClipSource
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.precision import Precision
-from echoapex.tasks.task import encode_clip
+from echoapex.tasks.encoded_clip import encode_clip
 
 Drawn = tuple[PreparedClipSource, int, np.ndarray, UInt8[np.ndarray, "picked size size"]]
 """Store, clip, frame numbers, and these frames after augmentation."""

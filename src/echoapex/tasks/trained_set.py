@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +25,7 @@ from echoapex.models.encoder import VisionTransformer
 from echoapex.models.registry import ADAPTER, DEFAULT_SET, ENCODER, SetPaths, find_outlining_segmentation, find_set
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.ejection_fraction import EjectionFraction
+from echoapex.tasks.encoded_clip import TaskModel
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.view_classification import (
@@ -41,29 +41,6 @@ from echoapex.vocabulary import Application
 
 C = TypeVar("C", bound=Config)
 M = TypeVar("M", bound=nn.Module)
-
-
-@dataclass(frozen=True, eq=False)
-class TaskModel:
-    """An encoder with the depths that one task reads, the side of its input in pixels, and the adapter it needs.
-
-    ``digests``: sha256 of the weights of encoder, decoder and adapter, by bundle.
-    """
-
-    encoder: VisionTransformer
-    blocks: tuple[int, ...]
-    input_size: int
-    adapter: Adapter | None = None
-    digests: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def pass_key(self) -> tuple[int, int, int]:
-        """Tasks with the same key share the tokens of one encoder pass."""
-        return id(self.encoder), id(self.adapter), self.input_size
-
-    def adapted(self) -> AbstractContextManager[VisionTransformer]:
-        """Context manager: the encoder with the adapter of this task attached, if it has one."""
-        return nullcontext(self.encoder) if self.adapter is None else self.adapter.attached(self.encoder)
 
 
 @dataclass(frozen=True, eq=False)

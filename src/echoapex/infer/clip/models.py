@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from echoapex.domain import ViewPrediction
 from echoapex.models.precision import Precision, choose_device, choose_precision
 from echoapex.tasks.ejection_fraction import EfPrediction
-from echoapex.tasks.task import EncodedClip, encode_clip
+from echoapex.tasks.encoded_clip import EncodedClip, encode_clip
 from echoapex.tasks.trained_set import TrainedSet, load_models
 from echoapex.vocabulary import Application, Structure, View
 

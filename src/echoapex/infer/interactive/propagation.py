@@ -23,7 +23,7 @@ from echoapex.infer.interactive.clicks import EncodedFrame, InteractiveSegmenter
 from echoapex.io.clip_source import ClipSource
 from echoapex.io.study_files import open_only_clip
 from echoapex.models.prompt_sampling import Click, centre_point
-from echoapex.tasks.task import EncodedClip
+from echoapex.tasks.encoded_clip import EncodedClip
 from echoapex.vocabulary import Structure
 
 NEIGHBOUR_SHARE = 0.3
