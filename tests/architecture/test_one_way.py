@@ -77,7 +77,7 @@ def test_the_way_of_one_clip(labelled_study: LabelledStudy, tmp_path: Path) -> N
     check("The way of one clip", found.files, most_listed=25, most_run=MOST_FILES_OF_A_CLIP)
 
 
-MOST_FILES_OF_A_CLIP = 64
+MOST_FILES_OF_A_CLIP = 50
 """Reading, analysing and writing together; the set is loaded before."""
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_tasks import TinyTasks, build_tasks, frame_batch
 
-from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.models.encoder import EncodedClip
 from echoapex.tasks.lv_wall import take
 
 

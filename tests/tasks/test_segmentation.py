@@ -9,7 +9,7 @@ from tiny_tasks import IMAGE_SIZE, TinyTasks, encoded_clip, frame_batch
 
 from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.models.decoders.promptable import MaskPrediction
-from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.models.encoder import EncodedClip
 from echoapex.tasks.segmentation import at_size, enlarged, structure_masks
 from echoapex.vocabulary import Structure
 

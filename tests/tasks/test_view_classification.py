@@ -7,8 +7,7 @@ import torch
 from tiny_tasks import TinyTasks, frame_batch
 
 from echoapex.models.decoders.linear import pool_frame
-from echoapex.models.encoder import Tokens, standardise
-from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.models.encoder import EncodedClip, Tokens, standardise
 from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig, fit_temperature
 from echoapex.vocabulary import View
 

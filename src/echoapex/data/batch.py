@@ -28,6 +28,9 @@ from torch.utils.data import DataLoader, Dataset
 
 _SECOND = {"batch_axis": 1}
 """Examples lie along the second axis."""
+_MOST_WORKERS = 16
+_AHEAD = 2
+"""Batches that each process prepares ahead."""
 
 
 class _Batch:
@@ -273,11 +276,6 @@ class ShareableBatchSource(BatchSource, Protocol):
         Raises:
             ValueError: a batch cannot be divided evenly.
         """
-
-
-_MOST_WORKERS = 16
-_AHEAD = 2
-"""Batches that each process prepares ahead."""
 
 
 def prefetched(batches: BatchSource, first: int, steps: int, workers: int = 0) -> Iterator[Any]:

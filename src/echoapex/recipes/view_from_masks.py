@@ -26,12 +26,11 @@ from echoapex.losses.supervised import smoothed_cross_entropy
 from echoapex.models.adapters import build_adapter_from
 from echoapex.models.bundle import Bundle, BundleError, build_encoder_from, save_bundle
 from echoapex.models.decoders.linear import ViewFromMasksConfig, ViewFromMasksDecoder, pool_frame
-from echoapex.models.encoder import standardise
+from echoapex.models.encoder import TaskModel, standardise
 from echoapex.models.registry import ADAPTER, SetPaths, find_set
 from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.recipes.clips import open_phantom_store
 from echoapex.recipes.recipe import Lineage, TaskRecipe, Workload, Workspace
-from echoapex.tasks.encoded_clip import TaskModel
 from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.tasks.trained_set import blocks_of, build_segmenter, build_view_decoder
 from echoapex.tasks.view_classification import (

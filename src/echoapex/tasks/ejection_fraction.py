@@ -20,8 +20,7 @@ from echoapex.losses.supervised import ef_loss, volume_change_errors, volume_cha
 from echoapex.models.adapters import Adapter
 from echoapex.models.decoders.linear import FrameSummary
 from echoapex.models.decoders.spatiotemporal import ClipDecoder, ClipPrediction
-from echoapex.models.encoder import Tokens, VisionTransformer, standardise
-from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.models.encoder import EncodedClip, Tokens, VisionTransformer, standardise
 from echoapex.tasks.task import Cases, FrameTask, Loss, Task
 from echoapex.vocabulary import Structure
 

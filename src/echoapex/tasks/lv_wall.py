@@ -11,8 +11,7 @@ from torch import Tensor
 from echoapex.data.batch import FrameBatch
 from echoapex.losses.supervised import heatmap_loss
 from echoapex.models.decoders.multiscale import WallPointDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer
-from echoapex.tasks.encoded_clip import EncodedClip, chunks
+from echoapex.models.encoder import EncodedClip, Tokens, VisionTransformer, chunks
 from echoapex.tasks.task import Cases, FrameTask, Loss
 
 FrameWallPoints = tuple[int, np.ndarray, np.ndarray]
@@ -68,4 +67,4 @@ class LvWall(FrameTask):
 
 def take(tokens: Tokens, rows: Tensor) -> Tokens:
     """The tokens of some images of a batch."""
-    return Tokens(tokens.class_token[rows], tokens.registers[rows], tokens.patches[rows], tokens.grid)
+    return tokens.each(lambda part: part[rows])

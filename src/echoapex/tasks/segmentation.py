@@ -16,9 +16,8 @@ from echoapex.data.batch import FrameBatch
 from echoapex.losses.supervised import iou_loss, mask_loss
 from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.models.decoders.promptable import ImageEmbedding, MaskPrediction, PromptableDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer
+from echoapex.models.encoder import EncodedClip, Tokens, VisionTransformer, chunks
 from echoapex.models.prompt_sampling import centre_point, correction_click, jittered_box
-from echoapex.tasks.encoded_clip import EncodedClip, chunks
 from echoapex.tasks.task import Cases, FrameTask, Loss
 from echoapex.vocabulary import Structure
 

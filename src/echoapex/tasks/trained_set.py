@@ -21,11 +21,10 @@ from echoapex.models.decoders.linear import (
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
-from echoapex.models.encoder import VisionTransformer
+from echoapex.models.encoder import TaskModel, VisionTransformer
 from echoapex.models.registry import ADAPTER, DEFAULT_SET, ENCODER, SetPaths, find_outlining_segmentation, find_set
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.ejection_fraction import EjectionFraction
-from echoapex.tasks.encoded_clip import TaskModel
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.view_classification import (

@@ -39,8 +39,7 @@ from echoapex.losses.supervised import smoothed_cross_entropy
 from echoapex.models.decoders.linear import LinearViewDecoder, ViewFromMasksDecoder, pool_frame
 from echoapex.models.decoders.prompt_encoder import PromptBatch
 from echoapex.models.decoders.promptable import PromptableDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer
-from echoapex.tasks.encoded_clip import EncodedClip
+from echoapex.models.encoder import EncodedClip, Tokens, VisionTransformer
 from echoapex.tasks.task import Cases, FrameTask, Loss
 from echoapex.vocabulary import Structure, View
 
@@ -306,7 +305,7 @@ class ViewClassification(FrameTask):
     def predict(self, encoded: EncodedClip) -> ViewPrediction:
         """The view of a whole clip, with calibrated probabilities (temperature of the card)."""
         last = encoded.tokens[-1]
-        pooled = pool_frame(Tokens(last.class_token.float(), last.registers.float(), last.patches.float(), last.grid))
+        pooled = pool_frame(last.each(Tensor.float))
         logits = self.decoder(pooled[None], None)[0].double()
         if self.mask_branch is not None:
             images, tokens = encoded.select(spread_rows(encoded.frame_count, MASK_BRANCH_FRAMES))

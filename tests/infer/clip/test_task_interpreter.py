@@ -11,10 +11,9 @@ from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
-from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.models.encoder import EncoderConfig, TaskModel, VisionTransformer
 from echoapex.models.precision import DeviceError, choose_device
 from echoapex.tasks.ejection_fraction import EjectionFraction
-from echoapex.tasks.encoded_clip import TaskModel
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask
 from echoapex.tasks.trained_set import TrainedSet
