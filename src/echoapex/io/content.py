@@ -97,108 +97,6 @@ _ODD = {
 
 
 @dataclass(frozen=True)
-class PictureTraits:
-    """A fan and its surroundings in numbers.
-
-    Attributes:
-        opening_deg: angle between the sides of the fan.
-        near: radius at which the fan begins, divided by the radius at which it ends; large for a curved array.
-        share: area of the fan, divided by the area of the image (or of the region that was searched).
-        sides: share of the two sides (inside the image) that lit pixels touch.
-        rim_dark: share of a narrow band around the fan that is dark screen.
-        beside: the largest textured area outside the fan, divided by the area of the fan.
-        bound: correlation of the fine texture between neighbouring pixels; 0 for noise.
-        even: share of the lit pixels without texture; large in a drawing.
-        axial: logarithm of the mean gradient along the beams divided by that across them; the usual value if the
-            picture is too small to measure it.
-        turning: how far the grain of the picture turns with the beams; 1 in a fan (and if the picture is too small
-            to measure it), 0 in a strip or a photograph.
-        coloured: share of the visible pixels in the fan that have colour.
-    """
-
-    opening_deg: float
-    near: float
-    share: float
-    sides: float
-    rim_dark: float
-    beside: float
-    bound: float
-    even: float
-    axial: float
-    turning: float
-    coloured: float
-
-
-def measure_traits(search: Search, colour: UInt8[np.ndarray, "height width 3"] | None) -> PictureTraits:
-    """Measure the traits of a picture in which a fan was found.
-
-    Args:
-        search: the search that found the fan.
-        colour: one of the frames in colour, of any size; None for grey clips.
-
-    Raises:
-        ValueError: the search found no fan.
-    """
-    fan = search.fan
-    if fan is None:
-        raise ValueError("only a picture with a fan has traits")
-    size = search.lit.shape
-    inside = filled(fan.outline, size)
-    reach = max(2, round(RIM * max(size)))
-    around = grown(inside, reach)
-    beside = largest_textured_area(search)
-    rim = around & ~grown(inside, max(1, reach // 3)) & search.window
-    core = ~grown(~inside, max(1, reach // 2))
-    frame = search.frames[len(search.frames) // 2]
-    gradient_x, gradient_y = (cv2.Sobel(frame, cv2.CV_32F, *order, ksize=3) / 8 for order in ((1, 0), (0, 1)))
-    tissue = core & search.lit & (frame < _SATURATED)
-    is_fine = fan.radii_px[1] - fan.radii_px[0] >= _LEAST_DEPTH_PX
-    along, across = along_and_across(fan, gradient_x, gradient_y)
-    return PictureTraits(
-        opening_deg=fan.opening_deg,
-        near=fan.radii_px[0] / fan.radii_px[1],
-        share=float((inside & search.window).sum()) / max(1, int(search.window.sum())),
-        sides=side_support(fan, search.lit),
-        rim_dark=float(1 - search.lit[rim].mean()) if rim.any() else 1.0,
-        beside=0.0 if beside is None else float(beside.sum()) / max(1, int(inside.sum())),
-        bound=_neighbour_correlation(frame, tissue),
-        even=_even_share(frame, tissue),
-        axial=_axial(along, across, tissue) if is_fine else _USUAL_AXIAL,
-        turning=turning(fan, gradient_x, gradient_y, tissue) if is_fine else 1.0,
-        coloured=_coloured_share(colour, core),
-    )
-
-
-def _axial(along: Plane, across: Plane, tissue: Mask) -> float:
-    if tissue.sum() < FEWEST_PIXELS:
-        return 0.0
-    return float(np.log((along[tissue].mean() + 1e-3) / (across[tissue].mean() + 1e-3)))
-
-
-def _neighbour_correlation(frame: UInt8[np.ndarray, "height width"], tissue: Mask) -> float:
-    """Correlation of the fine texture between horizontal neighbours; 1 if there are too few pixels."""
-    fine = frame.astype(np.float32) - cv2.GaussianBlur(frame.astype(np.float32), (0, 0), _TEXTURE_PX)
-    both = tissue[:, 1:] & tissue[:, :-1]
-    power = float(np.square(fine[tissue]).mean()) if tissue.sum() >= FEWEST_PIXELS else 0.0
-    return float((fine[:, 1:] * fine[:, :-1])[both].mean() / power) if power > 0 and both.any() else 1.0
-
-
-def _even_share(frame: UInt8[np.ndarray, "height width"], tissue: Mask) -> float:
-    kernel = np.ones((3, 3), np.uint8)
-    span = cv2.dilate(frame, kernel) - cv2.erode(frame, kernel)
-    return float((span[tissue] <= _EVEN_RANGE).mean()) if tissue.any() else 1.0
-
-
-def _coloured_share(colour: UInt8[np.ndarray, "height width 3"] | None, core: Mask) -> float:
-    if colour is None:
-        return 0.0
-    small = cv2.resize(colour, (core.shape[1], core.shape[0]), interpolation=cv2.INTER_AREA)
-    brightest, darkest = small.max(axis=2), small.min(axis=2)
-    visible = core & (brightest >= VISIBLE)
-    return float((brightest - darkest >= COLOURED)[visible].mean()) if visible.any() else 0.0
-
-
-@dataclass(frozen=True)
 class FoundContent:
     """What an instance shows, the reason, the box of colour flow (pixel edges), and the sector.
 
@@ -375,3 +273,105 @@ def _cropped(frame: UInt8[np.ndarray, "height width 3"], box: Box | None) -> UIn
     kept = np.zeros_like(frame)
     kept[y0:y1, x0:x1] = frame[y0:y1, x0:x1]
     return kept
+
+
+@dataclass(frozen=True)
+class PictureTraits:
+    """A fan and its surroundings in numbers.
+
+    Attributes:
+        opening_deg: angle between the sides of the fan.
+        near: radius at which the fan begins, divided by the radius at which it ends; large for a curved array.
+        share: area of the fan, divided by the area of the image (or of the region that was searched).
+        sides: share of the two sides (inside the image) that lit pixels touch.
+        rim_dark: share of a narrow band around the fan that is dark screen.
+        beside: the largest textured area outside the fan, divided by the area of the fan.
+        bound: correlation of the fine texture between neighbouring pixels; 0 for noise.
+        even: share of the lit pixels without texture; large in a drawing.
+        axial: logarithm of the mean gradient along the beams divided by that across them; the usual value if the
+            picture is too small to measure it.
+        turning: how far the grain of the picture turns with the beams; 1 in a fan (and if the picture is too small
+            to measure it), 0 in a strip or a photograph.
+        coloured: share of the visible pixels in the fan that have colour.
+    """
+
+    opening_deg: float
+    near: float
+    share: float
+    sides: float
+    rim_dark: float
+    beside: float
+    bound: float
+    even: float
+    axial: float
+    turning: float
+    coloured: float
+
+
+def measure_traits(search: Search, colour: UInt8[np.ndarray, "height width 3"] | None) -> PictureTraits:
+    """Measure the traits of a picture in which a fan was found.
+
+    Args:
+        search: the search that found the fan.
+        colour: one of the frames in colour, of any size; None for grey clips.
+
+    Raises:
+        ValueError: the search found no fan.
+    """
+    fan = search.fan
+    if fan is None:
+        raise ValueError("only a picture with a fan has traits")
+    size = search.lit.shape
+    inside = filled(fan.outline, size)
+    reach = max(2, round(RIM * max(size)))
+    around = grown(inside, reach)
+    beside = largest_textured_area(search)
+    rim = around & ~grown(inside, max(1, reach // 3)) & search.window
+    core = ~grown(~inside, max(1, reach // 2))
+    frame = search.frames[len(search.frames) // 2]
+    gradient_x, gradient_y = (cv2.Sobel(frame, cv2.CV_32F, *order, ksize=3) / 8 for order in ((1, 0), (0, 1)))
+    tissue = core & search.lit & (frame < _SATURATED)
+    is_fine = fan.radii_px[1] - fan.radii_px[0] >= _LEAST_DEPTH_PX
+    along, across = along_and_across(fan, gradient_x, gradient_y)
+    return PictureTraits(
+        opening_deg=fan.opening_deg,
+        near=fan.radii_px[0] / fan.radii_px[1],
+        share=float((inside & search.window).sum()) / max(1, int(search.window.sum())),
+        sides=side_support(fan, search.lit),
+        rim_dark=float(1 - search.lit[rim].mean()) if rim.any() else 1.0,
+        beside=0.0 if beside is None else float(beside.sum()) / max(1, int(inside.sum())),
+        bound=_neighbour_correlation(frame, tissue),
+        even=_even_share(frame, tissue),
+        axial=_axial(along, across, tissue) if is_fine else _USUAL_AXIAL,
+        turning=turning(fan, gradient_x, gradient_y, tissue) if is_fine else 1.0,
+        coloured=_coloured_share(colour, core),
+    )
+
+
+def _axial(along: Plane, across: Plane, tissue: Mask) -> float:
+    if tissue.sum() < FEWEST_PIXELS:
+        return 0.0
+    return float(np.log((along[tissue].mean() + 1e-3) / (across[tissue].mean() + 1e-3)))
+
+
+def _neighbour_correlation(frame: UInt8[np.ndarray, "height width"], tissue: Mask) -> float:
+    """Correlation of the fine texture between horizontal neighbours; 1 if there are too few pixels."""
+    fine = frame.astype(np.float32) - cv2.GaussianBlur(frame.astype(np.float32), (0, 0), _TEXTURE_PX)
+    both = tissue[:, 1:] & tissue[:, :-1]
+    power = float(np.square(fine[tissue]).mean()) if tissue.sum() >= FEWEST_PIXELS else 0.0
+    return float((fine[:, 1:] * fine[:, :-1])[both].mean() / power) if power > 0 and both.any() else 1.0
+
+
+def _even_share(frame: UInt8[np.ndarray, "height width"], tissue: Mask) -> float:
+    kernel = np.ones((3, 3), np.uint8)
+    span = cv2.dilate(frame, kernel) - cv2.erode(frame, kernel)
+    return float((span[tissue] <= _EVEN_RANGE).mean()) if tissue.any() else 1.0
+
+
+def _coloured_share(colour: UInt8[np.ndarray, "height width 3"] | None, core: Mask) -> float:
+    if colour is None:
+        return 0.0
+    small = cv2.resize(colour, (core.shape[1], core.shape[0]), interpolation=cv2.INTER_AREA)
+    brightest, darkest = small.max(axis=2), small.min(axis=2)
+    visible = core & (brightest >= VISIBLE)
+    return float((brightest - darkest >= COLOURED)[visible].mean()) if visible.any() else 0.0
