@@ -18,8 +18,7 @@ from pydantic import Field, model_validator
 
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
-from echoapex.data.batch import FrameBatch, ProbeBatch
-from echoapex.data.sampler import balanced_example, own_places
+from echoapex.data.batch import FrameBatch, ProbeBatch, balanced_example, own_places
 from echoapex.data.stores.clip_store import PreparedClipSource
 from echoapex.data.stores.frame_reader import ClipStoreReader
 from echoapex.data.style import StyleBank

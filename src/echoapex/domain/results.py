@@ -17,7 +17,7 @@ from jaxtyping import Bool, UInt8
 from pydantic import Field, PrivateAttr, computed_field, model_validator
 
 from echoapex.config import Config
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.vocabulary import Quantity, Structure, View
 
 if TYPE_CHECKING:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
+from torch import nn
 
+from echoapex.config import Config
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
-from echoapex.data.sampler import FewShot, choose_clips
-from echoapex.data.stores.clip_store import PreparedClipSource
+from echoapex.data.stores.clip_store import FewShot, PreparedClipSource, choose_clips
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
+from echoapex.models.adapters import Adapter
 from echoapex.models.bundle import BundleError, load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
@@ -24,13 +26,49 @@ from echoapex.recipes.pretrain import starting_encoder
 from echoapex.recipes.recipe import EncoderExport, LearningSetting, Lineage, TaskRecipe, Workload, Workspace
 from echoapex.tasks.ejection_fraction import VolumeChange
 from echoapex.tasks.lv_wall import LvWall
-from echoapex.tasks.multitask import LossWeights, MultiTask
 from echoapex.tasks.segmentation import SegmentationTask
-from echoapex.tasks.task import Task
+from echoapex.tasks.task import FrameTask, SharedEncoderTask, Task
 from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig, split_view_branches
 from echoapex.vocabulary import Application, Structure, View
 
 DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
+
+
+class LossWeights(Config):
+    """Weight of each application in the common loss."""
+
+    view: float = 1.0
+    segmentation: float = 2.0
+    wall: float = 0.2
+    volume: float = 0.0
+    """Weight of the volume change between frames of a clip, which trains only the encoder."""
+
+
+class MultiTask(SharedEncoderTask):
+    """Views, structures and wall points from the same frames; they must have been built with the same encoder."""
+
+    view: ViewClassification
+    segmentation: SegmentationTask
+    wall: LvWall
+
+    def __init__(
+        self,
+        view: ViewClassification,
+        segmentation: SegmentationTask,
+        wall: LvWall,
+        weights: LossWeights,
+        volume: VolumeChange | None = None,
+    ) -> None:
+        parts: dict[str, FrameTask] = {"view": view, "segmentation": segmentation, "wall": wall}
+        super().__init__(parts | ({} if volume is None else {"volume": volume}), weights.model_dump())
+        self.weights = weights
+        self.volume = volume
+        self.adapter: Adapter | None = None
+        """What learns in place of the encoder, attached to it."""
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter
 
 
 class MultiTaskRecipe(TaskRecipe):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echoapex.domain import Landmarks, Sector, WallPoint
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.domain.results import ClipReport, VolumePoint
 from echoapex.io.deidentify import deidentify_frame
 from echoapex.io.pictures import (
