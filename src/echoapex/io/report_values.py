@@ -32,7 +32,11 @@ _PHASES = {
     Quantity.ESV: ("es_frames",),
     Quantity.LVEF_DISCS: ("ed_frames", "es_frames"),
 }
-_INDEXED_FROM = {Quantity.EDV_INDEX: Quantity.EDV, Quantity.ESV_INDEX: Quantity.ESV}
+_INDEXED_FROM = {
+    Quantity.EDV_INDEX: Quantity.EDV,
+    Quantity.ESV_INDEX: Quantity.ESV,
+    Quantity.LA_VOLUME_INDEX: Quantity.LA_VOLUME,
+}
 _PIXEL_CENTRE = 0.5
 
 
@@ -135,18 +139,28 @@ def _reported(
     clips: Mapping[str, ClipReport],
     sources: Mapping[str, SourceInstance],
 ) -> ReportedValue:
-    views = {clips[clip_id].view for clip_id in _clips_of(measurement)}
-    view = views.pop() if len(views) == 1 else None
-    coding = code_measurement(measurement.quantity, biplane=_is_biplane(measurement, siblings), view=view)
+    view, biplane = find_planes(measurement, siblings, clips)
+    coding = code_measurement(measurement.quantity, biplane=biplane, view=view)
     references = tuple(_references(measurement, clips, sources))
     return ReportedValue(measurement, coding, references, view, _derivation(measurement))
 
 
-def _is_biplane(measurement: Measurement, siblings: Sequence[Measurement]) -> bool:
-    """Whether the value, or the value that it was indexed from, is by discs in two planes."""
+def find_planes(
+    measurement: Measurement, siblings: Sequence[Measurement], clips: Mapping[str, ClipReport]
+) -> tuple[View | None, bool]:
+    """The view of a value that comes from one view only, and whether it is from two planes together.
+
+    An indexed value was taken from the planes of the value that it was indexed from.
+
+    Args:
+        measurement: the value.
+        siblings: the other values of the study.
+        clips: the clips by ``clip_id``.
+    """
+    views = {clips[clip_id].view for clip_id in _clips_of(measurement)}
     parent = _INDEXED_FROM.get(measurement.quantity)
     origin = next((item for item in siblings if item.quantity is parent), measurement)
-    return "planes" in origin.details
+    return views.pop() if len(views) == 1 else None, "planes" in origin.details
 
 
 def _derivation(measurement: Measurement) -> Code | None:

@@ -91,6 +91,46 @@ def code_measurement(quantity: Quantity, *, biplane: bool = False, view: View | 
     return replace(coding, name=name or coding.name, method=method)
 
 
+def loinc_code(quantity: Quantity, *, biplane: bool = False, view: View | None = None) -> Code | None:
+    """The LOINC code with exactly the meaning of a value, or None; for outputs that need no DICOM template.
+
+    A code of CID 12300, which says quantity, method and planes, goes first. Else the code of the quantity is taken,
+    which says less. Codes that say more than is known are not used: a left atrial volume of two planes that were not
+    taken together has none. All codes are in PS3.16, where DICOM names them.
+
+    >>> loinc_code(Quantity.LA_VOLUME, biplane=True).value
+    '79983-3'
+
+    Args:
+        quantity: what was measured.
+        biplane: whether volumes are from two planes together.
+        view: the view of a value that comes from one view only.
+    """
+    if quantity in _ATRIAL_CODES:
+        biplane_code, by_view = _ATRIAL_CODES[quantity]
+        return biplane_code if biplane else by_view.get(view)
+    coding = code_measurement(quantity, biplane=biplane, view=view)
+    if coding is not None and coding.is_pre_coordinated:
+        return coding.name
+    return PATIENT_CODES.get(quantity, quantity.code)
+
+
+_ATRIAL_CODES: dict[Quantity, tuple[Code | None, dict[View | None, Code]]] = {
+    Quantity.LA_VOLUME: (
+        Code("79983-3", "LN", "Left atrial end systolic volume biplane (MOD)"),
+        {
+            View.A4C: Code("79986-6", "LN", "Left atrial end systolic volume single plane 4C (MOD)"),
+            View.A2C: Code("79985-8", "LN", "Left atrial end systolic volume single plane 2C (MOD)"),
+        },
+    ),
+    Quantity.LA_VOLUME_AREA_LENGTH: (
+        Code("79981-7", "LN", "Left atrial end systolic volume biplane (area-length)"),
+        {},
+    ),
+    Quantity.LA_VOLUME_INDEX: (Code("79984-1", "LN", "Left atrial end systolic volume biplane (MOD) / BSA"), {}),
+}
+"""LOINC codes of the left atrium by two planes, and by one."""
+
 _REGRESSION = Code("REGRESSION", OWN_SCHEME, "Regression from the clip")
 
 _DISC_CODES: dict[Quantity, tuple[Code, dict[View | None, Code]]] = {
@@ -235,8 +275,8 @@ _CODINGS = {
 def all_codes() -> tuple[Code, ...]:
     """Every code that a report may hold for a value, of the standards and our own."""
     found: dict[Code, None] = dict.fromkeys(PATIENT_CODES.values())
-    for biplane_code, by_view in _DISC_CODES.values():
-        found |= dict.fromkeys((biplane_code, *by_view.values()))
+    for biplane_code, by_view in (*_DISC_CODES.values(), *_ATRIAL_CODES.values()):
+        found |= dict.fromkeys(code for code in (biplane_code, *by_view.values()) if code)
     for coding in _CODINGS.values():
         parts = (coding.name, coding.measurement_type, coding.finding_site, coding.observation_type)
         found |= dict.fromkeys((*parts, coding.measured_property, coding.cardiac_cycle_point))

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echoapex.domain import ClipReport, StudyReport
+from echoapex.domain.reported_study import UsedWeights
 from echoapex.domain.results import DISCLAIMER
 from echoapex.infer.clip.analyze import ClipAnalysis, analyze_clip
 from echoapex.infer.clip.models import Interpreter, ViewOverride
@@ -38,6 +39,8 @@ from echoapex.infer.outputs.files import (
     write_results,
 )
 from echoapex.infer.outputs.preview import write_preview
+from echoapex.infer.outputs.report_files import ReportOutput
+from echoapex.infer.outputs.reported_studies import Reporting
 from echoapex.infer.study.records import (
     RECORD_FOLDER,
     ClipRecord,
@@ -50,7 +53,7 @@ from echoapex.infer.study.records import (
     tell_calibration,
     write_record,
 )
-from echoapex.infer.study.values import measure_studies
+from echoapex.infer.study.values import describe_groups, measure_studies
 from echoapex.io.clip_file import ClipFile, OpenedClip, open_clip
 from echoapex.io.clip_source import ReadError
 from echoapex.io.deidentify import FileNames
@@ -101,6 +104,7 @@ class NamedInterpreter:
     precision: str = "fp32"
     note: str = ""
     """What a reader of the results should know of the weights."""
+    weights: tuple[UsedWeights, ...] = ()
 
 
 @dataclass
@@ -119,6 +123,7 @@ class _Run:
     files: list[str] = field(default_factory=list)
     masks: dict[str, Mapping[int, UInt8[np.ndarray, "height width"]]] = field(default_factory=dict)
     dicom: DicomOutput | None = None
+    reports: ReportOutput | None = None
 
 
 class _Naming:
@@ -178,6 +183,7 @@ class StudyAnalyzer:
         out: Path | None = None,
         names_file: Path | None = None,
         dicom: DicomOutput | None = None,
+        reports: ReportOutput | None = None,
     ) -> StudyReport:
         """Analyse all clips in ``paths``.
 
@@ -190,6 +196,7 @@ class StudyAnalyzer:
             names_file: the map from the clips' names to their files; ``OUT.names.json`` beside ``out`` by default.
                 Without ``out`` none is written.
             dicom: DICOM reports and segmentations to write into ``out``; they hold the identifiers of the patient.
+            reports: reports, FHIR bundles and tables to write into ``out``; they hold none.
 
         Raises:
             AnalysisError: nothing was given, ``out`` is a file, the map would lie inside ``out``, or there is no room
@@ -205,6 +212,7 @@ class StudyAnalyzer:
             out,
             len(paths),
             dicom=dicom,
+            reports=reports,
         )
         earlier: tuple[str, ...] = ()
         if out is not None:
@@ -321,6 +329,9 @@ class StudyAnalyzer:
             report = self._write_dicom(run.dicom, report, run)
         for write in (write_results, write_measurements, write_errors, write_preview):
             run.files.append(write(run.out, report).name)
+        if run.reports is not None and complete:
+            reporting = Reporting(self._models.bundle, self._models.weights, self._models.note)
+            run.files += run.reports.write(run.out, report, describe_groups(records), reporting)
         if complete:
             remove_outdated(run.out, earlier, run.files)
         aside = sum(1 for clip in clips if clip.set_aside)

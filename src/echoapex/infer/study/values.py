@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from echoapex.domain import Evidence, Flag, Measurement
+from echoapex.domain.reported_study import StudyGroup
 from echoapex.domain.results import LvhAssessment
 from echoapex.infer.study.planes import measure_two_planes, uncertain_planes
 from echoapex.infer.study.records import ClipRecord, PatientData
@@ -90,6 +91,14 @@ def group_by_study(records: Sequence[ClipRecord]) -> dict[str, list[ClipRecord]]
         study = record.study or (known[0] if len(known) == 1 else "")
         groups.setdefault(study, []).append(record)
     return groups
+
+
+def describe_groups(records: Sequence[ClipRecord]) -> tuple[StudyGroup, ...]:
+    """Which clips form one study, and the sex by which its values are graded."""
+    return tuple(
+        StudyGroup(study, tuple(record.report.clip_id for record in group), _patient(group).sex)
+        for study, group in group_by_study(records).items()
+    )
 
 
 def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], LvhAssessment]:
