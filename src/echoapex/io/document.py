@@ -84,7 +84,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Illustration:
     """A JPEG with its caption; the caption may lead somewhere."""
 
     jpeg: bytes
@@ -138,7 +138,7 @@ class Together:
     blocks: tuple[Block, ...]
 
 
-Block = Table | Text | Heading | Picture | Plot | Columns | Together
+Block = Table | Text | Heading | Illustration | Plot | Columns | Together
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Label:
     size: float = 7.0
 
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 30.0, 10.0, 16.0, 22.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 30.0, 10.0, 22.0, 22.0
 _TICK = 3.0
 
 
@@ -211,7 +211,7 @@ def draw_plot(plot: Plot, width: float, height: float) -> tuple[Stroke | Dot | L
     def at_y(value: float) -> float:
         return floor - value / max(top, 1e-9) * (floor - _TOP)
 
-    shapes: list[Stroke | Dot | Label] = [Label(0, 8, plot.title, INK, size=7.5)]
+    shapes: list[Stroke | Dot | Label] = [Label(0, 7, plot.title, INK, size=7.5)]
     for value in ticks_y:
         shapes.append(Stroke(((_LEFT, at_y(value)), (right, at_y(value))), GRID, 0.5))
         shapes.append(Label(_LEFT - 4, at_y(value) + 2.5, f"{value:g}", align="end"))

@@ -14,7 +14,7 @@ from echoapex.io.document import (
     Document,
     Dot,
     Heading,
-    Picture,
+    Illustration,
     Plot,
     Stroke,
     Table,
@@ -114,7 +114,7 @@ def _block(block: Block, share: float) -> str:
             return f"<{tag}{name}>{escape(block.text)}</{tag}>\n"
         case Table():
             return _table(block)
-        case Picture():
+        case Illustration():
             data = base64.b64encode(block.jpeg).decode()
             image = f'<img src="data:image/jpeg;base64,{data}" alt="{escape(block.caption)}">'
             return f"<figure>{image}<figcaption>{_linked(escape(block.caption), block.link)}</figcaption></figure>\n"

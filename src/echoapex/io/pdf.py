@@ -21,7 +21,8 @@ from echoapex.io.document import (
     Document,
     Dot,
     Heading,
-    Picture,
+    Illustration,
+    Label,
     Plot,
     Stroke,
     Table,
@@ -39,7 +40,7 @@ _REGULAR, _BOLD = "Vera", "VeraBd"
 _MARGIN, _HEAD, _FOOT = 36.0, 34.0, 30.0
 _SIZE, _SMALL = 7.2, 6.4
 _GUTTER = 14.0
-_PLOT_HEIGHT = 92.0
+_PLOT_HEIGHT, _LABEL_SCALE = 92.0, 0.92
 _TONES = {
     Tone.PLAIN: "#1b2430",
     Tone.MUTED: "#5b6775",
@@ -158,7 +159,7 @@ def _counting_canvas() -> type[Any]:
 
     class CountingCanvas(Canvas):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options, initialFontName=_REGULAR)
+            super().__init__(*arguments, **{**options, "initialFontName": _REGULAR})
             self._pages: list[dict[str, Any]] = []
 
         def showPage(self) -> None:
@@ -198,12 +199,12 @@ def _flow(block: Block, width: float) -> list[Flowable]:
             return [heading]
         case Table():
             return [_table(block, width), Spacer(1, 4)]
-        case Picture():
+        case Illustration():
             image = Image(io.BytesIO(block.jpeg), width, width * block.size[0] / block.size[1])
             caption = _paragraph(_linked(escape(block.caption), block.link), _SMALL, Tone.MUTED)
             return [image, Spacer(1, 1), caption, Spacer(1, 5)]
         case Plot():
-            return [_drawing(block, width), Spacer(1, 4)]
+            return [_curve_class()(block, width), Spacer(1, 4)]
         case Together():
             return [KeepTogether(_flowables(block.blocks, width))]
         case Columns():
@@ -244,6 +245,7 @@ def _table(table: Table, width: float) -> Any:
     right = 2
     rows: list[list[Any]] = []
     style: list[tuple[Any, ...]] = [
+        ("FONTNAME", (0, 0), (-1, -1), _REGULAR),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),
         ("RIGHTPADDING", (0, 0), (-1, -1), 4),
@@ -279,35 +281,49 @@ def _columns(block: Columns, width: float) -> Any:
     right = width - _GUTTER - left
     cells = [_flowables(block.left, left), "", _flowables(block.right, right)]
     style = [
+        ("FONTNAME", (0, 0), (-1, -1), _REGULAR),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         *((f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")),
     ]
     return FlowableTable([cells], colWidths=[left, _GUTTER, right], style=style, hAlign="LEFT")
 
 
-def _drawing(plot: Plot, width: float) -> Any:
-    from reportlab.graphics.shapes import Circle, Drawing, PolyLine, String
-    from reportlab.lib.colors import HexColor
+@cache
+def _curve_class() -> type[Any]:
+    """A flowable that draws a plot on the canvas itself, because reportlab's own drawings use a font of their own."""
+    from reportlab.platypus import Flowable
 
-    drawing = Drawing(width, _PLOT_HEIGHT)
-    for shape in draw_plot(plot, width, _PLOT_HEIGHT):
-        colour = HexColor(shape.colour)
-        match shape:
-            case Stroke():
-                points = [coordinate for x, y in shape.points for coordinate in (x, _PLOT_HEIGHT - y)]
-                drawing.add(PolyLine(points, strokeColor=colour, strokeWidth=shape.width))
-            case Dot():
-                drawing.add(Circle(shape.x, _PLOT_HEIGHT - shape.y, shape.radius, fillColor=colour, strokeColor=colour))
-            case _:
-                drawing.add(
-                    String(
-                        shape.x,
-                        _PLOT_HEIGHT - shape.y,
-                        shape.text,
-                        fontName=_REGULAR,
-                        fontSize=0.92 * shape.size,
-                        fillColor=colour,
-                        textAnchor=shape.align,
-                    )
-                )
-    return drawing
+    class Curve(Flowable):  # type: ignore[misc]
+        def __init__(self, plot: Plot, width: float) -> None:
+            super().__init__()
+            self._shapes = draw_plot(plot, width, _PLOT_HEIGHT)
+            self.width, self.height = width, _PLOT_HEIGHT
+
+        def draw(self) -> None:
+            for shape in self._shapes:
+                _draw_shape(self.canv, shape)
+
+    return Curve
+
+
+def _draw_shape(canvas: Any, shape: Stroke | Dot | Label) -> None:
+    """Draw a shape; y of a shape goes down, that of a page up."""
+    match shape:
+        case Stroke():
+            canvas.setStrokeColor(shape.colour)
+            canvas.setLineWidth(shape.width)
+            path = canvas.beginPath()
+            path.moveTo(shape.points[0][0], _PLOT_HEIGHT - shape.points[0][1])
+            for x, y in shape.points[1:]:
+                path.lineTo(x, _PLOT_HEIGHT - y)
+            canvas.drawPath(path)
+        case Dot():
+            canvas.setFillColor(shape.colour)
+            canvas.circle(shape.x, _PLOT_HEIGHT - shape.y, shape.radius, stroke=0, fill=1)
+        case Label():
+            canvas.setFillColor(shape.colour)
+            canvas.setFont(_REGULAR, _LABEL_SCALE * shape.size)
+            draw = {"end": canvas.drawRightString, "middle": canvas.drawCentredString}.get(
+                shape.align, canvas.drawString
+            )
+            draw(shape.x, _PLOT_HEIGHT - shape.y, shape.text)

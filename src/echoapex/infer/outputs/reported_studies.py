@@ -19,6 +19,7 @@ from echoapex.domain.reported_study import (
     StudyGroup,
     UsedWeights,
 )
+from echoapex.infer.outputs.clip_pictures import short_name
 from echoapex.io.report_values import find_planes
 from echoapex.measure.grading import grade_measurement
 from echoapex.measure.lv_wall import assess_lvh
@@ -58,7 +59,7 @@ _DIGEST_DIGITS = 16
 
 
 @dataclass(frozen=True)
-class Reporting:
+class ReportedWeights:
     """What a report says beside the results: the set of weights, their cards, and a note about them."""
 
     bundle: str
@@ -92,18 +93,18 @@ def _cards(paths: SetPaths) -> list[Card]:
 
 
 def collect_studies(
-    report: StudyReport, groups: Sequence[StudyGroup], reporting: Reporting
+    report: StudyReport, groups: Sequence[StudyGroup], weights: ReportedWeights
 ) -> tuple[ReportedStudy, ...]:
     """The studies of a report, in the order of their values in it; those without values last.
 
     Args:
         report: the results.
         groups: which clips belong together.
-        reporting: what is said of the weights.
+        weights: what is said of the weights.
     """
     order = list(dict.fromkeys(item.details.get("study", "") for item in report.measurements))
     ranked = sorted(groups, key=lambda group: _rank(group, order))
-    return tuple(_collect(report, group, reporting, is_only=len(groups) == 1) for group in ranked)
+    return tuple(_collect(report, group, weights, is_only=len(groups) == 1) for group in ranked)
 
 
 def _rank(group: StudyGroup, order: Sequence[object]) -> int:
@@ -111,7 +112,7 @@ def _rank(group: StudyGroup, order: Sequence[object]) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _collect(report: StudyReport, group: StudyGroup, reporting: Reporting, *, is_only: bool) -> ReportedStudy:
+def _collect(report: StudyReport, group: StudyGroup, weights: ReportedWeights, *, is_only: bool) -> ReportedStudy:
     mine = [
         item for item in report.measurements if is_only or item.details.get("study", "") == (group.study or "unknown")
     ]
@@ -130,11 +131,11 @@ def _collect(report: StudyReport, group: StudyGroup, reporting: Reporting, *, is
         lvh=assess_lvh(index.value if index else None, rwt.value if rwt else None, group.sex),
         notes=report.notes,
         sex=group.sex,
-        weights=reporting.weights or describe_weights(report.bundles),
-        bundle=reporting.bundle,
+        weights=weights.weights or describe_weights(report.bundles),
+        bundle=weights.bundle,
         version=report.echoapex_version,
         disclaimer=report.disclaimer,
-        weights_note=reporting.weights_note,
+        weights_note=weights.weights_note,
     )
 
 
@@ -199,9 +200,9 @@ def _why_missing(quantity: Quantity, found: Mapping[Quantity, Measurement], clip
     if quantity is Quantity.HEART_RATE:
         return "neither the files nor the beats that were seen give a heart rate"
     if quantity in _PARENTS:
-        missing = [parent.display_name for parent in _PARENTS[quantity] if parent not in found]
+        missing = [short_name(parent) for parent in _PARENTS[quantity] if parent not in found]
         if missing:
-            return f"needs: {'; '.join(missing)} (not measured)"
+            return f"needs: {', '.join(missing)} (not measured)"
         cut_off = any(Flag.STRUCTURE_CUT_OFF in found[parent].flags for parent in _PARENTS[quantity])
         return "the sector cuts the LV off" if cut_off else "the values that it needs do not fit together"
     return _why_in_no_view(quantity, clips)

@@ -75,6 +75,7 @@ _TONES = {"normal": Tone.GOOD, "mildly abnormal": Tone.WARNING}
 _MOST_PICTURES, _MOST_CURVES, _MOST_MISSING = 3, 2, 8
 _SHOWN_DIGITS = 16
 _THUMBNAIL_PX = 720
+_NO_BREAK = "\u00a0"
 _SHORT_CATEGORIES = {"above the normal range": "above normal", "below the normal range": "below normal"}
 _LEGEND = (
     "Contours: LV cavity blue, LV myocardium orange, left atrium pink, right ventricle green, right atrium violet, "
@@ -146,8 +147,7 @@ def _conclusions(study: ReportedStudy) -> Iterator[Text]:
             said.append(f"{value_with_unit(value)} {name}" + (f" ({value.category})" if value.category else ""))
     if discs and regression:
         said.append(f"difference {abs(discs.measurement.value - regression.measurement.value):.0f} points")
-    if said:
-        yield Text("; ".join(said) + ".", term="LV ejection fraction:")
+    yield Text("; ".join(said or ["not measured"]) + ".", term="LV ejection fraction:")
     geometry = study.lvh.category or study.lvh.reason
     if study.lvh.category and study.lvh.reason:
         geometry += f" ({study.lvh.reason})"
@@ -219,7 +219,8 @@ def _limits(value: GradedValue | None) -> str:
     texts = [(_range(limits), limits.applies_to) for limits in value.limits]
     if len(texts) == 1:
         return ("about " if value.is_rough_guide else "") + texts[0][0]
-    return "; ".join(f"{text} {'F' if who == 'women' else 'M'}" for text, who in texts)
+    letters = {"women": "F", "men": "M"}
+    return ", ".join(f"{letters[who]}{_NO_BREAK}{text.replace(' to ', '–')}" for text, who in texts)
 
 
 def _range(limits: NormalLimits) -> str:

@@ -20,7 +20,7 @@ from echoapex.io.document import (
     Cell,
     Columns,
     Heading,
-    Picture,
+    Illustration,
     Plot,
     PlotMark,
     Table,
@@ -242,7 +242,7 @@ def rank_clips(study: ReportedStudy) -> list[ClipReport]:
     return [*firsts.values(), *(clip for clip in ranked if clip not in firsts.values())]
 
 
-def clip_picture(clip: ClipReport, clips: ClipNames, width_px: int | None = None) -> Picture | None:
+def clip_picture(clip: ClipReport, clips: ClipNames, width_px: int | None = None) -> Illustration | None:
     """The picture of a clip with its contours, at most ``width_px`` wide; None where it has none."""
     path = clips.out / TILE_FOLDER / f"{clip.clip_id}.png"
     try:
@@ -254,7 +254,7 @@ def clip_picture(clip: ClipReport, clips: ClipNames, width_px: int | None = None
         image = image.resize((width_px, round(image.height * width_px / image.width)), Image.Resampling.LANCZOS)
     image.save(buffer, format="jpeg", quality=88)
     caption = f"{clips.label(clip.clip_id)}  {_view(clip)}, quality {percent(clip.quality)}"
-    return Picture(buffer.getvalue(), (image.height, image.width), caption, clips.anchor(clip.clip_id))
+    return Illustration(buffer.getvalue(), (image.height, image.width), caption, clips.anchor(clip.clip_id))
 
 
 def _view(clip: ClipReport) -> str:
