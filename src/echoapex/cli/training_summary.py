@@ -16,7 +16,7 @@ from echoapex.models.encoder import EncoderConfig
 from echoapex.models.registry import ENCODER
 from echoapex.recipes.pretrain import PretrainRecipe
 from echoapex.recipes.recipe import TaskRecipe
-from echoapex.recipes.runner import ReportedWeights
+from echoapex.recipes.runner import Reporting
 from echoapex.tasks.task import Loss
 from echoapex.train.journal import JOURNAL_FILE, ValidationFigures, read_figures
 
@@ -45,13 +45,9 @@ class TrainingProgress(TerminalProgress):
         self._told = ("", -1)
 
     @property
-    def reporting(self) -> ReportedWeights:
+    def reporting(self) -> Reporting:
         """What the runner calls."""
-        return (
-            ReportedWeights(noted=self.noted)
-            if self._quiet
-            else ReportedWeights(self.prepared, self.stepped, self.noted)
-        )
+        return Reporting(noted=self.noted) if self._quiet else Reporting(self.prepared, self.stepped, self.noted)
 
     def prepared(self, what: str, done: int, total: int) -> None:
         """So much of some data is prepared."""

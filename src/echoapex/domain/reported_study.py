@@ -109,6 +109,7 @@ class ReportedStudy:
         version: of EchoApex.
         disclaimer: what the software is not.
         weights_note: what a reader should know of the weights.
+        keeps_identifiers: whether identifiers were kept on request, so that pictures may show them.
     """
 
     digest: str
@@ -123,6 +124,7 @@ class ReportedStudy:
     version: str
     disclaimer: str
     weights_note: str = ""
+    keeps_identifiers: bool = False
 
     def find(self, quantity: Quantity) -> GradedValue | None:
         """The value of a quantity, or None."""

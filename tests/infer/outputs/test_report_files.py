@@ -20,7 +20,7 @@ from echoapex.infer.outputs import cohort_table
 from echoapex.infer.outputs.clip_pictures import number_text
 from echoapex.infer.outputs.cohort_table import COLUMNS
 from echoapex.infer.outputs.report_files import ReportOutput, ReportOutputError
-from echoapex.infer.outputs.reported_studies import ReportedWeights, describe_weights
+from echoapex.infer.outputs.reported_studies import ReportContext, describe_weights
 from echoapex.infer.outputs.study_document import DISCS, GROUPS, NOTICE
 from echoapex.io import pdf
 from echoapex.vocabulary import Quantity, View
@@ -32,7 +32,7 @@ def write(
     out: Path, report: StudyReport, groups: list[StudyGroup] | None = None, asked: ReportOutput = ALL
 ) -> list[str]:
     whole = [StudyGroup("3d68d9265d4c05ac", tuple(clip.clip_id for clip in report.clips), "M")]
-    weights = ReportedWeights("oracle", describe_weights(report.bundles))
+    weights = ReportContext("oracle", describe_weights(report.bundles))
     return asked.write(out, report, whole if groups is None else groups, weights)
 
 
@@ -223,6 +223,15 @@ def test_r_waves_are_on_the_curve(analysed: AnalysedStudy, tmp_path: Path) -> No
     text = visible((tmp_path / "report.html").read_text())
     assert text.count("lines: R waves") == 2
     assert "none in the file" in text
+
+
+def test_a_report_with_kept_identifiers_says_so(analysed: AnalysedStudy, tmp_path: Path) -> None:
+    clip = analysed.report.clips[0].model_copy(update={"clip_id": "東条 Ng/A4C image 1.dcm", "file": "Ng.dcm"})
+    report = analysed.report.model_copy(update={"clips": (clip,), "measurements": ()})
+    context = ReportContext("oracle", keeps_identifiers=True)
+    ReportOutput(report=True).write(tmp_path, report, [StudyGroup("s", (clip.clip_id,))], context)
+    assert "may identify the patient" in (tmp_path / "report.html").read_text()
+    assert "may identify the patient" in page_texts((tmp_path / "report.pdf").read_bytes())[0]
 
 
 @pytest.mark.parametrize(

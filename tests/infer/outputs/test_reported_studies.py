@@ -5,13 +5,13 @@ from infer.conftest import AnalysedStudy
 
 from echoapex.domain import ClipReport, Evidence, Flag, Measurement, StudyReport
 from echoapex.domain.reported_study import ReportedStudy, StudyGroup
-from echoapex.infer.outputs.reported_studies import ReportedWeights, collect_studies, describe_weights
+from echoapex.infer.outputs.reported_studies import ReportContext, collect_studies, describe_weights
 from echoapex.measure.grading import grade_measurement
 from echoapex.models.bundle import read_card
 from echoapex.models.registry import find_set
 from echoapex.vocabulary import Quantity, View
 
-WEIGHTS = ReportedWeights("phantom")
+WEIGHTS = ReportContext("phantom")
 CALIBRATED = Evidence(clip_id="a4c", frames=(3, 9), row_mm=0.5, column_mm=0.5, calibration_source="header")
 
 

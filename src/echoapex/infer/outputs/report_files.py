@@ -24,7 +24,7 @@ from echoapex.infer.outputs.cohort_table import (
     write_cohort_csv,
     write_cohort_parquet,
 )
-from echoapex.infer.outputs.reported_studies import ReportedWeights, collect_studies
+from echoapex.infer.outputs.reported_studies import ReportContext, collect_studies
 from echoapex.infer.outputs.study_document import describe_index, describe_study
 from echoapex.io.fhir import write_fhir
 from echoapex.io.html import html_text, write_html
@@ -65,18 +65,16 @@ class ReportOutput:
         except (PdfError, CohortTableError) as error:
             raise ReportOutputError(str(error)) from None
 
-    def write(
-        self, out: Path, report: StudyReport, groups: Sequence[StudyGroup], weights: ReportedWeights
-    ) -> list[str]:
+    def write(self, out: Path, report: StudyReport, groups: Sequence[StudyGroup], context: ReportContext) -> list[str]:
         """Write what was asked for; returns the files, relative to ``out``.
 
         Args:
             out: the output folder, with the pictures of the clips.
             report: the results.
             groups: which clips form one study.
-            weights: what is said of the weights.
+            context: what is said beside the results.
         """
-        studies = collect_studies(report, groups, weights)
+        studies = collect_studies(report, groups, context)
         return [str(path.relative_to(out)) for path in self._write(out, studies)]
 
     def _write(self, out: Path, studies: Sequence[ReportedStudy]) -> Iterator[Path]:

@@ -59,12 +59,20 @@ _DIGEST_DIGITS = 16
 
 
 @dataclass(frozen=True)
-class ReportedWeights:
-    """What a report says beside the results: the set of weights, their cards, and a note about them."""
+class ReportContext:
+    """What a report says beside the results.
+
+    Attributes:
+        bundle: name of the set of weights.
+        weights: what its cards say.
+        weights_note: what a reader should know of the weights.
+        keeps_identifiers: whether the analysis was told to keep identifiers, so that pictures may show them.
+    """
 
     bundle: str
     weights: tuple[UsedWeights, ...] = ()
     weights_note: str = ""
+    keeps_identifiers: bool = False
 
 
 def describe_weights(digests: Mapping[str, str], paths: SetPaths | None = None) -> tuple[UsedWeights, ...]:
@@ -93,18 +101,18 @@ def _cards(paths: SetPaths) -> list[Card]:
 
 
 def collect_studies(
-    report: StudyReport, groups: Sequence[StudyGroup], weights: ReportedWeights
+    report: StudyReport, groups: Sequence[StudyGroup], context: ReportContext
 ) -> tuple[ReportedStudy, ...]:
     """The studies of a report, in the order of their values in it; those without values last.
 
     Args:
         report: the results.
         groups: which clips belong together.
-        weights: what is said of the weights.
+        context: what is said beside the results.
     """
     order = list(dict.fromkeys(item.details.get("study", "") for item in report.measurements))
     ranked = sorted(groups, key=lambda group: _rank(group, order))
-    return tuple(_collect(report, group, weights, is_only=len(groups) == 1) for group in ranked)
+    return tuple(_collect(report, group, context, is_only=len(groups) == 1) for group in ranked)
 
 
 def _rank(group: StudyGroup, order: Sequence[object]) -> int:
@@ -112,7 +120,7 @@ def _rank(group: StudyGroup, order: Sequence[object]) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _collect(report: StudyReport, group: StudyGroup, weights: ReportedWeights, *, is_only: bool) -> ReportedStudy:
+def _collect(report: StudyReport, group: StudyGroup, context: ReportContext, *, is_only: bool) -> ReportedStudy:
     mine = [
         item for item in report.measurements if is_only or item.details.get("study", "") == (group.study or "unknown")
     ]
@@ -131,11 +139,12 @@ def _collect(report: StudyReport, group: StudyGroup, weights: ReportedWeights, *
         lvh=assess_lvh(index.value if index else None, rwt.value if rwt else None, group.sex),
         notes=report.notes,
         sex=group.sex,
-        weights=weights.weights or describe_weights(report.bundles),
-        bundle=weights.bundle,
+        weights=context.weights or describe_weights(report.bundles),
+        bundle=context.bundle,
         version=report.echoapex_version,
         disclaimer=report.disclaimer,
-        weights_note=weights.weights_note,
+        weights_note=context.weights_note,
+        keeps_identifiers=context.keeps_identifiers,
     )
 
 

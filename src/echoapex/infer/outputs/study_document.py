@@ -91,9 +91,12 @@ def describe_study(study: ReportedStudy, out: Path) -> Document:
         out: the output folder, with the pictures of the clips; a clip without a picture is shown without one.
     """
     clips = ClipNames.of(study, out)
+    names = "It names no patient."
+    if study.keeps_identifiers:
+        names = "Identifiers were kept on request: pictures and names of clips may identify the patient."
     return Document(
         title=TITLE,
-        subtitle="Preliminary: written by EchoApex, not reviewed by a reader. It names no patient.",
+        subtitle=f"Preliminary: written by EchoApex, not reviewed by a reader. {names}",
         notice=NOTICE,
         name=f"study {study.digest[:_SHOWN_DIGITS]}",
         summary=tuple(_summary(study, clips)),

@@ -40,7 +40,7 @@ from echoapex.infer.outputs.files import (
 )
 from echoapex.infer.outputs.preview import write_preview
 from echoapex.infer.outputs.report_files import ReportOutput
-from echoapex.infer.outputs.reported_studies import ReportedWeights
+from echoapex.infer.outputs.reported_studies import ReportContext
 from echoapex.infer.study.records import (
     RECORD_FOLDER,
     ClipRecord,
@@ -330,8 +330,9 @@ class StudyAnalyzer:
         for write in (write_results, write_measurements, write_errors, write_preview):
             run.files.append(write(run.out, report).name)
         if run.reports is not None and complete:
-            weights = ReportedWeights(self._models.bundle, self._models.weights, self._models.note)
-            run.files += run.reports.write(run.out, report, describe_groups(records), weights)
+            models, keep = self._models, self._options.keep_identifiers
+            context = ReportContext(models.bundle, models.weights, models.note, keep)
+            run.files += run.reports.write(run.out, report, describe_groups(records), context)
         if complete:
             remove_outdated(run.out, earlier, run.files)
         aside = sum(1 for clip in clips if clip.set_aside)
