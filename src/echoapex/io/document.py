@@ -194,7 +194,7 @@ class Label:
 
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 30.0, 10.0, 22.0, 22.0
-_TICK = 3.0
+_TICK, _MARK_ROOM = 3.0, 10.0
 
 
 def draw_plot(plot: Plot, width: float, height: float) -> tuple[Stroke | Dot | Label, ...]:
@@ -228,8 +228,9 @@ def draw_plot(plot: Plot, width: float, height: float) -> tuple[Stroke | Dot | L
     shapes.append(Stroke(tuple((at_x(x), at_y(y)) for x, y in plot.points), ACCENT, 1.4))
     for mark in plot.marks:
         shapes.append(Dot(at_x(mark.x), at_y(mark.y), 2.4, mark.colour))
-        below = mark.y < 0.6 * top
-        shapes.append(Label(at_x(mark.x), at_y(mark.y) + (10 if below else -5), mark.label, mark.colour, "middle"))
+        is_below = mark.y < 0.6 * top and at_y(mark.y) + _MARK_ROOM < floor
+        place = at_y(mark.y) + (_MARK_ROOM if is_below else -_MARK_ROOM / 2)
+        shapes.append(Label(at_x(mark.x), place, mark.label, mark.colour, "middle"))
     return tuple(shapes)
 
 

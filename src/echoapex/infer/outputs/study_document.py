@@ -161,7 +161,9 @@ def _conclusions(study: ReportedStudy) -> Iterator[Text]:
         ends = dict.fromkeys((percent(min(qualities)), percent(max(qualities))))
         said_of_values = f"{flagged} of {len(study.values)} values need a second look (*)"
         yield Text(f"{' to '.join(ends)}; {said_of_values}.", term="Quality of the clips:")
-    for note in (*study.notes, *((study.weights_note,) if study.weights_note else ())):
+    if study.weights_note:
+        yield Text(f"{study.weights_note}.", Tone.WARNING, "Weights:")
+    for note in study.notes:
         yield Text(f"{note}.", Tone.WARNING, "Note:")
 
 
@@ -235,6 +237,8 @@ def _range(limits: NormalLimits) -> str:
 def _category_cell(value: GradedValue | None) -> Cell:
     if value is None or not value.category:
         return Cell("")
+    if value.is_rough_guide and value.category != "normal":
+        return Cell("outside the guide", tone=Tone.WARNING)
     shown = _SHORT_CATEGORIES.get(value.category, value.category)
     return Cell(shown, tone=_TONES.get(value.category, Tone.BAD))
 
