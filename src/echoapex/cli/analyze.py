@@ -26,7 +26,6 @@ app = App(
     f"{DISCLAIMER}",
     help_epilogue=examples(
         "echoapex analyze study/ --out results/",
-        "echoapex analyze study/ --out results/ --report",
         "echoapex analyze study.zip clip.avi --json",
     ),
 )
