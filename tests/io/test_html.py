@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from report_documents import NOTICE, PLOT, jpeg, small_document
 
 from echoapex.io.document import Dot, Label, Plot, Stroke, draw_plot, nice_ticks
-from echoapex.io.html import html_text
+from echoapex.io.html import html_text, write_html
 
 VOID = {"meta", "img", "col", "circle", "polyline"}
 
@@ -65,7 +68,22 @@ def test_text_is_escaped_and_the_notice_is_on_every_part() -> None:
     assert "2 &lt;mL&gt; &amp; more" in text
     page = Outline(text)
     assert "a & b < c" in page.text
-    assert page.text.count(NOTICE) == 2 * text.count('<section class="page">') + 1
+    assert page.text.count(NOTICE) == 2 * text.count('<section class="page">')
+
+
+@pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("pdftotext")),
+    reason="needs chromium and pdftotext, from the Debian packages chromium and poppler-utils",
+)
+def test_every_printed_page_has_the_notice(tmp_path: Path) -> None:
+    page, printed = write_html(tmp_path / "page.html", small_document(120)), tmp_path / "printed.pdf"
+    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [*browser, "--no-pdf-header-footer", f"--print-to-pdf={printed}", page.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    text = subprocess.run(["pdftotext", printed, "-"], check=True, capture_output=True, text=True).stdout
+    pages = text.removesuffix("\f").split("\f")
+    assert len(pages) > 3
+    assert all(NOTICE in each for each in pages)
 
 
 def test_the_same_document_gives_the_same_text() -> None:

@@ -40,8 +40,9 @@ h2 { font-size: 17px; margin: 22px 0 6px; color: #14507a; }
 h3 { font-size: 14px; margin: 14px 0 4px; color: #14507a; }
 p { margin: 4px 0; font-size: 13px; }
 .notice { color: #8a4b08; font-weight: 600; font-size: 12px; }
-footer { border-top: 1px solid #d5dbe1; margin-top: 16px; padding-top: 6px; font-size: 11.5px; color: #5b6775;
-  display: flex; justify-content: space-between; gap: 20px; }
+footer { font-size: 11.5px; color: #5b6775; }
+footer div { border-top: 1px solid #d5dbe1; margin-top: 12px; padding-top: 5px; display: flex; gap: 20px;
+  justify-content: space-between; }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; font-size: 12.5px; margin: 4px 0 8px; }
 th { text-align: left; font-weight: 600; color: #5b6775; border-bottom: 1px solid #9aa5b1; padding: 2px 6px 2px 0; }
 td { border-bottom: 1px solid #e9edf0; padding: 2px 6px 2px 0; vertical-align: top; overflow-wrap: anywhere; }
@@ -57,13 +58,16 @@ figure img, figure svg { display: block; width: 100%; height: auto; }
 figure img { background: #000; border-radius: 3px; }
 figcaption { font-size: 11.5px; color: #5b6775; margin-top: 3px; }
 :target { background: #fff3d6; }
-@media (max-width: 760px) { .columns { display: block; } .columns > div { width: auto !important; }
+@media screen and (max-width: 760px) { .columns { display: block; } .columns > div { width: auto !important; }
   section.page { padding: 18px; } }
-@media print { body { background: #fff; } main { margin: 0; max-width: none; }
-  section.page { border: 0; padding: 0; margin: 0; break-after: page; } .together, tr { break-inside: avoid; }
-  .running { position: fixed; bottom: 0; left: 0; right: 0; font-size: 9px; text-align: center; color: #8a4b08; }
+@media print { body { background: #fff; font-size: 9.5px; print-color-adjust: exact; } p { font-size: 9.5px; }
+  table { font-size: 9px; margin: 2px 0 4px; } th, td { padding: 0.5px 4px 0.5px 0; } h1 { font-size: 16px; }
+  h2 { font-size: 12px; margin: 12px 0 3px; } h3 { font-size: 10.5px; margin: 8px 0 2px; }
+  .notice { font-size: 8.5px; } footer, figcaption { font-size: 8px; } .columns { gap: 16px; }
+  figure { margin: 0 0 5px; } main { margin: 0; max-width: none; }
+  section.page { border: 0; padding: 0; margin: 0; break-after: page; display: table; width: 100%; }
+  footer { display: table-footer-group; break-inside: avoid; } .together, tr { break-inside: avoid; }
   @page { size: A4; margin: 14mm 12mm 16mm; } }
-@media screen { .running { display: none; } }
 """
 
 
@@ -83,7 +87,7 @@ def html_text(document: Document) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f'<div class="running">{escape(document.notice)}</div>\n<main>\n'
+        "<main>\n"
         + "".join(_page(document, content, number, len(pages)) for number, content in enumerate(pages, start=1))
         + "</main>\n</body>\n</html>\n"
     )
@@ -94,8 +98,8 @@ def _page(document: Document, content: str, number: int, pages: int) -> str:
     return (
         f'<section class="page">\n<header>{head}<div class="notice">{escape(document.notice)}</div></header>\n'
         + (f'<p class="muted">{escape(document.subtitle)}</p>\n' if number == 1 and document.subtitle else "")
-        + f"{content}<footer><span>{escape(document.name)}</span><span>{escape(document.notice)}</span>"
-        + f"<span>part {number} of {pages}</span></footer>\n</section>\n"
+        + f"{content}<footer><div><span>{escape(document.name)}</span><span>{escape(document.notice)}</span>"
+        + f"<span>part {number} of {pages}</span></div></footer>\n</section>\n"
     )
 
 
