@@ -110,7 +110,7 @@ def loinc_code(quantity: Quantity, *, biplane: bool = False, view: View | None =
         biplane_code, by_view = _ATRIAL_CODES[quantity]
         return biplane_code if biplane else by_view.get(view)
     coding = code_measurement(quantity, biplane=biplane, view=view)
-    if coding is not None and coding.is_pre_coordinated:
+    if coding is not None and coding.name.scheme == "LN":
         return coding.name
     return PATIENT_CODES.get(quantity, quantity.code)
 
