@@ -94,7 +94,7 @@ def test_the_code_says_how_a_value_was_measured() -> None:
     assert name(Quantity.LA_VOLUME, view=View.A4C) == "79986-6"
     assert name(Quantity.LA_VOLUME_INDEX) == "LAV_DISCS_BSA"
     assert name(Quantity.LA_VOLUME_AREA_LENGTH, view=View.A4C) == "LAV_AREA_LENGTH"
-    assert name(Quantity.LA_DIAMETER, view=View.PLAX) == "LA_WIDEST_DISC", "not the diameter behind the aortic sinuses"
+    assert name(Quantity.LA_DIAMETER, view=View.PLAX) == "79975-9"
     assert name(Quantity.RV_FAC, view=View.A4C) == "79936-1"
 
 

@@ -147,18 +147,28 @@ def _reported(
     clips: Mapping[str, ClipReport],
     sources: Mapping[str, SourceInstance],
 ) -> ReportedValue:
-    views = {clips[clip_id].view for clip_id in _clips_of(measurement)}
-    view = views.pop() if len(views) == 1 else None
-    coding = code_measurement(measurement.quantity, biplane=_is_biplane(measurement, siblings), view=view)
+    view, biplane = find_planes(measurement, siblings, clips)
+    coding = code_measurement(measurement.quantity, biplane=biplane, view=view)
     references = tuple(_references(measurement, clips, sources))
     return ReportedValue(measurement, coding, references, view, _derivation(measurement))
 
 
-def _is_biplane(measurement: Measurement, siblings: Sequence[Measurement]) -> bool:
-    """Whether the value, or the value that it was indexed from, is from two planes."""
+def find_planes(
+    measurement: Measurement, siblings: Sequence[Measurement], clips: Mapping[str, ClipReport]
+) -> tuple[View | None, bool]:
+    """The view of a value that comes from one view only, and whether it is from two planes together.
+
+    A computed value was taken from the planes of the value that it was computed from.
+
+    Args:
+        measurement: the value.
+        siblings: the other values of the study.
+        clips: the clips by ``clip_id``.
+    """
+    views = {clips[clip_id].view for clip_id in _clips_of(measurement)}
     parent = _COMPUTED_FROM.get(measurement.quantity)
     origin = next((item for item in siblings if item.quantity is parent), measurement)
-    return "planes" in origin.details
+    return views.pop() if len(views) == 1 else None, "planes" in origin.details
 
 
 def _derivation(measurement: Measurement) -> Code | None:

@@ -67,6 +67,27 @@ def code_measurement(quantity: Quantity, *, biplane: bool = False, view: View | 
     return replace(coding, name=name or coding.name, method=method)
 
 
+def loinc_code(quantity: Quantity, *, biplane: bool = False, view: View | None = None) -> Code | None:
+    """The LOINC code with exactly the meaning of a value, or None; for outputs that need no DICOM template.
+
+    A code of CID 12300, which says quantity, method and planes, goes first. Else the code of the quantity is taken,
+    which says less. Codes that say more than is known are not used: a left atrial volume of two planes that were not
+    taken together has none. All codes are in PS3.16, where DICOM names them.
+
+    >>> loinc_code(Quantity.LA_VOLUME, biplane=True).value
+    '79983-3'
+
+    Args:
+        quantity: what was measured.
+        biplane: whether volumes are from two planes together.
+        view: the view of a value that comes from one view only.
+    """
+    coding = code_measurement(quantity, biplane=biplane, view=view)
+    if coding is not None and coding.name.scheme == "LN":
+        return coding.name
+    return PATIENT_CODES.get(quantity, quantity.code)
+
+
 _BIPLANE_METHODS: dict[Code | None, Code] = {
     codes.DISKS_SINGLE_PLANE: codes.DISKS_BIPLANE,
     codes.AREA_LENGTH_SINGLE_PLANE: codes.AREA_LENGTH_BIPLANE,
@@ -295,7 +316,7 @@ _CODINGS = {
     ),
     Quantity.LA_DIAMETER: replace(
         _length(
-            Code("LA_WIDEST_DISC", OWN_SCHEME, "Left atrial end systolic diameter, widest disc in PLAX"),
+            Code("79975-9", "LN", "Left atrial end systolic diameter (AP) 2D"),
             "LA diameter",
             codes.LEFT_ATRIUM,
             codes.DIAMETER,
@@ -329,7 +350,6 @@ _CODINGS = {
         codes.FULL_CARDIAC_CYCLE,
     ),
 }
-"""The LA diameter is the widest disc, not the distance behind the aortic sinuses (79975-9), so its code is our own."""
 
 
 def all_codes() -> tuple[Code, ...]:

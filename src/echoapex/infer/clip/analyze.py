@@ -264,6 +264,7 @@ def _describe(header: ClipHeader, name: str, notes: Sequence[str] = (), **found:
         "column_mm": spacing.column_mm if spacing else None,
         "spacing_reason": header.spacing_reason,
         "frame_rate_hz": _frame_rate(header),
+        "r_wave_times_s": header.r_wave_times_s,
         "input_sha256": header.source.get("sha256", ""),
         "notes": (*input_notes, *notes),
     }

@@ -20,7 +20,7 @@ import numpy as np
 from echoapex.domain import ClipReport, Evidence, Flag, Measurement
 from echoapex.domain.results import LvhAssessment
 from echoapex.infer.clip.outlines import atrial_shape_from_evidence, shape_from_evidence
-from echoapex.infer.study.records import ClipRecord, PatientData
+from echoapex.infer.study.records import ClipRecord, PatientData, agreed_patient, group_by_study
 from echoapex.measure import (
     AtrialShape,
     BiplaneVolume,
@@ -106,16 +106,6 @@ def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
     return StudyValues(tuple(named), lvh, (note, *notes))
 
 
-def group_by_study(records: Sequence[ClipRecord]) -> dict[str, list[ClipRecord]]:
-    """Records by study; clips without a study join the only one there is."""
-    known = list(dict.fromkeys(record.study for record in records if record.study))
-    groups: dict[str, list[ClipRecord]] = {}
-    for record in records:
-        study = record.study or (known[0] if len(known) == 1 else "")
-        groups.setdefault(study, []).append(record)
-    return groups
-
-
 def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], LvhAssessment]:
     reports = [record.report for record in records]
     found: dict[Quantity, Measurement] = {}
@@ -132,7 +122,7 @@ def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], Lv
         )
     _add_mass(found)
     _add_output(found)
-    patient = _patient(records)
+    patient = agreed_patient(records)
     _add_indices(found, patient, records)
     index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
     lvh = assess_lvh(index.value if index else None, rwt.value, patient.sex) if rwt else NO_CLIP
@@ -145,21 +135,6 @@ def _note_on_planes(records: Sequence[ClipRecord]) -> str:
     if not uncertain:
         return ""
     return f"no biplane discs: the view of the best {' and '.join(uncertain)} clip is uncertain"
-
-
-def _patient(records: Sequence[ClipRecord]) -> PatientData:
-    """Sex, height and weight on which the files agree; contradictory values are unknown."""
-
-    def agreed(values: set[str | float]) -> str | float | None:
-        return values.pop() if len(values) == 1 else None
-
-    people = [record.patient for record in records]
-    return PatientData.model_validate(
-        {
-            field: agreed({value for person in people if (value := getattr(person, field)) is not None})
-            for field in PatientData.model_fields
-        }
-    )
 
 
 def _add_mass(found: dict[Quantity, Measurement]) -> None:
