@@ -195,8 +195,8 @@ class _Cleaner:
                     self.record.add("replaced by a keyed pseudonym", keyword)
                 continue
             if tag.is_private or not keyword:
-                unlisted = rule_of(tag) is None
-                self.record.add("removed, private" if tag.is_private else "removed, unknown", _name(tag, unlisted))
+                kind = "private elements" if tag.is_private else "elements that are not in the dictionary"
+                self.record.add("removed, private" if tag.is_private else "removed, unknown", kind)
                 continue
             try:
                 element = source[tag]
@@ -210,6 +210,11 @@ class _Cleaner:
 
     def _decide(self, element: DataElement, keyword: str, source: Dataset, depth: int, inside: str) -> tuple[str, Any]:
         """Outcome and new value of an element; without a value it is left out."""
+        vr = _vr(element.tag)
+        if inside == REGIONS:
+            if vr in NUMBER_VRS and rule_of(element.tag) is None:
+                return "kept, a number", _numbers(element, vr)
+            return "removed, not needed for the image", None
         action = self._profile.action(element.tag, is_nested=depth > 0)
         if action is not None:
             return self._acts[action](element, keyword, depth)
@@ -218,8 +223,7 @@ class _Cleaner:
             return self._keep(element, keyword, depth)
         if keyword == "Manufacturer":
             return "kept as a name of a closed list", known_vendor(source) or None
-        vr = _vr(element.tag)
-        if vr in NUMBER_VRS and (keyword in KEPT_NUMBERS or inside == REGIONS):
+        if vr in NUMBER_VRS and keyword in KEPT_NUMBERS:
             return "kept, a number", _numbers(element, vr)
         if keyword in CLOSED_LISTS:
             return "kept, of a closed list", list(values_in_closed_list(source, keyword)) or None
@@ -307,13 +311,6 @@ class _Cleaner:
             if words:
                 return "cleaned, words of a closed list only", words
         return self._acts[self._profile.basic_action(element.tag, is_nested=depth > 0)](element, keyword, depth)
-
-
-def _name(tag: Any, unlisted: bool) -> str:
-    """What the record calls an element without a keyword: a group of the standard, never text of the file."""
-    if tag.is_private:
-        return "private elements"
-    return "elements that are not in the dictionary" if unlisted else "elements of curves and overlays"
 
 
 def _vr(tag: Any) -> str:

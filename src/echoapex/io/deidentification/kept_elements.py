@@ -144,8 +144,13 @@ def known_code(item: Dataset) -> tuple[str, str, str] | None:
     value, scheme = text_of(item, "CodeValue"), text_of(item, "CodingSchemeDesignator")
     if scheme in _OLD_SNOMED:
         value, scheme = _old_snomed().get(value, ""), "SCT"
-    meaning = _meanings(scheme).get(value) if scheme in _SCHEMES else None
+    meaning = public_meaning(value, scheme)
     return (value, scheme, meaning) if meaning else None
+
+
+def public_meaning(value: str, scheme: str) -> str:
+    """The meaning of a code in the dictionary of a public scheme (SCT, DCM, LN, UCUM); empty if it is not there."""
+    return _meanings(scheme).get(value, "") if scheme in _SCHEMES else ""
 
 
 def is_registered_uid(value: str) -> bool:

@@ -33,7 +33,7 @@ _BLANKED, _HAD_CONTENT, _TEXT = (40, 40, 40), (105, 105, 105), (190, 40, 40)
 
 NOTICE = (
     "This proof holds no value of the source files. It describes what a program did; it does not replace the review "
-    "that your rules require. Text that the recogniser cannot read (handwriting, very small, very faint) may stay in the "
+    "that your rules require. Text that the recogniser cannot read (handwriting, tiny or faint) may stay in the "
     "ultrasound itself."
 )
 
