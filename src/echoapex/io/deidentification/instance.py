@@ -97,6 +97,7 @@ def read_whole_header(file: DicomFile) -> Dataset:
     name = file.display_name
     with clean_errors(name, "its header cannot be parsed"), file.open_bytes() as stream:
         window = BoundedReader(stream, file.limits.max_header_bytes, _MOST_READS)
+        window.seek(0)  # an inflated data set is read more than once
         syntax = begin_data_set(window, name)
         with within_budget(window, name):
             dataset: Dataset = read_dataset(
