@@ -1,5 +1,7 @@
-"""Canaries in DICOM headers: invented values in every attribute of the profile's table, in every kind of text, in private
-elements, in nested sequences, in the preamble and in the file meta information.
+"""Canaries in DICOM headers: invented values wherever a header can hold text or an identifier.
+
+They are in every attribute of the profile's table, in every kind of text, in private elements, in nested sequences, in
+the preamble and in the file meta information.
 
 Every canary contains a mark that no program writes by itself, so that it can be sought as bytes in any output.
 """

@@ -210,7 +210,7 @@ def test_text_without_end_is_refused(tmp_path: Path) -> None:
             self.level = int(picture.max())
             return super().find(picture)  # type: ignore[return-value]
 
-    with pytest.raises(ReadError, match="text over most of its ultrasound|text after several searches"):
+    with pytest.raises(ReadError, match=r"text over most of its ultrasound|text after several searches"):
         clean_instance(write_fan(tmp_path / "old.dcm"), "a.dcm", method(reader=Everywhere()))
 
 
