@@ -176,8 +176,8 @@ def _search(summary: ClipSummary, mask: Mask, reader: TextReader, display_name: 
     Raises:
         ReadError: text is found over and over.
     """
-    in_source = find_text(reader, summary.overview())
     pictures = summary.pictures()
+    in_source = find_text(reader, summary.overview())
     texts = [text for text in in_source if (text_mask([text], mask.shape) & mask).any()]
     kept = mask & ~text_mask(texts, mask.shape)
     for search in range(_MOST_SEARCHES):
