@@ -25,7 +25,7 @@ Mask = Bool[np.ndarray, "height width"]
 
 LEAST_SCORE = 0.5
 _MOST_BLOCKS = 6
-_MARGIN_SHARE = 0.25
+_MARGIN_SHARE = 0.15
 _MARGIN_PX = 2
 _ENLARGED_BELOW_PX = 400
 _LEAST_LETTERS = 2
