@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -105,6 +105,19 @@ def test_a_name_is_found_where_it_is(reader: RapidTextReader) -> None:
 
     assert found[y0:y1, x0:x1].mean() > 0.95
     assert found.sum() < 4 * (x1 - x0) * (y1 - y0)
+
+
+def test_what_is_taller_than_a_line_of_text_is_none(reader: RapidTextReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Result:
+        boxes: ClassVar = [
+            np.array([[9, 9], [300, 9], [300, 200], [9, 200]]),
+            np.array([[9, 9], [90, 9], [90, 29], [9, 29]]),
+        ]
+        txts, scores = ("MM", "QUARTZ"), (0.9, 0.8)
+
+    monkeypatch.setattr(reader, "_engine", lambda *_, **__: Result())
+    (found,) = reader.find(np.zeros((400, 500), np.uint8))
+    assert found.score == 0.8
 
 
 def test_what_the_text_says_is_not_kept(reader: RapidTextReader, capfd: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ _MARGIN_PX = 2
 _ENLARGED_BELOW_PX = 400
 _LEAST_LETTERS = 2
 _BORDER_PX = 12
+_TALLEST_PX, _TALLEST_SHARE = 24, 0.12  # a line of text; whole walls and fans are sometimes taken for letters
 _SAME_SHARE = 0.95
 _STROKE_PX = 15
 _LIT, _LIGHT_SCREEN = 8, 60
@@ -99,7 +100,8 @@ class RapidTextReader:
         found = []
         for corners, text, score in zip(result.boxes, result.txts, result.scores, strict=True):
             letters = sum(letter.isalnum() for letter in text)
-            if letters >= _LEAST_LETTERS and score >= LEAST_SCORE:
+            is_line = np.ptp(np.asarray(corners), axis=0).min() / enlarge <= max(_TALLEST_PX, _TALLEST_SHARE * height)
+            if letters >= _LEAST_LETTERS and score >= LEAST_SCORE and is_line:
                 found.append(FoundText(_box(np.asarray(corners) / enlarge, (height, width)), round(float(score), 2)))
         return found
 
