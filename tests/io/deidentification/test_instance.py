@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from deidentified import method, write_fan
 from pydicom import dcmread
@@ -13,6 +14,7 @@ from pydicom import dcmread
 from echoapex.io.clip_source import ReadError
 from echoapex.io.deidentification.instance import Method, clean_instance, identifying_values, write_instance
 from echoapex.io.deidentification.profile import Profile, ProfileOption
+from echoapex.io.dicom.reader import open_dicom
 
 
 @pytest.mark.parametrize(
@@ -119,3 +121,22 @@ def test_a_broken_element_is_left_out(tmp_path: Path) -> None:
     dataset, done, _ = clean_instance(path, "a.dcm", method())
     assert "HeartRate" not in dataset
     assert sum(done.header.record.outcomes.get("removed, unreadable", {}).values()) <= 1
+
+
+def test_the_result_is_read_like_the_source(tmp_path: Path) -> None:
+    how = method(ProfileOption.PATIENT)
+    path = write_fan(
+        tmp_path / "fan.dcm", HeartRate=71, RWaveTimeVector=[10.0, 70.0], FrameTime="23.5", PatientSex="F",
+        PatientSize="1.7", Manufacturer="Philips Medical Systems", FrameIncrementPointer=0x00181063,
+    )  # fmt: skip
+    before = open_dicom(path).header
+    dataset, done, _ = clean_instance(path, "a.dcm", how)
+    write_instance(tmp_path / "new.dcm", dataset, done, how.limits)
+    after = open_dicom(tmp_path / "new.dcm").header
+
+    assert after.spacing == before.spacing is not None
+    assert after.frame_times_s == before.frame_times_s
+    assert (after.r_wave_times_s, after.heart_rate_bpm) == (before.r_wave_times_s, before.heart_rate_bpm)
+    assert (after.patient_sex, after.patient_height_m, after.content) == ("F", 1.7, before.content)
+    assert after.sector is not None and before.sector is not None
+    assert np.allclose(after.sector.box_xyxy, before.sector.box_xyxy, atol=3)

@@ -128,7 +128,7 @@ def clean_instance(path: Path, display_name: str, method: Method) -> tuple[Datas
     if method.reader is None and not area.is_certain:
         raise ReadError(
             display_name,
-            "has a 2D region in which neither a fan nor a linear image is seen, and text is not searched",
+            "shows more than a fan (a linear image, a trace or a whole region), which is kept only if text is searched",
             "search for text: leave out --no-ocr",
         )
     pixels = clean_pixels(stored, area, method.reader, display_name)
