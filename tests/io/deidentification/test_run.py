@@ -233,6 +233,14 @@ def test_what_is_missing_or_was_made_otherwise_is_made_again(change: str, study:
     assert summary.written == (3 if change == "settings" else 1)
 
 
+def test_files_of_another_key_in_the_folder_are_named(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    go(study, out)
+    summary = go(study, out, replace(method(), key=replace(KEY, secret=bytes(32))))
+    assert {error.reason for error in summary.refused} == {"is in OUT, made with another key or other options"}
+    assert len(summary.refused) == len(proof_of(out).files) == 3
+
+
 def test_the_proof_says_what_was_done_and_nothing_of_the_source(study: Path, tmp_path: Path) -> None:
     marked = fan_frames()
     marked[:, 60:66, 70:90] = 254

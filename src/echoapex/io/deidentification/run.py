@@ -121,9 +121,7 @@ def deidentify_files(
             progress(*run.take(found))
         is_complete = True
     finally:
-        refused = [RefusedFile(file=e.path, reason=e.reason, remedy=e.remedy) for e in summary.refused]
-        settings = describe(method)
-        write_proof(out, Proof(complete=is_complete, settings=settings, files=read_records(out), refused=refused))
+        run.prove(is_complete)
     return summary
 
 
@@ -191,6 +189,25 @@ class _Run:
         except Exception as error:  # its text may quote the file
             reason = f"failed unexpectedly ({type(error).__name__})"
             return self._refuse(ReadError(name, reason, "report this as a bug, without the file"))
+
+    def prove(self, is_complete: bool) -> None:
+        """Write the proof; files in the folder that were made otherwise are named: it does not cover them."""
+        records = read_records(self._out)
+        if is_complete:
+            self._summary.refused += [
+                ReadError(
+                    record.file, "is in OUT, made with another key or other options", "give an empty folder as OUT"
+                )
+                for record in records
+                if record.settings != self._settings
+            ]
+        proof = Proof(
+            complete=is_complete,
+            settings=describe(self._method),
+            files=[record for record in records if record.settings == self._settings],
+            refused=[RefusedFile(file=e.path, reason=e.reason, remedy=e.remedy) for e in self._summary.refused],
+        )
+        write_proof(self._out, proof)
 
     def _refuse(self, error: ReadError) -> tuple[str, str]:
         self._summary.refused.append(error)
