@@ -1,10 +1,11 @@
 """How well ``echoapex deidentify`` removes what names a patient, measured, beside dicom-anonymizer.
 
-    python benchmarks/deidentification.py [--part table leaks burned-in simulated] [--names 40] [--out FILE]
+    python benchmarks/deidentification.py [--part table leaks burned-in strokes simulated] [--names 40] [--out FILE]
 
 ``table``: every attribute of PS3.15 table E.1-1, alone in an ultrasound header: what EchoApex and dicom-anonymizer do.
 ``leaks``: a header with canaries everywhere: which of them each of the two leaves.
 ``burned-in``: the two clips of deid-data, whose names are fictitious: text found and removed, tissue blanked.
+``strokes``: one name in single pictures of fans, drawn and simulated: read in the picture itself, and in its strokes.
 ``simulated``: invented names written into the fan of simulated clips, still and moving, bright and faint.
 """
 
@@ -31,6 +32,7 @@ from pydicom.dataset import Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from drawn_studies import draw_sector
 from header_canaries import MARKS, canary_value, plant
 from synthetic_dicom import build_dataset, region, write_native
 
@@ -39,14 +41,14 @@ from echoapex.io.deidentification.header import clean_header
 from echoapex.io.deidentification.instance import Method, clean_instance
 from echoapex.io.deidentification.profile import Profile, listed_tags, rule_of
 from echoapex.io.deidentification.project_key import ProjectKey
-from echoapex.io.deidentification.text_search import RapidTextReader
+from echoapex.io.deidentification.text_search import RapidTextReader, strokes, text_mask
 from echoapex.io.dicom.reader import open_dicom
 from echoapex.phantom import simulate_clip
 from echoapex.vocabulary import View
 
 KEY = ProjectKey(bytes(range(32)))
 EDITION = "dicomfields_2026c"
-PARTS = ("table", "leaks", "burned-in", "simulated")
+PARTS = ("table", "leaks", "burned-in", "strokes", "simulated")
 BURNED_IN = {
     "GREYSCALE_CINE": ("ZZZ TEST PATIENT", "00079241539", "08/29/1951", "CCHS", "CLEVEL", "03/02/2017", "05:24:54"),
     "RGB_CINE": (
@@ -146,6 +148,27 @@ def burned_in_part() -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def strokes_part() -> dict[str, int]:
+    """How many names are found when the recogniser reads a picture, and when it reads its strokes."""
+    reader = RapidTextReader()
+    fans = [np.minimum(draw_sector((480, 640), 1, seed)[0], 190) for seed in (0, 2)]
+    for seed in (1_000_400, 1_000_401):
+        fans.append(enlarged(simulate_clip(View.A4C, seed, frames=1, label_frames="none").frames)[0])
+    found: Counter[str] = Counter()
+    for fan in fans:
+        for level in LEVELS:
+            for scale in SCALES:
+                picture = fan.copy()
+                (width, height), _ = cv2.getTextSize("BASALT 1956", 0, scale, 1)
+                cv2.putText(picture, "BASALT 1956", (250, 300), 0, scale, level, 1 if scale < 0.8 else 2, cv2.LINE_AA)
+                box = np.zeros(picture.shape, bool)
+                box[300 - height : 300, 250 : 250 + width] = True
+                found["names"] += 1
+                for way, grey in (("in the picture", picture), ("in its strokes", strokes(picture))):
+                    found[way] += bool(text_mask(reader.read_grey(grey), picture.shape)[box].mean() > 0.7)
+    return dict(found)
 
 
 def simulated_part(names: int) -> dict[str, Any]:
@@ -315,6 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "table": table_part,
         "leaks": leaks_part,
         "burned-in": burned_in_part,
+        "strokes": strokes_part,
         "simulated": lambda: simulated_part(chosen.names),
     }
     figures = {part: run[part]() for part in chosen.part}
