@@ -30,8 +30,8 @@ from echoapex.io.dicom.reader import open_dicom
 ALL = os.environ.get("ECHOAPEX_ALL_CANARIES") == "1"
 BURNED = [case for case in all_cases() if case.kind.endswith(".dcm")]
 BURNED = BURNED if ALL else BURNED[::5]
-DAMAGED = 240 if ALL else 24
-NAMES = 40 if ALL else 3
+DAMAGED = 240 if ALL else 12
+NAMES = 40 if ALL else 2
 
 
 @pytest.fixture(scope="module")
