@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dicom_results import DicomResults
 from phantom_oracle import PhantomOracle, write_labelled_study
 from recomputed_values import check_written_values
 
 from echoapex.domain import StudyReport
-from echoapex.infer.study.analyze import StudyAnalyzer
+from echoapex.infer.outputs.dicom_files import DicomOutput
+from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
 from echoapex.models.precision import choose_precision
 from echoapex.phantom.truth import StudyTruth
 from echoapex.vocabulary import View
@@ -39,6 +41,15 @@ def labelled_study(tmp_path_factory: pytest.TempPathFactory) -> LabelledStudy:
     folder = tmp_path_factory.mktemp("phantom") / "study"
     truth = write_labelled_study(folder, (View.A4C, View.A2C, View.PLAX))
     return LabelledStudy(folder, truth, PhantomOracle().learn(folder, truth))
+
+
+@pytest.fixture(scope="session")
+def dicom_results(labelled_study: LabelledStudy, tmp_path_factory: pytest.TempPathFactory) -> DicomResults:
+    """The study analysed, with all kinds of DICOM objects."""
+    out = tmp_path_factory.mktemp("dicom") / "results"
+    analyzer = StudyAnalyzer(NamedInterpreter(labelled_study.oracle, "oracle", "cpu"), raise_unexpected=True)
+    report = analyzer.run([labelled_study.folder], out, None, DicomOutput(True, True, True))
+    return DicomResults(out, report, labelled_study.folder)
 
 
 @pytest.fixture(scope="session", autouse=True)

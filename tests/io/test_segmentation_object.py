@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -167,3 +168,51 @@ def test_masks_that_do_not_fit_are_refused(tmp_path: Path, masks: dict[int, np.n
     source = write_source(tmp_path / "clip.dcm", 4, (13, 11))
     with pytest.raises(UnfitMasksError, match=reason):
         build_segmentation(masks, source, SOFTWARE, "1.2.3")
+
+
+def test_no_size_of_a_pixel_is_stated_because_highdicom_could_not_read_it(tmp_path: Path) -> None:
+    """Pixel Measures without a slice thickness are valid without a frame of reference, yet highdicom refuses them."""
+    source = write_source(tmp_path / "clip.dcm", 2, (13, 11))
+    dataset = build_segmentation(random_masks((0,), (13, 11)), source, SOFTWARE, "1.2.3")
+    (shared,) = dataset.SharedFunctionalGroupsSequence
+    assert "PixelMeasuresSequence" not in shared
+    measures = Dataset()
+    measures.PixelSpacing = ["0.5", "0.5"]
+    shared.PixelMeasuresSequence = [measures]
+    dataset.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    assert dicom_errors(tmp_path / "seg.dcm") == []
+    with pytest.raises(AttributeError, match="required attributes for a Pixel Measures Sequence"):
+        hd.seg.segread(tmp_path / "seg.dcm")
+
+
+def test_a_name_in_any_script_arrives(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "clip.dcm", 2, (13, 11))
+    source = replace(source, elements={**source.elements, "PatientName": "Шмидт^Юрий"})
+    path = write_segmentation(tmp_path / "seg.dcm", random_masks((0,), (13, 11)), source, SOFTWARE, "1.2.3")
+    assert dcmread(path).PatientName == "Шмидт^Юрий"
+
+
+def test_what_ohif_reads_of_a_segmentation(dicom_results: DicomResults) -> None:
+    """OHIF finds the series by its reference, colours by CIELab, and frames by source image and frame number."""
+    for path in dicom_results.segmentations.values():
+        dataset = dcmread(path)
+        assert dataset.SegmentationType == "BINARY"
+        assert dataset.SegmentsOverlap == "NO"
+        (series,) = dataset.ReferencedSeriesSequence
+        (instance,) = series.ReferencedInstanceSequence
+        source = next(
+            found
+            for file in dicom_results.sources.glob("*.dcm")
+            if (found := dcmread(file, stop_before_pixels=True)).SOPInstanceUID == instance.ReferencedSOPInstanceUID
+        )
+        assert series.SeriesInstanceUID == source.SeriesInstanceUID
+        assert (dataset.Rows, dataset.Columns) == (source.Rows, source.Columns)
+        assert [segment.SegmentNumber for segment in dataset.SegmentSequence] == list(
+            range(1, len(dataset.SegmentSequence) + 1)
+        )
+        assert all(len(segment.RecommendedDisplayCIELabValue) == 3 for segment in dataset.SegmentSequence)
+        for groups in dataset.PerFrameFunctionalGroupsSequence:
+            (derivation,) = groups.DerivationImageSequence
+            (image,) = derivation.SourceImageSequence
+            assert image.ReferencedSOPInstanceUID == source.SOPInstanceUID
+            assert 1 <= image.ReferencedFrameNumber <= source.NumberOfFrames

@@ -6,6 +6,8 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import highdicom as hd
@@ -209,6 +211,52 @@ def test_highdicom_reads_the_measurement_report_back(dicom_results: DicomResults
     volume = dicom_results.report.find(Quantity.EDV)
     assert volume is not None
     assert values["79996-5"] == pytest.approx(volume.value, rel=1e-5)
+
+
+def test_what_ohif_reads_of_the_measurement_report(dicom_results: DicomResults) -> None:
+    """OHIF draws the region of a group, on one frame, if the group has a tracking identifier and UID; else it fails."""
+    report = dcmread(dicom_results.measurement_report)
+    assert name_of(report) == ("126000", "DCM")
+    (template,) = report.ContentTemplateSequence
+    assert (template.TemplateIdentifier, template.MappingResource) == ("1500", "DCMR")
+    content = {name_of(item)[0]: item for item in report.ContentSequence}
+    (library,) = (item for item in content["111028"].ContentSequence if name_of(item)[0] == "126200")
+    sources = {source.sop_instance_uid: source for source in instances(dicom_results).values()}
+    assert {uid for uid, _ in references(library)} == set(sources)
+    uids, regions = [], []
+    for group in content["126010"].ContentSequence:
+        assert name_of(group)[0] == "125007"
+        parts = {name_of(item)[0]: item for item in group.ContentSequence}
+        assert parts["112039"].TextValue
+        uids.append(parts["112040"].UID)
+        drawn = [item for item in group.ContentSequence if item.ValueType == "SCOORD"]
+        assert len(drawn) <= 1, "OHIF looks at the first only"
+        for region in drawn:
+            assert name_of(region)[0] == "111030"
+            assert region.GraphicType == "POLYLINE"
+            ((uid, (frame,)),) = references(region)
+            points = np.array(region.GraphicData).reshape(-1, 2)
+            height, width = sources[uid].size
+            assert (points >= 0).all() and (points <= (width, height)).all()
+            assert parts["363698007"].ConceptCodeSequence[0].CodeMeaning
+            regions.append((uid, frame, points.tobytes()))
+    assert len(set(uids)) == len(uids)
+    of_values = set()
+    for item in items(report, "NUM"):
+        for line in items(item, "SCOORD"):
+            ((uid, (frame,)),) = references(line)
+            of_values.add((uid, frame, np.array(line.GraphicData).reshape(-1, 2).tobytes()))
+    assert len(regions) == len(set(regions)), "a line that several values share is one region"
+    assert set(regions) == of_values
+
+
+def test_the_timezone_is_that_of_the_images_or_of_this_machine() -> None:
+    report = study(value(Quantity.LVEF, "a"), clips=(clip("a"),))
+    plain = instance("1.4")
+    stated = replace(plain, elements={**plain.elements, "TimezoneOffsetFromUTC": "+0545"})
+    for source, expected in ((stated, "+0545"), (plain, datetime.now().astimezone().strftime("%z"))):
+        (found,) = select_values(report, {"a": source}).values()
+        assert build_echo_report(found, Software("1", "b", {}, "d"), "1.7").TimezoneOffsetFromUTC == expected
 
 
 def test_no_other_file_holds_an_identifier(dicom_results: DicomResults) -> None:

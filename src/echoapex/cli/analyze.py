@@ -43,6 +43,7 @@ class Choices:
         keep_identifiers: let file names, patient data and pixels outside the sector into the outputs.
         dicom_sr: write structured reports into OUT/dicom; they name patient and study, as their DICOM sources do.
         dicom_seg: write segmentation objects into OUT/dicom; they name patient and study, as their DICOM sources do.
+        dicom_sc: write pictures with outlines and values into OUT/dicom, as a secondary capture for any viewer.
         report: write the report of each study as HTML and PDF: values, limits, pictures, curves and evidence.
         fhir: write a FHIR R4 bundle of each study into OUT/fhir.
         cohort: write one table with a row for each value of each study, with LOINC codes and normal limits.
@@ -58,10 +59,16 @@ class Choices:
     keep_identifiers: bool = False
     dicom_sr: Annotated[bool, Parameter(negative=())] = False
     dicom_seg: Annotated[bool, Parameter(negative=())] = False
+    dicom_sc: Annotated[bool, Parameter(negative=())] = False
     report: Annotated[bool, Parameter(negative=())] = False
     fhir: Annotated[bool, Parameter(negative=())] = False
     cohort: Literal["none", "csv", "parquet", "both"] = "none"
     names: Path | None = None
+
+    @property
+    def writes_dicom(self) -> bool:
+        """Whether DICOM objects were asked for."""
+        return self.dicom_sr or self.dicom_seg or self.dicom_sc
 
     @property
     def writes_reports(self) -> bool:
@@ -176,7 +183,8 @@ def _outputs_on_request(choices: Choices) -> tuple[DicomOutput | None, ReportOut
     from echoapex.infer.outputs.dicom_files import DicomOutput
     from echoapex.infer.outputs.report_files import ReportOutput
 
-    dicom = DicomOutput(choices.dicom_sr, choices.dicom_seg) if choices.dicom_sr or choices.dicom_seg else None
+    wanted = (choices.dicom_sr, choices.dicom_seg, choices.dicom_sc)
+    dicom = DicomOutput(*wanted) if choices.writes_dicom else None
     reports = ReportOutput(choices.report, choices.fhir, choices.cohort) if choices.writes_reports else None
     return dicom, reports
 
@@ -187,8 +195,8 @@ def _usage_mistake(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
         return "nothing was given to analyse; give a file, a folder or a zip archive"
     if out is None and not messages.as_json:
         return "where should the results go? Give --out FOLDER, or --json to print them"
-    if out is None and (choices.dicom_sr or choices.dicom_seg):
-        return "--dicom-sr and --dicom-seg write files; give --out FOLDER"
+    if out is None and choices.writes_dicom:
+        return "--dicom-sr, --dicom-seg and --dicom-sc write files; give --out FOLDER"
     if out is None and choices.writes_reports:
         return "--report, --fhir and --cohort write files; give --out FOLDER"
     if not any(_exists(path) for path in paths):

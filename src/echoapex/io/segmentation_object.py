@@ -1,28 +1,35 @@
 """Label maps of one clip as a DICOM segmentation object (PS3.3 A.51): binary, one frame per structure and image frame.
 
 Ultrasound has no frame of reference. So a segmentation frame names the number of its image frame (Derivation Image
-macro, Referenced Frame Number) instead of a position in the patient, and has the same rows and columns. Bits are packed
-across frames without padding (PS3.5 section 8.2). Only frames that show a structure are written.
+macro, Referenced Frame Number) instead of a position in the patient, and has the same rows and columns. It states no
+size of a pixel: that of the image holds. The Pixel Measures macro could state it, but highdicom then also wants a slice
+thickness, which nobody knows. Bits are packed across frames without padding (PS3.5 section 8.2). Only frames that show
+a structure are written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from highdicom.color import CIELabColor
 from jaxtyping import UInt8
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from echoapex.io.clip_source import muted_pydicom
-from echoapex.io.dicom.derived_object import MANUFACTURER, Software, new_uid, write_object
-from echoapex.io.dicom.source_instance import SourceInstance, identity_dataset
-from echoapex.io.dicom.writer import derive_uid
+from echoapex.io.dicom.derived_object import (
+    MANUFACTURER,
+    DerivedSeries,
+    Software,
+    new_uid,
+    start_derived_image,
+    write_object,
+)
+from echoapex.io.dicom.source_instance import SourceInstance
 from echoapex.io.pictures import STRUCTURE_COLOURS
 from echoapex.vocabulary import Structure
 from echoapex.vocabulary.codes import ANATOMICAL_STRUCTURE, ARTIFICIAL_INTELLIGENCE, Code
@@ -30,13 +37,6 @@ from echoapex.vocabulary.codes import ANATOMICAL_STRUCTURE, ARTIFICIAL_INTELLIGE
 SERIES_NUMBER = 9200
 _DERIVATION = Code("113076", "DCM", "Segmentation")
 _SOURCE_PURPOSE = Code("121322", "DCM", "Source image for image processing operation")
-_PATIENT_AND_STUDY = (
-    *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
-    *("PatientAge", "PatientSize", "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod"),
-    *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
-    *("StudyDescription", "SpecificCharacterSet"),
-    *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
-)
 
 Masks = Mapping[int, UInt8[np.ndarray, "height width"]]
 
@@ -88,8 +88,8 @@ def build_segmentation(
     frames = _ordered(masks)
     if not frames:
         raise UnfitMasksError("the label maps show no structure")
-    dataset = Dataset()
-    _add_patient_study_and_series(dataset, source, software, series_uid)
+    series = DerivedSeries(series_uid, SERIES_NUMBER, "EchoApex: structures, not verified", "SEG")
+    dataset = start_derived_image(SegmentationStorage, ExplicitVRLittleEndian, source, software, series)
     _add_image(dataset, source, len(frames))
     dataset.InstanceNumber = instance
     dataset.SegmentSequence = [_segment(number, structure, software) for structure, number in _numbers(frames).items()]
@@ -99,12 +99,6 @@ def build_segmentation(
     dataset.ReferencedSeriesSequence = [_referenced_series(source)]
     pixels = _packed(masks[item.frame] == int(item.structure) for item in frames)
     dataset.add_new(Tag("PixelData"), "OB", pixels)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = SegmentationStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.ImplementationClassUID = derive_uid("implementation")
-    dataset.file_meta.ImplementationVersionName = "ECHOAPEX"
     return dataset
 
 
@@ -125,28 +119,6 @@ def _numbers(frames: list[_SegmentFrame]) -> dict[Structure, int]:
     return {item.structure: item.segment_number for item in frames}
 
 
-def _add_patient_study_and_series(
-    dataset: Dataset, source: SourceInstance, software: Software, series_uid: str
-) -> None:
-    identity = identity_dataset(source)
-    for keyword in _PATIENT_AND_STUDY:
-        if keyword in identity:
-            dataset[keyword] = identity[keyword]
-    now = datetime.now()
-    dataset.SOPClassUID = SegmentationStorage
-    dataset.SOPInstanceUID = new_uid()
-    dataset.InstanceCreationDate, dataset.InstanceCreationTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    dataset.Modality = "SEG"
-    dataset.SeriesInstanceUID = UID(series_uid)
-    dataset.SeriesNumber = SERIES_NUMBER
-    dataset.SeriesDescription = "EchoApex: structures, not verified"
-    dataset.Manufacturer = MANUFACTURER
-    dataset.ManufacturerModelName = f"EchoApex, {software.bundle}"[:64]
-    dataset.DeviceSerialNumber = software.weights_digest
-    dataset.SoftwareVersions = software.version
-    dataset.ContentDate, dataset.ContentTime = dataset.InstanceCreationDate, dataset.InstanceCreationTime
-
-
 def _add_image(dataset: Dataset, source: SourceInstance, frames: int) -> None:
     """Image Pixel, Segmentation Image and Multi-frame modules."""
     dataset.ImageType = ["DERIVED", "PRIMARY"]
@@ -162,7 +134,6 @@ def _add_image(dataset: Dataset, source: SourceInstance, frames: int) -> None:
     dataset.NumberOfFrames = frames
     dataset.BitsAllocated = dataset.BitsStored = 1
     dataset.HighBit = dataset.PixelRepresentation = 0
-    dataset.LossyImageCompression = dataset.get("LossyImageCompression") or "00"
 
 
 def _segment(number: int, structure: Structure, software: Software) -> Dataset:

@@ -13,6 +13,7 @@ Both are partial and not verified: no person has looked at them. Sources: DICOM 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from echoapex.domain import Measurement
 from echoapex.io.clip_source import muted_pydicom
 from echoapex.io.dicom.derived_object import MANUFACTURER, Software, new_uid, write_object
 from echoapex.io.dicom.source_instance import identity_dataset
-from echoapex.io.report_values import FrameReference, ReportedValue, StudyValuesForDicom
+from echoapex.io.report_values import FrameReference, Line, ReportedValue, StudyValuesForDicom
 from echoapex.vocabulary import codes
 from echoapex.vocabulary.codes import Code, unit_code
 from echoapex.vocabulary.echo_coding import PATIENT_CODES
@@ -81,6 +82,7 @@ def build_echo_report(study: StudyValuesForDicom, software: Software, series_uid
     document = hd.sr.ComprehensiveSR(evidence, root, **_identity(study, software, series_uid, 1))
     # highdicom has no class for this object; its content rules are those of a Comprehensive SR by value
     document.SOPClassUID = document.file_meta.MediaStorageSOPClassUID = SIMPLIFIED_ADULT_ECHO_SR
+    document.TimezoneOffsetFromUTC = _timezone(study)  # the only SR object in which it is required
     return _finished(document)
 
 
@@ -90,7 +92,10 @@ def build_measurement_report(study: StudyValuesForDicom, software: Software, ser
     content = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=_observer_context(software)),
         procedure_reported=_coded(codes.ECHOCARDIOGRAPHY),
-        imaging_measurements=[_group(value, software) for value in study.values],
+        imaging_measurements=[
+            *(_group(value, software) for value in study.values),
+            *_regions(study.values, software),
+        ],
         title=_coded(codes.MEASUREMENT_REPORT),
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(_english()),
         referenced_images=evidence,
@@ -112,6 +117,12 @@ def _identity(study: StudyValuesForDicom, software: Software, series_uid: str, n
         "series_description": "EchoApex: not verified",
         "coding_schemes": [own_coding_scheme()],
     }
+
+
+def _timezone(study: StudyValuesForDicom) -> str:
+    """The offset from UTC that the images state; where they do not, that of this machine."""
+    stated = (source.elements.get("TimezoneOffsetFromUTC", "") for source in study.sources.values())
+    return next((offset for offset in stated if offset), datetime.now().astimezone().strftime("%z"))
 
 
 def own_coding_scheme() -> Dataset:
@@ -229,6 +240,26 @@ def _group(value: ReportedValue, software: Software) -> hd.sr.MeasurementsAndQua
     return group
 
 
+def _regions(
+    values: Sequence[ReportedValue], software: Software
+) -> Iterator[hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations]:
+    """TID 1410: each contour and caliper line once, as a region; viewers draw the regions of groups, not of values."""
+    drawn: set[tuple[str, tuple[int, ...], Line]] = set()
+    for value, reference in [(item, each) for item in values for each in item.references]:
+        place = (reference.source.sop_instance_uid, reference.frames, reference.line_xy)
+        if not reference.line_xy or place in drawn:
+            continue
+        drawn.add(place)
+        points, image = _points_and_image(reference)
+        name = value.measurement.quantity.display_name
+        yield hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=hd.sr.TrackingIdentifier(uid=new_uid(), identifier=f"Line of {name}"),
+            referenced_region=hd.sr.ImageRegion("POLYLINE", points, image),
+            finding_sites=[hd.sr.FindingSite(_coded(value.coding.finding_site))] if value.coding else None,
+            algorithm_id=hd.sr.AlgorithmIdentification(_ALGORITHM, software.version, parameters=software.parameters),
+        )
+
+
 def _whole_frames(reference: FrameReference) -> hd.sr.SourceImageForMeasurement:
     """The frames that a value was measured on (TID 320)."""
     source = reference.source
@@ -238,12 +269,17 @@ def _whole_frames(reference: FrameReference) -> hd.sr.SourceImageForMeasurement:
 
 def _line(reference: FrameReference) -> hd.sr.CoordinatesForMeasurement:
     """The contour or the caliper line, and its frame (TID 320)."""
+    return hd.sr.CoordinatesForMeasurement(
+        "POLYLINE", *_points_and_image(reference), _coded(codes.SOURCE_OF_MEASUREMENT)
+    )
+
+
+def _points_and_image(reference: FrameReference) -> tuple[np.ndarray, hd.sr.SourceImageForRegion]:
     source = reference.source
     numbers = source.frame_numbers(reference.frames)
     image = hd.sr.SourceImageForRegion(source.sop_class_uid, source.sop_instance_uid, numbers)
     height, width = source.size
-    points = np.clip(np.array(reference.line_xy), 0.0, [width, height])  # outside of the image is not allowed
-    return hd.sr.CoordinatesForMeasurement("POLYLINE", points, image, _coded(codes.SOURCE_OF_MEASUREMENT))
+    return np.clip(np.array(reference.line_xy), 0.0, [width, height]), image  # outside of the image is not allowed
 
 
 def _number(name: Code, measurement: Measurement) -> ContentItem:

@@ -248,17 +248,20 @@ class ClipPainter:
         return write_lines(header, lines)
 
 
+def tile_frames(report: ClipReport, outlined: Sequence[int]) -> dict[str, int]:
+    """The native frames on the tile of a clip by their label, from left to right; a single one has no label."""
+    if report.ed_frames and report.es_frames:
+        return {"ED": report.ed_frames[0], "ES": report.es_frames[0]}
+    frames = outlined or (report.frames // 2,)
+    return {"": frames[len(frames) // 2]}
+
+
 class TilePictures:
     """Collects the frames of the preview tile: ED and ES of the first beat, or the middle of the outlined frames."""
 
     def __init__(self, painter: ClipPainter) -> None:
         self._painter = painter
-        report = painter.analysis.report
-        if report.ed_frames and report.es_frames:
-            self._wanted = {"ED": report.ed_frames[0], "ES": report.es_frames[0]}
-        else:
-            frames = painter.analysis.labels.frames or (report.frames // 2,)
-            self._wanted = {"": frames[len(frames) // 2]}
+        self._wanted = tile_frames(painter.analysis.report, painter.analysis.labels.frames)
         self._found: dict[str, Pixels] = {}
 
     @property

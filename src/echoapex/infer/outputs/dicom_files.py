@@ -6,6 +6,8 @@ They hold the identifiers of patient and study, because an archive sorts objects
     Simplified Adult Echo SR (TID 5300).
 ``study-N-measurements-sr.dcm``
     Comprehensive 3D SR (TID 1500).
+``study-N-pictures-sc.dcm``
+    the study's values and the picture of each clip as a secondary capture.
 ``CLIP-seg.dcm``
     the label maps of ``masks/CLIP.npz``.
 """
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 from echoapex.domain import StudyReport
@@ -44,6 +47,7 @@ class DicomOutput:
     Attributes:
         reports: write structured reports.
         segmentations: write segmentation objects.
+        pictures: write secondary captures.
 
     Raises:
         DicomOutputError: highdicom is not installed.
@@ -51,6 +55,7 @@ class DicomOutput:
 
     reports: bool = False
     segmentations: bool = False
+    pictures: bool = False
     _sources: dict[str, SourceInstance] = field(default_factory=dict, init=False)
     _reasons: dict[str, str] = field(default_factory=dict, init=False)
 
@@ -73,7 +78,8 @@ class DicomOutput:
         """One line about the clips without DICOM output; none where all have it."""
         analysed = [clip.clip_id for clip in report.clips if not clip.set_aside]
         without = [clip_id for clip_id in analysed if clip_id in self._reasons]
-        asked = " and ".join(name for name, wanted in (("SR", self.reports), ("SEG", self.segmentations)) if wanted)
+        wanted = (("SR", self.reports), ("SEG", self.segmentations), ("SC", self.pictures))
+        asked = " and ".join(name for name, is_wanted in wanted if is_wanted)
         if without:
             why = "; ".join(dict.fromkeys(self._reasons[clip_id] for clip_id in without))
             share = f"{len(without)} of {len(analysed)} clips"
@@ -90,9 +96,11 @@ class DicomOutput:
         files: list[str] = []
         notes: list[str] = []
         for number, study in enumerate(select_values(report, self._sources).values(), 1):
-            for name, write in self._objects(out, number, study, software):
+            captures = self._captures(out, f"study-{number}", report, study) if self.pictures else ()
+            objects = chain(self._objects(out, number, study), captures)
+            for name, write in objects:
                 try:
-                    write(out / name)
+                    write(out / name, software=software)
                 except _FAILURES as error:  # its message may quote the file
                     notes.append(f"{name}: not written, a value of its source is not allowed ({type(error).__name__})")
                 else:
@@ -101,9 +109,20 @@ class DicomOutput:
                 notes.append(f"DICOM SR: {study.left_out} values left out, their evidence is not all in one study")
         return files, tuple(notes)
 
-    def _objects(
-        self, out: Path, number: int, study: StudyValuesForDicom, software: Software
-    ) -> Iterator[tuple[str, Callable[[Path], Path]]]:
+    def _captures(
+        self, out: Path, name: str, report: StudyReport, study: StudyValuesForDicom
+    ) -> Iterator[tuple[str, Callable[..., Path]]]:
+        """The secondary capture of one study, where there is a picture."""
+        from echoapex.infer.outputs.captured_pages import compose_pages, shown_frames
+        from echoapex.io.secondary_capture import write_secondary_capture
+
+        pages = compose_pages(out, report, study)
+        if pages:
+            frames = shown_frames(out, report, study.sources)
+            write = partial(write_secondary_capture, pictures=pages, sources=frames, series_uid=new_uid())
+            yield f"{DICOM_FOLDER}/{name}-pictures-sc.dcm", write
+
+    def _objects(self, out: Path, number: int, study: StudyValuesForDicom) -> Iterator[tuple[str, Callable[..., Path]]]:
         """The objects of one study: where each goes, and what writes it."""
         # highdicom is an extra, and slow to load
         from echoapex.io.segmentation_object import write_segmentation
@@ -113,12 +132,12 @@ class DicomOutput:
         if self.reports and study.values:
             for name, write in (("echo", write_echo_report), ("measurements", write_measurement_report)):
                 place = f"{DICOM_FOLDER}/study-{number}-{name}-sr.dcm"
-                yield place, partial(write, study=study, software=software, series_uid=series_uid)
+                yield place, partial(write, study=study, series_uid=series_uid)
         if not self.segmentations:
             return
         series_uid = new_uid()
         for instance, (clip_id, source) in enumerate(study.sources.items(), 1):
             masks = read_masks(out, clip_id)
             if any(labels.any() for labels in masks.values()):
-                write_clip = partial(write_segmentation, masks=masks, source=source, software=software)
+                write_clip = partial(write_segmentation, masks=masks, source=source)
                 yield f"{DICOM_FOLDER}/{clip_id}-seg.dcm", partial(write_clip, series_uid=series_uid, instance=instance)

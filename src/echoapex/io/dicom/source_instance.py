@@ -26,6 +26,7 @@ _WHERE_KNOWN = (
     *("IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription"),
     *("PatientIdentityRemoved", "DeidentificationMethod", "LossyImageCompression"),
     *("LossyImageCompressionRatio", "LossyImageCompressionMethod", "Manufacturer", "ManufacturerModelName"),
+    "TimezoneOffsetFromUTC",
 )
 _SEVERAL = ("DeidentificationMethod", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 """Elements that may have several values; of any other, only the first is valid."""
