@@ -233,6 +233,7 @@ def _complete(dataset: Dataset, pixels: CleanedPixels, method: Method) -> Datase
     """Add what describes pixels and method, and new file meta information."""
     describe_pixels(dataset, pixels)
     dataset.setdefault("Modality", "US")
+    dataset.setdefault("PatientOrientation", "")  # type 2: always there, may be empty
     searched = pixels.texts is not None
     if searched:
         dataset.BurnedInAnnotation = "NO"
