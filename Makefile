@@ -15,7 +15,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 DEMO ?= demo
-SOURCES := src tests docs benchmarks
+SOURCES := src tests docs benchmarks deploy
 
 .PHONY: demo test check docs notebooks bench benchsteps gpu-run clean
 
