@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from dicom_results import DicomResults, dicom_errors
 from pydicom import dcmread
 from pydicom.uid import RLELossless
 
+from echoapex.domain.clip import ContentKind
 from echoapex.domain.results import DISCLAIMER
 from echoapex.io.dicom.derived_object import Software
 from echoapex.io.dicom.reader import open_dicom
@@ -44,6 +47,14 @@ def test_the_pixels_come_back_and_the_object_is_valid(count: int, source: Source
     assert dataset.SOPClassUID == TRUE_COLOUR_SECONDARY_CAPTURE
     assert dataset.file_meta.TransferSyntaxUID == RLELossless
     np.testing.assert_array_equal(dataset.pixel_array.reshape(count, 31, 45, 3), np.stack(drawn))
+
+
+@pytest.mark.skipif(shutil.which("dcmdrle") is None, reason="dcmdrle is not installed (on Debian: dcmtk)")
+def test_dcmtk_decodes_the_same_pixels(dicom_results: DicomResults, tmp_path: Path) -> None:
+    subprocess.run(["dcmdrle", dicom_results.pictures, tmp_path / "plain.dcm"], check=True)
+    plain = dcmread(tmp_path / "plain.dcm")
+    assert not plain.file_meta.TransferSyntaxUID.is_compressed
+    np.testing.assert_array_equal(plain.pixel_array, dcmread(dicom_results.pictures).pixel_array)
 
 
 def test_it_says_that_it_is_derived_and_from_what(source: SourceInstance) -> None:
@@ -89,7 +100,7 @@ def test_it_holds_no_identifier_that_a_report_does_not_hold(dicom_results: Dicom
 def test_analysis_sets_its_own_pictures_aside(dicom_results: DicomResults) -> None:
     """A folder with results must not be measured as a study."""
     clip = open_dicom(dicom_results.pictures, display_name="clip")
-    assert clip.header.content.value != "b_mode" or clip.header.set_aside
+    assert clip.header.content is ContentKind.NOT_ECHO
 
 
 def test_impossible_pictures_are_refused(source: SourceInstance) -> None:

@@ -6,6 +6,7 @@ It needs a package index or a folder of wheels for the build backend.
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import http.server
 import importlib.util
@@ -13,13 +14,18 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
 import sysconfig
 import threading
+import time
 import tomllib
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -307,6 +313,60 @@ def test_secrets_are_random_kept_and_in_a_closed_folder(tmp_path: Path) -> None:
     users = json.loads((tmp_path / "one" / "orthanc_users.json").read_text())
     assert users["AuthenticationEnabled"] is True
     assert len(users["RegisteredUsers"]["admin"]) >= 30
+
+
+ORTHANC = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@pytest.mark.skipif(ORTHANC is None, reason="Orthanc is not installed (on Debian: orthanc)")
+def test_orthanc_accepts_its_settings_and_asks_for_the_password(tmp_path: Path) -> None:
+    """The program itself, with the same files but other ports and folders; the container's image was never started."""
+    settings = json.loads((DEPLOY / "orthanc" / "orthanc.json").read_text())
+    ports = free_ports(2)
+    storage = str(tmp_path / "db")
+    own = {"StorageDirectory": storage, "IndexDirectory": storage, "HttpPort": ports[0], "DicomPort": ports[1]}
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "orthanc.json").write_text(json.dumps(settings | own))
+    load("make_secrets").make_secrets(tmp_path / "secrets")
+    shutil.copy(tmp_path / "secrets" / "orthanc_users.json", tmp_path / "etc" / "users.json")
+    (user,) = json.loads((tmp_path / "etc" / "users.json").read_text())["RegisteredUsers"].items()
+    url = f"http://127.0.0.1:{ports[0]}/modalities/echoapex/configuration"
+    with subprocess.Popen([ORTHANC, tmp_path / "etc"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert ask(url, None) == (401, "")
+            status, body = ask(url, user)
+        finally:
+            process.terminate()
+            process.wait(20)
+    assert status == 200
+    modality = json.loads(body)
+    assert (modality["AET"], modality["Host"], modality["Port"]) == ("ECHOAPEX", "node", 11112)
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def ask(url: str, user: tuple[str, str] | None) -> tuple[int, str]:
+    """Status and body, as soon as a program answers there."""
+    request = urllib.request.Request(url)
+    if user is not None:
+        request.add_header("Authorization", "Basic " + base64.b64encode(":".join(user).encode()).decode())
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    ends = time.monotonic() + 30
+    while time.monotonic() < ends:
+        try:
+            with opener.open(request, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, ""
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"no answer from {url}")
 
 
 def test_what_the_image_is_built_from(context: Path) -> None:

@@ -63,6 +63,25 @@ def test_a_source_that_is_no_dicom_is_one_line_and_the_rest_goes_on(labelled_stu
     assert note == ("no DICOM SR and SEG for 1 of 2 clips: it must refer to a DICOM image, and the file is no DICOM")
     assert output.notes(report_of(clips[0])) == ()
     assert output.notes(report_of(*clips, set_aside="M-mode")) == ("no DICOM SR and SEG: no clip was analysed",)
+    pictures = DicomOutput(pictures=True)
+    pictures.remember(clips[1])
+    assert pictures.notes(report_of(clips[1]))[0].startswith("no DICOM SC for 1 of 1 clips")
+
+
+def test_pictures_alone_are_one_object_and_go_with_the_next_run(labelled_study: LabelledStudy, tmp_path: Path) -> None:
+    models = NamedInterpreter(labelled_study.oracle, "oracle", "cpu")
+    analyzer = StudyAnalyzer(models, AnalysisOptions(overlays=False, contours="ed_es"))
+    paths, out = [labelled_study.folder / "PLAX.dcm"], tmp_path / "o"
+    analyzer.run(paths, out, None, DicomOutput(pictures=True))
+    assert [path.name for path in (out / "dicom").iterdir()] == ["study-1-pictures-sc.dcm"]
+    first = dcmread(out / "dicom" / "study-1-pictures-sc.dcm")
+    # the clip is taken over from the run before, and its picture is the same
+    analyzer.run(paths, out, None, DicomOutput(pictures=True))
+    second = dcmread(out / "dicom" / "study-1-pictures-sc.dcm")
+    assert second.PixelData == first.PixelData
+    assert second.SOPInstanceUID != first.SOPInstanceUID
+    analyzer.run(paths, out)
+    assert list((out / "dicom").iterdir()) == []
 
 
 def test_a_study_of_videos_writes_no_object(video: Path, tmp_path: Path) -> None:
