@@ -179,7 +179,7 @@ class PostgresServer:
 
     def stop(self) -> None:
         """End it, and remove its files."""
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGQUIT)
         self.process.wait(30)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
 
 TABLES = sa.MetaData()
 SETTINGS = sa.Table("settings", TABLES, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.String))
@@ -118,6 +115,11 @@ class Database:
         Raises:
             DatabaseError: the database cannot be reached, or was made by a newer version.
         """
+        from alembic.config import Config as AlembicConfig  # slow to load, and needed once
+        from alembic.runtime.environment import EnvironmentContext
+        from alembic.script import ScriptDirectory
+        from alembic.util import CommandError
+
         settings = AlembicConfig()
         folder = str(Path(__file__).parent / "migrations")
         settings.set_main_option("script_location", folder)
@@ -138,7 +140,7 @@ class Database:
                 self.insert_new(connection, SETTINGS, name="secret", value=secret)
         except DATABASE_ERRORS as error:
             raise DatabaseError(f"{self.place}: cannot be used ({type(error).__name__}); check the address") from None
-        except Exception as error:  # alembic's errors about revisions
+        except CommandError as error:
             raise DatabaseError(f"{self.place}: was made by another version ({error}); use that version") from None
 
     @property

@@ -8,7 +8,6 @@ from io import BytesIO
 from typing import Any
 
 from pydicom import dcmread
-from pydicom.tag import Tag
 
 from echoapex.io.dicom.elements import muted_pydicom, text_of
 
@@ -22,6 +21,9 @@ CAPTURES = tuple(f"1.2.840.10008.5.1.4.1.1.7{end}" for end in ("", ".1", ".2", "
 ANALYSED_CLASSES = frozenset((*ULTRASOUND, *CAPTURES))
 
 _LONGEST_UID = 64
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_SEQUENCE_END = bytes.fromhex("feffdde000000000")
+_DEFLATED = ("1.2.840.10008.1.2.1.99",)
 _UIDS = ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 
@@ -51,11 +53,13 @@ def read_instance_header(content: bytes) -> InstanceHeader | None:
     """The identity of an instance in a DICOM file; None where the data set is damaged or lacks a UID."""
     try:
         with muted_pydicom():
-            dataset = dcmread(BytesIO(content), defer_size=1024)
+            stream = BytesIO(content)
+            dataset = dcmread(stream, stop_before_pixels=True)
             uids = [text_of(dataset, keyword) for keyword in _UIDS]
+            cut = _is_cut(dataset, content, stream.tell())
     except Exception:  # whatever a damaged data set makes a parser raise
         return None
-    if not all(_is_uid(uid) for uid in uids) or _is_cut(dataset, len(content)):
+    if not all(_is_uid(uid) for uid in uids) or cut:
         return None
     sha256 = hashlib.sha256(memoryview(content)[_data_set_start(content) :]).hexdigest()
     return InstanceHeader(uids[0], uids[1], uids[2], sha256)
@@ -65,14 +69,22 @@ def _is_uid(value: str) -> bool:
     return 0 < len(value) <= _LONGEST_UID and all(part.isdigit() for part in value.split("."))
 
 
-def _is_cut(dataset: Any, size: int) -> bool:
-    """Whether the pixels end before their stated length; pydicom does not notice when it defers reading them."""
-    tag = Tag("PixelData")
-    if tag not in dataset:
+def _is_cut(dataset: Any, content: bytes, start: int) -> bool:
+    """Whether the pixels end before their stated length, or without the item that ends encapsulated ones.
+
+    Args:
+        dataset: what stands before the pixels.
+        content: the whole file.
+        start: where the element of the pixels begins.
+    """
+    if start >= len(content) or dataset.file_meta.get("TransferSyntaxUID") in _DEFLATED:
         return False
-    raw: Any = dataset.get_item(tag)
-    start, length = getattr(raw, "value_tell", None), getattr(raw, "length", None)
-    return start is not None and length is not None and length != 0xFFFFFFFF and start + length > size
+    implicit, little = dataset.original_encoding
+    place = start + (4 if implicit else 8)
+    length = int.from_bytes(content[place : place + 4], "little" if little else "big")
+    if length == _UNDEFINED_LENGTH:
+        return content.rfind(_SEQUENCE_END, start) < 0
+    return place + 4 + length > len(content)
 
 
 def _data_set_start(content: bytes) -> int:
