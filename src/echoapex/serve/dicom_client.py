@@ -36,7 +36,13 @@ _STORED = (_SUCCESS, _DUPLICATE, 0xB000, 0xB006, 0xB007)
 """The peer has the object: now, already before, or with elements that it changed or did not understand."""
 _MOST_CONTEXTS = 128
 _CONNECT_S = 10
-_OFTEN_RETRIEVED = (*ULTRASOUND, *CAPTURES, *(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("66", "66.4", "104.1")))
+_IMAGES = (*ULTRASOUND[:2], CAPTURES[0], CAPTURES[-1])
+_OTHERS = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("66", "66.4", "104.1", "11.1"))
+_ENCODINGS = tuple(
+    f"1.2.840.10008.1.2{end}"
+    for end in ("", ".1", ".5", *(f".4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 100, 102, 103)))
+)
+"""Uncompressed, RLE, JPEG, JPEG-LS, JPEG 2000, MPEG-2 and MPEG-4: what ultrasound machines store."""
 
 
 class PeerError(ValueError):
@@ -127,10 +133,12 @@ class DicomClient:
             PeerError: not all instances came.
         """
         known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
-        reports = [uid for uid in known if ".88." in uid]
-        wanted = list(dict.fromkeys((*_OFTEN_RETRIEVED, *reports, *known)))[: _MOST_CONTEXTS - 1]
-        contexts = [build_context(STUDY_ROOT_GET), *(build_context(uid, ALL_TRANSFER_SYNTAXES) for uid in wanted)]
-        roles = [build_role(uid, scp_role=True) for uid in wanted]
+        others = list(dict.fromkeys((*ULTRASOUND, *CAPTURES, *(uid for uid in known if ".88." in uid), *_OTHERS, *known)))
+        # one context for each encoding of the images, or the peer picks one encoding for all and converts
+        images = [build_context(uid, syntax) for uid in _IMAGES for syntax in _ENCODINGS]
+        rest = [build_context(uid, ALL_TRANSFER_SYNTAXES) for uid in others if uid not in _IMAGES]
+        contexts = [build_context(STUDY_ROOT_GET), *images, *rest][:_MOST_CONTEXTS]
+        roles = [build_role(uid, scp_role=True) for uid in dict.fromkeys(str(one.abstract_syntax) for one in contexts[1:])]
         handlers = [(evt.EVT_C_STORE, keep)]
         with self._associated(contexts, ext_neg=roles, evt_handlers=handlers) as association:
             query = _query("STUDY", {"StudyInstanceUID": study_uid})

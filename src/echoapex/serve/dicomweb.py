@@ -63,6 +63,19 @@ def parse_study_address(text: str) -> StudyAddress | None:
     return StudyAddress(f"{scheme}://{place}", study_uid)
 
 
+class _Session(requests.Session):
+    """Trusts the authority that it was given; requests would let an environment variable go first."""
+
+    def __init__(self, ca: Path | None) -> None:
+        super().__init__()
+        self._ca = ca
+
+    def merge_environment_settings(self, *arguments: Any, **options: Any) -> Any:
+        """As in requests, but with the given authority."""
+        settings = super().merge_environment_settings(*arguments, **options)
+        return settings if self._ca is None else {**settings, "verify": str(self._ca)}
+
+
 class WebClient:
     """What this node asks of one DICOMweb server.
 
@@ -77,9 +90,7 @@ class WebClient:
     def __init__(self, name: str, peer: WebPeer) -> None:
         silence_libraries()
         self.name = name
-        session = requests.Session()
-        if peer.ca:
-            session.verify = str(peer.ca)
+        session = _Session(peer.ca)
         if peer.user:
             session.auth = (peer.user, secret_from(peer.password_env))
         if peer.token_env:
