@@ -1,4 +1,4 @@
-"""Real peers for the node: Orthanc and PostgreSQL, each started by the tests on loopback; and what a node is made of."""
+"""Real peers for the node, started by the tests on loopback: Orthanc and PostgreSQL; and what a node is made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables are made by migrations, once, by however many processes; a wrong address is one line without the password."""
+"""The tables are made by migrations, once; a wrong address is one line without the password."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_what_an_archive_lost_is_sent_again(workplace: Make, orthanc: Start, sma
 
 def test_errors_are_one_line() -> None:
     peer = DicomPeer(ae_title="NOBODY", host="127.0.0.1", port=free_port(), timeout_s=2)
-    with pytest.raises(PeerError, match="^archive: cannot be reached; check host, port and TLS$"):
+    with pytest.raises(PeerError, match=r"^archive: cannot be reached; check host, port and TLS$"):
         DicomClient("archive", peer, "ECHOAPEX", TlsFiles()).echo()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from node_workplace import Workplace
 from pydicom import dcmread
-from pydicom.uid import UID, JPEG2000, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import JPEG2000, UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
@@ -83,9 +83,10 @@ def test_unknown_titles_are_rejected(workplace: Make) -> None:
 
 def test_an_unknown_class_is_refused_by_its_context(workplace: Make) -> None:
     unknown = "1.2.826.0.1.3680043.8.498.1.2.3"
-    with listening(workplace()) as (node, _), associated(
-        node, (unknown, ImplicitVRLittleEndian), (MULTI_FRAME, JPEGBaseline8Bit)
-    ) as association:
+    with (
+        listening(workplace()) as (node, _),
+        associated(node, (unknown, ImplicitVRLittleEndian), (MULTI_FRAME, JPEGBaseline8Bit)) as association,
+    ):
         assert [context.abstract_syntax for context in association.accepted_contexts] == [MULTI_FRAME]
         assert [context.result for context in association.rejected_contexts] == [3]  # abstract syntax not supported
 
@@ -189,6 +190,15 @@ def test_reports_and_segmentations_are_taken_but_not_analysed(workplace: Make) -
 def test_a_silent_connection_keeps_nobody_out(workplace: Make) -> None:
     with listening(workplace()) as (node, _), socket.create_connection(("127.0.0.1", node.port)):
         assert dcmtk("echoscu", "-aet", "SENDER", "-aec", "ECHOAPEX", "127.0.0.1", node.port).returncode == 0
+
+
+def test_a_probe_of_the_port_is_no_open_association(workplace: Make) -> None:
+    with listening(workplace(limits={"associations": 1, "free_mb": 1})) as (node, _):
+        for _ in range(3):
+            socket.create_connection(("127.0.0.1", node.port)).close()
+        until(lambda: node.associations == 0, "the probes are forgotten", 5)
+        with associated(node) as association:
+            assert association.is_established
 
 
 def test_a_port_in_use_is_one_line(workplace: Make) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from certificates import make_certificates
+from certificates import TlsDoor, make_certificates
 from node_workplace import Workplace
 from pydicom import dcmread
 from real_peers import Orthanc, free_port
@@ -42,7 +42,9 @@ def test_an_address_names_a_study(text: str, server: str) -> None:
     assert found and (found.server, found.study_uid) == (server, "1.2.3")
 
 
-@pytest.mark.parametrize("text", ["dicomweb://pacs", "https://pacs/studies/", "https://pacs/studies/a", "study/", "file:/x"])
+@pytest.mark.parametrize(
+    "text", ["dicomweb://pacs", "https://pacs/studies/", "https://pacs/studies/a", "study/", "file:/x"]
+)
 def test_other_arguments_name_none(text: str) -> None:
     assert parse_study_address(text) is None
 
@@ -59,7 +61,10 @@ def test_a_study_at_a_server_is_analysed(
     out = tmp_path / "out"
     assert run(["analyze", address, "--out", str(out), "--contours", "ed_es", "--dicom-sr"]) == ExitCode.ALL_GOOD
     assert "2 images fetched" in capsys.readouterr().err
-    assert sorted(path.name for path in (out / "dicom").iterdir()) == ["study-1-echo-sr.dcm", "study-1-measurements-sr.dcm"]
+    assert sorted(path.name for path in (out / "dicom").iterdir()) == [
+        "study-1-echo-sr.dcm",
+        "study-1-measurements-sr.dcm",
+    ]
 
 
 def test_what_goes_wrong_with_an_address_is_one_line(
@@ -98,21 +103,24 @@ def test_results_are_stored_once(workplace: Make, orthanc: Start, small_study: l
     assert place.parts.studies.counts() == {"done": 1}
 
 
-def test_https_and_a_password(orthanc: Start, small_study: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_https_and_a_password(orthanc: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     files = make_certificates(tmp_path / "tls")
-    users = {"AuthenticationEnabled": True, "RegisteredUsers": {"node": "word"}}
-    server = orthanc(SslEnabled=True, SslCertificate=str(files.joined), **users)
+    server = orthanc(AuthenticationEnabled=True, RegisteredUsers={"node": "word"})
+    door = TlsDoor(files, server.http_port)
     monkeypatch.setenv("NODE_TEST_PASSWORD", "word")
-    url = f"{server.url}/dicom-web"
+    url = f"https://127.0.0.1:{door.port}/dicom-web"
     known = {"url": url, "user": "node", "password_env": "NODE_TEST_PASSWORD"}
-    WebClient("web", WebPeer(**known, ca=files.ca)).echo()
-    with pytest.raises(PeerError, match="its certificate is not trusted"):
-        WebClient("web", WebPeer(**known)).echo()
-    monkeypatch.setenv("NODE_TEST_PASSWORD", "wrong")
-    with pytest.raises(PeerError, match="HTTP 401"):
+    try:
         WebClient("web", WebPeer(**known, ca=files.ca)).echo()
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files.ca))
-    address = parse_study_address(f"{url}/studies/1.2.3")
-    assert address
-    with pytest.raises(PeerError, match="HTTP 401"):
-        fetch_study(address, tmp_path)
+        with pytest.raises(PeerError, match="its certificate is not trusted"):
+            WebClient("web", WebPeer(**known)).echo()
+        monkeypatch.setenv("NODE_TEST_PASSWORD", "wrong")
+        with pytest.raises(PeerError, match="HTTP 401"):
+            WebClient("web", WebPeer(**known, ca=files.ca)).echo()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files.ca))
+        address = parse_study_address(f"{url}/studies/1.2.3")
+        assert address
+        with pytest.raises(PeerError, match="HTTP 401"):
+            fetch_study(address, tmp_path)
+    finally:
+        door.close()

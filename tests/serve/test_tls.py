@@ -51,7 +51,7 @@ def test_both_sides_show_their_certificates(
         assert dcmtk("echoscu", *other, *address).returncode != 0
         assert dcmtk("echoscu", "-to", 5, "-ta", 5, *address).returncode != 0  # without TLS
         for wrong in (tls(strangers), TlsFiles(ca=strangers.ca)):
-            with pytest.raises(PeerError, match="cannot be reached; check host, port and TLS"):
+            with pytest.raises(PeerError, match="cannot be reached"):
                 DicomClient("node", peer, "SENDER", wrong).echo()
         with socket.create_connection(("127.0.0.1", node.port)):  # a silent one keeps nobody out
             DicomClient("node", peer, "SENDER", tls(files)).echo()
@@ -69,5 +69,5 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, files: Certificates) -> None:
     wrong = tmp_path / "x.pem"
     wrong.write_text("no certificate")
     for broken in (TlsFiles(certificate=wrong, key=files.key), TlsFiles(ca=tmp_path / "none.pem")):
-        with pytest.raises(ConfigError, match="^tls: "):
+        with pytest.raises(ConfigError, match=r"^tls: "):
             client_context(broken)

@@ -92,8 +92,12 @@ def analyze(
         messages: which messages are shown.
     """
     choices, messages = choices or Choices(), messages or Messages()
-    if any(_is_address(path) for path in paths):
-        return _analyze_fetched(paths, out, choices, messages)
+    fetch = any(_is_address(path) for path in paths)
+    return (_analyze_fetched if fetch else _analyze_files)(paths, out, choices, messages)
+
+
+def _analyze_files(paths: tuple[Path, ...], out: Path | None, choices: Choices, messages: Messages) -> int:
+    """Analyse what lies on this machine."""
     if mistake := _usage_mistake(paths, out, choices, messages):
         complain("analyze", mistake)
         return ExitCode.USAGE
@@ -178,7 +182,7 @@ def _analyze_fetched(paths: tuple[Path, ...], out: Path | None, choices: Choices
                 if not messages.quiet:
                     ERRORS.print(f"{count} images fetched", markup=False)
             places.append(path)
-        return analyze(*places, out=out, choices=choices, messages=messages)
+        return _analyze_files(tuple(places), out, choices, messages)
     except PeerError as error:
         complain("analyze", str(error))
         return ExitCode.NOTHING_ANALYSED

@@ -133,12 +133,16 @@ class DicomClient:
             PeerError: not all instances came.
         """
         known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
-        others = list(dict.fromkeys((*ULTRASOUND, *CAPTURES, *(uid for uid in known if ".88." in uid), *_OTHERS, *known)))
+        others = list(
+            dict.fromkeys((*ULTRASOUND, *CAPTURES, *(uid for uid in known if ".88." in uid), *_OTHERS, *known))
+        )
         # one context for each encoding of the images, or the peer picks one encoding for all and converts
         images = [build_context(uid, syntax) for uid in _IMAGES for syntax in _ENCODINGS]
         rest = [build_context(uid, ALL_TRANSFER_SYNTAXES) for uid in others if uid not in _IMAGES]
         contexts = [build_context(STUDY_ROOT_GET), *images, *rest][:_MOST_CONTEXTS]
-        roles = [build_role(uid, scp_role=True) for uid in dict.fromkeys(str(one.abstract_syntax) for one in contexts[1:])]
+        roles = [
+            build_role(uid, scp_role=True) for uid in dict.fromkeys(str(one.abstract_syntax) for one in contexts[1:])
+        ]
         handlers = [(evt.EVT_C_STORE, keep)]
         with self._associated(contexts, ext_neg=roles, evt_handlers=handlers) as association:
             query = _query("STUDY", {"StudyInstanceUID": study_uid})
@@ -238,7 +242,8 @@ class DicomClient:
 
     def _status(self, answer: Dataset, service: str) -> int:
         if "Status" not in answer:
-            raise PeerError(f"{self.name}: was lost during {service}")
+            hint = "; it must allow queries of this node, or set check: false" if service == "C-FIND" else ""
+            raise PeerError(f"{self.name}: was lost during {service}{hint}")
         return cast(int, answer.Status)
 
     def _require(self, answer: Dataset, service: str) -> None:

@@ -2,8 +2,8 @@
 
 It answers a C-STORE only when the instance is safe. Where it cannot keep one, it says so with the status that lets the
 sender keep it: 0xA700 for a full disk, a database out of reach or an instance that is too large, 0xC000 for a damaged
-data set, 0xA900 for a data set that is not what was announced. The node does not offer storage commitment itself: it forgets
-studies, and no sender should delete its own copy on the node's word.
+data set, 0xA900 for a data set that is not what was announced. The node does not offer storage commitment itself: it
+forgets studies, and no sender should delete its own copy on the node's word.
 """
 
 from __future__ import annotations
@@ -143,6 +143,7 @@ class DicomNode:
             (evt.EVT_PDU_RECV, handler.watch_size),
             (evt.EVT_N_EVENT_REPORT, self._commitment),
             (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_FSM_TRANSITION, _end_if_closed),
         ]
         self.rejected = 0
         context = server_context(config.tls) if config.require_tls else None
@@ -195,3 +196,13 @@ class DicomNode:
         if lost:
             _LOG.warning("a peer does not hold %d results; they are sent again", len(lost))
         return SUCCESS, None
+
+
+def _end_if_closed(event: evt.Event) -> None:
+    """End an association whose peer closed the connection before it asked for one, as probes of a port do.
+
+    pynetdicom would wait until its time is up, and count it as an open association until then.
+    """
+    if event.fsm_event == "Evt17" and event.current_state == "Sta2":
+        ended: Any = None
+        event.assoc.dul.to_user_queue.put(ended)

@@ -250,12 +250,17 @@ def worker_name() -> str:
 
 def process_name(process: int) -> str:
     """The number of a process with its start time, because numbers are used again."""
+    return f"{process}-{_state_of(process)[1]}"
+
+
+def _state_of(process: int) -> tuple[str, str]:
+    """State and start time of a process as Linux tells them (proc(5)); empty and 0 elsewhere."""
     try:
         about = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        start = about.rpartition(")")[2].split()[19]
+        fields = about.rpartition(")")[2].split()
+        return fields[0], fields[19]
     except (OSError, IndexError):
-        start = "0"
-    return f"{process}-{start}"
+        return "", "0"
 
 
 def _is_running(process: str) -> bool:
@@ -268,7 +273,8 @@ def _is_running(process: str) -> bool:
         return False
     except OSError:
         return True
-    return process_name(int(number)) == process
+    state, start = _state_of(int(number))
+    return state != "Z" and f"{number}-{start}" == process  # Z: killed, but its parent has not taken notice
 
 
 QUEUE_ERRORS = (*DATABASE_ERRORS, LostClaimError)
