@@ -20,8 +20,7 @@ import numpy as np
 import torch
 from figures_file import tell_figures
 
-from echoapex.models.encoder import EncoderConfig, EncoderSize, VisionTransformer
-from echoapex.tasks.task import encode_clip
+from echoapex.models.encoder import EncoderConfig, EncoderSize, VisionTransformer, encode_clip
 
 
 class Shape(NamedTuple):

@@ -18,8 +18,7 @@ import numpy as np
 from gate_cases import Case, drawn_cases, phantom_cases, real_cases
 from scipy.optimize import minimize
 
-from echoapex.io.picture_traits import PictureTraits, measure_traits
-from echoapex.io.pixel_content import refuse_by_limits, soft_traits
+from echoapex.io.content import PictureTraits, measure_traits, refuse_by_limits, soft_traits
 from echoapex.io.sector import Shape, search_sector
 
 MOST_CAMUS = 60

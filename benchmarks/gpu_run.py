@@ -166,8 +166,7 @@ def write_position(recipe: Recipe, step: int, run: Path) -> None:
 
     from echoapex.models.precision import choose_precision
     from echoapex.train.checkpoint import CHECKPOINT_FILE, Checkpoint, Position, save_checkpoint
-    from echoapex.train.ema import WeightAverage
-    from echoapex.train.optim import build_optimizer
+    from echoapex.train.optim import WeightAverage, build_optimizer
 
     lasting = recipe.for_its_length()
     torch.manual_seed(lasting.train.seed)

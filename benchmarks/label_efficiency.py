@@ -45,10 +45,9 @@ from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.domain import WallPoint
 from echoapex.io.study_files import open_only_clip
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
-from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.models.encoder import EncoderConfig, VisionTransformer, encode_clip
 from echoapex.recipes.clips import open_phantom_store
 from echoapex.recipes.recipe import Workspace
-from echoapex.tasks.task import encode_clip
 from echoapex.vocabulary import Structure, View
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))

@@ -18,10 +18,10 @@ from typing import Any
 
 from figures_file import tell_figures
 
+from echoapex.data.batch import prefetched
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.data.stores.clip_store import ClipStore
 from echoapex.data.stores.phantom_store import PhantomStoreConfig, draw_phantom_store
-from echoapex.train.loader import prefetched
 from echoapex.vocabulary import View
 
 

@@ -29,7 +29,6 @@ from echoapex.recipes.runner import build_recipe, find_recipe
 from echoapex.train.distributed import Processes
 from echoapex.train.optim import GradientRules, Gradients, OptimConfig, build_optimizer
 
-CPU = torch.device("cpu")
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -51,7 +50,7 @@ def measure(batch: int, rounds: int, threads: int = 1) -> dict[str, Any]:
     for count in range(rounds + 1):
         for each, gradients in sides.items():
             began = time.perf_counter()
-            gradients.compute(frames, CPU)
+            gradients.compute(frames)
             optimizer.step()
             if count:  # the first round warms up
                 taken[each].append(time.perf_counter() - began)

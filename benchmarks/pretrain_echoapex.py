@@ -83,7 +83,7 @@ class EchoApexSide:
         torch.manual_seed(number)
         large, small, masked = self._crops.batch(number)
         batch = CropBatch(large, small, masked, torch.arange(large.shape[1]))
-        loss, _ = self._gradients.compute(batch, torch.device("cpu"))
+        loss, _ = self._gradients.compute(batch)
         self._optimizer.step()
         self.task.after_step(number)
         return float(loss.total.detach())

@@ -70,7 +70,7 @@ def watch_memory(steps: int, every: int, directory: Path) -> list[float]:
     config = TrainConfig(steps=steps, checkpoint_every=max(1, steps // 4), log_every=10, trackers=())
     seen: list[float] = []
 
-    def on_step(step: int, loss: Loss) -> None:
+    def on_step(step: int, total: int, loss: Loss) -> None:
         if (step + 1) % every == 0:
             seen.append(read_memory_mb("VmRSS"))
 

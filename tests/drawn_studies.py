@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from echoapex.domain import Clip, ClipHeader, Sector
-from echoapex.domain.geometry import Spacing
+from echoapex.domain.clip import Spacing
 from echoapex.io.dicom.writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
 
 FRAME_INTERVAL_S = 0.04

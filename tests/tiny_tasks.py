@@ -18,15 +18,13 @@ from echoapex.models.decoders.linear import LinearViewConfig
 from echoapex.models.decoders.multiscale import WallPointConfig
 from echoapex.models.decoders.promptable import PromptableConfig
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
-from echoapex.models.encoder import DIMENSIONS, EncoderConfig, EncoderSize
+from echoapex.models.encoder import DIMENSIONS, EncodedClip, EncoderConfig, EncoderSize, TaskModel, encode_clip
 from echoapex.recipes.ejection_fraction import EjectionFractionRecipe
 from echoapex.recipes.ejection_fraction_clips import FrozenFeatureConfig
-from echoapex.recipes.multitask import MultiTaskRecipe
+from echoapex.recipes.multitask import MultiTask, MultiTaskRecipe
 from echoapex.recipes.recipe import Provenance
 from echoapex.tasks.ejection_fraction import EjectionFraction
-from echoapex.tasks.multitask import MultiTask
-from echoapex.tasks.task import EncodedClip, Task, encode_clip
-from echoapex.tasks.trained_set import TaskModel
+from echoapex.tasks.task import Task
 from echoapex.vocabulary import Application, Structure
 
 IMAGE_SIZE = 64

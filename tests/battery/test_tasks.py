@@ -12,8 +12,8 @@ from tiny_tasks import BLOCKS, IMAGE_SIZE, TASK_NAMES, TinyTasks, batch_for, bui
 from torch import Tensor
 
 from echoapex.models.bundle import load_bundle
-from echoapex.models.encoder import EncoderSize
-from echoapex.tasks.task import EncodedClip, Task
+from echoapex.models.encoder import EncodedClip, EncoderSize
+from echoapex.tasks.task import Task
 from echoapex.tasks.trained_set import TrainedSet, load_models
 from echoapex.vocabulary import Application, Structure, View
 

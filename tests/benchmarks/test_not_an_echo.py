@@ -10,8 +10,7 @@ from not_an_echo import Verdict, judge, main, write_table
 from not_echo_pictures import BESIDE_CLIPS, DRAWN
 from PIL import Image
 
-from echoapex.io.picture_traits import PictureTraits
-from echoapex.io.pixel_content import soft_traits
+from echoapex.io.content import PictureTraits, soft_traits
 from echoapex.phantom import simulate_clip
 from echoapex.vocabulary import View
 

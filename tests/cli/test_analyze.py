@@ -61,6 +61,9 @@ def test_exit_codes(clips: tuple[ClipReport, ...], errors: int, code: ExitCode) 
         (["analyze", "x", "--out", "o", "--device", "abacus"], "abacus"),
         (["analyze", __file__, "--out", "o", "--bundle", "no-such-set"], "no-such-set"),
         (["analyze", __file__, "--json", "--dicom-sr"], "--dicom-sr and --dicom-seg write files; give --out FOLDER"),
+        (["analyze", __file__, "--json", "--report"], "--report, --fhir and --cohort write files; give --out FOLDER"),
+        (["analyze", __file__, "--json", "--cohort", "csv"], "--report, --fhir and --cohort write files"),
+        (["analyze", __file__, "--out", "o", "--cohort", "xml"], "xml"),
         (["analyze", "nothere", "--out", "o"], "nothere: does not exist; check the path"),
         (["analyze", "nothere", "--json"], "nothere: does not exist; check the path"),
         (["analyze", "a", "b", "c", "--out", "o"], "a and the other 2: do not exist; check the path"),
@@ -264,3 +267,33 @@ def test_sigterm_leaves_valid_results_and_no_extracted_original(
     assert list(temporary.iterdir()) == []
     assert json.loads((tmp_path / "o" / "manifest.json").read_text())["complete"] is False
     StudyReport.model_validate_json((tmp_path / "o" / "results.json").read_bytes())
+
+
+def test_reports_are_written_on_request_listed_and_removed_when_no_longer_asked_for(
+    perfect_models: LabelledStudy, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ["analyze", str(perfect_models.folder), "--out", str(out), "--no-overlays", "--contours", "ed_es"]
+    assert run([*command, "--quiet", "--report", "--fhir", "--cohort", "both"]) == ExitCode.ALL_GOOD
+    asked = {"report.html", "report.pdf", "fhir/study-1.json", "cohort.csv", "cohort.parquet"}
+    assert asked <= set(json.loads((out / "manifest.json").read_text())["files"])
+    assert all((out / name).is_file() for name in asked)
+    html = (out / "report.html").read_text()
+    record = json.loads(next((out / "clips").glob("*.json")).read_text())
+    assert record["study"] in html, "the study goes by the pseudonym of its records"
+    assert "trained on simulated hearts only" in html
+    (out / "cohort.xlsx").write_text("mine")
+
+    assert run([*command, "--quiet"]) == ExitCode.ALL_GOOD
+    assert not any((out / name).exists() for name in asked), "old reports do not lie beside new results"
+    assert (out / "cohort.xlsx").is_file(), "nothing else is removed"
+
+
+def test_a_missing_library_is_one_line_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echoapex.io.pdf.find_spec", lambda _: None)
+    assert run(["analyze", __file__, "--out", str(tmp_path / "out"), "--report"]) == ExitCode.USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "echoapex analyze: the PDF report needs reportlab: pip install 'echoapex[report]'"
+    assert not (tmp_path / "out").exists()

@@ -19,7 +19,7 @@ from echoapex.config import read_recipe
 from echoapex.data.stores.place import StoreError
 from echoapex.models import registry
 from echoapex.models.bundle import verify_bundle
-from echoapex.tasks.task import EncodedClip, encode_clip
+from echoapex.models.encoder import EncodedClip, encode_clip
 from echoapex.tasks.trained_set import load_models
 from echoapex.train.journal import read_journal
 from echoapex.vocabulary import Application, Structure

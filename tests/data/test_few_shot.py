@@ -7,8 +7,7 @@ import pytest
 from drawn_clips import draw_store
 from pydantic import ValidationError
 
-from echoapex.data.sampler import ChosenClips, FewShot, choose_clips
-from echoapex.data.stores.clip_store import ClipStore
+from echoapex.data.stores.clip_store import ChosenClips, ClipStore, FewShot, choose_clips
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echoapex.data import sampler
-from echoapex.data.sampler import balanced_example, scattered_index, shuffled_index
+from echoapex.data import batch
+from echoapex.data.batch import balanced_example, scattered_index, shuffled_index
 
 seeds = st.integers(0, 1000)
 quick = settings(max_examples=30, deadline=None)
@@ -31,7 +31,7 @@ def test_epochs_and_seeds_differ() -> None:
 def test_a_resumed_run_sees_what_an_uninterrupted_one_would(seed: int, positions: list[int]) -> None:
     groups = [[0, 1, 2], [3], [4, 5, 6, 7]]
     in_order = {position: balanced_example(seed, position, groups) for position in range(max(positions) + 1)}
-    sampler._permutation.cache_clear()
+    batch._permutation.cache_clear()
     for position in positions:
         assert balanced_example(seed, position, groups) == in_order[position]
 

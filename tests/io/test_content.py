@@ -8,7 +8,9 @@ from drawn_studies import draw_sector
 
 from echoapex.domain import ContentKind
 from echoapex.io.calibration import UltrasoundRegion
-from echoapex.io.content import FoundContent, classify_content, content_of_pixels, find_colour_box
+from echoapex.io.content import FoundContent, content_of_pixels
+from echoapex.io.dicom.reader import classify_content
+from echoapex.io.sector import find_colour_box
 
 MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 TISSUE = UltrasoundRegion(1, 1, (0, 0, 319, 239), 3, 3, 0.05, 0.05)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from drawn_studies import draw_sector
 
-from echoapex.io.picture_traits import PictureTraits, largest_textured_area, measure_traits
-from echoapex.io.sector import search_sector
+from echoapex.io.content import PictureTraits, measure_traits
+from echoapex.io.sector import largest_textured_area, search_sector
 
 SIZE = (360, 480)
 

@@ -10,9 +10,8 @@ from drawn_studies import draw_sector
 from real_files import real_dicom, shared_data
 
 from echoapex.domain import ContentKind
+from echoapex.io.content import LEAST_SCORE, judge_pixels, measure_traits, refuse, score_traits
 from echoapex.io.dicom.reader import open_dicom
-from echoapex.io.picture_traits import measure_traits
-from echoapex.io.pixel_content import LEAST_SCORE, judge_pixels, refuse, score_traits
 from echoapex.io.sector import search_sector
 from echoapex.io.still_image import open_image
 from echoapex.io.video import open_video

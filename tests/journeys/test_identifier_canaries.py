@@ -17,6 +17,8 @@ import pytest
 from conftest import LabelledStudy
 from drawn_studies import draw_fan_clip, write_fan_clip
 from journeys.test_analyze_journey import everything_in
+from pdf_text import page_texts
+from pyarrow import parquet
 
 from echoapex.cli import run
 from echoapex.cli.console import ExitCode
@@ -110,6 +112,23 @@ class Archive:
         return [*whole, *(name for name in SHORT if name in words or f"{name}_A4C" in words)]
 
 
+def without_base64(text: bytes) -> bytes:
+    """A text without what is packed in it: pictures, and in FHIR the report, which is a file of its own too."""
+    return re.sub(rb"[A-Za-z0-9+/=]{400,}", b"", text)
+
+
+def hidden_text(path: Path) -> bytes:
+    """What a PDF or a Parquet file says, unpacked; metadata included."""
+    if path.suffix == ".pdf":
+        content = path.read_bytes()
+        metadata = b"\n".join(re.findall(rb"/[A-Z][A-Za-z]+ \([^)]*\)", content))
+        return metadata + "\n".join(page_texts(content)).encode()
+    if path.suffix == ".parquet":
+        table = parquet.read_table(path)
+        return json.dumps(table.to_pylist(), ensure_ascii=False).encode() + repr(table.schema.metadata).encode()
+    return b""
+
+
 def test_no_identifier_leaves_an_analysis(
     labelled_study: LabelledStudy,
     tmp_path: Path,
@@ -121,16 +140,22 @@ def test_no_identifier_leaves_an_analysis(
     out = tmp_path / "results"
     assert len(archive.secrets) >= WANTED
 
-    code = run(["analyze", str(archive.root), "--out", str(out), "--contours", "ed_es"])
+    files = ["--report", "--fhir", "--cohort", "both"]
+    code = run(["analyze", str(archive.root), "--out", str(out), "--contours", "ed_es", *files])
 
     assert code == ExitCode.SOME_FILES_FAILED
+    names = {path.name for path in out.rglob("*")}
+    assert {"report.html", "cohort.csv", "cohort.parquet"} <= names
+    assert {path.suffix for path in (*out.glob("reports/*"), *out.glob("report.pdf"))} >= {".pdf"}
+    assert list(out.glob("fhir/*.json"))
     report = json.loads((out / "results.json").read_text())
     assert len(report["clips"]) == 2
     assert len(report["errors"]) > 300
     console = capfd.readouterr()
-    texts = [path for path in out.rglob("*") if path.suffix in (".json", ".csv")]
+    texts = [path for path in out.rglob("*") if path.suffix in (".json", ".csv", ".html")]
     pictures = [path for path in out.rglob("*") if path.is_file() and path not in texts]
-    told = b"\n".join(path.read_bytes() for path in texts) + (console.out + console.err).encode()
+    told = b"\n".join(without_base64(path.read_bytes()) for path in texts) + (console.out + console.err).encode()
+    told += b"\n".join(hidden_text(path) for path in pictures)
     told += b"\n".join(str(path.relative_to(out)).encode() for path in out.rglob("*"))
     leaked = archive.leaks(told)
     leaked += [s for s in archive.secrets if len(s) > 5 and any(s.encode() in path.read_bytes() for path in pictures)]

@@ -29,7 +29,7 @@ from echoapex.vocabulary import Structure, View
 ALL = os.environ.get("ECHOAPEX_ALL_CANARIES") == "1"
 CASES = all_cases() if ALL else [case for case in all_cases() if case.number % 13 == 0]
 SHOWN = Case(7, "fan", (60, 255), "png")
-TILE, VIDEO = (250, 500), (480, 640)
+SHEET, TILE, VIDEO = (250, 500), (500, 1000), (480, 640)
 
 
 class PlaxModels:
@@ -69,7 +69,7 @@ def _pictures(path: Path, out: Path, keep: bool = False) -> list[tuple[np.ndarra
     pictures = [
         (np.asarray(Image.open(tile).convert("RGB")), Placement(box, TILE).scale) for tile in out.glob("clips/*.png")
     ]
-    pictures.append((np.asarray(Image.open(out / "preview.png").convert("RGB")), Placement(box, TILE).scale))
+    pictures.append((np.asarray(Image.open(out / "preview.png").convert("RGB")), Placement(box, SHEET).scale))
     for video in out.glob("overlays/*.mp4"):
         frames = list(open_video(video).frames())
         pictures.append((np.asarray(frames[len(frames) // 2]), Placement(box, VIDEO).scale))

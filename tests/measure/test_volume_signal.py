@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoapex.measure import MeasureError
-from echoapex.measure.volume_signal import condition_volumes
+from echoapex.measure.cardiac_cycle import condition_volumes
 
 TIMES = np.arange(0, 3.2, 1 / 50)
 

@@ -11,7 +11,7 @@ from tiny_clip_folder import write_tiny_clip_folder
 from tiny_echonet_dynamic import write_tiny_echonet_dynamic
 from tiny_tasks import IMAGE_SIZE, PROVENANCE, TinyTasks
 
-from echoapex.data.sampler import FewShot
+from echoapex.data.stores.clip_store import FewShot
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
 from echoapex.models.bundle import load_bundle
 from echoapex.recipes.ejection_fraction import DatasetEjectionFractionRecipe

@@ -11,6 +11,7 @@ from tiny_tasks import IMAGE_SIZE, TinyTasks
 
 from echoapex.data.frame_source import whole_frames
 from echoapex.data.stores.clip_store import ClipStore
+from echoapex.models.encoder import encode_clip
 from echoapex.recipes.ejection_fraction_clips import (
     ClipBatches,
     FrozenFeatureConfig,
@@ -19,7 +20,6 @@ from echoapex.recipes.ejection_fraction_clips import (
     ef_level_groups,
     write_features,
 )
-from echoapex.tasks.task import encode_clip
 
 CONFIG = FrozenFeatureConfig(size=IMAGE_SIZE, variants=2, batch_size=4, frames=(2, 3))
 

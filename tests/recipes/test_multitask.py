@@ -9,7 +9,7 @@ from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, TinyTasks, multitask_reci
 
 from echoapex.config import ConfigError, build_config
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
-from echoapex.models.bundle import load_bundle, update_card
+from echoapex.models.bundle import BundleError, load_bundle, update_card
 from echoapex.models.encoder import EncoderConfig
 from echoapex.models.weights_file import WeightsError
 from echoapex.recipes.multitask import MultiTaskRecipe
@@ -49,6 +49,10 @@ def test_a_workload_draws_its_stores_and_gives_batches(tmp_path: Path) -> None:
         ({"blocks": [3, 11]}, "segmentation.depths is 4, but blocks names 2; make them agree"),
         ({"blocks": [2, 5, 8, 12]}, "blocks [2, 5, 8, 12] must be indices from 0 to 11"),
         ({"frames": {"sizes": [[0, 96], [10, 100]]}}, "frames.sizes: [100] are not whole numbers of patches of 16"),
+        (
+            {"encoder": {"patch_size": 14}, "frames": {"sizes": [[0, 126]]}},
+            "frames.sizes: [126] are not multiples of 4, which the segmentation needs",
+        ),
         ({"start": "set", "encoder_bundle": "encoder"}, "start already holds an encoder; leave encoder_bundle out"),
         ({"weights": {"volume": 0.5}}, "weights.volume compares frames of a clip; set frames.frames_per_clip to 2"),
         ({"validation": {"patients": 20_000}}, "leave the training range"),
@@ -77,6 +81,15 @@ def test_an_encoder_alone_can_be_the_start(saved_set: Path) -> None:
     )
     frozen = recipe.model_copy(update={"setting": LearningSetting(name="frozen")})
     assert not any(parameter.requires_grad for parameter in frozen.build_task().encoder.parameters())
+
+
+def test_a_start_whose_decoders_need_an_adapter_is_refused(saved_set: Path, tmp_path: Path) -> None:
+    adapted = tmp_path / "adapted"
+    shutil.copytree(saved_set, adapted)
+    (adapted / "segmentation" / "adapter").mkdir()
+    recipe = multitask_recipe().model_copy(update={"start": adapted})
+    with pytest.raises(BundleError, match=r"run echoapex models merge .* and start from DIR"):
+        recipe.build_task()
 
 
 def test_a_frozen_start_is_exported_as_it_was(saved_set: Path, tmp_path: Path) -> None:

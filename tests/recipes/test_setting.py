@@ -11,11 +11,10 @@ from tiny_tasks import BLOCKS, PROVENANCE, frame_batch, multitask_recipe
 
 from echoapex.config import ConfigError
 from echoapex.models.bundle import BundleError, load_bundle
-from echoapex.models.encoder import standardise
+from echoapex.models.encoder import encode_clip, standardise
 from echoapex.models.registry import SetPaths, find_set, import_set, verify_set
+from echoapex.recipes.multitask import MultiTask
 from echoapex.recipes.recipe import LearningSetting, count_trainable, parse_setting
-from echoapex.tasks.multitask import MultiTask
-from echoapex.tasks.task import encode_clip
 from echoapex.tasks.trained_set import load_models
 from echoapex.vocabulary import Application
 

@@ -17,11 +17,11 @@ from echoapex.models import registry
 from echoapex.models.adapter_merge import merge_adapter
 from echoapex.models.bundle import BundleError, load_bundle, read_card, update_card
 from echoapex.models.decoders.linear import ViewFromMasksConfig
+from echoapex.models.encoder import EncodedClip, encode_clip
 from echoapex.models.registry import SetPaths, verify_set
 from echoapex.recipes.multitask import MultiTaskRecipe
 from echoapex.recipes.recipe import LearningSetting, Workspace
 from echoapex.recipes.view_from_masks import ViewFromMasksRecipe, moved
-from echoapex.tasks.task import EncodedClip, encode_clip
 from echoapex.tasks.trained_set import load_models, load_view_model
 from echoapex.vocabulary import View
 

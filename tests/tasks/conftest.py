@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_tasks import TinyTasks, build_tasks, encoded_clip, save_set
 
-from echoapex.tasks.task import EncodedClip
+from echoapex.models.encoder import EncodedClip
 
 
 @pytest.fixture(autouse=True)

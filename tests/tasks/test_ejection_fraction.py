@@ -7,8 +7,8 @@ import torch
 from tiny_tasks import TinyTasks, clip_batch
 
 from echoapex.models.decoders.spatiotemporal import ClipPrediction
+from echoapex.models.encoder import EncodedClip
 from echoapex.tasks.ejection_fraction import EjectionFraction
-from echoapex.tasks.task import EncodedClip
 
 
 def test_only_the_decoder_learns(tasks: TinyTasks) -> None:

@@ -5,8 +5,7 @@ import torch
 from drawn_clips import draw_clip
 from tiny_tasks import BLOCKS, IMAGE_SIZE, TinyTasks
 
-from echoapex.models.encoder import standardise
-from echoapex.tasks.task import EncodedClip, chunks, encode_clip
+from echoapex.models.encoder import EncodedClip, chunks, encode_clip, standardise
 
 
 def test_every_frame_is_encoded_once_at_every_depth(encoded: EncodedClip) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny_tasks import TinyTasks, build_tasks, frame_batch
 
+from echoapex.models.encoder import EncodedClip
 from echoapex.tasks.lv_wall import take
-from echoapex.tasks.task import EncodedClip
 
 
 def test_only_frames_with_walls_count(tasks: TinyTasks) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_tasks import TinyTasks, build_tasks, frame_batch
 
-from echoapex.tasks.multitask import LossWeights, MultiTask
+from echoapex.recipes.multitask import LossWeights, MultiTask
 
 
 def test_tasks_of_different_encoders_are_refused(tasks: TinyTasks) -> None:

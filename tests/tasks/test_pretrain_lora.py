@@ -60,7 +60,7 @@ def test_it_resumes_exactly(start: Path, tmp_path: Path) -> None:
     class StoppedError(RuntimeError):
         pass
 
-    def stop(step: int, loss: object) -> None:
+    def stop(step: int, total: int, loss: object) -> None:
         if step == 3:
             raise StoppedError
 

@@ -9,8 +9,8 @@ from tiny_tasks import IMAGE_SIZE, TinyTasks, encoded_clip, frame_batch
 
 from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.models.decoders.promptable import MaskPrediction
+from echoapex.models.encoder import EncodedClip
 from echoapex.tasks.segmentation import at_size, enlarged, structure_masks
-from echoapex.tasks.task import EncodedClip
 from echoapex.vocabulary import Structure
 
 HALF = IMAGE_SIZE // 2

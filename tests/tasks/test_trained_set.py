@@ -9,7 +9,7 @@ from tiny_tasks import BLOCKS, IMAGE_SIZE, PROVENANCE, TinyTasks, build_tasks, m
 
 from echoapex.models import registry
 from echoapex.models.bundle import BundleError, load_bundle, save_bundle, update_card
-from echoapex.tasks.task import EncodedClip, encode_clip
+from echoapex.models.encoder import EncodedClip, encode_clip
 from echoapex.tasks.trained_set import blocks_of, load_models, load_view_model
 from echoapex.tasks.view_classification import NOT_ECHO, NotEchoHead, join_not_echo
 from echoapex.vocabulary import Application, Structure

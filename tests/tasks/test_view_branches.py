@@ -9,7 +9,7 @@ import torch
 from tiny_tasks import TinyTasks
 
 from echoapex.models.decoders.linear import ViewFromMasksConfig, ViewFromMasksDecoder
-from echoapex.tasks.task import EncodedClip
+from echoapex.models.encoder import EncodedClip
 from echoapex.tasks.view_classification import (
     MASK_BRANCH_FRAMES,
     ViewClassification,

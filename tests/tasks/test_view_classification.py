@@ -7,8 +7,7 @@ import torch
 from tiny_tasks import TinyTasks, frame_batch
 
 from echoapex.models.decoders.linear import pool_frame
-from echoapex.models.encoder import Tokens
-from echoapex.tasks.task import EncodedClip
+from echoapex.models.encoder import EncodedClip, Tokens, standardise
 from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig, fit_temperature
 from echoapex.vocabulary import View
 
@@ -34,12 +33,14 @@ def test_a_batch_without_any_view_teaches_nothing_and_scores_nothing(tasks: Tiny
 def test_score_counts_the_frames_that_are_right(tasks: TinyTasks) -> None:
     task, batch = tasks.multitask.view, frame_batch(4)
     with torch.no_grad():
-        tokens = task.encoder.forward_blocks((batch.pixels.float()[:, None] - 90) / 60, task.blocks)
+        images = standardise(batch.pixels)
+        tokens = task.encoder.forward_blocks(images, task.blocks)
         answers = task._frame_logits(tokens[-1]).argmax(dim=1)
     three_right = answers.clone()
     three_right[2] = (three_right[2] + 1) % len(View)
     assert (
-        task.summarise(task.cases_from_tokens(tokens, replace(batch, view=three_right)))["view_frame_accuracy"] == 0.75
+        task.summarise(task.cases_from_tokens(images, tokens, replace(batch, view=three_right)))["view_frame_accuracy"]
+        == 0.75
     )
 
 
@@ -84,6 +85,7 @@ def test_cases_that_are_all_right_do_not_make_it_endlessly_sure() -> None:
 
 def test_mixup_asks_for_both_views_by_their_weight(tasks: TinyTasks) -> None:
     view, batch = tasks.multitask.view, frame_batch(6)
+    images = standardise(batch.pixels)
     torch.manual_seed(0)
     tokens = [Tokens(5 * torch.randn(6, 192), torch.zeros(6, 4, 192), torch.randn(6, 16, 192), (4, 4))]
     plain = ViewClassification(view.encoder, view.decoder.eval(), view.blocks, config=ViewLossConfig(smoothing=0))
@@ -91,7 +93,7 @@ def test_mixup_asks_for_both_views_by_their_weight(tasks: TinyTasks) -> None:
         view.encoder, view.decoder, view.blocks, config=ViewLossConfig(smoothing=0, mixup=1e4)
     )  # the weight is a half, near enough
     torch.manual_seed(1)
-    loss = mixed.loss_from_tokens(tokens, batch).total
+    loss = mixed.loss_from_tokens(images, tokens, batch).total
     torch.manual_seed(1)
     torch.distributions.Beta(1e4, 1e4).sample()
     partner = torch.randperm(6)
@@ -99,8 +101,8 @@ def test_mixup_asks_for_both_views_by_their_weight(tasks: TinyTasks) -> None:
     nll = -logits.log_softmax(dim=1)
     expected = 0.5 * (nll.gather(1, batch.view[:, None]) + nll.gather(1, batch.view[partner][:, None])).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=0.02)
-    assert loss.item() != pytest.approx(plain.loss_from_tokens(tokens, batch).total.item(), rel=1e-3)
-    judged = [each.summarise(each.cases_from_tokens(tokens, batch)) for each in (mixed, plain)]
+    assert loss.item() != pytest.approx(plain.loss_from_tokens(images, tokens, batch).total.item(), rel=1e-3)
+    judged = [each.summarise(each.cases_from_tokens(images, tokens, batch)) for each in (mixed, plain)]
     assert judged[0] == judged[1], "never when it is judged"
 
 

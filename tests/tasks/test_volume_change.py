@@ -7,8 +7,8 @@ import torch
 from tiny_tasks import TinyTasks, frame_batch
 
 from echoapex.data.batch import FrameBatch
+from echoapex.recipes.multitask import LossWeights, MultiTask
 from echoapex.tasks.ejection_fraction import VolumeChange
-from echoapex.tasks.multitask import LossWeights, MultiTask
 from echoapex.vocabulary import Structure
 
 

@@ -18,8 +18,7 @@ from echoapex.train.checkpoint import (
     require_same_recipe,
     save_checkpoint,
 )
-from echoapex.train.ema import WeightAverage
-from echoapex.train.optim import OptimConfig, build_optimizer
+from echoapex.train.optim import OptimConfig, WeightAverage, build_optimizer
 
 RECIPE = {"task": {"kind": "line", "place": "a"}, "train": {"steps": 3, "seed": 0}}
 ABOUT = {"recipe": json.dumps(RECIPE), "precision": "bf16"}

@@ -56,7 +56,7 @@ def _one_of_two(rank: int, folder: str, port: int) -> None:
     with joined_processes("cpu") as processes:
         assert (processes.rank, processes.count, processes.is_first) == (rank, 2, rank == 0)
         told: list[int] = []
-        train(pretraining(place / "two", place, processes), CONFIG, lambda step, loss: told.append(step))
+        train(pretraining(place / "two", place, processes), CONFIG, lambda step, total, loss: told.append(step))
         assert told == (list(range(STEPS)) if rank == 0 else [])
         both = nn.ModuleDict({name: nn.Linear(1, 1, bias=False) for name in ("shared", "seldom")})
         averaged = processes.averaging(_Seldom(both))
@@ -125,7 +125,7 @@ def test_a_run_of_two_goes_on_as_one(runs: Path) -> None:
     longer = CONFIG.model_copy(update={"steps": STEPS + 1})
     steps: list[int] = []
     shutil.copytree(runs / "two", runs / "resumed")
-    train(pretraining(runs / "resumed", runs, Processes()), longer, lambda step, loss: steps.append(step))
+    train(pretraining(runs / "resumed", runs, Processes()), longer, lambda step, total, loss: steps.append(step))
     assert steps == [STEPS]
 
 

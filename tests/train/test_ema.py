@@ -4,7 +4,7 @@ import pytest
 import torch
 from straight_line import StraightLine
 
-from echoapex.train.ema import WeightAverage
+from echoapex.train.optim import WeightAverage
 
 
 def moved_by(task: StraightLine, amount: float) -> None:

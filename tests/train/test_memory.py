@@ -72,7 +72,7 @@ def test_a_batch_in_parts_is_the_update_of_the_whole() -> None:
         task = build_tasks(seed=2).multitask.view
         rules = GradientRules(parts, choose_precision("fp32"), clip_norm=1e9)
         optimizer = build_optimizer(task, OptimConfig())
-        loss, _ = Gradients(task, optimizer, rules, Processes()).compute(batch, torch.device("cpu"))
+        loss, _ = Gradients(task, optimizer, rules, Processes()).compute(batch)
         moved.append((loss.total.item(), gradients(task)))
     assert moved[1][0] == pytest.approx(moved[0][0], rel=1e-5)
     for name, gradient in moved[1][1].items():

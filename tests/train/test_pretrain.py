@@ -32,7 +32,7 @@ def test_k_steps_equal_half_a_stop_a_resume_and_half(tmp_path: Path, precision: 
     straight = pretraining(tmp_path / "straight", tmp_path)
     train(straight, config(6, precision=precision))
 
-    def stop_in_the_fifth(step: int, loss: object) -> None:
+    def stop_in_the_fifth(step: int, total: int, loss: object) -> None:
         if step == 4:
             raise StoppedError
 
@@ -40,7 +40,7 @@ def test_k_steps_equal_half_a_stop_a_resume_and_half(tmp_path: Path, precision: 
         train(pretraining(tmp_path / "halves", tmp_path), config(6, precision=precision), stop_in_the_fifth)
     steps: list[int] = []
     resumed = pretraining(tmp_path / "halves", tmp_path)
-    train(resumed, config(6, precision=precision), lambda step, loss: steps.append(step))
+    train(resumed, config(6, precision=precision), lambda step, total, loss: steps.append(step))
     assert steps == [3, 4, 5]
     first, second = (load_file(tmp_path / run / "checkpoint.safetensors") for run in ("straight", "halves"))
     assert set(first) == set(second)

@@ -72,7 +72,7 @@ def fragile_run(directory: Path, bad: set[int]) -> tuple[Run, Numbered]:
 def test_it_goes_back_and_leaves_the_bad_batches_out(tmp_path: Path) -> None:
     run, source = fragile_run(tmp_path / "run", {5})
     told: list[int] = []
-    train(run, CONFIG, lambda step, loss: told.append(step))
+    train(run, CONFIG, lambda step, total, loss: told.append(step))
     # scored good after 4 updates, ill after 6 and 8: back to 4, and on with the ninth batch
     assert told == [*range(8), *range(4, 14)]
     assert source.asked[8:] == [8, *range(8, 18)], "the ninth had been prepared ahead"
@@ -95,7 +95,7 @@ def test_an_interruption_after_going_back_changes_nothing(tmp_path: Path) -> Non
 
     told: list[int] = []
 
-    def stop(step: int, loss: object) -> None:
+    def stop(step: int, total: int, loss: object) -> None:
         told.append(step)
         if told.count(5) == 2:
             raise StoppedError

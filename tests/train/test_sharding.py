@@ -57,7 +57,7 @@ def _one_of_two(rank: int, folder: str, port: int) -> None:
         # as many steps more, from what was saved
         longer = CONFIG.model_copy(update={"steps": STEPS + 1})
         steps: list[int] = []
-        train(pretraining(place / "divided", place, processes), longer, lambda step, loss: steps.append(step))
+        train(pretraining(place / "divided", place, processes), longer, lambda step, total, loss: steps.append(step))
         assert steps == ([STEPS] if rank == 0 else [])
         processes.wait()
 
@@ -84,7 +84,7 @@ def test_what_two_have_saved_one_goes_on_with(runs: Path) -> None:
     shutil.copytree(runs / "divided", runs / "resumed")
     longer = CONFIG.model_copy(update={"steps": STEPS + 2})
     steps: list[int] = []
-    train(pretraining(runs / "resumed", runs, Processes()), longer, lambda step, loss: steps.append(step))
+    train(pretraining(runs / "resumed", runs, Processes()), longer, lambda step, total, loss: steps.append(step))
     assert steps == [STEPS + 1]
 
 

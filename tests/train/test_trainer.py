@@ -12,16 +12,15 @@ from safetensors.torch import load_file
 from straight_line import Points, PointSource, StraightLine
 from tiny_tasks import IMAGE_SIZE, build_tasks, clip_batch
 
-from echoapex.data.batch import CropBatch, EncodedClipBatch
+from echoapex.data.batch import BatchSource, CropBatch, EncodedClipBatch
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig
 from echoapex.data.stores.clip_store import ClipStore
 from echoapex.models import precision as precision_of_machine
-from echoapex.tasks.task import BatchSource, Cases, Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.tasks.view_classification import ViewClassification
-from echoapex.train.ema import WeightAverage
 from echoapex.train.journal import read_figures, read_journal
 from echoapex.train.monitor import DriftError, DriftGuardConfig, save_nonfinite_dump
-from echoapex.train.optim import OptimConfig
+from echoapex.train.optim import OptimConfig, WeightAverage
 from echoapex.train.trainer import NonFiniteLossError, Run, TrainConfig, score, train
 
 
@@ -85,7 +84,7 @@ def test_k_steps_are_half_of_them_a_resume_and_the_other_half(build: Build, prec
     class InterruptedRunError(RuntimeError):
         """What ends the first half, at the step after its checkpoint."""
 
-    def interrupt(step: int, loss: object) -> None:
+    def interrupt(step: int, total: int, loss: object) -> None:
         torch.rand(step + 1)  # whoever listens may use up random numbers
         if step == half:
             raise InterruptedRunError
@@ -145,7 +144,7 @@ def test_after_step_is_called_after_every_update(tmp_path: Path) -> None:
 def test_the_journal_logs_and_scores_when_told_and_at_the_end(tmp_path: Path) -> None:
     run = line_run(tmp_path)
     heard: list[int] = []
-    train(run, config(10, log_every=4, score_every=4), lambda step, loss: heard.append(step))
+    train(run, config(10, log_every=4, score_every=4), lambda step, total, loss: heard.append(step))
     entries = read_journal(tmp_path / "journal.jsonl")
     assert [entry["step"] for entry in entries if "loss" in entry] == [0, 4, 8]
     assert [entry["step"] for entry in entries if "scores" in entry] == [3, 7, 9]
@@ -287,7 +286,7 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     run = line_run(tmp_path)
     norms: list[float] = []
 
-    def measure(step: int, loss: object) -> None:
+    def measure(step: int, total: int, loss: object) -> None:
         gradients = [run.task.slope.weight.grad, run.task.intercept.grad]
         norms.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
 
@@ -351,7 +350,7 @@ def test_loader_processes_change_nothing_of_a_run_and_of_its_resume(tmp_path: Pa
         task, batches = multitask(tmp_path)
         return Run(task, batches, None, 0, tmp_path / name, {"name": "same"})
 
-    def interrupted(step: int, loss: object) -> None:
+    def interrupted(step: int, total: int, loss: object) -> None:
         if step == 1:
             raise KeyboardInterrupt
 
@@ -396,8 +395,5 @@ def test_a_run_that_stops_on_time_goes_on_as_if_nothing_had_happened(
 class FrozenClock:
     """A journal's clock that does not look at the time."""
 
-    def count(self, examples: int) -> None:
-        pass
-
-    def read(self) -> dict[str, float]:
+    def read(self, examples: int) -> dict[str, float]:
         return {}

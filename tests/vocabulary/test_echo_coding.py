@@ -8,7 +8,7 @@ from pydicom.sr._concepts_dict import concepts
 
 from echoapex.vocabulary import Quantity, Structure, View, codes
 from echoapex.vocabulary.codes import OWN_SCHEME, Code, unit_code
-from echoapex.vocabulary.echo_coding import NOT_CODED, PATIENT_CODES, all_codes, code_measurement
+from echoapex.vocabulary.echo_coding import PATIENT_CODES, all_codes, code_measurement
 
 IN_OTHER_WORDS = {
     # the words of PS3.17 CCCC.5; pydicom's dictionary has SNOMED's full names
@@ -53,7 +53,7 @@ def test_values_of_standard_quantities_are_in_the_core_echo_measurements() -> No
             for view in (None, View.A4C, View.A2C):
                 coding = code_measurement(quantity, biplane=biplane, view=view)
                 if coding is None:
-                    assert quantity in PATIENT_CODES or quantity in NOT_CODED
+                    assert quantity in PATIENT_CODES
                 elif coding.is_pre_coordinated:
                     assert 12300 in groups_of(coding.name), coding.name
                 else:
@@ -61,7 +61,7 @@ def test_values_of_standard_quantities_are_in_the_core_echo_measurements() -> No
 
 
 def test_modifiers_come_from_the_context_groups_of_the_template() -> None:
-    for quantity in set(Quantity) - set(PATIENT_CODES) - NOT_CODED:
+    for quantity in set(Quantity) - set(PATIENT_CODES):
         coding = code_measurement(quantity)
         assert coding is not None
         assert 12303 in groups_of(coding.measurement_type)
@@ -90,6 +90,26 @@ def test_the_code_says_how_a_value_was_measured() -> None:
     assert name(Quantity.EDV_INDEX) == "LVEDV_DISCS_BSA"
     assert name(Quantity.EDV_INDEX, biplane=True) == "79997-3"
     assert name(Quantity.RWT) == "RWT"
+    assert name(Quantity.LA_VOLUME, biplane=True) == "79983-3"
+    assert name(Quantity.LA_VOLUME, view=View.A4C) == "79986-6"
+    assert name(Quantity.LA_VOLUME_INDEX) == "LAV_DISCS_BSA"
+    assert name(Quantity.LA_VOLUME_AREA_LENGTH, view=View.A4C) == "LAV_AREA_LENGTH"
+    assert name(Quantity.LA_DIAMETER, view=View.PLAX) == "79975-9"
+    assert name(Quantity.RV_FAC, view=View.A4C) == "79936-1"
+
+
+def test_two_planes_change_the_method() -> None:
+    def method(quantity: Quantity, *, biplane: bool) -> str:
+        coding = code_measurement(quantity, biplane=biplane)
+        assert coding is not None
+        assert coding.method is not None
+        return coding.method.meaning
+
+    for quantity in (Quantity.EDV, Quantity.LA_VOLUME, Quantity.STROKE_VOLUME):
+        assert method(quantity, biplane=False) == "Method of Disks, Single Plane"
+        assert method(quantity, biplane=True) == "Method of Disks, Biplane"
+    assert method(Quantity.LA_VOLUME_AREA_LENGTH, biplane=True) == "Area-Length Biplane"
+    assert method(Quantity.LVEF, biplane=True) == "Regression from the clip"
 
 
 def test_units_are_ucum() -> None:

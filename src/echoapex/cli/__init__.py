@@ -23,6 +23,7 @@ _VERBS = {
     "datasets": "List the public data sets that can be read, and verify a copy of one.",
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",
     "ingest": "Turn an archive of echo files into a de-identified store of frames to train on.",
+    "deidentify": "De-identify ultrasound DICOM by the standard's profile, header and pixels, with a proof.",
     "curate": "Give the frames of a store weights, so that training also sees rare views, vendors and qualities.",
     "evaluate": "Score an analysis against a reference data set.",
     "transfer": "Score several sets of weights on several data sets, with no change, as one table.",

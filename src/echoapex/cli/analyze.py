@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.table import Table
@@ -15,6 +15,11 @@ from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain, exampl
 from echoapex.domain import StudyReport
 from echoapex.domain.results import DISCLAIMER
 from echoapex.vocabulary import Probe
+
+if TYPE_CHECKING:
+    from echoapex.infer.outputs.dicom_files import DicomOutput
+    from echoapex.infer.outputs.report_files import ReportOutput
+    from echoapex.infer.study.analyze import NamedInterpreter
 
 app = App(
     name="analyze",
@@ -39,6 +44,9 @@ class Choices:
         keep_identifiers: let file names, patient data and pixels outside the sector into the outputs.
         dicom_sr: write structured reports into OUT/dicom; they name patient and study, as their DICOM sources do.
         dicom_seg: write segmentation objects into OUT/dicom; they name patient and study, as their DICOM sources do.
+        report: write the report of each study as HTML and PDF: values, limits, pictures, curves and evidence.
+        fhir: write a FHIR R4 bundle of each study into OUT/fhir.
+        cohort: write one table with a row for each value of each study, with LOINC codes and normal limits.
         names: file that says which input file each clip is, to be kept secret; by default OUT.names.json beside OUT.
     """
 
@@ -51,7 +59,15 @@ class Choices:
     keep_identifiers: bool = False
     dicom_sr: Annotated[bool, Parameter(negative=())] = False
     dicom_seg: Annotated[bool, Parameter(negative=())] = False
+    report: Annotated[bool, Parameter(negative=())] = False
+    fhir: Annotated[bool, Parameter(negative=())] = False
+    cohort: Literal["none", "csv", "parquet", "both"] = "none"
     names: Path | None = None
+
+    @property
+    def writes_reports(self) -> bool:
+        """Whether a report, a FHIR bundle or a table was asked for."""
+        return self.report or self.fhir or self.cohort != "none"
 
 
 @Parameter(name="*")
@@ -102,15 +118,13 @@ def _analyze_files(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
         complain("analyze", mistake)
         return ExitCode.USAGE
     # the models load slowly: not before the arguments are known to be good
-    from echoapex.infer.clip.models import TaskInterpreter
     from echoapex.infer.clip.reading import AnalysisOptions
-    from echoapex.infer.outputs.dicom_files import DicomOutput, DicomOutputError
+    from echoapex.infer.outputs.dicom_files import DicomOutputError
     from echoapex.infer.outputs.files import NameMapError, results_text
-    from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, StudyAnalyzer
+    from echoapex.infer.outputs.report_files import ReportOutputError
+    from echoapex.infer.study.analyze import AnalysisError, StudyAnalyzer
     from echoapex.models.bundle import BundleError
-    from echoapex.models.precision import DeviceError, choose_device, choose_precision
-    from echoapex.models.registry import find_set
-    from echoapex.models.simulated_weights import SIMULATED_NOTE, advise_patients
+    from echoapex.models.precision import DeviceError
 
     options = AnalysisOptions(
         contours=choices.contours,
@@ -120,19 +134,12 @@ def _analyze_files(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
         keep_identifiers=choices.keep_identifiers,
     )
     try:
-        dicom = DicomOutput(choices.dicom_sr, choices.dicom_seg) if choices.dicom_sr or choices.dicom_seg else None
-        device = choose_device(choices.device)
-        precision = choose_precision(choices.precision, device)
-        if precision.warning and not messages.quiet:
-            complain("analyze", precision.warning)
-        interpreter = TaskInterpreter.load(choices.bundle, choices.device, precision.name)
-        advice = advise_patients(find_set(choices.bundle))
-        note = SIMULATED_NOTE if advice else ""
-        models = NamedInterpreter(interpreter, Path(choices.bundle).name, str(device), precision.name, note)
+        dicom, reports = _outputs_on_request(choices)
+        models, advice = _load_models(choices, quiet=messages.quiet)
         with ProgressBar(quiet=messages.quiet) as bar:
             analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=messages.debug)
-            report = analyzer.run(paths, out, choices.names, dicom)
-    except (BundleError, DeviceError, AnalysisError, DicomOutputError, NameMapError) as error:
+            report = analyzer.run(paths, out, choices.names, dicom, reports)
+    except (BundleError, DeviceError, AnalysisError, DicomOutputError, NameMapError, ReportOutputError) as error:
         complain("analyze", str(error))
         return ExitCode.USAGE
     except OSError as error:
@@ -190,6 +197,38 @@ def _analyze_fetched(paths: tuple[Path, ...], out: Path | None, choices: Choices
         fetched.delete()
 
 
+def _load_models(choices: Choices, *, quiet: bool) -> tuple[NamedInterpreter, str]:
+    """The models with what is recorded of them, and a line of advice about weights that saw no patient."""
+    from echoapex.infer.clip.models import TaskInterpreter
+    from echoapex.infer.outputs.reported_studies import describe_weights
+    from echoapex.infer.study.analyze import NamedInterpreter
+    from echoapex.models.precision import choose_device, choose_precision
+    from echoapex.models.registry import find_set
+    from echoapex.models.simulated_weights import SIMULATED_NOTE, advise_patients
+
+    device = choose_device(choices.device)
+    precision = choose_precision(choices.precision, device)
+    if precision.warning and not quiet:
+        complain("analyze", precision.warning)
+    interpreter = TaskInterpreter.load(choices.bundle, choices.device, precision.name)
+    paths = find_set(choices.bundle)
+    advice = advise_patients(paths)
+    note = SIMULATED_NOTE if advice else ""
+    weights = describe_weights(interpreter.digests, paths)
+    name = Path(choices.bundle).name
+    return NamedInterpreter(interpreter, name, str(device), precision.name, note, weights), advice
+
+
+def _outputs_on_request(choices: Choices) -> tuple[DicomOutput | None, ReportOutput | None]:
+    """What writes DICOM objects, and what writes reports; None for what was not asked for."""
+    from echoapex.infer.outputs.dicom_files import DicomOutput
+    from echoapex.infer.outputs.report_files import ReportOutput
+
+    dicom = DicomOutput(choices.dicom_sr, choices.dicom_seg) if choices.dicom_sr or choices.dicom_seg else None
+    reports = ReportOutput(choices.report, choices.fhir, choices.cohort) if choices.writes_reports else None
+    return dicom, reports
+
+
 def _usage_mistake(paths: tuple[Path, ...], out: Path | None, choices: Choices, messages: Messages) -> str:
     """What is wrong with the arguments; empty where nothing is."""
     if not paths:
@@ -198,6 +237,8 @@ def _usage_mistake(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
         return "where should the results go? Give --out FOLDER, or --json to print them"
     if out is None and (choices.dicom_sr or choices.dicom_seg):
         return "--dicom-sr and --dicom-seg write files; give --out FOLDER"
+    if out is None and choices.writes_reports:
+        return "--report, --fhir and --cohort write files; give --out FOLDER"
     if not any(_exists(path) for path in paths):
         named = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and the other {len(paths) - 1}"
         return f"{named}: {'does' if len(paths) == 1 else 'do'} not exist; check the path"

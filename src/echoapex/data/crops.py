@@ -20,8 +20,7 @@ from pydantic import Field, model_validator
 
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, speckle_blur
-from echoapex.data.batch import CropBatch
-from echoapex.data.sampler import own_places, scattered_index
+from echoapex.data.batch import CropBatch, own_places, scattered_index
 from echoapex.data.stores.frame_reader import FrameReader
 
 _WINDOWS_TRIED = 10

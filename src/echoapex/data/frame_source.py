@@ -18,11 +18,11 @@ from pydantic import Field, model_validator
 
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, Warp, plain_warp, random_warp
-from echoapex.data.batch import FrameBatch, ProbeBatch
-from echoapex.data.sampler import balanced_example, own_places
+from echoapex.data.batch import FrameBatch, ProbeBatch, balanced_example, own_places
 from echoapex.data.stores.clip_store import PreparedClipSource
 from echoapex.data.stores.frame_reader import ClipStoreReader
 from echoapex.data.style import StyleBank
+from echoapex.data.tissue import TissueConfig, TissueContrast
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
 
 
@@ -42,6 +42,8 @@ class FrameSourceConfig(Config):
     augment: AugmentConfig = AugmentConfig()
     later_augment: dict[int, AugmentConfig] = Field(default_factory=dict)
     """Other augmentation strengths from a given step on."""
+    tissue: TissueConfig | None = None
+    """Other contrasts of the labelled tissues, for frames in which every structure is labelled; None: no change."""
 
     @model_validator(mode="after")
     def _holds_whole_clips(self) -> FrameSourceConfig:
@@ -114,9 +116,12 @@ class FrameSource:
         warp = random_warp(rng, store.frames(clip).shape[-1], size, augment)
         scanner = Appearance(rng, size, augment)
         shown = [_frame(store, clip, frame, warp) | {"clip": np.asarray(number)} for frame in chosen]
-        return [each | {"pixels": scanner(self._styled(each["pixels"], rng), rng)} for each in shown]
+        return [each | {"pixels": scanner(self._styled(each, rng), rng)} for each in shown]
 
-    def _styled(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _styled(self, row: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+        image = row["pixels"]
+        if self._config.tissue is not None and row["structure_known"].all():
+            image = TissueContrast(self._config.tissue)(image, row["labels"], rng)
         return image if self._style is None else self._style(image, rng)
 
     def _frames(self, store: PreparedClipSource, clip: int, rng: np.random.Generator) -> list[int]:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from echoapex.domain import ClipHeader, FrameTransform, Sector
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.io.clip_source import ClipSource, ReadError
 from echoapex.io.sector import find_sector, sector_mask
 

@@ -1,7 +1,6 @@
 """Immutable values that all layers share. numpy only; no files, no models."""
 
-from echoapex.domain.clip import Clip, ClipHeader, ContentKind, Sector
-from echoapex.domain.geometry import FrameTransform, Spacing
+from echoapex.domain.clip import Clip, ClipHeader, ContentKind, FrameTransform, Sector, Spacing
 from echoapex.domain.prompts import Prompt
 from echoapex.domain.results import (
     ClipReport,

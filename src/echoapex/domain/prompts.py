@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.vocabulary import Structure
 
 Point = tuple[float, float]

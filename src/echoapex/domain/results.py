@@ -17,7 +17,7 @@ from jaxtyping import Bool, UInt8
 from pydantic import Field, PrivateAttr, computed_field, model_validator
 
 from echoapex.config import Config
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.vocabulary import Quantity, Structure, View
 
 if TYPE_CHECKING:
@@ -217,6 +217,7 @@ class ClipReport(Config):
     frame_rate_hz: float | None = None
     ed_frames: tuple[int, ...] = ()
     es_frames: tuple[int, ...] = ()
+    r_wave_times_s: tuple[float, ...] = Field(default=(), description="R waves that the file names, on the clip's time")
     volume_curve: tuple[VolumePoint, ...] = ()
     structures: dict[str, float] = Field(default_factory=dict, description="structure: mean predicted IoU")
     measurements: tuple[Measurement, ...] = ()

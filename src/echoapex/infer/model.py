@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from echoapex.data.preprocess import PreparedClip, prepare_frames
 from echoapex.domain import Clip, Measurement, Spacing, StudyReport, ViewPrediction
-from echoapex.domain.geometry import FrameTransform, Size
+from echoapex.domain.clip import FrameTransform, Size
 from echoapex.domain.prompts import Prompt
 from echoapex.infer.clip.analyze import analyze_clip
 from echoapex.infer.clip.models import TaskInterpreter
@@ -28,11 +28,10 @@ from echoapex.infer.study.analyze import NamedInterpreter, Observer, StudyAnalyz
 from echoapex.io.clip_source import ClipInMemory, ClipSource
 from echoapex.io.study_files import open_only_clip
 from echoapex.models.bundle import BundleError, build_encoder_from, load_bundle
-from echoapex.models.encoder import VisionTransformer
+from echoapex.models.encoder import VisionTransformer, encode_clip
 from echoapex.models.precision import Precision, choose_device, choose_precision
 from echoapex.models.registry import DEFAULT_SET, find_set
 from echoapex.models.simulated_weights import RESEARCH_SET, SIMULATED_NOTE, advise_patients
-from echoapex.tasks.task import encode_clip
 from echoapex.vocabulary import Application, Structure
 
 _LOG = logging.getLogger("echoapex")
@@ -103,6 +102,8 @@ class Encoder:
         self.input_size = input_size
         self.sha256 = sha256
         self.precision = precision
+        device = next(network.parameters()).device
+        self._autocast = choose_precision(precision, device).autocast(device)
 
     def encode(self, clip: Clip | str | Path) -> ClipFeatures:
         """Features of every frame.
@@ -116,7 +117,7 @@ class Encoder:
         prepared = prepare_frames(_source_of(clip), self.input_size)
         last = self._network.config.depth - 1
         pixels, times_s = prepared.pixels, prepared.frame_times_s
-        tokens = encode_clip(self._network, (last,), pixels, times_s, precision=self.precision).tokens[0]
+        tokens = encode_clip(self._network, (last,), pixels, times_s, autocast=self._autocast).tokens[0]
         patches = tokens.patches.float().cpu().numpy()
         return ClipFeatures(
             tokens.class_token.float().cpu().numpy(),

@@ -11,13 +11,12 @@ import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from echoapex.io.clip_source import ReadError, ReadLimits
-from echoapex.io.dicom.elements import clean_errors
+from echoapex.io.file_format import FoundFile, FoundFolder, file_on_disk
 
 _COPY_STEP = 1 << 20
 _MOST_MEMBERS = 200_000
@@ -26,59 +25,6 @@ _ENCRYPTED = 0x1
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:")
 
 _RESULT_FILES = frozenset({"results.json", "manifest.json"})
-
-
-@dataclass(frozen=True)
-class FoundFile:
-    """One file, on disk or in an archive.
-
-    Attributes:
-        path: the file, or the archive that holds it.
-        member: name inside the archive; empty for a file on disk.
-        parts: the path below the folder or archive that the user gave, part by part; it may identify a patient.
-        size: bytes, uncompressed.
-    """
-
-    path: Path
-    member: str
-    parts: tuple[str, ...]
-    size: int
-
-    @property
-    def name(self) -> str:
-        """The bare file name."""
-        return self.parts[-1]
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Equal for the same file, even when it was reached in two ways."""
-        return (str(self.path.resolve()), self.member)
-
-    def read_head(self, count: int, display_name: str, archive: zipfile.ZipFile | None = None) -> bytes:
-        """The first ``count`` bytes; pass an opened ``archive`` to avoid opening it again.
-
-        Raises:
-            ReadError: the file cannot be read.
-        """
-        if not self.member:
-            with clean_errors(display_name, "cannot be read"), self.path.open("rb") as stream:
-                return stream.read(count)
-        with self._archive(archive, display_name) as opened:
-            return read_member_head(opened, self.member, count, display_name)
-
-    def _archive(self, archive: zipfile.ZipFile | None, name: str) -> AbstractContextManager[zipfile.ZipFile]:
-        return opened_archive(self.path, name) if archive is None else nullcontext(archive)
-
-
-@dataclass(frozen=True)
-class FoundFolder:
-    """The files of one folder, sorted by name."""
-
-    files: tuple[FoundFile, ...]
-
-    def sibling(self, name: str) -> FoundFile | None:
-        """The file of this name in the folder."""
-        return next((file for file in self.files if file.name == name), None)
 
 
 def walk_disk(root: Path, on_error: Callable[[OSError], None]) -> Iterator[FoundFolder]:
@@ -117,11 +63,6 @@ def walk_archive(path: Path, parts: tuple[str, ...], members: list[zipfile.ZipIn
     found.sort(key=lambda file: (file.parts[:-1], file.name))
     for _, files in groupby(found, key=lambda file: file.parts[:-1]):
         yield FoundFolder(tuple(files))
-
-
-def file_on_disk(path: Path, parts: tuple[str, ...]) -> FoundFile:
-    """A regular file on disk."""
-    return FoundFile(path, "", parts, path.stat().st_size)
 
 
 def is_hidden(name: str) -> bool:

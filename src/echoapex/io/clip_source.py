@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -13,6 +17,7 @@ from jaxtyping import UInt8
 from echoapex.domain import Clip, ClipHeader
 
 _MEBIBYTE = 1024 * 1024
+_NOT_OF_THE_FILE = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class ReadError(ValueError):
@@ -153,3 +158,46 @@ class ClipInMemory:
     def frames(self) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
         """The frames, from the first."""
         yield from self.clip.frames
+
+
+@contextmanager
+def clean_errors(display_name: str, while_doing: str) -> Iterator[None]:
+    """Turn any error inside the block into one ``ReadError`` without values, paths or a chained traceback.
+
+    Args:
+        display_name: name of the file in the error message.
+        while_doing: what failed, as in "its header cannot be parsed".
+
+    Raises:
+        ReadError: anything was raised inside the block; a ``ReadError`` passes unchanged.
+    """
+    try:
+        with muted_pydicom():
+            yield
+    except (ReadError, *_NOT_OF_THE_FILE):
+        raise
+    except BaseException as error:  # panics of Rust decoders are not an Exception
+        raise ReadError(display_name, _reason(error, while_doing), "check that the file is whole") from None
+
+
+@contextmanager
+def muted_pydicom() -> Iterator[None]:
+    """Silence the warnings and log messages of pydicom, because they quote values of the file."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: BaseException, while_doing: str) -> str:
+    """Describe the error without its text, which may contain a path or a value."""
+    if isinstance(error, MemoryError):
+        return f"{while_doing} (it needs more memory than there is)"
+    if isinstance(error, OSError) and error.errno:
+        return f"{while_doing} ({os.strerror(error.errno)})"
+    return while_doing

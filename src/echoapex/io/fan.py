@@ -1,4 +1,4 @@
-"""Fit a fan to an area of an image, and say how well it fits.
+"""Fit a fan to an area of an image, and say how well it and the grain of the image fit.
 
 A fan has two straight sides that meet in an apex above and is closed by an arc below.
 """
@@ -6,6 +6,7 @@ A fan has two straight sides that meet in an apex above and is closed by an arc 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float
 
 Mask = Bool[np.ndarray, "height width"]
 Points = Float[np.ndarray, "points 2"]
+Plane = Float[np.ndarray, "height width"]
 
 _FAN_COVERED = 0.4
 _FAN_ENCLOSING = 0.97
@@ -20,6 +22,8 @@ _LEAST_OPENING_RAD = np.deg2rad(15)
 _MOST_TILT_RAD = np.deg2rad(15)
 _LEAST_SHARE_OF_ARC = 0.1
 _HALF_ANGLES_DEG = np.arange(-15.0, 80.0, 0.5)
+FEWEST_PIXELS = 200
+"""From fewer pixels no grain is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,12 @@ def filled(outline: Points, size: tuple[int, ...]) -> Mask:
     # coordinates in sixteenths of a pixel, so that rounding does not bias the edge
     cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 1, lineType=cv2.LINE_8, shift=4)
     return mask.astype(bool)
+
+
+def grown(mask: Mask, radius: int) -> Mask:
+    """A mask with a margin of ``radius`` pixels."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc), bool)
 
 
 def _edge_points(area: Mask) -> Points:
@@ -189,3 +199,62 @@ def _fan_outline(apex: Points, angles: tuple[float, float], radii: tuple[float, 
     far = apex + radii[1] * directions
     near = apex + max(0.0, radii[0]) * directions[::-1]
     return np.concatenate([far, near])
+
+
+def side_support(fan: Fan, lit: Mask) -> float:
+    """Share of lit points along both sides, from the near to the far arc and inside the image."""
+    height, width = lit.shape
+    radii = np.linspace(*fan.radii_px, 160)[8:-8]
+    step = 0.02 * fan.radii_px[1]
+    touched = []
+    for angle, inward in zip(fan.sweep_rad, (1.0, -1.0), strict=True):
+        x = fan.apex_xy[0] + radii * np.sin(angle)
+        y = fan.apex_xy[1] + radii * np.cos(angle)
+        seen = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
+        hit = np.zeros(len(radii), bool)
+        for depth in np.linspace(0.0, step, 5):
+            columns = np.clip((x + inward * depth * np.cos(angle)).round().astype(int), 0, width - 1)
+            rows = np.clip((y - inward * depth * np.sin(angle)).round().astype(int), 0, height - 1)
+            hit |= lit[rows, columns]
+        touched.append(hit[seen])
+    both = np.concatenate(touched)
+    return float(both.mean()) if len(both) else 0.0
+
+
+def along_and_across(fan: Fan, gradient_x: Plane, gradient_y: Plane) -> tuple[Plane, Plane]:
+    """Absolute gradients along and across the beam through each pixel."""
+    angle = _beam_angles(fan, gradient_x.shape)
+    sine, cosine = np.sin(angle), np.cos(angle)
+    return np.abs(gradient_x * sine + gradient_y * cosine), np.abs(gradient_x * cosine - gradient_y * sine)
+
+
+def _beam_angles(fan: Fan, size: tuple[int, ...]) -> Plane:
+    rows, columns = np.indices(size)
+    angles: Plane = np.arctan2(columns - fan.apex_xy[0], rows - fan.apex_xy[1])
+    return angles
+
+
+def turning(fan: Fan, gradient_x: Plane, gradient_y: Plane, tissue: Mask) -> float:
+    """Slope of the gradient direction against the beam angle.
+
+    Directions have no sign, so their doubled angles are averaged, weighted by the square root of the gradient, in eight
+    groups of beams.
+    """
+    angle = _beam_angles(fan, tissue.shape)
+    edges = np.linspace(*fan.sweep_rad, 9)
+    beams, turns, weights = [], [], []
+    for low, high in pairwise(edges):
+        here = tissue & (angle >= low) & (angle < high)
+        if here.sum() < FEWEST_PIXELS:
+            continue
+        direction = np.arctan2(gradient_x[here], gradient_y[here])
+        size = np.sqrt(np.hypot(gradient_x[here], gradient_y[here]))
+        mean = complex((size * np.exp(2j * direction)).sum() / max(1e-6, size.sum()))
+        beams.append((low + high) / 2)
+        turns.append(np.angle(mean) / 2)
+        weights.append(abs(mean) * here.sum())
+    x, y, w = np.array(beams), np.array(turns), np.array(weights)
+    if len(beams) < 3 or w.sum() <= 0:
+        return 0.0
+    x = x - np.average(x, weights=w)
+    return float((w * x * y).sum() / max(1e-9, (w * x * x).sum()))

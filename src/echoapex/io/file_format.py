@@ -1,4 +1,7 @@
-"""Recognise a file by its first bytes, because file names can be wrong; and the digest that identifies its content."""
+"""A file that was found: where it is, its format by its first bytes, and the digest that identifies its content.
+
+File names can be wrong, so they do not tell the format.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom.elements import clean_errors
+from echoapex.io.clip_source import ReadError, clean_errors
 
 HEAD_BYTES = 4096
 """Bytes of a file that are needed to recognise its format."""
@@ -25,6 +28,58 @@ CLIP_ID_DIGITS = 16
 """Hexadecimal digits of the file's digest in a clip ID; the caller of a reader may choose another ID."""
 
 _MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """One file, on disk or in an archive.
+
+    Attributes:
+        path: the file, or the archive that holds it.
+        member: name inside the archive; empty for a file on disk.
+        parts: the path below the folder or archive that the user gave, part by part; it may identify a patient.
+        size: bytes, uncompressed.
+    """
+
+    path: Path
+    member: str
+    parts: tuple[str, ...]
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The bare file name."""
+        return self.parts[-1]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Equal for the same file, even when it was reached in two ways."""
+        return (str(self.path.resolve()), self.member)
+
+    def read_head(self, count: int, display_name: str) -> bytes:
+        """The first ``count`` bytes of a file on disk.
+
+        Raises:
+            ReadError: the file cannot be read.
+        """
+        with clean_errors(display_name, "cannot be read"), self.path.open("rb") as stream:
+            return stream.read(count)
+
+
+@dataclass(frozen=True)
+class FoundFolder:
+    """The files of one folder, sorted by name."""
+
+    files: tuple[FoundFile, ...]
+
+    def sibling(self, name: str) -> FoundFile | None:
+        """The file of this name in the folder."""
+        return next((file for file in self.files if file.name == name), None)
+
+
+def file_on_disk(path: Path, parts: tuple[str, ...]) -> FoundFile:
+    """A regular file on disk."""
+    return FoundFile(path, "", parts, path.stat().st_size)
 
 
 class FileFormat(StrEnum):

@@ -13,8 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom.elements import clean_errors
+from echoapex.io.clip_source import ReadError, clean_errors
 
 MOST_INFLATED_BYTES = 256 << 20
 """Largest expanded size of compressed samples: they are kept in memory, and a small file could claim any size."""

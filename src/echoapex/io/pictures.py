@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.io.temporary_files import replace_when_complete
 from echoapex.vocabulary import Structure
 

@@ -15,7 +15,7 @@ from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport, Wall
 from echoapex.io.dicom.source_instance import SourceInstance
 from echoapex.vocabulary import Quantity, Structure, View
 from echoapex.vocabulary.codes import MEAN, MEDIAN, Code
-from echoapex.vocabulary.echo_coding import NOT_CODED, EchoCoding, code_measurement
+from echoapex.vocabulary.echo_coding import EchoCoding, code_measurement
 
 Line = tuple[tuple[float, float], ...]
 
@@ -32,7 +32,22 @@ _PHASES = {
     Quantity.ESV: ("es_frames",),
     Quantity.LVEF_DISCS: ("ed_frames", "es_frames"),
 }
-_INDEXED_FROM = {Quantity.EDV_INDEX: Quantity.EDV, Quantity.ESV_INDEX: Quantity.ESV}
+_COMPUTED_FROM = {
+    Quantity.EDV_INDEX: Quantity.EDV,
+    Quantity.ESV_INDEX: Quantity.ESV,
+    **dict.fromkeys(
+        (Quantity.STROKE_VOLUME, Quantity.STROKE_VOLUME_INDEX, Quantity.CARDIAC_OUTPUT, Quantity.CARDIAC_INDEX),
+        Quantity.EDV,
+    ),
+    Quantity.LA_VOLUME_INDEX: Quantity.LA_VOLUME,
+}
+_OUTLINES = {
+    **dict.fromkeys((Quantity.LA_VOLUME, Quantity.LA_VOLUME_AREA_LENGTH, Quantity.LA_DIAMETER), Structure.LEFT_ATRIUM),
+    Quantity.RA_VOLUME: Structure.RIGHT_ATRIUM,
+    **dict.fromkeys((Quantity.RV_ED_AREA, Quantity.RV_ES_AREA, Quantity.RV_FAC), Structure.RIGHT_VENTRICLE),
+    **dict.fromkeys((Quantity.LV_LENGTH, Quantity.SPHERICITY_INDEX, Quantity.GLS_ENDOCARDIAL), Structure.LV_CAVITY),
+}
+"""The structure whose outlines on the frames of the evidence a value was measured on."""
 _PIXEL_CENTRE = 0.5
 
 
@@ -75,13 +90,12 @@ class ReportedValue:
 class StudyValuesForDicom:
     """The values of one DICOM study, the images of its clips by ``clip_id``, and how many values were left out.
 
-    ``left_out`` counts the values with evidence outside the study, ``without_code`` those that DICOM has no code for.
+    ``left_out`` counts the values with evidence outside the study.
     """
 
     values: tuple[ReportedValue, ...]
     sources: dict[str, SourceInstance]
     left_out: int
-    without_code: int = 0
 
 
 def select_values(report: StudyReport, sources: Mapping[str, SourceInstance]) -> dict[str, StudyValuesForDicom]:
@@ -101,20 +115,18 @@ def select_values(report: StudyReport, sources: Mapping[str, SourceInstance]) ->
 def _values_of(report: StudyReport, sources: dict[str, SourceInstance]) -> StudyValuesForDicom:
     clips = {clip.clip_id: clip for clip in report.clips}
     about = [item for item in report.measurements if _clips_of(item) & set(sources)]
-    mine = [item for item in about if item.quantity not in NOT_CODED]
-    whole = [item for item in mine if _is_all_in(item, sources)]
+    whole = [item for item in about if _is_all_in(item, sources)]
     values = [_reported(item, whole, clips, sources) for item in whole]
     named = {(value.measurement.quantity, value.coding.name) for value in values if value.coding}
     quantities = {value.measurement.quantity for value in values}
     for clip_id in sources:
-        coded = [item for item in clips[clip_id].measurements if item.quantity not in NOT_CODED]
-        for item in filter(lambda item: _is_all_in(item, sources), coded):
+        for item in (item for item in clips[clip_id].measurements if _is_all_in(item, sources)):
             single = _reported(item, (), clips, sources)
             if item.quantity not in quantities or single.coding is None or not single.coding.is_pre_coordinated:
                 continue
             if (item.quantity, single.coding.name) not in named:
                 values.append(single)
-    return StudyValuesForDicom(tuple(values), sources, len(mine) - len(whole), len(about) - len(mine))
+    return StudyValuesForDicom(tuple(values), sources, len(about) - len(whole))
 
 
 def _is_all_in(measurement: Measurement, sources: Mapping[str, SourceInstance]) -> bool:
@@ -135,18 +147,28 @@ def _reported(
     clips: Mapping[str, ClipReport],
     sources: Mapping[str, SourceInstance],
 ) -> ReportedValue:
-    views = {clips[clip_id].view for clip_id in _clips_of(measurement)}
-    view = views.pop() if len(views) == 1 else None
-    coding = code_measurement(measurement.quantity, biplane=_is_biplane(measurement, siblings), view=view)
+    view, biplane = find_planes(measurement, siblings, clips)
+    coding = code_measurement(measurement.quantity, biplane=biplane, view=view)
     references = tuple(_references(measurement, clips, sources))
     return ReportedValue(measurement, coding, references, view, _derivation(measurement))
 
 
-def _is_biplane(measurement: Measurement, siblings: Sequence[Measurement]) -> bool:
-    """Whether the value, or the value that it was indexed from, is by discs in two planes."""
-    parent = _INDEXED_FROM.get(measurement.quantity)
+def find_planes(
+    measurement: Measurement, siblings: Sequence[Measurement], clips: Mapping[str, ClipReport]
+) -> tuple[View | None, bool]:
+    """The view of a value that comes from one view only, and whether it is from two planes together.
+
+    A computed value was taken from the planes of the value that it was computed from.
+
+    Args:
+        measurement: the value.
+        siblings: the other values of the study.
+        clips: the clips by ``clip_id``.
+    """
+    views = {clips[clip_id].view for clip_id in _clips_of(measurement)}
+    parent = _COMPUTED_FROM.get(measurement.quantity)
     origin = next((item for item in siblings if item.quantity is parent), measurement)
-    return "planes" in origin.details
+    return views.pop() if len(views) == 1 else None, "planes" in origin.details
 
 
 def _derivation(measurement: Measurement) -> Code | None:
@@ -166,7 +188,10 @@ def _references(
         frames = evidence.frames
         if quantity in _PHASES:
             frames = _phase_frames(measurement, evidence, clips[evidence.clip_id])
-            lines = [(frame, _contour(evidence, frame)) for frame in frames]
+            lines = [(frame, _contour(evidence, Structure.LV_CAVITY, frame)) for frame in frames]
+        elif quantity in _OUTLINES:
+            frames = _frames_at(measurement, frames)
+            lines = [(frame, _contour(evidence, _OUTLINES[quantity], frame)) for frame in frames]
         else:
             lines = [
                 (frame, _caliper(evidence, length, frame)) for length in _LENGTHS.get(quantity, ()) for frame in frames
@@ -186,8 +211,15 @@ def _phase_frames(measurement: Measurement, evidence: Evidence, clip: ClipReport
     return tuple(frame for frame in evidence.frames if frame in wanted) or evidence.frames
 
 
-def _contour(evidence: Evidence, frame: int) -> Line:
-    points = evidence.contours_xy.get(f"{Structure.LV_CAVITY.key}@{frame}", ())
+def _frames_at(measurement: Measurement, frames: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of the frames that a right ventricular area belongs to; its beats name ED and ES."""
+    place = {Quantity.RV_ED_AREA: 0, Quantity.RV_ES_AREA: 1}.get(measurement.quantity)
+    beats = measurement.details.get("beat_frames", ())
+    return frames if place is None or not beats else tuple(dict.fromkeys(beat[place] for beat in beats))
+
+
+def _contour(evidence: Evidence, structure: Structure, frame: int) -> Line:
+    points = evidence.contours_xy.get(f"{structure.key}@{frame}", ())
     return _in_dicom((*points, points[0])) if points else ()
 
 

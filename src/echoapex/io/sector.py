@@ -6,13 +6,11 @@ apex, closed by an arc), so that dark corners and drop-outs belong to it. A shap
 rectangle may be a linear array, the strip of an M-mode or the page of a report, and a hull can be drawn around
 anything, including names and dates.
 
-The kind of transducer and the vendor are read from free text: TransducerData (0018,5010), which may contain a serial
-number, and Manufacturer (0008,0070). Only words from the fixed lists below are returned, so that nothing else leaks.
+Inside the sector, a box of colour flow and large areas of texture beside the fan are found too.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from echoapex.domain import Sector
-from echoapex.io.fan import Fan, best_fan, filled, hull_of
+from echoapex.io.fan import Fan, best_fan, filled, grown, hull_of
 
 Box = tuple[float, float, float, float]
 Mask = Bool[np.ndarray, "height width"]
@@ -49,30 +47,16 @@ _LEAST_AREA = 0.02
 _PART_OF_MOVING_FAN = 0.02
 _PART_OF_STILL_FAN = 0.15
 _RECTANGLE_FILL = 0.93
+RIM = 0.02  # of the longer side of the image
+_TEXTURED = 1.5  # grey levels a pixel
 
-_TEE = re.compile(
-    r"\bTEE\b|TRANSESOPH|\bX[78]-[23]T|\bS7-[23]T|\b6V?T|\bT6|\bV5M|\bZ6M|\bMPT|\bP[34]-?T?EE|\bOMNI ?III", re.I
-)
-_ICE = re.compile(r"\bICE\b|INTRACARD|ACUNAV|VIEWFLEX|SOUNDSTAR|VERISIGHT", re.I)
-_KINDS = (
-    ("tee", _TEE),
-    ("ice", _ICE),
-    ("phased", re.compile(r"SECTOR|PHASED", re.I)),
-    ("curved", re.compile(r"CURVED|CONVEX", re.I)),
-    ("linear", re.compile(r"LINEAR", re.I)),
-)
-_VENDORS = (
-    ("philips", re.compile(r"PHILIPS|\bATL\b|AGILENT", re.I)),
-    ("ge", re.compile(r"\bGE\b|GEMS|G\.?E\.? ?(MEDICAL|HEALTHCARE|VINGMED)|GENERAL ELECTRIC", re.I)),
-    ("siemens", re.compile(r"SIEMENS|ACUSON", re.I)),
-    ("canon", re.compile(r"CANON|TOSHIBA", re.I)),
-    ("fujifilm", re.compile(r"FUJI|HITACHI|ALOKA|SONOSITE", re.I)),
-    ("samsung", re.compile(r"SAMSUNG|MEDISON", re.I)),
-    ("mindray", re.compile(r"MINDRAY", re.I)),
-    ("esaote", re.compile(r"ESAOTE|BIOSOUND", re.I)),
-    ("butterfly", re.compile(r"BUTTERFLY", re.I)),
-    ("echoapex", re.compile(r"^ECHOAPEX$", re.I)),
-)
+COLOURED = 48
+"""Difference between the largest and the smallest of R, G and B from which a pixel counts as coloured."""
+VISIBLE = 32
+"""Grey level from which a pixel counts as lit."""
+_TINT_SHARE = 0.6  # above this coloured share of the lit pixels the image is a tinted grey scale, not flow
+_SMALLEST_BOX_SHARE = 0.002  # of the area searched
+_SMALLEST_BOX_SIDE = 0.05  # of the side of the searched area: colour bars and traces are narrower
 
 
 class Shape(StrEnum):
@@ -159,34 +143,6 @@ def sector_mask(sector: Sector, size: tuple[int, int]) -> Mask:
     x0, y0, x1, y1 = (max(0, round(edge)) for edge in sector.box_xyxy)
     mask[y0:y1, x0:x1] = True
     return mask
-
-
-def probe_kind(transducer_type: Sequence[str], transducer_data: Sequence[str]) -> str:
-    """The kind of a transducer: ``tee``, ``ice``, ``phased``, ``curved``, ``linear``, or empty if unknown.
-
-    Args:
-        transducer_type: values of TransducerType (0018,6031).
-        transducer_data: values of TransducerData (0018,5010), usually a model name.
-
-    >>> probe_kind(["SECTOR_PHASED"], ["X8-2t", "serial 12345"])
-    'tee'
-    >>> probe_kind([], ["B0FKQX"])
-    ''
-    """
-    text = " ".join([*transducer_type, *transducer_data]).replace("_", " ")
-    return next((kind for kind, pattern in _KINDS if pattern.search(text)), "")
-
-
-def vendor_of(manufacturer: str) -> str:
-    """The vendor as one short name: ``philips``, ``ge``...; ``other`` for any other, empty if unknown.
-
-    >>> vendor_of("GE Vingmed Ultrasound"), vendor_of("TOSHIBA_MEC_US"), vendor_of("St. Mary, Ward 3"), vendor_of("")
-    ('ge', 'canon', 'other', '')
-    """
-    if not manufacturer.strip():
-        return ""
-    text = manufacturer.replace("_", " ")
-    return next((vendor for vendor, pattern in _VENDORS if pattern.search(text)), "other")
 
 
 def _reduce(frames: UInt8[np.ndarray, "frames height width"]) -> tuple[UInt8[np.ndarray, "frames h w"], Points]:
@@ -350,3 +306,93 @@ def _clip_polygon(polygon: Points, frame: Box) -> Points:
                 kept.append(point)
         points = kept
     return np.array(points) if points else np.empty((0, 2))
+
+
+def find_colour_box(
+    frames: Sequence[UInt8[np.ndarray, "height width *channels"]], within_xyxy: Box | None = None
+) -> Box | None:
+    """The box around the colour flow in some frames, or None if there is none.
+
+    A pixel counts as coloured if its largest and smallest colour value differ clearly. Morphological opening removes
+    thin traces, text and icons; narrow scale bars are removed by their width. An image in which nearly all lit pixels
+    are coloured is a tinted grey scale.
+
+    Args:
+        frames: RGB frames of one size; in grey frames no colour is found.
+        within_xyxy: the region of ultrasound data in pixel edges; by default the whole image.
+
+    Returns:
+        (x0, y0, x1, y1) in pixel edges.
+    """
+    coloured_frames = [frame for frame in frames if frame.ndim == 3]
+    if not coloured_frames:
+        return None
+    height, width = coloured_frames[0].shape[:2]
+    x0, y0, x1, y1 = _clip(within_xyxy or (0, 0, width, height), (height, width))
+    if x1 - x0 < 8 or y1 - y0 < 8:
+        return None
+    flow = np.zeros((y1 - y0, x1 - x0), dtype=bool)
+    for frame in coloured_frames:
+        flow |= _flow_pixels(frame[y0:y1, x0:x1])
+    found = _largest_patches(flow)
+    if found is None:
+        return None
+    left, top, right, bottom = found
+    return (float(x0 + left), float(y0 + top), float(x0 + right), float(y0 + bottom))
+
+
+def _flow_pixels(patch: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
+    """Coloured pixels of one frame; none if the whole frame is tinted."""
+    red, green, blue = cv2.split(patch)
+    brightest = cv2.max(cv2.max(red, green), blue)
+    darkest = cv2.min(cv2.min(red, green), blue)
+    coloured: Bool[np.ndarray, "height width"] = (brightest - darkest) >= COLOURED
+    lit = np.count_nonzero(brightest >= VISIBLE)
+    if np.count_nonzero(coloured) > _TINT_SHARE * lit:
+        return np.zeros_like(coloured)
+    return coloured
+
+
+def _largest_patches(flow: Bool[np.ndarray, "height width"]) -> tuple[int, int, int, int] | None:
+    """The box around all patches of colour that are large enough to be flow."""
+    height, width = flow.shape
+    solid = cv2.morphologyEx(flow.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    reach = max(3, min(height, width) // 40) | 1
+    joined = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(joined)
+    boxes = [
+        (left, top, left + w, top + h)
+        for left, top, w, h, area in stats[1:].tolist()
+        if w >= _SMALLEST_BOX_SIDE * width
+        and h >= _SMALLEST_BOX_SIDE * height
+        and area >= _SMALLEST_BOX_SHARE * height * width
+    ]
+    if not boxes:
+        return None
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return (min(lefts), min(tops), max(rights), max(bottoms))
+
+
+def _clip(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    height, width = size
+    x0, y0, x1, y1 = (round(edge) for edge in box)
+    return (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+
+
+def largest_textured_area(search: Search) -> Mask | None:
+    """The largest area outside the fan that is textured at the scale of a line of text, or None."""
+    size = search.lit.shape
+    frame = search.frames[len(search.frames) // 2]
+    slope = sum(np.abs(cv2.Sobel(frame, cv2.CV_32F, *order, ksize=3)) / 8 for order in ((1, 0), (0, 1)))
+    textured = (slope > _TEXTURED) & search.window
+    if search.fan is not None:
+        textured &= ~grown(filled(search.fan.outline, size), max(2, round(RIM * max(size))))
+    window = max(3, round(_LINE_OF_TEXT * min(size))) | 1
+    dense = cv2.boxFilter(textured.astype(np.float32), -1, (window, window)) > 0.5
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (window // 2) + 1,) * 2)
+    opened = cv2.morphologyEx(dense.astype(np.uint8), cv2.MORPH_OPEN, disc)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(opened)
+    sizes = statistics[:, cv2.CC_STAT_AREA].copy()
+    sizes[0] = 0
+    best = int(sizes.argmax())
+    return labels == best if sizes[best] else None

@@ -19,8 +19,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
 
+from echoapex.io.clip_source import muted_pydicom
 from echoapex.io.dicom.derived_object import MANUFACTURER, Software, new_uid, write_object
-from echoapex.io.dicom.elements import muted_pydicom
 from echoapex.io.dicom.source_instance import SourceInstance, identity_dataset
 from echoapex.io.dicom.writer import derive_uid
 from echoapex.io.pictures import STRUCTURE_COLOURS

@@ -23,10 +23,9 @@ from PIL import Image
 
 from echoapex.domain import ClipHeader
 from echoapex.io.calibration import NOMINAL_RATE_HZ
-from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits, clean_errors
 from echoapex.io.content import content_of_pixels
 from echoapex.io.dicom.codecs import has_too_many_scans
-from echoapex.io.dicom.elements import clean_errors
 from echoapex.io.file_format import CLIP_ID_DIGITS, file_digest
 
 NO_CALIBRATION = "still images carry no calibration"

@@ -27,8 +27,8 @@ from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import UID
 
 from echoapex.domain import Measurement
+from echoapex.io.clip_source import muted_pydicom
 from echoapex.io.dicom.derived_object import MANUFACTURER, Software, new_uid, write_object
-from echoapex.io.dicom.elements import muted_pydicom
 from echoapex.io.dicom.source_instance import identity_dataset
 from echoapex.io.report_values import FrameReference, ReportedValue, StudyValuesForDicom
 from echoapex.vocabulary import codes

@@ -13,13 +13,11 @@ from pathlib import Path
 
 from echoapex.domain import Clip
 from echoapex.io.archive import (
-    FoundFile,
-    FoundFolder,
     extract_members,
-    file_on_disk,
     is_hidden,
     list_members,
     opened_archive,
+    read_member_head,
     walk_archive,
     walk_disk,
 )
@@ -35,6 +33,9 @@ from echoapex.io.file_format import (
     VIDEO_FORMATS,
     VOLUME_FORMATS,
     FileFormat,
+    FoundFile,
+    FoundFolder,
+    file_on_disk,
     is_dicomdir,
     is_text,
     recognise,
@@ -170,7 +171,7 @@ class _Search:
 
     def _are_images(self, files: Sequence[FoundFile], archive: zipfile.ZipFile | None) -> bool:
         try:
-            heads = [file.read_head(16, file.name, archive) for file in files]
+            heads = [_head_of(file, 16, file.name, archive) for file in files]
         except ReadError:
             return False
         return all(recognise(head) in IMAGE_FORMATS for head in heads)
@@ -203,7 +204,7 @@ class _Search:
         if context is None:
             context = _Context(FoundFolder((file,)), None, 0, None)
         try:
-            head = file.read_head(HEAD_BYTES, self._display(file), context.archive)
+            head = _head_of(file, HEAD_BYTES, self._display(file), context.archive)
             found = recognise(head)
             if found is None:
                 error = self._unknown(file, head, context.folder, is_explicit)
@@ -310,6 +311,13 @@ class _Context:
         self.archive = archive
         self.depth = depth
         self.keeps = keeps
+
+
+def _head_of(file: FoundFile, count: int, display_name: str, archive: zipfile.ZipFile | None) -> bytes:
+    """The first bytes of a file on disk, or of a member of an opened archive."""
+    if archive is None:
+        return file.read_head(count, display_name)
+    return read_member_head(archive, file.member, count, display_name)
 
 
 def _is_ignorable_name(name: str) -> bool:

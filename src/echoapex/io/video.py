@@ -33,9 +33,8 @@ from jaxtyping import UInt8
 
 from echoapex.domain import ClipHeader
 from echoapex.io.calibration import NOMINAL_RATE_HZ
-from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits, clean_errors
 from echoapex.io.content import content_of_pixels
-from echoapex.io.dicom.elements import clean_errors
 from echoapex.io.file_format import HEAD_BYTES, FileFormat, file_digest, recognise
 from echoapex.io.processes import DecodingTask, run_apart
 

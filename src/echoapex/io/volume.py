@@ -23,9 +23,8 @@ from nibabel import imageglobals
 
 from echoapex.domain import ClipHeader, Spacing
 from echoapex.io.calibration import NOMINAL_RATE_HZ
-from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits, clean_errors
 from echoapex.io.content import content_of_pixels
-from echoapex.io.dicom.elements import clean_errors
 from echoapex.io.file_format import CLIP_ID_DIGITS, HEAD_BYTES, FileFormat, file_digest, recognise
 from echoapex.io.meta_image import (
     MOST_INFLATED_BYTES,

@@ -2,7 +2,7 @@
 
 End-diastole is the frame with the largest cavity of a beat, end-systole the frame with the smallest (Lang et al.,
 ASE/EACVI 2015, doi 10.1016/j.echo.2014.10.003, section 1). Volumes may be in mL or relative, because only their ratios
-are used.
+are used. First the curve is conditioned: gaps filled, outlying frames replaced, resampled evenly, smoothed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from echoapex.measure.lv_volume import ejection_fraction_percent
 from echoapex.measure.outline import MeasureError
 from echoapex.measure.reference_limits import (
     LEAST_FRAMES_PER_BEAT,
+    LONGEST_BEAT_S,
     LONGEST_SYSTOLE_S,
     SHORTEST_BEAT_S,
     SHORTEST_SYSTOLE_S,
     is_possible_beat,
     is_possible_systole,
 )
-from echoapex.measure.volume_signal import Samples, VolumeSignal, condition_volumes
 
 _LEAST_RELATIVE_AMPLITUDE = 0.04  # of the median volume: a smaller amplitude is noise, not a beat
 _LEAST_AMPLITUDE_OF_NOISE = 4.0  # in standard deviations of single frames: 9 of 10 curves of pure noise stay below
@@ -45,6 +45,100 @@ NO_SYSTOLE = (
     "no beat seen: no fall of the volume lasts as long as a systole, which takes "
     f"{SHORTEST_SYSTOLE_S:g} to {LONGEST_SYSTOLE_S:g} s"
 )
+
+_LARGEST_MISSING_SHARE = 0.5
+_MOST_OUTLIERS = 50
+_OUTLIER_DEVIATIONS, _OUTLIER_OF_SPREAD = 5.0, 0.35
+_SMOOTHING_OF_BEAT, _SMOOTHING_WITHOUT_BEAT_S = 0.2, 0.12
+_LEAST_AUTOCORRELATION, _FIRST_OF_HIGHEST = 0.3, 0.6
+
+Samples = Float[np.ndarray, " frames"]
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSignal:
+    """Smoothed volumes at the times of the frames, and the period of the beat in s (None if nothing repeats)."""
+
+    times_s: Samples
+    smoothed: Samples
+    period_s: float | None
+
+    @property
+    def amplitude(self) -> float:
+        """Range of the smoothed curve without its outermost 2 %."""
+        low, high = np.quantile(self.smoothed, [0.02, 0.98])
+        return float(high - low)
+
+
+def condition_volumes(times_s: Samples, volumes: Samples, period_s: float | None = None) -> VolumeSignal:
+    """Fill, clean and smooth a volume curve; NaN means a frame without volume.
+
+    ``period_s`` is the RR interval, if the ECG gives it; else the period is found by autocorrelation. Single frames
+    with a failed segmentation are replaced. Then a cubic Savitzky-Golay filter (Anal. Chem. 1964, doi
+    10.1021/ac60214a047) over a fifth of a beat smooths the curve; it preserves the height of the extremes.
+
+    Raises:
+        MeasureError: fewer than three frames, times that do not increase, or more than half the volumes missing.
+    """
+    times, values = np.asarray(times_s, dtype=np.float64), np.asarray(volumes, dtype=np.float64)
+    if times.ndim != 1 or times.shape != values.shape or times.size < 3:
+        raise MeasureError(f"beats need at least three volumes with their times, got {values.shape} and {times.shape}")
+    if not (np.diff(times) > 0).all():
+        raise MeasureError("frame times must increase; sort the frames")
+    known = np.isfinite(values)
+    if known.mean() < _LARGEST_MISSING_SHARE:
+        raise MeasureError(f"{int((~known).sum())} of {known.size} frames have no volume; too few to find beats")
+    step = float(np.median(np.diff(times)))
+    even = np.arange(times[0], times[-1] + step / 2, step)
+    cleaned = _replace_outliers(np.interp(times, times[known], values[known]))
+    on_grid = np.interp(even, times, cleaned)
+    period = period_s or _repeat_interval(on_grid, step)
+    smoothed = _smooth(on_grid, step, period)
+    return VolumeSignal(times, np.interp(times, even, smoothed), period)
+
+
+def _replace_outliers(values: Samples) -> Samples:
+    """Replace single frames that are far from the cubic through two neighbours on each side.
+
+    The cubic follows the sharp turn at end-systole even at few frames per beat; a median filter would cut it off.
+    """
+    cleaned = values.copy()
+    for _ in range(min(_MOST_OUTLIERS, values.size // 10)):
+        before, after = cleaned[1:-3], cleaned[3:-1]
+        expected = (4 * (before + after) - cleaned[:-4] - cleaned[4:]) / 6
+        deviation = np.abs(cleaned[2:-2] - expected)
+        worst = int(deviation.argmax())
+        spread = float(np.subtract(*np.quantile(cleaned, [0.95, 0.05])))
+        if deviation[worst] <= max(_OUTLIER_DEVIATIONS * 1.4826 * np.median(deviation), _OUTLIER_OF_SPREAD * spread):
+            break
+        cleaned[worst + 2] = expected[worst]
+    return cleaned
+
+
+def _repeat_interval(values: Samples, step_s: float) -> float | None:
+    """Lag of the first clear peak of the unbiased autocorrelation in the range of heart rates, or None."""
+    centred = signal.detrend(values)
+    energy = float(np.square(centred).mean())
+    lags = np.arange(1, int(min(LONGEST_BEAT_S / step_s, 0.75 * values.size)) + 1)
+    if energy == 0 or lags.size < 3 or lags[-1] * step_s < SHORTEST_BEAT_S:
+        return None
+    products = signal.correlate(centred, centred, mode="full", method="fft")[values.size :][: lags.size]
+    correlation = products / (values.size - lags) / energy
+    peaks, _ = signal.find_peaks(correlation, height=_LEAST_AUTOCORRELATION)
+    peaks = peaks[lags[peaks] * step_s >= SHORTEST_BEAT_S]
+    if not peaks.size:
+        return None
+    # the first high peak is the beat; later peaks are its multiples, too high because few frames overlap
+    first = peaks[correlation[peaks] >= _FIRST_OF_HIGHEST * correlation[peaks].max()][0]
+    return float(lags[first] * step_s)
+
+
+def _smooth(values: Samples, step_s: float, period_s: float | None) -> Samples:
+    width_s = _SMOOTHING_OF_BEAT * period_s if period_s else _SMOOTHING_WITHOUT_BEAT_S
+    window = min(2 * round(width_s / step_s / 2) + 1, values.size - 1 + values.size % 2)
+    if window < 5:
+        return values
+    return np.asarray(signal.savgol_filter(values, window, polyorder=3, mode="interp"))
 
 
 @dataclass(frozen=True)
@@ -299,12 +393,6 @@ def _rate_marks(curve: VolumeSignal, beats: Sequence[Beat]) -> RateMarks | None:
 
 def _marks_of(curve: VolumeSignal, kind: str, pairs: Sequence[tuple[int, int]]) -> RateMarks | None:
     """The pairs that are one beat apart; None if there are none, or if too few frames lie between them."""
-    kept = [
-        (first, second)
-        for first, second in pairs
-        if second - first >= LEAST_FRAMES_PER_BEAT
-        and is_possible_beat(float(curve.times_s[second] - curve.times_s[first]))
-    ]
-    if not kept:
-        return None
-    return RateMarks(kind, tuple(float(curve.times_s[b] - curve.times_s[a]) for a, b in kept), tuple(kept))
+    spans = [(pair, float(curve.times_s[pair[1]] - curve.times_s[pair[0]])) for pair in pairs]
+    kept = [(pair, s) for pair, s in spans if pair[1] - pair[0] >= LEAST_FRAMES_PER_BEAT and is_possible_beat(s)]
+    return RateMarks(kind, tuple(s for _, s in kept), tuple(pair for pair, _ in kept)) if kept else None

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from echoapex.domain import Sector
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 
 Outline = Float[np.ndarray, "points 2"]
 

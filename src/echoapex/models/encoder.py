@@ -1,6 +1,7 @@
 """The encoder: a vision transformer with registers, for grey images of any size.
 
-Its output for an image (``Tokens``) is a class token, registers, and one token per patch on a grid.
+Its output for an image (``Tokens``) is a class token, registers, and one token per patch on a grid. Of a clip every
+frame is encoded once (``EncodedClip``), for all tasks that read the same encoder.
 
 Sources: Dosovitskiy et al., "An image is worth 16x16 words", 2021; Oquab et al., "DINOv2", 2023; Darcet et al.,
 "Vision transformers need registers", 2023; Siméoni et al., "DINOv3", 2025 (rotary positions).
@@ -8,10 +9,12 @@ Sources: Dosovitskiy et al., "An image is worth 16x16 words", 2021; Oquab et al.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from pydantic import Field, model_validator
@@ -46,6 +49,10 @@ class Tokens:
         height, width = self.grid
         if self.patches.shape[1] != height * width:
             raise ValueError(f"{self.patches.shape[1]} patch tokens do not fill a grid of {height} x {width}")
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Tokens:
+        """The same tokens with a change of each of the three tensors, such as another precision or fewer images."""
+        return Tokens(change(self.class_token), change(self.registers), change(self.patches), self.grid)
 
     def as_map(self) -> Float[Tensor, "batch width grid_height grid_width"]:
         """The patch tokens as an image of features."""
@@ -272,3 +279,94 @@ def standardise(pixels: UInt8[Tensor, "*batch size size"]) -> Float[Tensor, "*ba
     mean = grey.mean(dim=(-2, -1), keepdim=True)
     deviation = grey.std(dim=(-2, -1), keepdim=True, unbiased=False)
     return ((grey - mean) / deviation.clamp_min(1.0)).unsqueeze(-3)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedClip:
+    """Tokens of every frame at several encoder depths, with the pixels that were encoded.
+
+    Attributes:
+        pixels: prepared grey frames in model pixels.
+        tokens: one entry per depth, each with the frames as its batch; stored in half precision to bound memory.
+        times_s: frame times in seconds.
+    """
+
+    pixels: UInt8[Tensor, "frames size size"]
+    tokens: tuple[Tokens, ...]
+    times_s: Float[Tensor, "frames"]
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames."""
+        return self.pixels.shape[0]
+
+    def select(self, frames: Sequence[int]) -> tuple[Float[Tensor, "frames 1 size size"], list[Tokens]]:
+        """Standardised images and single-precision tokens of some frames."""
+        rows = torch.as_tensor(list(frames), device=self.pixels.device)
+        return standardise(self.pixels[rows]), [tokens.each(lambda part: part[rows].float()) for tokens in self.tokens]
+
+
+def _joined(parts: Sequence[Tokens]) -> Tokens:
+    return Tokens(
+        torch.cat([part.class_token for part in parts]),
+        torch.cat([part.registers for part in parts]),
+        torch.cat([part.patches for part in parts]),
+        parts[0].grid,
+    )
+
+
+@torch.inference_mode()
+def encode_clip(
+    encoder: VisionTransformer,
+    blocks: Sequence[int],
+    pixels: UInt8[np.ndarray, "frames size size"],
+    times_s: Sequence[float],
+    chunk: int = 32,
+    autocast: AbstractContextManager[object] | None = None,
+) -> EncodedClip:
+    """Encode every frame once, ``chunk`` frames at a time; by default in single precision.
+
+    ``autocast`` is that of a ``ChosenPrecision``; bf16 is faster and less exact.
+    """
+    device = next(encoder.parameters()).device
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    with autocast or nullcontext():
+        encoded = [encoder.forward_blocks(standardise(part), blocks) for part in torch.split(images, chunk)]
+    tokens = tuple(_joined([part[depth].each(Tensor.half) for part in encoded]) for depth in range(len(blocks)))
+    return EncodedClip(images, tokens, torch.as_tensor(list(times_s), dtype=torch.float32, device=device))
+
+
+class AttachableAdapter(Protocol):
+    """What learns in place of an encoder."""
+
+    def attached(self, encoder: VisionTransformer) -> AbstractContextManager[VisionTransformer]:
+        """Context manager: the encoder with the adapter attached."""
+
+
+@dataclass(frozen=True, eq=False)
+class TaskModel:
+    """An encoder with the depths that one task reads, the side of its input in pixels, and the adapter it needs.
+
+    ``digests``: sha256 of the weights of encoder, decoder and adapter, by bundle.
+    """
+
+    encoder: VisionTransformer
+    blocks: tuple[int, ...]
+    input_size: int
+    adapter: AttachableAdapter | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pass_key(self) -> tuple[int, int, int]:
+        """Tasks with the same key share the tokens of one encoder pass."""
+        return id(self.encoder), id(self.adapter), self.input_size
+
+    def adapted(self) -> AbstractContextManager[VisionTransformer]:
+        """Context manager: the encoder with the adapter of this task attached, if it has one."""
+        return nullcontext(self.encoder) if self.adapter is None else self.adapter.attached(self.encoder)
+
+
+def chunks(frames: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Consecutive runs of at most ``size`` frames."""
+    for first in range(0, len(frames), size):
+        yield frames[first : first + size]

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 
 from echoapex.config import Config
 from echoapex.domain import Sector, Spacing, WallPoint
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.vocabulary import Quantity, View
 

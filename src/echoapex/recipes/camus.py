@@ -12,8 +12,7 @@ from torch import nn
 from echoapex.config import build_config
 from echoapex.data.datasets.camus import CamusError, open_camus, select_patients
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
-from echoapex.data.sampler import FewShot, choose_clips
-from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
+from echoapex.data.stores.clip_store import ClipStore, FewShot, PreparedClipSource, choose_clips
 from echoapex.data.stores.dataset_store import write_camus_store
 from echoapex.models.adapters import Adapter
 from echoapex.models.bundle import Origin, build_encoder_from, load_bundle

@@ -16,8 +16,7 @@ from pydantic import Field
 
 from echoapex.config import build_config
 from echoapex.data.datasets import DatasetClip
-from echoapex.data.sampler import FewShot, choose_clips
-from echoapex.data.stores.clip_store import ClipStore, PreparedClipSource
+from echoapex.data.stores.clip_store import ClipStore, FewShot, PreparedClipSource, choose_clips
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import Bundle, build_encoder_from, load_bundle, save_bundle

@@ -17,13 +17,11 @@ from pydantic import Field
 
 from echoapex.config import Config
 from echoapex.data.augment import Appearance, AugmentConfig, random_warp
-from echoapex.data.batch import EncodedClipBatch, PixelClipBatch
+from echoapex.data.batch import EncodedClipBatch, PixelClipBatch, balanced_example, own_places
 from echoapex.data.frame_source import whole_frames
-from echoapex.data.sampler import balanced_example, own_places
 from echoapex.data.stores.clip_store import PreparedClipSource
-from echoapex.models.encoder import VisionTransformer
-from echoapex.models.precision import Precision
-from echoapex.tasks.task import encode_clip
+from echoapex.models.encoder import VisionTransformer, encode_clip
+from echoapex.models.precision import Precision, choose_precision
 
 Drawn = tuple[PreparedClipSource, int, np.ndarray, UInt8[np.ndarray, "picked size size"]]
 """Store, clip, frame numbers, and these frames after augmentation."""
@@ -171,6 +169,8 @@ def write_features(
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     last = (len(encoder.blocks) - 1,)
+    device = next(encoder.parameters()).device
+    autocast = choose_precision(config.precision, device).autocast(device)
     frames = store.truth["times_s"].shape[1]
     patches = (config.size // encoder.config.patch_size) ** 2
     shape = (len(store) * config.variants, frames, patches, encoder.config.width)
@@ -181,7 +181,7 @@ def write_features(
     for clip in range(first, len(store)):
         for variant in range(config.variants):
             pixels = _variant(store, clip, variant, config)
-            encoded = encode_clip(encoder, last, pixels, store.truth["times_s"][clip], precision=config.precision)
+            encoded = encode_clip(encoder, last, pixels, store.truth["times_s"][clip], autocast=autocast)
             features[clip * config.variants + variant] = encoded.tokens[0].patches.cpu().numpy()
         if clip % 50 == 49:
             features.flush()

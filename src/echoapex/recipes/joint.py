@@ -33,9 +33,8 @@ from echoapex.data.style import StyleBank, StyleConfig
 from echoapex.models.bundle import Origin
 from echoapex.recipes.camus import CAMUS_LICENCE
 from echoapex.recipes.clips import after_prepared_sets, open_phantom_store, record_key
-from echoapex.recipes.multitask import DECODERS, MultiTaskRecipe, load_decoders
+from echoapex.recipes.multitask import DECODERS, MultiTask, MultiTaskRecipe, load_decoders
 from echoapex.recipes.recipe import Lineage, Provenance, Workload, Workspace
-from echoapex.tasks.multitask import MultiTask
 from echoapex.tasks.task import Cases, Task
 
 _SEEDS_APART = 1009

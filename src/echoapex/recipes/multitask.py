@@ -7,30 +7,68 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
+from torch import nn
 
+from echoapex.config import Config
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
-from echoapex.data.sampler import FewShot, choose_clips
-from echoapex.data.stores.clip_store import PreparedClipSource
+from echoapex.data.stores.clip_store import FewShot, PreparedClipSource, choose_clips
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
-from echoapex.models.bundle import load_bundle
+from echoapex.models.adapters import Adapter
+from echoapex.models.bundle import BundleError, load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import EncoderConfig
-from echoapex.models.registry import ENCODER
+from echoapex.models.registry import ADAPTER, ENCODER
 from echoapex.models.weights_file import load_weights
 from echoapex.recipes.clips import open_phantom_store
 from echoapex.recipes.pretrain import starting_encoder
 from echoapex.recipes.recipe import EncoderExport, LearningSetting, Lineage, TaskRecipe, Workload, Workspace
 from echoapex.tasks.ejection_fraction import VolumeChange
 from echoapex.tasks.lv_wall import LvWall
-from echoapex.tasks.multitask import LossWeights, MultiTask
 from echoapex.tasks.segmentation import SegmentationTask
-from echoapex.tasks.task import Task
+from echoapex.tasks.task import FrameTask, SharedEncoderTask, Task
 from echoapex.tasks.view_classification import ViewClassification, ViewLossConfig, split_view_branches
 from echoapex.vocabulary import Application, Structure, View
 
 DECODERS = (Application.VIEW_CLASSIFICATION, Application.SEGMENTATION, Application.LV_WALL)
+
+
+class LossWeights(Config):
+    """Weight of each application in the common loss."""
+
+    view: float = 1.0
+    segmentation: float = 2.0
+    wall: float = 0.2
+    volume: float = 0.0
+    """Weight of the volume change between frames of a clip, which trains only the encoder."""
+
+
+class MultiTask(SharedEncoderTask):
+    """Views, structures and wall points from the same frames; they must have been built with the same encoder."""
+
+    view: ViewClassification
+    segmentation: SegmentationTask
+    wall: LvWall
+
+    def __init__(
+        self,
+        view: ViewClassification,
+        segmentation: SegmentationTask,
+        wall: LvWall,
+        weights: LossWeights,
+        volume: VolumeChange | None = None,
+    ) -> None:
+        parts: dict[str, FrameTask] = {"view": view, "segmentation": segmentation, "wall": wall}
+        super().__init__(parts | ({} if volume is None else {"volume": volume}), weights.model_dump())
+        self.weights = weights
+        self.volume = volume
+        self.adapter: Adapter | None = None
+        """What learns in place of the encoder, attached to it."""
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter
 
 
 class MultiTaskRecipe(TaskRecipe):
@@ -75,6 +113,10 @@ class MultiTaskRecipe(TaskRecipe):
         uneven = [side for _, side in self.frames.sizes if side % patch]
         if uneven:
             raise ValueError(f"frames.sizes: {uneven} are not whole numbers of patches of {patch} pixels")
+        halved = 8 if self.segmentation.pyramid_blocks else 4
+        uneven = [side for _, side in self.frames.sizes if side % halved]
+        if uneven:
+            raise ValueError(f"frames.sizes: {uneven} are not multiples of {halved}, which the segmentation needs")
         for name, decoder in (("view", self.view), ("segmentation", self.segmentation), ("wall", self.wall)):
             if decoder.width != width:
                 raise ValueError(
@@ -107,7 +149,7 @@ class MultiTaskRecipe(TaskRecipe):
         """The task with fresh weights, or with the starting weights.
 
         Raises:
-            BundleError: the starting bundle is damaged, or the starting set lacks one.
+            BundleError: the starting bundle is damaged, or the starting set lacks one or has adapters of its own.
             WeightsError: it has another architecture, or the file holds no known encoder.
         """
         encoder = starting_encoder(self.encoder, self.encoder_bundle, masks_patches=False)
@@ -121,6 +163,8 @@ class MultiTaskRecipe(TaskRecipe):
         if self.start is not None:
             bundle = load_bundle(self.start / ENCODER)
             load_weights(encoder, bundle.state, bundle.directory)
+            if self.setting.start is None:
+                _refuse_adapters(self.start)
             load_decoders(task, self.start)
         base = None if self.start is None else load_bundle(self.start / ENCODER)
         task.adapter = self.setting.apply(encoder, base)
@@ -161,6 +205,15 @@ class MultiTaskRecipe(TaskRecipe):
                 calibration=calibration.get(application, {}),
             )
         out.finish()
+
+
+def _refuse_adapters(start: Path) -> None:
+    """Decoders that learnt beside an adapter do not fit the encoder without it."""
+    if any((start / application.value / ADAPTER).is_dir() for application in DECODERS):
+        raise BundleError(
+            f"{start}: its decoders belong to an encoder with an adapter; run echoapex models merge {start} --out DIR "
+            "and start from DIR"
+        )
 
 
 def load_decoders(task: MultiTask, start: Path) -> None:

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from echoapex.config import Config, ConfigError
+from echoapex.data.batch import BatchSource
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.models.adapters import Adapter, AdapterConfig, AdapterKind, adapt, adapt_further, freeze
 from echoapex.models.bundle import (
@@ -32,7 +33,7 @@ from echoapex.models.bundle import (
 )
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.registry import ADAPTER, ENCODER
-from echoapex.tasks.task import BatchSource, Task
+from echoapex.tasks.task import Task
 
 Progress = Callable[[str, int, int], None]
 """Called with a description of the work, the number of finished items, and their total."""

@@ -158,7 +158,7 @@ def finetune(
             workload.task, workload.batches, workload.validation, workload.validation_batches, directory, identity,
             processes, reporting.noted, scores_start=True,
         )  # fmt: skip
-        reached = train(run, recipe.train, lambda step, loss: reporting.stepped(step, recipe.train.steps, loss))
+        reached = train(run, recipe.train, reporting.stepped)
         if processes.sharded:
             gather_into(plain, workload.task)
         if not processes.is_first:

@@ -19,21 +19,20 @@ import torch
 from pydantic import Field
 
 from echoapex.data.augment import AugmentConfig
-from echoapex.data.batch import FrameBatch, MaskMapBatch
+from echoapex.data.batch import BatchSource, FrameBatch, MaskMapBatch, own_places, shuffled_index
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
-from echoapex.data.sampler import own_places, shuffled_index
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.losses.supervised import smoothed_cross_entropy
 from echoapex.models.adapters import build_adapter_from
 from echoapex.models.bundle import Bundle, BundleError, build_encoder_from, save_bundle
 from echoapex.models.decoders.linear import ViewFromMasksConfig, ViewFromMasksDecoder, pool_frame
-from echoapex.models.encoder import standardise
+from echoapex.models.encoder import TaskModel, standardise
 from echoapex.models.registry import ADAPTER, SetPaths, find_set
 from echoapex.phantom import SIMULATOR_VERSION
 from echoapex.recipes.clips import open_phantom_store
 from echoapex.recipes.recipe import Lineage, TaskRecipe, Workload, Workspace
-from echoapex.tasks.task import BatchSource, Cases, Loss, Task
-from echoapex.tasks.trained_set import TaskModel, blocks_of, build_segmenter, build_view_decoder
+from echoapex.tasks.task import Cases, Loss, Task
+from echoapex.tasks.trained_set import blocks_of, build_segmenter, build_view_decoder
 from echoapex.tasks.view_classification import (
     draw_mask_maps,
     fit_temperature,

@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
-from echoapex.data.sampler import FewShot, choose_clips
-from echoapex.data.stores.clip_store import PreparedClipSource
+from echoapex.data.stores.clip_store import FewShot, PreparedClipSource, choose_clips
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
 from echoapex.models.adapters import Adapter
 from echoapex.models.bundle import build_encoder_from

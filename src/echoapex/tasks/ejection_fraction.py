@@ -20,8 +20,8 @@ from echoapex.losses.supervised import ef_loss, volume_change_errors, volume_cha
 from echoapex.models.adapters import Adapter
 from echoapex.models.decoders.linear import FrameSummary
 from echoapex.models.decoders.spatiotemporal import ClipDecoder, ClipPrediction
-from echoapex.models.encoder import Tokens, VisionTransformer, standardise
-from echoapex.tasks.task import Cases, EncodedClip, Loss, Task
+from echoapex.models.encoder import EncodedClip, Tokens, VisionTransformer, standardise
+from echoapex.tasks.task import Cases, FrameTask, Loss, Task
 from echoapex.vocabulary import Structure
 
 _DIM, _QUERIES, _LAYOUT_CHANNELS, _LAYOUT_SIDE = 128, 4, 12, 8
@@ -108,7 +108,7 @@ class EjectionFraction(Task):
         return EfPrediction(ef, (max(0.0, ef - margin), min(100.0, ef + margin)), curve / curve.max())
 
 
-class VolumeChange(Task):
+class VolumeChange(FrameTask):
     """A small head on the last patch tokens that predicts the logarithm of the volume, up to a constant per clip."""
 
     def __init__(self, encoder: VisionTransformer, blocks: Sequence[int]) -> None:
@@ -118,26 +118,13 @@ class VolumeChange(Task):
         self.summary = FrameSummary(encoder.config.width, _DIM, _QUERIES, _LAYOUT_CHANNELS, _LAYOUT_SIDE)
         self.head = nn.Sequential(nn.LayerNorm(_DIM), nn.Linear(_DIM, _DIM), nn.GELU(), nn.Linear(_DIM, 1))
 
-    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
-        """The encoder, without an adapter."""
-        return self.encoder, None
-
-    def loss(self, batch: FrameBatch) -> Loss:
+    def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
         """Error of the predicted ratio of volumes between frames of one clip."""
-        return self.loss_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
-
-    def loss_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
-        """The same, given the encoded frames."""
         error = volume_change_loss(self._log_volume(tokens[-1]), batch.relative_volume, batch.clip, _shows_lv(batch))
         return Loss.sum_of([("volume", 1.0, error)])
 
-    @torch.no_grad()
-    def cases(self, batch: FrameBatch) -> Cases:
+    def cases_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
         """The same error of every pair of frames of a held-back clip."""
-        return self.cases_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
-
-    def cases_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
-        """The same, given the encoded frames."""
         errors = volume_change_errors(self._log_volume(tokens[-1]), batch.relative_volume, batch.clip, _shows_lv(batch))
         return {"volume_change_errors": errors}
 

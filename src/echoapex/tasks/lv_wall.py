@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from echoapex.data.batch import FrameBatch
 from echoapex.losses.supervised import heatmap_loss
 from echoapex.models.decoders.multiscale import WallPointDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer, standardise
-from echoapex.tasks.task import Cases, EncodedClip, Loss, Task, chunks
+from echoapex.models.encoder import EncodedClip, Tokens, VisionTransformer, chunks
+from echoapex.tasks.task import Cases, FrameTask, Loss
 
 FrameWallPoints = tuple[int, np.ndarray, np.ndarray]
 """Frame number, points (4, 2) in model pixels in ``WallPoint`` order, confidence (4,)."""
 
 
-class LvWall(Task):
+class LvWall(FrameTask):
     """Heat maps of the wall end points from several depths of the encoder."""
 
     def __init__(self, encoder: VisionTransformer, decoder: WallPointDecoder, blocks: Sequence[int]) -> None:
@@ -27,31 +27,16 @@ class LvWall(Task):
         self.decoder = decoder
         self.blocks = tuple(blocks)
 
-    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
-        """The encoder, without an adapter."""
-        return self.encoder, None
-
-    def loss(self, batch: FrameBatch) -> Loss:
-        """Heat-map loss of the frames that carry wall points."""
-        images = standardise(batch.pixels)
-        return self.loss_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
-
     def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
-        """The same, given the encoded frames; zero, with a gradient of zero, when no frame carries wall points."""
+        """Heat-map loss of the frames that carry wall points; zero, with a gradient of zero, when there are none."""
         rows = torch.nonzero(batch.has_walls)[:, 0]
         if rows.numel() == 0:
             return Loss.sum_of([("wall", 1.0, 0 * tokens[-1].class_token.float().sum())])
         heatmaps = self.decoder([take(t, rows) for t in tokens], images[rows])
         return Loss.sum_of([("wall", 1.0, heatmap_loss(heatmaps.float(), batch.wall_points[rows]))])
 
-    @torch.no_grad()
-    def cases(self, batch: FrameBatch) -> Cases:
-        """Points found and true, in model pixels, of the frames that carry them."""
-        images = standardise(batch.pixels)
-        return self.cases_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
-
     def cases_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
-        """The same, given the encoded frames."""
+        """Points found and true, in model pixels, of the frames that carry them."""
         rows = torch.nonzero(batch.has_walls)[:, 0]
         truth = batch.wall_points[rows]
         points = truth
@@ -82,4 +67,4 @@ class LvWall(Task):
 
 def take(tokens: Tokens, rows: Tensor) -> Tokens:
     """The tokens of some images of a batch."""
-    return Tokens(tokens.class_token[rows], tokens.registers[rows], tokens.patches[rows], tokens.grid)
+    return tokens.each(lambda part: part[rows])

@@ -16,9 +16,9 @@ from echoapex.data.batch import FrameBatch
 from echoapex.losses.supervised import iou_loss, mask_loss
 from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.models.decoders.promptable import ImageEmbedding, MaskPrediction, PromptableDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer, standardise
+from echoapex.models.encoder import EncodedClip, Tokens, VisionTransformer, chunks
 from echoapex.models.prompt_sampling import centre_point, correction_click, jittered_box
-from echoapex.tasks.task import Cases, EncodedClip, Loss, Task, chunks
+from echoapex.tasks.task import Cases, FrameTask, Loss
 from echoapex.vocabulary import Structure
 
 _NAME_PROBABILITY = 0.5
@@ -108,7 +108,7 @@ def _points_of(
     return np.array([[click.x, click.y], [0, 0]], np.float32), (label, PointLabel.PADDING)
 
 
-class SegmentationTask(Task):
+class SegmentationTask(FrameTask):
     """The promptable decoder, trained on the automatic pass and on simulated prompts in every step.
 
     Args:
@@ -128,17 +128,8 @@ class SegmentationTask(Task):
         self.decoder = decoder
         self.blocks = tuple(blocks)
 
-    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
-        """The encoder, without an adapter."""
-        return self.encoder, None
-
-    def loss(self, batch: FrameBatch) -> Loss:
-        """Mask and IoU loss of the automatic pass and of simulated prompts."""
-        images = standardise(batch.pixels)
-        return self.loss_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
-
     def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
-        """The same, given the encoded frames."""
+        """Mask and IoU loss of the automatic pass and of simulated prompts."""
         embedding = self.decoder.embed(tokens, images)
         truth = structure_masks(batch.labels)
         automatic = self.decoder(embedding, PromptBatch.of_structures(tuple(Structure), len(images)), joint=True)
@@ -176,14 +167,8 @@ class SegmentationTask(Task):
         overlaps = [iou_loss(answer.iou, answer.logits, target, valid) for answer in answers]
         return torch.stack(masks).mean(), torch.stack(overlaps).mean()
 
-    @torch.no_grad()
-    def cases(self, batch: FrameBatch) -> Cases:
-        """Dice of the automatic pass, per frame and structure; NaN if the frame does not show the structure."""
-        images = standardise(batch.pixels)
-        return self.cases_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
-
     def cases_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
-        """The same, given the encoded frames."""
+        """Dice of the automatic pass, per frame and structure; NaN if the frame does not show the structure."""
         prompts = PromptBatch.of_structures(tuple(Structure), len(images))
         prediction = self.decoder(self.decoder.embed(tokens, images), prompts, joint=True)
         found = enlarged(prediction.logits, batch.labels.shape[-2:]) > 0

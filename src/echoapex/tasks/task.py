@@ -1,29 +1,27 @@
 """The contract between a task and the training loop.
 
-A task is a module with a loss, a prediction and scores. The loop knows this class and no particular task.
+A task is a module with a loss, a prediction and scores. The loop knows this class and no particular task. Tasks on
+single frames can share one encoder: every frame is encoded once, and every decoder sends its gradient into it.
 
-Two things that tasks share are here as well: layer-wise learning rates, which fall from the last block of an encoder to
-the first (Clark et al., "ELECTRA", 2020; Bao et al., "BEiT", 2022; Oquab et al., "DINOv2", 2023, which also slows the
-patch embedding), and the encoded clip, in which every frame is encoded once for all tasks.
+Learning rates may fall layer by layer from the last block of an encoder to the first (Clark et al., "ELECTRA", 2020;
+Bao et al., "BEiT", 2022; Oquab et al., "DINOv2", 2023, which also slows the patch embedding).
 """
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 from pydantic import Field
 from torch import Tensor, nn
 
 from echoapex.config import Config
+from echoapex.data.batch import FrameBatch
 from echoapex.models.encoder import Tokens, VisionTransformer, standardise
-from echoapex.models.precision import Precision, choose_precision
 
 Cases = dict[str, Tensor]
 """Results of a task on a validation batch, one row per case; batches are concatenated."""
@@ -103,28 +101,86 @@ class Task(nn.Module):
         """Called after every parameter update, for example to update an EMA teacher."""
 
 
+class FrameTask(Task):
+    """A task on single frames that reads tokens of an encoder, which other tasks may share."""
+
+    encoder: VisionTransformer
+    blocks: tuple[int, ...]
+    """The depths of the encoder that the task reads."""
+
+    @abstractmethod
+    def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
+        """The loss of frames that are already encoded."""
+
+    @abstractmethod
+    def cases_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
+        """The cases of frames that are already encoded."""
+
+    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The encoder, without an adapter."""
+        return self.encoder, None
+
+    def loss(self, batch: FrameBatch) -> Loss:
+        """The loss of a batch of frames."""
+        images = standardise(batch.pixels)
+        return self.loss_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
+
+    @torch.no_grad()
+    def cases(self, batch: FrameBatch) -> Cases:
+        """The results on a batch of frames."""
+        images = standardise(batch.pixels)
+        return self.cases_from_tokens(images, self.encoder.forward_blocks(images, self.blocks), batch)
+
+
+class SharedEncoderTask(FrameTask):
+    """Frame tasks that share one encoder: every frame is encoded once, and the weighted losses are summed.
+
+    Args:
+        parts: the tasks by name, with the same encoder and the same depths; each becomes an attribute of its name.
+        weights: of the loss of each part.
+
+    Raises:
+        ValueError: the parts have different encoders.
+    """
+
+    def __init__(self, parts: Mapping[str, FrameTask], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        first, *others = parts.values()
+        if any(part.encoder is not first.encoder for part in others):
+            raise ValueError("the tasks of a multitask share one encoder")
+        self.encoder = first.encoder
+        self.blocks = first.blocks
+        self._weight_of = {name: weights[name] for name in parts}
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
+        """The weighted sum of the losses of all parts."""
+        losses = {name: part.loss_from_tokens(images, tokens, batch) for name, part in self._parts()}
+        first, *others = (self._weight_of[name] * loss.total for name, loss in losses.items())
+        return Loss(
+            sum(others, start=first), {name: term for loss in losses.values() for name, term in loss.terms.items()}
+        )
+
+    def cases_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
+        """The cases of all parts."""
+        found = (part.cases_from_tokens(images, tokens, batch) for _, part in self._parts())
+        return {name: rows for cases in found for name, rows in cases.items()}
+
+    def summarise(self, cases: Cases) -> dict[str, float]:
+        """The scores of all parts."""
+        return {name: figure for _, part in self._parts() for name, figure in part.summarise(cases).items()}
+
+    def _parts(self) -> Iterator[tuple[str, FrameTask]]:
+        for name in self._weight_of:
+            part = self.get_submodule(name)
+            assert isinstance(part, FrameTask)
+            yield name, part
+
+
 def is_matrix(parameter: nn.Parameter) -> bool:
     """Whether a parameter gets weight decay: matrices do; gains, biases, tokens and positions do not."""
     return parameter.ndim >= 2 and 1 not in parameter.shape[:-1]
-
-
-class BatchSource(Protocol):
-    """Gives the batch of a step; the same step always gives the same batch, so a resumed run is exact."""
-
-    def batch(self, step: int) -> Any:
-        """The batch of ``step``, counted from 0."""
-
-
-@runtime_checkable
-class ShareableBatchSource(BatchSource, Protocol):
-    """Batches that can be divided among several processes."""
-
-    def share(self, rank: int, count: int) -> BatchSource:
-        """The part of every batch that belongs to process ``rank`` of ``count``; all parts together are the batch.
-
-        Raises:
-            ValueError: a batch cannot be divided evenly.
-        """
 
 
 class LayerDecay(Config):
@@ -159,75 +215,3 @@ def _level(name: str, depth: int) -> int:
     if block:
         return int(block.group(1)) + 1
     return depth if name.startswith("norm.") else 0
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedClip:
-    """Tokens of every frame at several encoder depths, with the pixels that were encoded.
-
-    Attributes:
-        pixels: prepared grey frames in model pixels.
-        tokens: one entry per depth, each with the frames as its batch; stored in half precision to bound memory.
-        times_s: frame times in seconds.
-    """
-
-    pixels: UInt8[Tensor, "frames size size"]
-    tokens: tuple[Tokens, ...]
-    times_s: Float[Tensor, "frames"]
-
-    @property
-    def frame_count(self) -> int:
-        """Number of frames."""
-        return self.pixels.shape[0]
-
-    def select(self, frames: Sequence[int]) -> tuple[Float[Tensor, "frames 1 size size"], list[Tokens]]:
-        """Standardised images and single-precision tokens of some frames."""
-        rows = torch.as_tensor(list(frames), device=self.pixels.device)
-        return standardise(self.pixels[rows]), [_single_precision(tokens, rows) for tokens in self.tokens]
-
-
-def _single_precision(tokens: Tokens, rows: Tensor) -> Tokens:
-    return Tokens(
-        tokens.class_token[rows].float(), tokens.registers[rows].float(), tokens.patches[rows].float(), tokens.grid
-    )
-
-
-def _joined(parts: Sequence[Tokens]) -> Tokens:
-    return Tokens(
-        torch.cat([part.class_token for part in parts]),
-        torch.cat([part.registers for part in parts]),
-        torch.cat([part.patches for part in parts]),
-        parts[0].grid,
-    )
-
-
-def _halved(tokens: Tokens) -> Tokens:
-    return Tokens(tokens.class_token.half(), tokens.registers.half(), tokens.patches.half(), tokens.grid)
-
-
-@torch.inference_mode()
-def encode_clip(
-    encoder: VisionTransformer,
-    blocks: Sequence[int],
-    pixels: UInt8[np.ndarray, "frames size size"],
-    times_s: Sequence[float],
-    chunk: int = 32,
-    precision: Precision = "fp32",
-) -> EncodedClip:
-    """Encode every frame once, ``chunk`` frames at a time; ``bf16`` is faster and less exact."""
-    device = next(encoder.parameters()).device
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
-    with choose_precision(precision, device).autocast(device):
-        encoded = _encode_parts(encoder, blocks, torch.split(images, chunk))
-    tokens = tuple(_joined([part[depth] for part in encoded]) for depth in range(len(blocks)))
-    return EncodedClip(images, tokens, torch.as_tensor(list(times_s), dtype=torch.float32, device=device))
-
-
-def _encode_parts(encoder: VisionTransformer, blocks: Sequence[int], parts: Sequence[Tensor]) -> list[list[Tokens]]:
-    return [[_halved(tokens) for tokens in encoder.forward_blocks(standardise(part), blocks)] for part in parts]
-
-
-def chunks(frames: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Consecutive runs of at most ``size`` frames."""
-    for first in range(0, len(frames), size):
-        yield frames[first : first + size]

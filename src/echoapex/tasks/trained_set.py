@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +21,7 @@ from echoapex.models.decoders.linear import (
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
-from echoapex.models.encoder import VisionTransformer
+from echoapex.models.encoder import TaskModel, VisionTransformer
 from echoapex.models.registry import ADAPTER, DEFAULT_SET, ENCODER, SetPaths, find_outlining_segmentation, find_set
 from echoapex.models.weights_file import load_weights
 from echoapex.tasks.ejection_fraction import EjectionFraction
@@ -41,29 +40,6 @@ from echoapex.vocabulary import Application
 
 C = TypeVar("C", bound=Config)
 M = TypeVar("M", bound=nn.Module)
-
-
-@dataclass(frozen=True, eq=False)
-class TaskModel:
-    """An encoder with the depths that one task reads, the side of its input in pixels, and the adapter it needs.
-
-    ``digests``: sha256 of the weights of encoder, decoder and adapter, by bundle.
-    """
-
-    encoder: VisionTransformer
-    blocks: tuple[int, ...]
-    input_size: int
-    adapter: Adapter | None = None
-    digests: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def pass_key(self) -> tuple[int, int, int]:
-        """Tasks with the same key share the tokens of one encoder pass."""
-        return id(self.encoder), id(self.adapter), self.input_size
-
-    def adapted(self) -> AbstractContextManager[VisionTransformer]:
-        """Context manager: the encoder with the adapter of this task attached, if it has one."""
-        return nullcontext(self.encoder) if self.adapter is None else self.adapter.attached(self.encoder)
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,8 +39,8 @@ from echoapex.losses.supervised import smoothed_cross_entropy
 from echoapex.models.decoders.linear import LinearViewDecoder, ViewFromMasksDecoder, pool_frame
 from echoapex.models.decoders.prompt_encoder import PromptBatch
 from echoapex.models.decoders.promptable import PromptableDecoder
-from echoapex.models.encoder import Tokens, VisionTransformer, standardise
-from echoapex.tasks.task import Cases, EncodedClip, Loss, Task
+from echoapex.models.encoder import EncodedClip, Tokens, VisionTransformer
+from echoapex.tasks.task import Cases, FrameTask, Loss
 from echoapex.vocabulary import Structure, View
 
 MASK_BRANCH_FRAMES = 8
@@ -227,7 +227,7 @@ class ViewLossConfig(Config):
     """
 
 
-class ViewClassification(Task):
+class ViewClassification(FrameTask):
     """A linear decoder over the pooled tokens of the frames of a clip, optionally with a branch of masks.
 
     Args:
@@ -260,16 +260,8 @@ class ViewClassification(Task):
         self.mask_branch = mask_branch
         self.not_echo: NotEchoHead | None = None
 
-    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
-        """The encoder, without an adapter."""
-        return self.encoder, None
-
-    def loss(self, batch: FrameBatch) -> Loss:
+    def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
         """Cross-entropy of single frames, with label smoothing and mixup as configured."""
-        return self.loss_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
-
-    def loss_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
-        """The same, given the encoded frames."""
         known = batch.view >= 0
         pooled, views, smoothing = pool_frame(tokens[-1])[known], batch.view[known], self.config.smoothing
         if not self.config.mixup or not len(views):
@@ -289,13 +281,8 @@ class ViewClassification(Task):
         logits: Float[Tensor, "batch views"] = self.decoder(pooled[:, None], None)
         return logits
 
-    @torch.no_grad()
-    def cases(self, batch: FrameBatch) -> Cases:
+    def cases_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
         """Logits and true view of the frames whose view is known."""
-        return self.cases_from_tokens(self.encoder.forward_blocks(standardise(batch.pixels), self.blocks), batch)
-
-    def cases_from_tokens(self, tokens: Sequence[Tokens], batch: FrameBatch) -> Cases:
-        """The same, given the encoded frames."""
         known = batch.view >= 0
         return {"view_logits": self._frame_logits(tokens[-1])[known].float(), "view_truth": batch.view[known]}
 
@@ -318,7 +305,7 @@ class ViewClassification(Task):
     def predict(self, encoded: EncodedClip) -> ViewPrediction:
         """The view of a whole clip, with calibrated probabilities (temperature of the card)."""
         last = encoded.tokens[-1]
-        pooled = pool_frame(Tokens(last.class_token.float(), last.registers.float(), last.patches.float(), last.grid))
+        pooled = pool_frame(last.each(Tensor.float))
         logits = self.decoder(pooled[None], None)[0].double()
         if self.mask_branch is not None:
             images, tokens = encoded.select(spread_rows(encoded.frame_count, MASK_BRANCH_FRAMES))

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from echoapex.train.distributed import fitted, whole
-from echoapex.train.ema import WeightAverage
+from echoapex.train.optim import WeightAverage
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 GOOD_FILE = "good.safetensors"

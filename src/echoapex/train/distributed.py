@@ -24,7 +24,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from echoapex.tasks.task import BatchSource, Loss, ShareableBatchSource, Task
+from echoapex.data.batch import BatchSource, ShareableBatchSource
+from echoapex.tasks.task import Loss, Task
 
 
 class DistributedError(ValueError):

@@ -69,15 +69,11 @@ class Clock:
         self._started = self._read = time.monotonic()
         self._examples = 0
 
-    def count(self, examples: int) -> None:
-        """Count further training examples."""
-        self._examples += examples
-
-    def read(self) -> dict[str, float]:
-        """Seconds since the start, and examples per second since the last call."""
+    def read(self, examples: int) -> dict[str, float]:
+        """Seconds since the start, and examples per second since the last call; ``examples`` are those so far."""
         now = time.monotonic()
-        rate = self._examples / max(now - self._read, 1e-9)
-        self._read, self._examples = now, 0
+        rate = (examples - self._examples) / max(now - self._read, 1e-9)
+        self._read, self._examples = now, examples
         return {"seconds": round(now - self._started, 1), "examples_per_s": round(rate, 2)}
 
 

@@ -1,13 +1,14 @@
-"""One optimiser step: parameter groups, schedules of learning rate and weight decay, and the gradients.
+"""One update of the weights: gradients, schedules of learning rate and weight decay, and the running average.
 
 Gradients come from a forward and a backward pass over each part of the batch, are averaged over the processes and
-clipped.
+clipped. The average of the weights is kept outside the model.
 """
 
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from echoapex.config import Config
 from echoapex.models.precision import ChosenPrecision
 from echoapex.tasks.task import Loss, Task
-from echoapex.train.distributed import Processes, whole
+from echoapex.train.distributed import Processes, fitted, whole
 
 
 class OptimConfig(Config):
@@ -139,10 +140,11 @@ class Gradients:
         self._loss_of = processes.averaging(_LossOf(task))
         self._optimizer = optimizer
         self._rules = rules
+        self._autocast = rules.precision.autocast(next(task.parameters()).device)
         self._processes = processes
         self.precision = rules.precision.name
 
-    def compute(self, batch: Any, device: torch.device) -> tuple[Loss, dict[str, float]]:
+    def compute(self, batch: Any) -> tuple[Loss, dict[str, float]]:
         """The mean loss over parts and processes, and the gradient norm of each network before clipping.
 
         The caller makes the update after checking that both are finite.
@@ -152,7 +154,7 @@ class Gradients:
         losses = []
         for number, part in enumerate(batch.split(count) if count > 1 else [batch], start=1):
             with self._averaged_only_if(number == count):
-                with self._rules.precision.autocast(device):
+                with self._autocast:
                     loss = Loss(*self._loss_of(part))
                 (loss.total / count).backward()  # type: ignore[no-untyped-call]
             losses.append(loss)
@@ -182,3 +184,56 @@ def _mean(losses: list[Loss]) -> Loss:
     """The mean loss of the parts of a batch, without gradient."""
     terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in losses[0].terms}
     return Loss(torch.stack([loss.total.detach() for loss in losses]).mean(), terms)
+
+
+class WeightAverage:
+    """Follows the trainable parameters of a module with decay ``min(decay, (1 + t) / (10 + t))`` at update t.
+
+    With a decay of 0 the average would equal the weights, so nothing is stored and nothing replaced.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state: dict[str, Tensor] = {
+            name: parameter.detach().clone()
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad and decay > 0
+        }
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move the average towards the weights after update number ``step``."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        parameters = dict(module.named_parameters())
+        names = list(self.state)
+        if not names:
+            return
+        torch._foreach_lerp_([self.state[n] for n in names], [parameters[n].detach() for n in names], 1 - decay)
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over a saved average.
+
+        Raises:
+            KeyError: the saved average has other parameters.
+        """
+        if set(state) != set(self.state):
+            raise KeyError("the saved average has other parameters than the task")
+        for name, value in state.items():
+            self.state[name].copy_(fitted(value, self.state[name]))
+
+    @contextmanager
+    def applied_to(self, module: nn.Module) -> Iterator[None]:
+        """Context manager: the module has the averaged weights inside the block, and its own weights afterwards."""
+        parameters = dict(module.named_parameters())
+        own = {name: parameters[name].detach().clone() for name in self.state}
+        _copy_into(parameters, self.state)
+        try:
+            yield
+        finally:
+            _copy_into(parameters, own)
+
+
+@torch.no_grad()
+def _copy_into(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    for name, value in values.items():
+        parameters[name].copy_(value)

@@ -24,9 +24,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from echoapex.config import Config
+from echoapex.data.batch import BatchSource, prefetched, workers_for
 from echoapex.models.attention import Block
 from echoapex.models.precision import ChosenPrecision, Precision, choose_precision
-from echoapex.tasks.task import BatchSource, Cases, Loss, Task
+from echoapex.tasks.task import Cases, Loss, Task
 from echoapex.train.checkpoint import (
     CHECKPOINT_FILE,
     GOOD_FILE,
@@ -37,14 +38,13 @@ from echoapex.train.checkpoint import (
     save_checkpoint,
 )
 from echoapex.train.distributed import Processes
-from echoapex.train.ema import WeightAverage
 from echoapex.train.journal import BEFORE_FIRST_STEP, Clock, Journal, Tracker, open_trackers
-from echoapex.train.loader import prefetched, workers_for
 from echoapex.train.monitor import DriftError, DriftGuardConfig, Health, judge, save_nonfinite_dump
 from echoapex.train.optim import (
     GradientRules,
     Gradients,
     OptimConfig,
+    WeightAverage,
     build_optimizer,
     learning_rate,
     set_learning_rate,
@@ -114,8 +114,12 @@ class Run:
     """Whether a fresh run is validated once before its first update; a run that goes on was validated then."""
 
 
-def train(run: Run, config: TrainConfig, on_step: Callable[[int, Loss], None] = lambda step, loss: None) -> int:
+def train(
+    run: Run, config: TrainConfig, on_step: Callable[[int, int, Loss], None] = lambda step, steps, loss: None
+) -> int:
     """Train to ``config.steps`` updates; resume from ``checkpoint.safetensors`` if it exists.
+
+    ``on_step`` is called after every update with its number, the number of all updates, and the loss.
 
     On return the task holds the averaged weights. With several processes, the first one writes, scores and reports.
 
@@ -166,7 +170,7 @@ class _Course:
     gradients: Gradients
     batches: BatchSource
     journal: Journal | None
-    on_step: Callable[[int, Loss], None]
+    on_step: Callable[[int, int, Loss], None]
     ends_s: float
     reached: int = 0
 
@@ -174,7 +178,7 @@ class _Course:
         """Update until the end or until time is up (returns None), or until a rollback is due (returns the reason)."""
         run, config, optimizer, processes = self.run, self.config, self.parts.optimizer, self.run.processes
         task, device = run.task, torch.device(config.device)
-        clock, workers = Clock(), workers_for(config.device, config.loader_workers)
+        clock, examples, workers = Clock(), 0, workers_for(config.device, config.loader_workers)
         batches = prefetched(self.batches, at.step + at.skipped, config.steps + at.skipped, workers)
         for step, batch in enumerate(batches, start=at.step):
             torch.manual_seed(config.seed * 1_000_003 + step + processes.rank * _SEEDS_PER_PROCESS)
@@ -183,19 +187,19 @@ class _Course:
             set_learning_rate(optimizer, slowed * learning_rate(step, config.steps, config.optim), step)
             set_weight_decay(optimizer, weight_decay(step, config.steps, config.optim))
             placed = batch.to(device)
-            loss, norms = self.gradients.compute(placed, device)
+            loss, norms = self.gradients.compute(placed)
             if not (torch.isfinite(loss.total) and all(map(math.isfinite, norms.values()))):
                 raise _non_finite(run, step, loss, placed)
             optimizer.step()
             task.after_step(step)
             self.parts.average.update(task, step)
             self.reached = step + 1
-            clock.count(len(batch) * processes.count)
+            examples += len(batch) * processes.count
             if self.journal is not None:
-                self.on_step(step, loss)
+                self.on_step(step, config.steps, loss)
                 if step % config.log_every == 0:
                     norm = {"gradient_norm": round(math.hypot(*norms.values()), 5)}
-                    self.journal.write(step, loss=loss.total.item(), **clock.read(), **_plain(loss), **norm)
+                    self.journal.write(step, loss=loss.total.item(), **clock.read(examples), **_plain(loss), **norm)
             last = self.reached == config.steps
             if run.validation is not None and (last or self.reached % config.score_every == 0):
                 problem = self._judge(at)

@@ -2,9 +2,8 @@
 
 from echoapex.vocabulary.codes import Code
 from echoapex.vocabulary.quantities import Quantity
-from echoapex.vocabulary.structures import VISIBLE_STRUCTURES, Structure
 from echoapex.vocabulary.subtasks import SUBTASKS, Application, SubTask
-from echoapex.vocabulary.views import Probe, View
+from echoapex.vocabulary.views import VISIBLE_STRUCTURES, Probe, Structure, View
 
 __all__ = [
     "SUBTASKS",

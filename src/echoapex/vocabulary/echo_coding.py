@@ -49,51 +49,55 @@ class EchoCoding:
 PATIENT_CODES = {Quantity.BSA: codes.BODY_SURFACE_AREA, Quantity.HEART_RATE: codes.HEART_RATE}
 """Quantities that describe the patient rather than a structure of the heart."""
 
-NOT_CODED = frozenset(
-    {
-        Quantity.LV_LENGTH,
-        Quantity.SPHERICITY_INDEX,
-        Quantity.GLS_ENDOCARDIAL,
-        Quantity.STROKE_VOLUME,
-        Quantity.STROKE_VOLUME_INDEX,
-        Quantity.CARDIAC_OUTPUT,
-        Quantity.CARDIAC_INDEX,
-        Quantity.LA_VOLUME,
-        Quantity.LA_VOLUME_AREA_LENGTH,
-        Quantity.LA_VOLUME_INDEX,
-        Quantity.LA_DIAMETER,
-        Quantity.RA_VOLUME,
-        Quantity.RA_VOLUME_INDEX,
-        Quantity.RV_ED_AREA,
-        Quantity.RV_ES_AREA,
-        Quantity.RV_FAC,
-    }
-)
-"""Quantities without a checked DICOM code: a report leaves them out and says so, rather than use a wrong code."""
-
 
 def code_measurement(quantity: Quantity, *, biplane: bool = False, view: View | None = None) -> EchoCoding | None:
-    """The DICOM code of a value; None for ``PATIENT_CODES``, which describe the patient, and for ``NOT_CODED``.
+    """The DICOM code of a value; None for ``PATIENT_CODES``, which describe the patient.
 
     Args:
         quantity: what was measured.
-        biplane: whether volumes are by discs in two planes.
+        biplane: whether volumes are from two planes.
         view: the view of a value that comes from one view only.
     """
-    if quantity in PATIENT_CODES or quantity in NOT_CODED:
+    if quantity in PATIENT_CODES:
         return None
     coding = _CODINGS[quantity]
-    if quantity not in _DISC_CODES:
-        return coding
-    biplane_code, by_view = _DISC_CODES[quantity]
+    biplane_code, by_view = _PLANE_CODES.get(quantity, (None, {}))
     name = biplane_code if biplane else by_view.get(view)
-    method = codes.DISKS_BIPLANE if biplane else codes.DISKS_SINGLE_PLANE
+    method = _BIPLANE_METHODS.get(coding.method, coding.method) if biplane else coding.method
     return replace(coding, name=name or coding.name, method=method)
+
+
+def loinc_code(quantity: Quantity, *, biplane: bool = False, view: View | None = None) -> Code | None:
+    """The LOINC code with exactly the meaning of a value, or None; for outputs that need no DICOM template.
+
+    A code of CID 12300, which says quantity, method and planes, goes first. Else the code of the quantity is taken,
+    which says less. Codes that say more than is known are not used: a left atrial volume of two planes that were not
+    taken together has none. All codes are in PS3.16, where DICOM names them.
+
+    >>> loinc_code(Quantity.LA_VOLUME, biplane=True).value
+    '79983-3'
+
+    Args:
+        quantity: what was measured.
+        biplane: whether volumes are from two planes together.
+        view: the view of a value that comes from one view only.
+    """
+    coding = code_measurement(quantity, biplane=biplane, view=view)
+    if coding is not None and coding.name.scheme == "LN":
+        return coding.name
+    return PATIENT_CODES.get(quantity, quantity.code)
+
+
+_BIPLANE_METHODS: dict[Code | None, Code] = {
+    codes.DISKS_SINGLE_PLANE: codes.DISKS_BIPLANE,
+    codes.AREA_LENGTH_SINGLE_PLANE: codes.AREA_LENGTH_BIPLANE,
+}
+"""What a method of one plane is called with two."""
 
 
 _REGRESSION = Code("REGRESSION", OWN_SCHEME, "Regression from the clip")
 
-_DISC_CODES: dict[Quantity, tuple[Code, dict[View | None, Code]]] = {
+_PLANE_CODES: dict[Quantity, tuple[Code, dict[View | None, Code]]] = {
     Quantity.LVEF_DISCS: (
         Code("79991-6", "LN", "Left ventricular ejection fraction biplane (MOD)"),
         {
@@ -117,6 +121,18 @@ _DISC_CODES: dict[Quantity, tuple[Code, dict[View | None, Code]]] = {
     ),
     Quantity.EDV_INDEX: (Code("79997-3", "LN", "Left ventricular end diastolic volume biplane (MOD) / BSA"), {}),
     Quantity.ESV_INDEX: (Code("80002-9", "LN", "Left ventricular end systolic volume biplane (MOD) / BSA"), {}),
+    Quantity.LA_VOLUME: (
+        Code("79983-3", "LN", "Left atrial end systolic volume biplane (MOD)"),
+        {
+            View.A4C: Code("79986-6", "LN", "Left atrial end systolic volume single plane 4C (MOD)"),
+            View.A2C: Code("79985-8", "LN", "Left atrial end systolic volume single plane 2C (MOD)"),
+        },
+    ),
+    Quantity.LA_VOLUME_INDEX: (Code("79984-1", "LN", "Left atrial end systolic volume biplane (MOD) / BSA"), {}),
+    Quantity.LA_VOLUME_AREA_LENGTH: (
+        Code("79981-7", "LN", "Left atrial end systolic volume biplane (area-length)"),
+        {},
+    ),
 }
 """The code by two planes, and those by one plane."""
 
@@ -132,6 +148,28 @@ def _volume(code: str, label: str, meaning: str, point: Code, divisor: Code | No
         point,
         codes.DISKS_SINGLE_PLANE,
         divisor,
+    )
+
+
+def _atrial(site: Code, code: str, label: str, meaning: str, divisor: Code | None = None) -> EchoCoding:
+    return replace(_volume(code, label, meaning, codes.END_SYSTOLE, divisor), finding_site=site)
+
+
+def _flow(code: str, label: str, meaning: str, measured_property: Code, divisor: Code | None = None) -> EchoCoding:
+    coding = _volume(code, label, meaning, codes.FULL_CARDIAC_CYCLE, divisor)
+    return replace(coding, observation_type=codes.BEHAVIOUR_OF_SITE, measured_property=measured_property)
+
+
+def _right_ventricular(name: Code, label: str, measurement_type: Code, point: Code) -> EchoCoding:
+    return EchoCoding(
+        name,
+        label,
+        measurement_type,
+        codes.RIGHT_VENTRICLE,
+        codes.STRUCTURE_OF_SITE,
+        codes.AREA,
+        point,
+        codes.PLANIMETRY,
     )
 
 
@@ -160,6 +198,7 @@ def _length(name: Code, label: str, site: Code, measured_property: Code) -> Echo
     )
 
 
+_LV_LENGTH = Code("LVLD", OWN_SCHEME, "Left ventricular end diastolic length, mitral plane to apex")
 _LVIDD = Code("80007-8", "LN", "Left ventricular internal diastolic dimension - 2D")
 _CODINGS = {
     Quantity.LVEF: _ejection(
@@ -229,14 +268,96 @@ _CODINGS = {
         None,
         _LVIDD,
     ),
+    Quantity.LV_LENGTH: _length(_LV_LENGTH, "LVLd", codes.LEFT_VENTRICLE, codes.LENGTH),
+    Quantity.SPHERICITY_INDEX: EchoCoding(
+        Code("LV_SPHERICITY", OWN_SCHEME, "Left ventricular sphericity, mid-cavity diameter / length"),
+        "LV sphericity",
+        codes.RATIO,
+        codes.LEFT_VENTRICLE,
+        codes.STRUCTURE_OF_SITE,
+        codes.DIAMETER,
+        codes.END_DIASTOLE,
+        None,
+        _LV_LENGTH,
+    ),
+    Quantity.GLS_ENDOCARDIAL: EchoCoding(
+        Code("GLS_ENDOCARDIAL", OWN_SCHEME, "Global longitudinal strain of the endocardial contour"),
+        "GLS endocardial",
+        codes.CALCULATED,
+        codes.LEFT_VENTRICLE,
+        codes.BEHAVIOUR_OF_SITE,
+        codes.LONGITUDINAL_STRAIN,
+        codes.END_SYSTOLE,
+        codes.ENDOCARDIAL_METHOD,
+    ),
+    Quantity.STROKE_VOLUME: _flow("LVSV_DISCS", "SV", "Left ventricular stroke volume (MOD)", codes.STROKE_VOLUME),
+    Quantity.STROKE_VOLUME_INDEX: _flow(
+        "LVSV_DISCS_BSA",
+        "SV index",
+        "Left ventricular stroke volume (MOD) / BSA",
+        codes.STROKE_VOLUME,
+        codes.BODY_SURFACE_AREA,
+    ),
+    Quantity.CARDIAC_OUTPUT: _flow("CO_DISCS", "CO", "Cardiac output (MOD)", codes.FLOW_RATE),
+    Quantity.CARDIAC_INDEX: _flow(
+        "CO_DISCS_BSA", "CI", "Cardiac output (MOD) / BSA", codes.FLOW_RATE, codes.BODY_SURFACE_AREA
+    ),
+    Quantity.LA_VOLUME: _atrial(codes.LEFT_ATRIUM, "LAV_DISCS", "LAV", "Left atrial end systolic volume (MOD)"),
+    Quantity.LA_VOLUME_INDEX: _atrial(
+        codes.LEFT_ATRIUM,
+        "LAV_DISCS_BSA",
+        "LAVI",
+        "Left atrial end systolic volume (MOD) / BSA",
+        codes.BODY_SURFACE_AREA,
+    ),
+    Quantity.LA_VOLUME_AREA_LENGTH: replace(
+        _atrial(codes.LEFT_ATRIUM, "LAV_AREA_LENGTH", "LAV", "Left atrial end systolic volume (area-length)"),
+        method=codes.AREA_LENGTH_SINGLE_PLANE,
+    ),
+    Quantity.LA_DIAMETER: replace(
+        _length(
+            Code("79975-9", "LN", "Left atrial end systolic diameter (AP) 2D"),
+            "LA diameter",
+            codes.LEFT_ATRIUM,
+            codes.DIAMETER,
+        ),
+        cardiac_cycle_point=codes.END_SYSTOLE,
+    ),
+    Quantity.RA_VOLUME: _atrial(codes.RIGHT_ATRIUM, "RAV_DISCS", "RAV", "Right atrial end systolic volume (MOD)"),
+    Quantity.RA_VOLUME_INDEX: _atrial(
+        codes.RIGHT_ATRIUM,
+        "RAV_DISCS_BSA",
+        "RAVI",
+        "Right atrial end systolic volume (MOD) / BSA",
+        codes.BODY_SURFACE_AREA,
+    ),
+    Quantity.RV_ED_AREA: _right_ventricular(
+        Code("80081-3", "LN", "Right ventricular end diastolic area 4C"),
+        "RV EDA",
+        codes.DIRECTLY_MEASURED,
+        codes.END_DIASTOLE,
+    ),
+    Quantity.RV_ES_AREA: _right_ventricular(
+        Code("80082-1", "LN", "Right ventricular end systolic area 4C"),
+        "RV ESA",
+        codes.DIRECTLY_MEASURED,
+        codes.END_SYSTOLE,
+    ),
+    Quantity.RV_FAC: _right_ventricular(
+        Code("79936-1", "LN", "Right ventricular fractional area change"),
+        "RV FAC",
+        codes.FRACTIONAL_CHANGE,
+        codes.FULL_CARDIAC_CYCLE,
+    ),
 }
 
 
 def all_codes() -> tuple[Code, ...]:
     """Every code that a report may hold for a value, of the standards and our own."""
     found: dict[Code, None] = dict.fromkeys(PATIENT_CODES.values())
-    for biplane_code, by_view in _DISC_CODES.values():
+    for biplane_code, by_view in _PLANE_CODES.values():
         found |= dict.fromkeys((biplane_code, *by_view.values()))
+    found |= dict.fromkeys(_BIPLANE_METHODS.values())
     for coding in _CODINGS.values():
         parts = (coding.name, coding.measurement_type, coding.finding_site, coding.observation_type)
         found |= dict.fromkeys((*parts, coding.measured_property, coding.cardiac_cycle_point))

@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from echoapex.vocabulary.quantities import Quantity
-from echoapex.vocabulary.structures import Structure
-from echoapex.vocabulary.views import View
+from echoapex.vocabulary.views import Structure, View
 
 
 class Application(StrEnum):

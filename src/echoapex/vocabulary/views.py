@@ -1,11 +1,15 @@
-"""The 18 echocardiographic views that EchoApex classifies, and the probes that acquire them.
+"""The 18 echocardiographic views that EchoApex classifies, their probes, and the six structures that they show.
 
-The paper (arXiv 2410.11092) classifies 18 views, but the text that could be read does not name them. This list is our
-own choice (docs/explanation/paper.md). Codes are those of DICOM CID 12226 "Echocardiography Image View", if it has the
-view.
+The paper (arXiv 2410.11092) classifies 18 views and segments six structures, but the text that could be read does not
+name them. Both lists are our own choice (docs/explanation/paper.md). Codes of views are those of DICOM CID 12226
+"Echocardiography Image View", if it has the view.
+
+The enum value of a structure is its label in every label map that EchoApex writes; 0 is background.
 """
 
-from enum import StrEnum
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
 
 from echoapex.vocabulary.codes import Code
 
@@ -99,3 +103,90 @@ _CODES = {
     View.PSAX_PM: Code("399271003", "SCT", "Parasternal short axis at the Papillary Muscle level"),
     View.SUPRASTERNAL: Code("443562002", "SCT", "Suprasternal long axis view of aortic arch"),
 }
+
+
+class Structure(IntEnum):
+    """A segmented structure; the enum value is its label in label maps."""
+
+    LV_CAVITY = 1
+    LV_MYOCARDIUM = 2
+    LEFT_ATRIUM = 3
+    RIGHT_VENTRICLE = 4
+    RIGHT_ATRIUM = 5
+    AORTIC_ROOT = 6
+
+    @property
+    def key(self) -> str:
+        """The name in files: ``lv_cavity``."""
+        return self.name.lower()
+
+    @property
+    def display_name(self) -> str:
+        """The structure in words."""
+        return _STRUCTURE_TITLES[self]
+
+    @property
+    def code(self) -> Code:
+        """SNOMED CT code, as DICOM segmentation requires it."""
+        return _STRUCTURE_CODES[self]
+
+    @classmethod
+    def from_key(cls, key: str) -> "Structure":
+        """The structure called ``key`` in files.
+
+        Raises:
+            ValueError: there is no structure with this name.
+        """
+        try:
+            return cls[key.upper()]
+        except KeyError:
+            raise ValueError(f"{key!r} is no structure; known: {', '.join(s.key for s in cls)}") from None
+
+
+_STRUCTURE_TITLES = {
+    Structure.LV_CAVITY: "LV cavity",
+    Structure.LV_MYOCARDIUM: "LV myocardium",
+    Structure.LEFT_ATRIUM: "Left atrium",
+    Structure.RIGHT_VENTRICLE: "Right ventricle",
+    Structure.RIGHT_ATRIUM: "Right atrium",
+    Structure.AORTIC_ROOT: "Aortic root",
+}
+
+_STRUCTURE_CODES = {
+    Structure.LV_CAVITY: Code("87878005", "SCT", "Left ventricle"),
+    Structure.LV_MYOCARDIUM: Code("49848007", "SCT", "Left Ventricle Myocardium"),
+    Structure.LEFT_ATRIUM: Code("82471001", "SCT", "Left atrium"),
+    Structure.RIGHT_VENTRICLE: Code("53085002", "SCT", "Right ventricle"),
+    Structure.RIGHT_ATRIUM: Code("73829009", "SCT", "Right atrium"),
+    Structure.AORTIC_ROOT: Code("8128003", "SCT", "Aortic Root"),
+}
+
+_LV = (Structure.LV_CAVITY, Structure.LV_MYOCARDIUM)
+_FOUR_CHAMBERS = (*_LV, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM)
+
+VISIBLE_STRUCTURES: dict[View, tuple[Structure, ...]] = {
+    View.A4C: _FOUR_CHAMBERS,
+    View.A2C: (*_LV, Structure.LEFT_ATRIUM),
+    View.A3C: (*_LV, Structure.LEFT_ATRIUM, Structure.AORTIC_ROOT),
+    View.A5C: (*_FOUR_CHAMBERS, Structure.AORTIC_ROOT),
+    View.PLAX: (*_LV, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.AORTIC_ROOT),
+    View.RV_INFLOW: (Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM),
+    View.PSAX_AV: (
+        Structure.LEFT_ATRIUM,
+        Structure.RIGHT_VENTRICLE,
+        Structure.RIGHT_ATRIUM,
+        Structure.AORTIC_ROOT,
+    ),
+    View.PSAX_MV: (*_LV, Structure.RIGHT_VENTRICLE),
+    View.PSAX_PM: (*_LV, Structure.RIGHT_VENTRICLE),
+    View.PSAX_APEX: _LV,
+    View.SUBCOSTAL_4C: _FOUR_CHAMBERS,
+    View.SUBCOSTAL_IVC: (Structure.RIGHT_ATRIUM,),
+    View.SUPRASTERNAL: (Structure.LEFT_ATRIUM,),
+    View.TEE_4C: _FOUR_CHAMBERS,
+    View.TEE_LAX: (*_LV, Structure.LEFT_ATRIUM, Structure.AORTIC_ROOT),
+    View.TEE_BICAVAL: (Structure.LEFT_ATRIUM, Structure.RIGHT_ATRIUM),
+    View.ICE_HOME: (Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM),
+    View.ICE_LA: (Structure.LEFT_ATRIUM, Structure.RIGHT_ATRIUM),
+}
+"""The structures that each view shows; automatic segmentation looks only for these."""

@@ -11,12 +11,12 @@ from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.decoders.spatiotemporal import ClipConfig, ClipDecoder
-from echoapex.models.encoder import EncoderConfig, VisionTransformer
+from echoapex.models.encoder import EncoderConfig, TaskModel, VisionTransformer
 from echoapex.models.precision import DeviceError, choose_device
 from echoapex.tasks.ejection_fraction import EjectionFraction
 from echoapex.tasks.lv_wall import LvWall
 from echoapex.tasks.segmentation import SegmentationTask
-from echoapex.tasks.trained_set import TaskModel, TrainedSet
+from echoapex.tasks.trained_set import TrainedSet
 from echoapex.tasks.view_classification import ViewClassification
 from echoapex.vocabulary import Application, Structure, View
 

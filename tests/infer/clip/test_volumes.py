@@ -8,10 +8,17 @@ from beating import ES_PHASE, beating_volume
 from drawn_hearts import SIZE, Estimate, read_heart
 
 from echoapex.domain import Flag, Measurement, Sector
-from echoapex.infer.clip.cycle import LvCycle, follow_decoder, follow_outlines, is_lv_cut_off
+from echoapex.infer.clip.chambers import measure_discs, why_no_discs
+from echoapex.infer.clip.cycle import (
+    LvCycle,
+    follow_decoder,
+    follow_outlines,
+    is_lv_cut_off,
+    measure_heart_rate,
+    measure_regression_ef,
+)
 from echoapex.infer.clip.outlines import ClipOutlines, contour_key, outline_structures, shape_from_evidence
 from echoapex.infer.clip.reading import ClipReading
-from echoapex.infer.clip.volumes import measure_discs, measure_heart_rate, measure_regression_ef, why_no_discs
 from echoapex.measure import single_plane_volume
 from echoapex.measure.cardiac_cycle import HARDLY_CHANGES
 from echoapex.vocabulary import Quantity, View

@@ -4,7 +4,7 @@ import numpy as np
 from infer.conftest import AnalysedStudy
 from PIL import Image
 
-from echoapex.infer.outputs.clip_pictures import TILE_HEIGHT, TILE_WIDTH
+from echoapex.infer.outputs.clip_pictures import TILE_HEIGHT, TILE_SCALE, TILE_WIDTH
 from echoapex.io.video import open_video
 
 
@@ -26,5 +26,5 @@ def test_overlays_are_coloured_where_structures_are(analysed: AnalysedStudy) -> 
 def test_every_clip_has_a_tile(analysed: AnalysedStudy) -> None:
     for clip in analysed.report.clips:
         tile = Image.open(analysed.out / "clips" / f"{clip.clip_id}.png")
-        assert tile.size == (TILE_WIDTH, TILE_HEIGHT)
+        assert tile.size == (TILE_SCALE * TILE_WIDTH, TILE_SCALE * TILE_HEIGHT)
         assert np.asarray(tile).std() > 10

@@ -8,7 +8,7 @@ from infer.conftest import AnalysedStudy
 
 from echoapex.domain import Flag, StudyReport
 from echoapex.infer.clip.outlines import shape_from_evidence
-from echoapex.infer.study.planes import measure_biplane, uncertain_planes
+from echoapex.infer.study.values import measure_biplane, uncertain_planes
 from echoapex.measure import single_plane_volume
 from echoapex.vocabulary import Quantity, View
 

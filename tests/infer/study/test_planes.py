@@ -10,9 +10,8 @@ from infer.conftest import AnalysedStudy
 
 from echoapex.domain import ClipReport, Evidence, Flag, Measurement
 from echoapex.infer.clip.outlines import atrial_shape_from_evidence
-from echoapex.infer.study.planes import measure_left_atrium, measure_lv_length, measure_mean_strain
 from echoapex.infer.study.records import ClipRecord, PatientData
-from echoapex.infer.study.values import measure_studies
+from echoapex.infer.study.values import measure_left_atrium, measure_lv_length, measure_mean_strain, measure_studies
 from echoapex.vocabulary import Quantity, Structure, View
 
 

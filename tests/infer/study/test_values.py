@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from echoapex.domain import ClipReport, Evidence, Flag, Measurement
-from echoapex.infer.study.records import ClipRecord, PatientData
-from echoapex.infer.study.values import group_by_study, measure_studies
+from echoapex.infer.study.records import ClipRecord, PatientData, group_by_study
+from echoapex.infer.study.values import measure_studies
 from echoapex.vocabulary import Quantity, View
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
 
 from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom.elements import Fragment, FragmentStream, group_frames, index_fragments, read_frame
+from echoapex.io.dicom.frames import FragmentStream
+from echoapex.io.dicom.pixels import Fragment, group_frames, index_fragments, read_frame
 
 JPEGS = [b"\xff\xd8\xff" + bytes([65 + index]) * (20 + 2 * index) + b"\xff\xd9\0" for index in range(4)]
 PLAIN = [bytes([65 + index]) * (20 + 2 * index) for index in range(4)]

@@ -7,7 +7,7 @@ from pydicom.tag import Tag
 from synthetic_dicom import region
 
 from echoapex.io.calibration import TimingElements, UltrasoundRegion
-from echoapex.io.dicom.elements import read_regions, read_timing
+from echoapex.io.dicom.reader import read_regions, read_timing
 
 
 def test_a_region_is_read() -> None:

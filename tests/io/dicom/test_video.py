@@ -10,8 +10,8 @@ import pytest
 from synthetic_dicom import encode_video, moving_frames
 
 from echoapex.io.clip_source import ReadError, ReadLimits
-from echoapex.io.dicom.elements import Fragment, FragmentStream
-from echoapex.io.dicom.frames import decode_video
+from echoapex.io.dicom.frames import FragmentStream, decode_video
+from echoapex.io.dicom.pixels import Fragment
 
 FRAMES = moving_frames(8, 64, 96)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import conv2d
 
-from echoapex.models.decoders.pyramid import HalveResolution
+from echoapex.models.decoders.mask_decoder import HalveResolution
 
 
 def test_it_is_a_strided_convolution() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echoapex.models.decoders.pyramid import ImageStem
+from echoapex.models.decoders.mask_decoder import ImageStem
 
 
 def test_two_resolutions() -> None:

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from echoapex.models.decoders.mask_decoder import DoubleResolution, FineUpscaling
-from echoapex.models.decoders.pyramid import FineFeatures
+from echoapex.models.decoders.mask_decoder import DoubleResolution, FineFeatures, FineUpscaling
 
 
 def test_doubling_undoes_cutting_into_cells() -> None:

@@ -41,7 +41,7 @@ from echoapex.data.datasets.records import (
     video_name,
     whole_number,
 )
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.vocabulary import Quantity, Structure, View
 
 LIST_FILE, TRACING_FILE, VIDEO_FOLDER = "FileList.csv", "VolumeTracings.csv", "Videos"

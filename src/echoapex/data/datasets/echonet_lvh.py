@@ -37,7 +37,7 @@ from echoapex.data.datasets.records import (
     whole_number,
 )
 from echoapex.domain import Spacing, WallPoint
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.vocabulary import Quantity, View
 
 LIST_FILE = "MeasurementsList.csv"

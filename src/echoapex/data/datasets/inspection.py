@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from echoapex.domain import ClipHeader
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.io.clip_source import ReadError, ReadFlag
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from echoapex.data.datasets.inspection import Inspection, decode_whole
 from echoapex.domain import Spacing, WallPoint
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.io.clip_source import ReadError
 from echoapex.vocabulary import Quantity, Structure, View
 

@@ -3,10 +3,14 @@
 One shard is a directory with ``frames.npy`` (clips, frames, size, size), ``labels.npy`` (clips, labelled, size, size),
 both uint8, and ``truth.npz`` with one row per clip (see ``TRUTH_FIELDS``). A shard appears by one atomic rename, so an
 interrupted writer leaves no partial shard, and finished shards are never written again.
+
+``choose_clips`` draws the labelled clips of a few-shot run: whole patients, balanced over views, the same for the same
+seed.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +19,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
+from pydantic import Field, model_validator
+
+from echoapex.config import Config
 
 TRUTH_FIELDS: dict[str, str] = {
     "view": "int, index into the list of views; -1 unknown",
@@ -136,3 +143,74 @@ def _open_shard(path: Path) -> ClipShard:
     with np.load(path / "truth.npz", allow_pickle=False) as archive:
         truth = {name: archive[name] for name in TRUTH_FIELDS}
     return ClipShard(np.load(path / "frames.npy", mmap_mode="r"), np.load(path / "labels.npy", mmap_mode="r"), truth)
+
+
+class FewShot(Config):
+    """How much of the labelled data is used: a number of clips, or a percentage."""
+
+    clips: int | None = Field(default=None, ge=1)
+    percent: float | None = Field(default=None, gt=0, le=100)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> FewShot:
+        if (self.clips is None) == (self.percent is None):
+            raise ValueError("give either clips or percent")
+        return self
+
+    def count_of(self, total: int) -> int:
+        """How many of ``total`` clips."""
+        if self.clips is not None:
+            return self.clips
+        assert self.percent is not None
+        return max(1, math.ceil(total * self.percent / 100))
+
+
+class ChosenClips:
+    """A subset of the clips of a store, numbered from 0, with the interface of the store."""
+
+    def __init__(self, store: PreparedClipSource, clips: Sequence[int]) -> None:
+        self._store = store
+        self._clips = list(clips)
+        self.truth = {name: values[self._clips] for name, values in store.truth.items()}
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def frames(self, clip: int) -> np.ndarray:
+        """All frames of one clip."""
+        return self._store.frames(self._clips[clip])
+
+    def labels(self, clip: int) -> np.ndarray:
+        """The label maps of one clip."""
+        return self._store.labels(self._clips[clip])
+
+
+def choose_clips(stores: Sequence[PreparedClipSource], few: FewShot) -> list[PreparedClipSource]:
+    """Choose few clips from several stores together; stores without a chosen clip are dropped.
+
+    Patients are chosen in random order, first those whose views have the fewest clips so far. All clips of a patient
+    are taken, so the result can have a few clips more than requested.
+
+    Args:
+        stores: of prepared clips; patients of different stores are different people.
+        few: how many.
+    """
+    views: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for number, store in enumerate(stores):
+        for clip, patient in enumerate(store.truth["patient"].tolist()):
+            views.setdefault((number, patient), []).append((clip, int(store.truth["view"][clip])))
+    wanted = few.count_of(sum(len(store) for store in stores))
+    rng = np.random.default_rng([few.seed, 401])
+    names = sorted(views)
+    waiting = [names[index] for index in rng.permutation(len(names))]
+    taken: dict[int, int] = {}
+    chosen: list[list[int]] = [[] for _ in stores]
+    while waiting and sum(map(len, chosen)) < wanted:
+        # the first patient whose best-covered view has the fewest clips
+        patient = min(waiting, key=lambda each: max(taken.get(view, 0) for _, view in views[each]))
+        waiting.remove(patient)
+        for clip, view in views[patient]:
+            chosen[patient[0]].append(clip)
+            taken[view] = taken.get(view, 0) + 1
+    return [ChosenClips(store, sorted(clips)) for store, clips in zip(stores, chosen, strict=True) if clips]

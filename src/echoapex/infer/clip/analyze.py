@@ -14,8 +14,16 @@ import numpy as np
 from echoapex.data.preprocess import BLANK_CONTRAST, assess_image, prepare_frames
 from echoapex.domain import ClipHeader, ClipReport, Landmarks, Measurement, Sector, ViewPrediction
 from echoapex.domain.results import VolumePoint
-from echoapex.infer.clip.chambers import measure_chambers
-from echoapex.infer.clip.cycle import LvCycle, curve_points, follow_decoder, follow_outlines, take_shapes
+from echoapex.infer.clip.chambers import measure_chambers, measure_discs, why_no_discs
+from echoapex.infer.clip.cycle import (
+    LvCycle,
+    curve_points,
+    follow_decoder,
+    follow_outlines,
+    measure_heart_rate,
+    measure_regression_ef,
+    take_shapes,
+)
 from echoapex.infer.clip.models import EchoDoubter, Interpreter
 from echoapex.infer.clip.outlines import ClipOutlines, LabelMaps, outline_structures
 from echoapex.infer.clip.reading import (
@@ -27,7 +35,6 @@ from echoapex.infer.clip.reading import (
     restrict_view,
     sign_loop,
 )
-from echoapex.infer.clip.volumes import measure_discs, measure_heart_rate, measure_regression_ef, why_no_discs
 from echoapex.infer.clip.walls import find_landmarks, hidden_by_colour, measure_wall_thickness
 from echoapex.io.clip_source import ClipSource
 from echoapex.measure.combine import flag_implausible
@@ -257,6 +264,7 @@ def _describe(header: ClipHeader, name: str, notes: Sequence[str] = (), **found:
         "column_mm": spacing.column_mm if spacing else None,
         "spacing_reason": header.spacing_reason,
         "frame_rate_hz": _frame_rate(header),
+        "r_wave_times_s": header.r_wave_times_s,
         "input_sha256": header.source.get("sha256", ""),
         "notes": (*input_notes, *notes),
     }

@@ -1,19 +1,19 @@
-"""Atria, right ventricle, and LV length, sphericity and strain of one clip, from its outlines.
+"""Volumes, ejection fraction, areas, lengths and strain of the chambers in one clip, from its outlines.
 
-Each value is the mean over the beats. It is computed from the contours as they are written in its evidence. A frame is
-not used where a contour that the value needs is missing, doubtful, or cut off by the sector: the chamber is then larger
-than what was imaged, and the value would be too small.
+Each value is the mean over the beats. It is computed from the contours as they are written in its evidence. For all but
+LV volumes, a frame is not used where a contour that the value needs is missing, doubtful, or cut off by the sector: the
+chamber is then larger than what was imaged, and the value would be too small. LV volumes are flagged then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from echoapex.domain import Evidence, Flag, Measurement
-from echoapex.infer.clip.cycle import LvCycle, doubtful_frames, probe_point
+from echoapex.infer.clip.cycle import DISCS_METHOD, LvCycle, doubtful_frames, is_lv_cut_off, probe_point
 from echoapex.infer.clip.outlines import (
     PROBE_POINT,
     VENTRICLE_OF,
@@ -32,10 +32,12 @@ from echoapex.measure import (
     atrial_area_length_volume_ml,
     atrial_disc_volume_ml,
     chamber_area_cm2,
+    ejection_fraction_percent,
     endocardial_length,
     fractional_area_change_percent,
     is_cut_off,
     longitudinal_strain_percent,
+    single_plane_volume,
     sphericity_index,
 )
 from echoapex.vocabulary import Quantity, Structure, View
@@ -50,6 +52,8 @@ STRAIN_METHOD = "length of the endocardial contour, one view"
 
 REACH_S = 0.1
 """How far from LV end-systole the frame of the largest atrium may lie (ours)."""
+
+_LV_AND_ATRIUM = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM)
 
 Frames = tuple[int, ...]
 Values = dict[Quantity, float]
@@ -73,6 +77,39 @@ class _Task:
     compute: Callable[[Evidence, Frames], Values]
     methods: Mapping[Quantity, str]
     flags: tuple[Flag, ...] = ()
+
+
+def measure_discs(reading: ClipReading, cycle: LvCycle, outlines: ClipOutlines) -> tuple[Measurement, ...]:
+    """EF by discs, and EDV and ESV in mL if the clip is calibrated; nothing if no beat was outlined.
+
+    Values are means over the complete beats. The evidence holds the contours of the LV and of the left atrium (which
+    shows the mitral plane) on the ED and ES frames.
+    """
+    ends = [pair for pair in _ends(cycle) if all(frame in cycle.shapes for frame in pair)]
+    written = _write_contours(reading, outlines, ends, _LV_AND_ATRIUM)
+    volumes = {pair: found for pair in ends if (found := _beat_volumes(written, pair)) is not None}
+    if not volumes:
+        return ()
+    values = {Quantity.LVEF_DISCS: float(np.mean([ejection_fraction_percent(*each) for each in volumes.values()]))}
+    if reading.header.spacing is not None:
+        values[Quantity.EDV] = float(np.mean([edv for edv, _ in volumes.values()]))
+        values[Quantity.ESV] = float(np.mean([esv for _, esv in volumes.values()]))
+    evidence = _narrowed(written, outlines, volumes, _LV_AND_ATRIUM)
+    confidence = outlines.overlap(evidence.frames, Structure.LV_CAVITY)
+    is_cut = any(is_lv_cut_off(reading, cycle.shapes[frame]) for frame in evidence.frames if frame in cycle.shapes)
+    details = {
+        "view": reading.view.value,
+        "beats": len(volumes),
+        "ed_frames": [ed_frame for ed_frame, _ in volumes],
+        "es_frames": [es_frame for _, es_frame in volumes],
+    }
+    flags = _flags((Flag.SINGLE_PLANE,), reading, cycle, confidence, is_cut)
+    return _measurements(values, dict.fromkeys(values, DISCS_METHOD), (confidence, flags), evidence, details)
+
+
+def why_no_discs(cycle: LvCycle) -> str:
+    """Why there are no discs: no beat was found, or the outlines of no beat eject."""
+    return cycle.reason or "at no beat is the outline larger at end-diastole than at end-systole"
 
 
 def measure_chambers(reading: ClipReading, cycle: LvCycle, outlines: ClipOutlines) -> tuple[Measurement, ...]:
@@ -162,7 +199,7 @@ def atrial_diameter_values(evidence: Evidence, frame: int) -> Values:
     return {Quantity.LA_DIAMETER: float(shape.disc_diameters.max())}
 
 
-def _ends(cycle: LvCycle) -> list[Frames]:
+def _ends(cycle: LvCycle) -> list[tuple[int, int]]:
     return [(cycle.frames[beat.ed_frame], cycle.frames[beat.es_frame]) for beat in cycle.beats]
 
 
@@ -172,7 +209,7 @@ def _lv_length(cycle: LvCycle, view: View) -> _Task:
         methods[Quantity.SPHERICITY_INDEX] = SPHERICITY_METHOD
     return _Task(
         frames=[(ed_frame,) for ed_frame, _ in _ends(cycle)],
-        needed=(Structure.LV_CAVITY, Structure.LEFT_ATRIUM),
+        needed=_LV_AND_ATRIUM,
         measured=Structure.LV_CAVITY,
         compute=lambda evidence, frames: lv_length_values(evidence, frames[0]),
         methods=methods,
@@ -182,7 +219,7 @@ def _lv_length(cycle: LvCycle, view: View) -> _Task:
 def _strain(cycle: LvCycle) -> _Task:
     return _Task(
         frames=_ends(cycle),
-        needed=(Structure.LV_CAVITY, Structure.LEFT_ATRIUM),
+        needed=_LV_AND_ATRIUM,
         measured=Structure.LV_CAVITY,
         compute=strain_values,
         methods={Quantity.GLS_ENDOCARDIAL: STRAIN_METHOD},
@@ -245,11 +282,9 @@ def _largest_frames(
 
 def _measure(task: _Task, reading: ClipReading, cycle: LvCycle, outlines: ClipOutlines) -> tuple[Measurement, ...]:
     """The means over the beats that are sound; empty where none is."""
-    probe = probe_point(reading)
-    points = {} if probe is None else {PROBE_POINT: probe}
-    used = sorted({frame for frames in task.frames for frame in frames})
-    written = reading.evidence((), collect_contours(outlines, used, task.needed), points)
-    sound = {frame for frame in used if _is_sound(task, frame, reading, outlines, written)}
+    written = _write_contours(reading, outlines, task.frames, task.needed)
+    used = {frame for frames in task.frames for frame in frames}
+    sound = {frame for frame in sorted(used) if _is_sound(task, frame, reading, outlines, written)}
     found = {
         frames: values
         for frames in task.frames
@@ -257,26 +292,70 @@ def _measure(task: _Task, reading: ClipReading, cycle: LvCycle, outlines: ClipOu
     }
     if not found:
         return ()
-    used = sorted({frame for frames in found for frame in frames})
-    evidence = written.model_copy(
-        update={"frames": tuple(used), "contours_xy": collect_contours(outlines, used, task.needed)}
-    )
-    confidence = outlines.overlap(used, task.measured)
-    flags = _flags(task, reading, cycle, confidence)
+    means = {
+        quantity: float(np.mean([values[quantity] for values in found.values()]))
+        for quantity in task.methods
+        if all(quantity in values for values in found.values())
+    }
+    evidence = _narrowed(written, outlines, found, task.needed)
+    confidence = outlines.overlap(evidence.frames, task.measured)
+    flags = _flags(task.flags, reading, cycle, confidence)
     details = {"view": reading.view.value, "beats": len(found), "beat_frames": [list(frames) for frames in found]}
+    return _measurements(means, task.methods, (confidence, flags), evidence, details)
+
+
+def _write_contours(
+    reading: ClipReading, outlines: ClipOutlines, beats: Iterable[Frames], structures: Sequence[Structure]
+) -> Evidence:
+    """Evidence with the contours of some structures on the frames of the beats."""
+    probe = probe_point(reading)
+    points = {} if probe is None else {PROBE_POINT: probe}
+    return reading.evidence((), collect_contours(outlines, _frames_of(beats), structures), points)
+
+
+def _narrowed(
+    written: Evidence, outlines: ClipOutlines, beats: Iterable[Frames], structures: Sequence[Structure]
+) -> Evidence:
+    """The same evidence with the beats alone that were measured."""
+    frames = _frames_of(beats)
+    contours = collect_contours(outlines, frames, structures)
+    return written.model_copy(update={"frames": tuple(frames), "contours_xy": contours})
+
+
+def _frames_of(beats: Iterable[Frames]) -> list[int]:
+    return sorted({frame for frames in beats for frame in frames})
+
+
+def _measurements(
+    values: Values,
+    methods: Mapping[Quantity, str],
+    trust: tuple[float | None, tuple[Flag, ...]],
+    evidence: Evidence,
+    details: Mapping[str, object],
+) -> tuple[Measurement, ...]:
+    """One measurement of each value; ``trust`` is the confidence and the flags of all of them."""
     return tuple(
         Measurement(
             quantity=quantity,
-            value=float(np.mean([values[quantity] for values in found.values()])),
-            method=method,
-            confidence=confidence,
-            flags=flags,
+            value=value,
+            method=methods[quantity],
+            confidence=trust[0],
+            flags=trust[1],
             evidence=(evidence,),
-            details=details,
+            details=dict(details),
         )
-        for quantity, method in task.methods.items()
-        if all(quantity in values for values in found.values())
+        for quantity, value in values.items()
     )
+
+
+def _beat_volumes(evidence: Evidence, ends: tuple[int, int]) -> tuple[float, float] | None:
+    """EDV and ESV of one beat from the written contours; None where they are too small or do not eject."""
+    try:
+        edv, esv = (single_plane_volume(shape_from_evidence(evidence, frame)) for frame in ends)
+        ejection_fraction_percent(edv, esv)
+    except (KeyError, MeasureError):
+        return None
+    return edv, esv
 
 
 def _values(task: _Task, evidence: Evidence, frames: Frames) -> Values:
@@ -298,10 +377,14 @@ def _is_sound(task: _Task, frame: int, reading: ClipReading, outlines: ClipOutli
     return not is_cut_off(outline, reading.header.size, reading.clip.sector)
 
 
-def _flags(task: _Task, reading: ClipReading, cycle: LvCycle, confidence: float | None) -> tuple[Flag, ...]:
-    flags: dict[Flag, None] = dict.fromkeys((*reading.flags, *task.flags))
-    if not any(beat.is_complete for beat in cycle.beats):
-        flags[Flag.INCOMPLETE_BEAT] = None
-    if confidence is None or confidence < CERTAIN_STRUCTURE:
-        flags[Flag.LOW_CONFIDENCE] = None
-    return tuple(flags)
+def _flags(
+    own: Sequence[Flag], reading: ClipReading, cycle: LvCycle, confidence: float | None, is_cut_off: bool = False
+) -> tuple[Flag, ...]:
+    """The flags of the clip and those of the value itself, and doubts about the beats and the outlines."""
+    doubts = {
+        Flag.INCOMPLETE_BEAT: not any(beat.is_complete for beat in cycle.beats),
+        Flag.STRUCTURE_CUT_OFF: is_cut_off,
+        Flag.LOW_CONFIDENCE: confidence is None or confidence < CERTAIN_STRUCTURE,
+    }
+    applying = (flag for flag, applies in doubts.items() if applies)
+    return tuple(dict.fromkeys((*reading.flags, *own, *applying)))

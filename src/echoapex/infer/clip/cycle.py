@@ -1,4 +1,7 @@
-"""The left ventricle through the cardiac cycle: its size on every outlined frame, the beats, ED and ES."""
+"""The left ventricle through the cardiac cycle: its size on every outlined frame, the beats, ED and ES.
+
+Two values need no contours and are measured here: the heart rate, and the ejection fraction by regression.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from echoapex.domain import VolumeCurve
+from echoapex.domain import Flag, Measurement, VolumeCurve
 from echoapex.domain.results import VolumePoint
+from echoapex.infer.clip.models import EjectionEstimate
 from echoapex.infer.clip.outlines import ClipOutlines
 from echoapex.infer.clip.reading import ClipReading
 from echoapex.measure import (
@@ -21,17 +25,20 @@ from echoapex.measure import (
     measure_lv_shape,
     single_plane_volume,
 )
-from echoapex.measure.cardiac_cycle import Beat, CardiacCycles, detect_cardiac_cycles
-from echoapex.measure.reference_limits import impossible_jumps
-from echoapex.measure.volume_signal import condition_volumes
-from echoapex.vocabulary import Structure
+from echoapex.measure.cardiac_cycle import Beat, CardiacCycles, RateMarks, condition_volumes, detect_cardiac_cycles
+from echoapex.measure.reference_limits import LARGEST_RATE_DIFFERENCE, impossible_jumps
+from echoapex.vocabulary import Quantity, Structure
 
 DISCS_METHOD = "single-plane discs"
 AREA_METHOD = "LV cavity area"
 DECODER_METHOD = "volume decoder"
+REGRESSION_METHOD = "regression from the clip"
+BEATS_METHOD = "beats of the LV size over time"
 
 NOT_OUTLINED = "the LV was not outlined at both ends of any beat"
 
+_USELESS_HALF_INTERVAL = 25.0  # points: an EF known no better than this has no confidence
+_LEAST_CONFIDENCE = 0.05
 _LEAST_RELATIVE_OVERLAP = 0.7  # of the median predicted overlap of the clip
 _REACH_S = 0.05  # how far from the end of a beat the outlined frame may lie that stands for it
 
@@ -259,6 +266,78 @@ def curve_points(curve: VolumeCurve) -> tuple[VolumePoint, ...]:
         VolumePoint(frame=frame, time_s=round(time, 5), relative=round(relative, 5), ml=ml and round(ml, 3))
         for frame, time, relative, ml in zip(curve.frames, curve.times_s, curve.relative, volumes_ml, strict=True)
     )
+
+
+def measure_regression_ef(reading: ClipReading, estimate: EjectionEstimate, cycle: LvCycle) -> Measurement:
+    """The ejection fraction that the spatiotemporal decoder predicts from the whole clip.
+
+    Its confidence falls linearly with the half-width of its interval, to 0 at 25 points.
+    """
+    half = (estimate.interval[1] - estimate.interval[0]) / 2
+    confidence = float(np.clip(1 - half / _USELESS_HALF_INTERVAL, _LEAST_CONFIDENCE, 1))
+    flags = [*reading.flags]
+    if reading.header.frame_count == 1:
+        flags.append(Flag.SINGLE_FRAME)
+    elif cycle.cycles is None or not any(beat.is_complete for beat in cycle.beats):
+        flags.append(Flag.INCOMPLETE_BEAT)
+    frames = tuple(sorted({*cycle.averaged_ed_frames, *cycle.averaged_es_frames}))
+    return Measurement(
+        quantity=Quantity.LVEF,
+        value=estimate.ef_percent,
+        interval=estimate.interval,
+        method=REGRESSION_METHOD,
+        confidence=confidence,
+        flags=tuple(flags),
+        evidence=(reading.evidence(frames),),
+        details={"view": reading.view.value},
+    )
+
+
+def measure_heart_rate(reading: ClipReading, cycle: LvCycle) -> Measurement | None:
+    """Heart rate: from the header, else from the file's R waves, else from the beats of the LV.
+
+    ``details`` hold the marks from which the rate was computed. A header that contradicts the beats is flagged.
+    """
+    marks = cycle.cycles.rate_marks if cycle.cycles is not None else None
+    if marks is not None and not marks.frames:
+        method = "R waves of the file"
+    else:
+        method = BEATS_METHOD
+        marks = marks if reading.header.frame_times_known else None
+    told = _told_by(marks, cycle)
+    rate, flags = reading.header.heart_rate_bpm, list(reading.flags)
+    frames: tuple[int, ...] = ()
+    if rate is not None:
+        if marks is not None and abs(marks.rate_bpm - rate) > LARGEST_RATE_DIFFERENCE * rate:
+            flags.append(Flag.METHODS_DISAGREE)
+            told |= {"rate_of_marks": round(marks.rate_bpm, 2)}
+        else:
+            told = {}
+        method = "header"
+    elif marks is not None:
+        rate, frames = marks.rate_bpm, _native_frames(marks, cycle)
+    else:
+        return None
+    return Measurement(
+        quantity=Quantity.HEART_RATE,
+        value=rate,
+        method=method,
+        flags=tuple(flags),
+        evidence=(reading.evidence(frames),),
+        details=told,
+    )
+
+
+def _native_frames(marks: RateMarks, cycle: LvCycle) -> tuple[int, ...]:
+    return tuple(sorted({cycle.frames[index] for pair in marks.frames for index in pair}))
+
+
+def _told_by(marks: RateMarks | None, cycle: LvCycle) -> dict[str, object]:
+    """Kind of the marks, intervals between them, and the native frames at both ends of each."""
+    if marks is None:
+        return {}
+    ends = [[cycle.frames[first], cycle.frames[second]] for first, second in marks.frames]
+    return {"marks": marks.kind, "intervals_s": list(marks.intervals_s), "interval_frames": ends}
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from echoapex.domain import ViewPrediction
+from echoapex.models.encoder import EncodedClip, encode_clip
 from echoapex.models.precision import Precision, choose_device, choose_precision
 from echoapex.tasks.ejection_fraction import EfPrediction
-from echoapex.tasks.task import EncodedClip, encode_clip
 from echoapex.tasks.trained_set import TrainedSet, load_models
 from echoapex.vocabulary import Application, Structure, View
 
@@ -110,6 +110,9 @@ class TaskInterpreter:
     def __init__(self, models: TrainedSet, precision: Literal["bf16", "fp32"] = "fp32") -> None:
         self._models = models
         self.precision = precision
+        device = next(models.encoders[Application.VIEW_CLASSIFICATION].encoder.parameters()).device
+        self._autocast = choose_precision(precision, device).autocast(device)
+        self._shared_blocks = {application: models.shared_blocks(application) for application in models.encoders}
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str = "auto", precision: Precision = "auto") -> TaskInterpreter:
@@ -178,12 +181,12 @@ class TaskInterpreter:
     def _tokens(self, clip: _ClipTokens, application: Application) -> EncodedClip:
         """The tokens that one task reads; the encoder runs if they are not computed yet."""
         model = self._models.encoders[application]
-        shared = self._models.shared_blocks(application)
+        shared = self._shared_blocks[application]
         if model.pass_key not in clip.by_pass:
             pixels = _resized(clip.pixels, model.input_size)
             with model.adapted() as encoder:
                 clip.by_pass[model.pass_key] = encode_clip(
-                    encoder, shared, pixels, clip.times_s, precision=self.precision
+                    encoder, shared, pixels, clip.times_s, autocast=self._autocast
                 )
         encoded = clip.by_pass[model.pass_key]
         wanted = tuple(encoded.tokens[shared.index(block)] for block in model.blocks)

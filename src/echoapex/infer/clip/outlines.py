@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from echoapex.data.preprocess import probabilities_to_native
 from echoapex.domain import Evidence, Segmentation, Spacing
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.infer.clip.reading import ClipReading
 from echoapex.measure import (
     AtrialShape,

@@ -1,7 +1,7 @@
 """The state of one clip during analysis: what was prepared, encoded and recognised, shared by all measurements.
 
 The gate decides whether a clip is a readable echocardiogram, and which doubts to note. A clip is set aside when it is
-no tissue image (by its header or by its pixels, see ``io.pixel_content``), when it is nearly blank, when no ultrasound
+no tissue image (by its header or by its pixels, see ``io.content``), when it is nearly blank, when no ultrasound
 sector or no view can be recognised, or when the set's own "no echocardiogram" head says so. Everything else is
 analysed, and doubts become flags.
 

@@ -32,10 +32,10 @@ from echoapex.domain import FrameTransform, Sector
 from echoapex.domain.prompts import Point, Prompt
 from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PointLabel, PromptBatch
 from echoapex.models.decoders.promptable import ImageEmbedding
+from echoapex.models.encoder import EncodedClip, TaskModel, encode_clip
 from echoapex.models.precision import choose_device
 from echoapex.tasks.segmentation import SegmentationTask, enlarged
-from echoapex.tasks.task import EncodedClip, encode_clip
-from echoapex.tasks.trained_set import TaskModel, load_models
+from echoapex.tasks.trained_set import load_models
 from echoapex.vocabulary import Application, Structure
 
 Logits = Float[np.ndarray, "height width"]

@@ -22,8 +22,8 @@ from echoapex.domain.prompts import Prompt
 from echoapex.infer.interactive.clicks import EncodedFrame, InteractiveSegmenter, Logits
 from echoapex.io.clip_source import ClipSource
 from echoapex.io.study_files import open_only_clip
+from echoapex.models.encoder import EncodedClip
 from echoapex.models.prompt_sampling import Click, centre_point
-from echoapex.tasks.task import EncodedClip
 from echoapex.vocabulary import Structure
 
 NEIGHBOUR_SHARE = 0.3

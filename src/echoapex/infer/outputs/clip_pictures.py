@@ -94,7 +94,9 @@ _UNITS = {"1": ""}  # UCUM says 1 where there is no unit
 OVERLAY_FOLDER = "overlays"
 TILE_FOLDER = "clips"
 TILE_HEIGHT, TILE_WIDTH = 250, 500
-"""Size of a preview picture in pixels: ED and ES side by side."""
+"""Size of a picture on the preview in pixels: ED and ES side by side."""
+TILE_SCALE = 2
+"""The stored picture is larger than on the preview by this factor, for reports."""
 _IMAGE_HEIGHT, _IMAGE_WIDTH = 480, 640
 _HEADER_HEIGHT, _STRIP_HEIGHT = 74, 116
 _STILL_RATE_HZ = 5.0
@@ -109,9 +111,22 @@ def short_name(quantity: Quantity) -> str:
 def value_text(measurement: Measurement) -> str:
     """``56 %``, ``9.6 mm``; flagged values carry an asterisk."""
     unit = _UNITS.get(measurement.unit, measurement.unit)
-    number = f"{measurement.value:.{_DECIMALS.get(measurement.quantity, 0)}f}"
     star = "*" if measurement.flags else ""
-    return f"{number}{' ' + unit if unit else ''}{star}"
+    return f"{number_text(measurement)}{' ' + unit if unit else ''}{star}"
+
+
+def number_text(measurement: Measurement) -> str:
+    """The value alone, rounded as clinicians write it: ``56``, ``9.6``."""
+    return f"{measurement.value:.{_DECIMALS.get(measurement.quantity, 0)}f}"
+
+
+def interval_text(measurement: Measurement) -> str:
+    """The 95 % interval, rounded as the value: ``10 to 24``; empty where there is none."""
+    if measurement.interval is None:
+        return ""
+    decimals = _DECIMALS.get(measurement.quantity, 0)
+    low, high = measurement.interval
+    return f"{low:.{decimals}f} to {high:.{decimals}f}"
 
 
 def value_line(measurements: Iterable[Measurement], quantities: Sequence[Quantity]) -> str:
@@ -194,15 +209,15 @@ class ClipPainter:
         """Size of a video frame, (height, width)."""
         return (_HEADER_HEIGHT + _IMAGE_HEIGHT + (_STRIP_HEIGHT if self._strip else 0), _IMAGE_WIDTH)
 
-    def picture(self, index: int, frame: Frame, size: tuple[int, int]) -> Pixels:
-        """One native frame with its outlines and wall points, fitted into a size."""
+    def picture(self, index: int, frame: Frame, size: tuple[int, int], line_px: int = 1) -> Pixels:
+        """One native frame with its outlines and wall points in lines of ``line_px``, fitted into a size."""
         placement = Placement(self._box, size)
         picture = draw_frame(frame, placement, self.analysis.sector, self._show_all_pixels)
         nearest = self.analysis.labels.nearest(index)
         if nearest is not None and abs(nearest - index) <= self._reach:
-            draw_outlines(picture, self.analysis.labels[nearest], placement)
+            draw_outlines(picture, self.analysis.labels[nearest], placement, line_px)
         if index in self._landmarks:
-            draw_walls(picture, self._landmarks[index], placement)
+            draw_walls(picture, self._landmarks[index], placement, line_px)
         return picture
 
     def video_frame(self, index: int, frame: Frame) -> Pixels:
@@ -255,25 +270,31 @@ class TilePictures:
         """Paint the frame if it is wanted."""
         for name, wanted in self._wanted.items():
             if index == wanted:
-                size = (TILE_HEIGHT, TILE_WIDTH // len(self._wanted))
-                picture = self._painter.picture(index, frame, size)
+                picture = self._painter.picture(index, frame, self._size(), TILE_SCALE)
                 self._found[name] = _labelled(picture, name, index)
 
     def picture(self) -> Pixels:
         """The tile; black where a frame was not there."""
         if not self._found:
-            return blank(TILE_HEIGHT, TILE_WIDTH, (0, 0, 0))
+            return blank(TILE_SCALE * TILE_HEIGHT, TILE_SCALE * TILE_WIDTH, (0, 0, 0))
         return np.concatenate([self._found.get(name, self._empty()) for name in self._wanted], axis=1)
 
     def _empty(self) -> Pixels:
-        return blank(TILE_HEIGHT, TILE_WIDTH // len(self._wanted), (0, 0, 0))
+        return blank(*self._size(), (0, 0, 0))
+
+    def _size(self) -> tuple[int, int]:
+        return TILE_SCALE * TILE_HEIGHT, TILE_SCALE * TILE_WIDTH // len(self._wanted)
 
 
 def _labelled(picture: Pixels, name: str, index: int) -> Pixels:
     colours: dict[str, Colour] = {"ED": ED_COLOUR, "ES": ES_COLOUR}
     if not name:
         return picture
-    lines = [Line(8, 6, name, 14, colours[name]), Line(32, 8, f"frame {index}", 11, MUTED)]
+    left, top, below = 8 * TILE_SCALE, 6 * TILE_SCALE, 8 * TILE_SCALE
+    lines = [
+        Line(left, top, name, 14 * TILE_SCALE, colours[name]),
+        Line(4 * left, below, f"frame {index}", 11 * TILE_SCALE, MUTED),
+    ]
     return write_lines(picture, lines)
 
 

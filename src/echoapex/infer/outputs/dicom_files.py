@@ -99,8 +99,6 @@ class DicomOutput:
                     files.append(name)
             if self.reports and study.left_out:
                 notes.append(f"DICOM SR: {study.left_out} values left out, their evidence is not all in one study")
-            if self.reports and study.without_code:
-                notes.append(f"DICOM SR: {study.without_code} values left out, they have no checked DICOM code")
         return files, tuple(notes)
 
     def _objects(

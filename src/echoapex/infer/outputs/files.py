@@ -52,7 +52,8 @@ from echoapex.vocabulary import Structure
 
 FILE_NAME = "manifest.json"
 _LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "pydicom", "av", "pillow")
-_OWN_FOLDERS = ("clips", "dicom", "masks", "overlays")
+_OWN_FOLDERS = ("clips", "dicom", "fhir", "masks", "overlays", "reports")
+_ON_REQUEST = ("report.html", "report.pdf", "cohort.csv", "cohort.parquet")
 NOTICE = "secret: names patients where file names do; keep it to yourself and apart from the results"
 RESULTS_FILE = "results.json"
 MEASUREMENTS_FILE = "measurements.csv"
@@ -124,10 +125,11 @@ def remove_abandoned(out: Path) -> None:
 
 
 def remove_outdated(out: Path, earlier: Iterable[str], current: Iterable[str]) -> None:
-    """Remove per-clip files of an earlier run that this run did not write; nothing else is removed."""
+    """Remove files of an earlier run that this run did not write: of clips, and those on request; nothing else."""
     for name in set(earlier) - set(current):
         parts = Path(name).parts
-        if len(parts) == 2 and parts[0] in _OWN_FOLDERS and parts[1] not in ("..", "."):
+        is_in_folder = len(parts) == 2 and parts[0] in _OWN_FOLDERS and parts[1] not in ("..", ".")
+        if is_in_folder or name in _ON_REQUEST:
             (out / name).unlink(missing_ok=True)
 
 
@@ -253,10 +255,13 @@ def _harmless(value: object) -> object:
 
 def _rounded(row: Mapping[str, object]) -> dict[str, object]:
     """Numbers with six digits; what is not known is an empty cell."""
-    return {name: _number(value) if value is None or isinstance(value, float) else value for name, value in row.items()}
+    return {
+        name: number_cell(value) if value is None or isinstance(value, float) else value for name, value in row.items()
+    }
 
 
-def _number(value: object) -> str:
+def number_cell(value: object) -> str:
+    """A number with six digits for a table; an empty cell for None."""
     return "" if value is None else f"{value:.6g}"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echoapex.domain import Landmarks, Sector, WallPoint
-from echoapex.domain.geometry import Size
+from echoapex.domain.clip import Size
 from echoapex.domain.results import ClipReport, VolumePoint
 from echoapex.io.deidentify import deidentify_frame
 from echoapex.io.pictures import (
@@ -107,8 +107,10 @@ def draw_frame(
     return picture
 
 
-def draw_outlines(picture: Pixels, labels: UInt8[np.ndarray, "height width"], placement: Placement) -> None:
-    """Draw every structure of a native label map on the picture, in place."""
+def draw_outlines(
+    picture: Pixels, labels: UInt8[np.ndarray, "height width"], placement: Placement, line_px: int = 1
+) -> None:
+    """Draw every structure of a native label map on the picture, in place, with lines of ``line_px``."""
     x0, y0, x1, y1 = placement.box
     part = labels[y0:y1, x0:x1]
     left, top, width, height = placement.inner
@@ -124,19 +126,19 @@ def draw_outlines(picture: Pixels, labels: UInt8[np.ndarray, "height width"], pl
         outlines.append((contours, STRUCTURE_COLOURS[structure]))
     image = cv2.addWeighted(image, 1 - _FILL, tinted, _FILL, 0)
     for contours, colour in outlines:
-        cv2.drawContours(image, contours, -1, colour, 1, cv2.LINE_AA)
+        cv2.drawContours(image, contours, -1, colour, line_px, cv2.LINE_AA)
     picture[top : top + height, left : left + width] = image
 
 
-def draw_walls(picture: Pixels, landmarks: Landmarks, placement: Placement) -> None:
-    """Draw the four wall end points and the lines between them, in place."""
+def draw_walls(picture: Pixels, landmarks: Landmarks, placement: Placement, line_px: int = 1) -> None:
+    """Draw the four wall end points and the lines between them, in place, with lines of ``line_px``."""
     points = [placement.map_point(*landmarks.points_xy[name]) for name in WallPoint]
     fixed = [(round(x * 2**_SUBPIXEL_BITS), round(y * 2**_SUBPIXEL_BITS)) for x, y in points]
     for start, end in pairwise(fixed):
-        cv2.line(picture, start, end, WALL_COLOUR, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.line(picture, start, end, WALL_COLOUR, line_px, cv2.LINE_AA, _SUBPIXEL_BITS)
     for point in fixed:
-        cv2.circle(picture, point, 4 << _SUBPIXEL_BITS, (0, 0, 0), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-        cv2.circle(picture, point, 3 << _SUBPIXEL_BITS, WALL_COLOUR, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.circle(picture, point, 4 * line_px << _SUBPIXEL_BITS, (0, 0, 0), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.circle(picture, point, 3 * line_px << _SUBPIXEL_BITS, WALL_COLOUR, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _enlarged(mask: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:

@@ -57,6 +57,14 @@ _CARDS = (
     Quantity.LV_MASS_INDEX,
     Quantity.LV_MASS,
     Quantity.RWT,
+    Quantity.GLS_ENDOCARDIAL,
+    Quantity.STROKE_VOLUME,
+    Quantity.CARDIAC_OUTPUT,
+    Quantity.LA_VOLUME,
+    Quantity.LA_VOLUME_INDEX,
+    Quantity.RA_VOLUME,
+    Quantity.RV_ED_AREA,
+    Quantity.RV_FAC,
     Quantity.HEART_RATE,
 )
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echoapex.domain import ClipReport, StudyReport
+from echoapex.domain.reported_study import UsedWeights
 from echoapex.domain.results import DISCLAIMER
 from echoapex.infer.clip.analyze import ClipAnalysis, analyze_clip
 from echoapex.infer.clip.models import Interpreter, ViewOverride
@@ -38,12 +39,15 @@ from echoapex.infer.outputs.files import (
     write_results,
 )
 from echoapex.infer.outputs.preview import write_preview
+from echoapex.infer.outputs.report_files import ReportOutput
+from echoapex.infer.outputs.reported_studies import ReportContext
 from echoapex.infer.study.records import (
     RECORD_FOLDER,
     ClipRecord,
     KnownClip,
     build_record,
     compute_run_key,
+    describe_groups,
     extend_run_key,
     leave_out_copies,
     read_record,
@@ -101,6 +105,7 @@ class NamedInterpreter:
     precision: str = "fp32"
     note: str = ""
     """What a reader of the results should know of the weights."""
+    weights: tuple[UsedWeights, ...] = ()
 
 
 @dataclass
@@ -119,6 +124,7 @@ class _Run:
     files: list[str] = field(default_factory=list)
     masks: dict[str, Mapping[int, UInt8[np.ndarray, "height width"]]] = field(default_factory=dict)
     dicom: DicomOutput | None = None
+    reports: ReportOutput | None = None
 
 
 class _Naming:
@@ -178,6 +184,7 @@ class StudyAnalyzer:
         out: Path | None = None,
         names_file: Path | None = None,
         dicom: DicomOutput | None = None,
+        reports: ReportOutput | None = None,
     ) -> StudyReport:
         """Analyse all clips in ``paths``.
 
@@ -190,6 +197,7 @@ class StudyAnalyzer:
             names_file: the map from the clips' names to their files; ``OUT.names.json`` beside ``out`` by default.
                 Without ``out`` none is written.
             dicom: DICOM reports and segmentations to write into ``out``; they hold the identifiers of the patient.
+            reports: reports, FHIR bundles and tables to write into ``out``; they hold none.
 
         Raises:
             AnalysisError: nothing was given, ``out`` is a file, the map would lie inside ``out``, or there is no room
@@ -205,6 +213,7 @@ class StudyAnalyzer:
             out,
             len(paths),
             dicom=dicom,
+            reports=reports,
         )
         earlier: tuple[str, ...] = ()
         if out is not None:
@@ -321,6 +330,10 @@ class StudyAnalyzer:
             report = self._write_dicom(run.dicom, report, run)
         for write in (write_results, write_measurements, write_errors, write_preview):
             run.files.append(write(run.out, report).name)
+        if run.reports is not None and complete:
+            models, keep = self._models, self._options.keep_identifiers
+            context = ReportContext(models.bundle, models.weights, models.note, keep)
+            run.files += run.reports.write(run.out, report, describe_groups(records), context)
         if complete:
             remove_outdated(run.out, earlier, run.files)
         aside = sum(1 for clip in clips if clip.set_aside)

@@ -1,5 +1,7 @@
 """Records of finished clips: an interrupted analysis continues with them, and a loop that occurs twice counts once.
 
+Records of one study form a group; what its files say of the patient counts where they agree.
+
 Scanners store a loop again when it is sent twice, and people export it at another size. Such copies are found by a
 perceptual hash of the prepared frames (grey, the sector alone), so burned-in text and the screen size do not matter.
 
@@ -20,6 +22,7 @@ from pydantic import ValidationError
 
 from echoapex.config import Config
 from echoapex.domain import ClipHeader, ClipReport, Spacing
+from echoapex.domain.reported_study import StudyGroup
 from echoapex.infer.clip.reading import AnalysisOptions, are_copies
 from echoapex.io.clip_source import ClipSource
 from echoapex.io.temporary_files import write_bytes_atomically
@@ -171,3 +174,36 @@ def _as_copy(record: ClipRecord, original: ClipRecord) -> ClipRecord:
     said = f"copy of clip {original.report.clip_id}"
     report = record.report.model_copy(update={"set_aside": said, "measurements": ()})
     return record.model_copy(update={"report": report})
+
+
+def group_by_study(records: Sequence[ClipRecord]) -> dict[str, list[ClipRecord]]:
+    """Records by study; clips without a study join the only one there is."""
+    known = list(dict.fromkeys(record.study for record in records if record.study))
+    groups: dict[str, list[ClipRecord]] = {}
+    for record in records:
+        study = record.study or (known[0] if len(known) == 1 else "")
+        groups.setdefault(study, []).append(record)
+    return groups
+
+
+def describe_groups(records: Sequence[ClipRecord]) -> tuple[StudyGroup, ...]:
+    """Which clips form one study, and the sex by which its values are graded."""
+    return tuple(
+        StudyGroup(study, tuple(record.report.clip_id for record in group), agreed_patient(group).sex)
+        for study, group in group_by_study(records).items()
+    )
+
+
+def agreed_patient(records: Sequence[ClipRecord]) -> PatientData:
+    """Sex, height and weight on which the files agree; contradictory values are unknown."""
+
+    def agreed(values: set[str | float]) -> str | float | None:
+        return values.pop() if len(values) == 1 else None
+
+    people = [record.patient for record in records]
+    return PatientData.model_validate(
+        {
+            field: agreed({value for person in people if (value := getattr(person, field)) is not None})
+            for field in PatientData.model_fields
+        }
+    )

@@ -1,26 +1,50 @@
-"""From the values of clips to those of the study: combined values, mass and geometry, output, and indices.
+"""From the values of clips to those of the study: combined values, two planes, mass and geometry, output, and indices.
 
 Values are combined only within the study of one patient. Clips whose files name no study (videos, images) join the only
 study there is, since they were given together with it.
 
-Values of two planes together are in ``infer.study.planes``; they replace those of single planes.
+Values of two apical planes together (biplane volumes, strain, LV length) replace those of single planes. The best
+four- and two-chamber clips are taken. Shapes are computed again from the contours in the evidence, so each value
+depends only on data that is written to the results. Two loops of one plane are no biplane, and a plane whose view is
+uncertain is not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-from echoapex.domain import Evidence, Flag, Measurement
+import numpy as np
+
+from echoapex.domain import ClipReport, Evidence, Flag, Measurement
 from echoapex.domain.results import LvhAssessment
-from echoapex.infer.study.planes import measure_two_planes, uncertain_planes
-from echoapex.infer.study.records import ClipRecord, PatientData
-from echoapex.measure import MeasureError, cardiac_output_l_per_min, stroke_volume_ml
-from echoapex.measure.combine import combine_measurements, flag_disagreement, flag_implausible
+from echoapex.infer.clip.outlines import atrial_shape_from_evidence, shape_from_evidence
+from echoapex.infer.study.records import ClipRecord, PatientData, agreed_patient, group_by_study
+from echoapex.measure import (
+    AtrialShape,
+    BiplaneVolume,
+    MeasureError,
+    biplane_atrial_area_length_volume,
+    biplane_atrial_disc_volume,
+    biplane_volume,
+    cardiac_output_l_per_min,
+    ejection_fraction_percent,
+    stroke_volume_ml,
+)
+from echoapex.measure.chambers import LENGTH_TOLERANCE_PERCENT
+from echoapex.measure.combine import clip_weight, combine_measurements, flag_disagreement, flag_implausible
 from echoapex.measure.lv_wall import WallThickness, assess_lvh, lv_mass_g, relative_wall_thickness
 from echoapex.measure.reference_limits import body_surface_area_mosteller, index_to_body
-from echoapex.vocabulary import Quantity
+from echoapex.vocabulary import Quantity, Structure, View
 
+BIPLANE_METHOD = "biplane discs"
+ATRIAL_DISCS = "biplane discs at end-systole"
+ATRIAL_AREA_LENGTH = "biplane area-length at end-systole"
+STRAIN_METHOD = "length of the endocardial contour, mean of A4C and A2C"
+LV_LENGTH_METHOD = "mitral plane to apex, the longer of A4C and A2C"
+
+Planes = dict[View, Measurement]
 _WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
 _COMBINED = (
     Quantity.LVEF,
@@ -82,16 +106,6 @@ def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
     return StudyValues(tuple(named), lvh, (note, *notes))
 
 
-def group_by_study(records: Sequence[ClipRecord]) -> dict[str, list[ClipRecord]]:
-    """Records by study; clips without a study join the only one there is."""
-    known = list(dict.fromkeys(record.study for record in records if record.study))
-    groups: dict[str, list[ClipRecord]] = {}
-    for record in records:
-        study = record.study or (known[0] if len(known) == 1 else "")
-        groups.setdefault(study, []).append(record)
-    return groups
-
-
 def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], LvhAssessment]:
     reports = [record.report for record in records]
     found: dict[Quantity, Measurement] = {}
@@ -108,10 +122,10 @@ def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], Lv
         )
     _add_mass(found)
     _add_output(found)
-    patient = _patient(records)
+    patient = agreed_patient(records)
     _add_indices(found, patient, records)
     index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
-    lvh = assess_lvh(index.value if index else None, rwt.value if rwt else None, patient.sex)
+    lvh = assess_lvh(index.value if index else None, rwt.value, patient.sex) if rwt else NO_CLIP
     return [flag_implausible(found[quantity]) for quantity in Quantity if quantity in found], lvh
 
 
@@ -123,33 +137,14 @@ def _note_on_planes(records: Sequence[ClipRecord]) -> str:
     return f"no biplane discs: the view of the best {' and '.join(uncertain)} clip is uncertain"
 
 
-def _patient(records: Sequence[ClipRecord]) -> PatientData:
-    """Sex, height and weight on which the files agree; contradictory values are unknown."""
-
-    def agreed(values: set[str | float]) -> str | float | None:
-        return values.pop() if len(values) == 1 else None
-
-    people = [record.patient for record in records]
-    return PatientData.model_validate(
-        {
-            field: agreed({value for person in people if (value := getattr(person, field)) is not None})
-            for field in PatientData.model_fields
-        }
-    )
-
-
 def _add_mass(found: dict[Quantity, Measurement]) -> None:
     """LV mass and relative wall thickness from the three combined lengths."""
     if not all(quantity in found for quantity in _WALLS):
         return
     lengths = [found[quantity] for quantity in _WALLS]
     walls = WallThickness(*(length.value for length in lengths))
-    found[Quantity.LV_MASS] = _derive(
-        Quantity.LV_MASS, lv_mass_g(walls), "cube formula (Devereux; ASE/EACVI 2015)", lengths
-    )
-    found[Quantity.RWT] = _derive(
-        Quantity.RWT, relative_wall_thickness(walls), "2 LVPWd / LVIDd (ASE/EACVI 2015)", lengths[1:]
-    )
+    _derive(found, Quantity.LV_MASS, lv_mass_g(walls), "cube formula (Devereux; ASE/EACVI 2015)", lengths)
+    _derive(found, Quantity.RWT, relative_wall_thickness(walls), "2 LVPWd / LVIDd (ASE/EACVI 2015)", lengths[1:])
 
 
 def _add_output(found: dict[Quantity, Measurement]) -> None:
@@ -166,14 +161,12 @@ def _add_output(found: dict[Quantity, Measurement]) -> None:
         stroke_ml = stroke_volume_ml(*(volume.value for volume in volumes))
     except MeasureError:  # combined over different clips, they do not eject
         return
-    found[Quantity.STROKE_VOLUME] = _derive(Quantity.STROKE_VOLUME, stroke_ml, "EDV - ESV, method of discs", volumes)
+    _derive(found, Quantity.STROKE_VOLUME, stroke_ml, "EDV - ESV, method of discs", volumes)
     if Quantity.HEART_RATE not in found:
         return
     sources = [found[Quantity.STROKE_VOLUME], found[Quantity.HEART_RATE]]
     output = cardiac_output_l_per_min(*(source.value for source in sources))
-    found[Quantity.CARDIAC_OUTPUT] = _derive(
-        Quantity.CARDIAC_OUTPUT, output, "stroke volume x heart rate, method of discs", sources
-    )
+    _derive(found, Quantity.CARDIAC_OUTPUT, output, "stroke volume x heart rate, method of discs", sources)
 
 
 def _add_indices(found: dict[Quantity, Measurement], patient: PatientData, records: Sequence[ClipRecord]) -> None:
@@ -196,11 +189,13 @@ def _add_indices(found: dict[Quantity, Measurement], patient: PatientData, recor
         if quantity in found:
             sources = [found[quantity], found[Quantity.BSA]]
             value = index_to_body(found[quantity].value, area_m2)
-            found[indexed] = _derive(indexed, value, f"{quantity.value} / BSA (Mosteller)", sources)
+            _derive(found, indexed, value, f"{quantity.value} / BSA (Mosteller)", sources)
 
 
-def _derive(quantity: Quantity, value: float, method: str, sources: Sequence[Measurement]) -> Measurement:
-    """A value computed from other values: their evidence, flags and the weakest confidence."""
+def _derive(
+    found: dict[Quantity, Measurement], quantity: Quantity, value: float, method: str, sources: Sequence[Measurement]
+) -> None:
+    """Add a value computed from other values: their evidence, flags and the weakest confidence."""
     names = tuple(source.quantity.value for source in sources)
     evidence: dict[tuple[str, tuple[int, ...]], Evidence] = {}
     for item in (item for source in sources for item in source.evidence):
@@ -209,11 +204,169 @@ def _derive(quantity: Quantity, value: float, method: str, sources: Sequence[Mea
         )
     flags: dict[Flag, None] = dict.fromkeys(flag for source in sources for flag in source.flags)
     confidences = [source.confidence for source in sources if source.confidence is not None]
-    return Measurement(
+    found[quantity] = Measurement(
         quantity=quantity,
         value=value,
         method=method,
         confidence=min(confidences, default=None),
         flags=tuple(flags),
         evidence=tuple(evidence.values()),
+    )
+
+
+def measure_two_planes(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
+    """All values of two planes: LV volumes and EF, left atrial volumes, strain and LV length, those that there are."""
+    return measure_biplane(clips) | measure_left_atrium(clips) | measure_mean_strain(clips) | measure_lv_length(clips)
+
+
+def measure_biplane(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
+    """EDV, ESV and EF by biplane discs.
+
+    Empty where a plane is missing, not calibrated, of an uncertain view, or cannot be measured: two loops of one plane
+    are no biplane.
+    """
+    planes = _certain_planes(clips, Quantity.EDV)
+    if not planes:
+        return {}
+    try:
+        diastole = _volumes(planes, "ed_frames")
+        systole = _volumes(planes, "es_frames")
+        end_diastolic = float(np.mean([item.volume_ml for item in diastole]))
+        end_systolic = float(np.mean([item.volume_ml for item in systole]))
+        values = {
+            Quantity.LVEF_DISCS: ejection_fraction_percent(end_diastolic, end_systolic),
+            Quantity.EDV: end_diastolic,
+            Quantity.ESV: end_systolic,
+        }
+    except (MeasureError, KeyError):
+        return {}
+    details = {
+        "frames": {
+            plane.evidence[0].clip_id: {phase: plane.details[phase] for phase in ("ed_frames", "es_frames")}
+            for plane in planes.values()
+        },
+        "length_difference_percent": _mean_difference(diastole),
+    }
+    return {
+        quantity: _measurement(quantity, value, BIPLANE_METHOD, planes, _flags_of(diastole), details)
+        for quantity, value in values.items()
+    }
+
+
+def measure_left_atrium(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
+    """Left atrial volume at end-systole by biplane discs and by biplane area-length; empty as for the LV."""
+    planes = _certain_planes(clips, Quantity.LA_VOLUME)
+    if not planes:
+        return {}
+    routes: dict[Quantity, tuple[str, Callable[[AtrialShape, AtrialShape], BiplaneVolume]]] = {
+        Quantity.LA_VOLUME: (ATRIAL_DISCS, biplane_atrial_disc_volume),
+        Quantity.LA_VOLUME_AREA_LENGTH: (ATRIAL_AREA_LENGTH, biplane_atrial_area_length_volume),
+    }
+    try:
+        shapes = [
+            [
+                atrial_shape_from_evidence(plane.evidence[0], Structure.LEFT_ATRIUM, frame)
+                for (frame,) in plane.details["beat_frames"]
+            ]
+            for plane in planes.values()
+        ]
+    except (MeasureError, KeyError):
+        return {}
+    found = {}
+    for quantity, (method, compute) in routes.items():
+        volumes = [compute(*pair) for pair in product(*shapes)]
+        value = float(np.mean([item.volume_ml for item in volumes]))
+        details = {"frames": _beat_frames(planes), "length_difference_percent": _mean_difference(volumes)}
+        found[quantity] = _measurement(quantity, value, method, planes, _flags_of(volumes), details)
+    return found
+
+
+def measure_mean_strain(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
+    """Strain of the endocardial contour as the mean of both planes; empty where one is missing or uncertain."""
+    planes = _certain_planes(clips, Quantity.GLS_ENDOCARDIAL)
+    if not planes:
+        return {}
+    value = float(np.mean([plane.value for plane in planes.values()]))
+    quantity = Quantity.GLS_ENDOCARDIAL
+    return {quantity: _measurement(quantity, value, STRAIN_METHOD, planes, (), _both_values(planes))}
+
+
+def measure_lv_length(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
+    """LV length at end-diastole as the longer of both planes: a foreshortened plane shows it too short."""
+    planes = _certain_planes(clips, Quantity.LV_LENGTH)
+    if not planes:
+        return {}
+    lengths = [plane.value for plane in planes.values()]
+    shorter, longer = sorted(lengths)
+    difference = 100 * (longer - shorter) / longer
+    flags = (Flag.PLANES_DISAGREE,) if difference > LENGTH_TOLERANCE_PERCENT else ()
+    details = {**_both_values(planes), "length_difference_percent": round(difference, 2)}
+    quantity = Quantity.LV_LENGTH
+    return {quantity: _measurement(quantity, longer, LV_LENGTH_METHOD, planes, flags, details)}
+
+
+def uncertain_planes(clips: Sequence[ClipReport]) -> tuple[View, ...]:
+    """Of the two planes that would be taken together, those of which nobody can be sure; empty where one is missing."""
+    planes = _best_planes(clips, Quantity.EDV)
+    return tuple(view for view, plane in planes.items() if Flag.VIEW_UNCERTAIN in plane.flags)
+
+
+def _certain_planes(clips: Sequence[ClipReport], quantity: Quantity) -> Planes:
+    """The best planes; empty where one is missing or of an uncertain view."""
+    planes = _best_planes(clips, quantity)
+    return {} if any(Flag.VIEW_UNCERTAIN in plane.flags for plane in planes.values()) else planes
+
+
+def _best_planes(clips: Sequence[ClipReport], quantity: Quantity) -> Planes:
+    """Of both views the value that counts most, four-chamber first; empty where one is missing."""
+    planes: Planes = {}
+    for view in (View.A4C, View.A2C):
+        found = [item for clip in clips if clip.view is view for item in clip.measurements if item.quantity is quantity]
+        if found:
+            planes[view] = max(found, key=clip_weight)
+    return planes if len(planes) == 2 else {}
+
+
+def _volumes(planes: Planes, phase: str) -> list[BiplaneVolume]:
+    """Volumes of every pairing of the beats of both planes at one phase; the planes beat at different times."""
+    shapes = [
+        [shape_from_evidence(plane.evidence[0], frame) for frame in plane.details[phase]] for plane in planes.values()
+    ]
+    return [biplane_volume(*pair) for pair in product(*shapes)]
+
+
+def _mean_difference(volumes: Sequence[BiplaneVolume]) -> float:
+    return round(float(np.mean([item.length_difference_percent for item in volumes])), 2)
+
+
+def _flags_of(volumes: Sequence[BiplaneVolume]) -> tuple[Flag, ...]:
+    return tuple(dict.fromkeys(flag for item in volumes for flag in item.flags))
+
+
+def _beat_frames(planes: Planes) -> dict[str, list[list[int]]]:
+    return {plane.evidence[0].clip_id: plane.details["beat_frames"] for plane in planes.values()}
+
+
+def _both_values(planes: Planes) -> dict[str, object]:
+    values = {view.value: plane.value for view, plane in planes.items()}
+    return {"frames": _beat_frames(planes), "plane_values": values}
+
+
+def _measurement(
+    quantity: Quantity, value: float, method: str, planes: Planes, flags: Iterable[Flag], details: Mapping[str, object]
+) -> Measurement:
+    """A value of both planes: their flags but that of a single plane, and the weaker confidence."""
+    both = tuple(planes.values())
+    own: dict[Flag, None] = {flag: None for plane in both for flag in plane.flags if flag != Flag.SINGLE_PLANE}
+    known = [plane.confidence for plane in both if plane.confidence is not None]
+    clip_ids = {view.value: plane.evidence[0].clip_id for view, plane in planes.items()}
+    evidence: tuple[Evidence, ...] = tuple(item for plane in both for item in plane.evidence)
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        method=method,
+        confidence=min(known, default=None),
+        flags=tuple(own | dict.fromkeys(flags)),
+        evidence=evidence,
+        details={"best_clip": both[0].evidence[0].clip_id, "planes": clip_ids, **details},
     )

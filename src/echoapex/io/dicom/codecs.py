@@ -23,8 +23,7 @@ from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom.elements import integer_of, text_of
-from echoapex.io.dicom.header import DicomFile
+from echoapex.io.dicom.header import DicomFile, integer_of, text_of
 
 _SAMPLES = {
     **dict.fromkeys(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 1),

@@ -12,9 +12,8 @@ from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from echoapex.io.clip_source import ReadError, ReadLimits
-from echoapex.io.dicom.elements import clean_errors, text_of, value_of
-from echoapex.io.dicom.header import BoundedReader, begin_data_set, count_items, within_budget
+from echoapex.io.clip_source import ReadError, ReadLimits, clean_errors
+from echoapex.io.dicom.header import BoundedReader, begin_data_set, count_items, text_of, value_of, within_budget
 
 _MOST_BYTES = 16 << 20
 _MOST_READS = 1_200_000

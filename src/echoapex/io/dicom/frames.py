@@ -5,31 +5,32 @@ Video streams (MPEG-2, MPEG-4 AVC, HEVC; PS3.5 section 8.2.5 and following) are 
 
 from __future__ import annotations
 
+import io
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import av
 import numpy as np
 from jaxtyping import UInt8
 
-from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits
+from echoapex.io.clip_source import ReadError, ReadFlag, ReadLimits, clean_errors
 from echoapex.io.dicom.codecs import PixelLayout
-from echoapex.io.dicom.elements import (
+from echoapex.io.dicom.header import DicomFile, value_of
+from echoapex.io.dicom.pixels import (
+    RLE,
     Fragment,
-    FragmentStream,
     Frame,
-    clean_errors,
+    FrameDecoder,
     group_frames,
     index_fragments,
     read_frame,
-    value_of,
+    without_shared_chroma,
 )
-from echoapex.io.dicom.header import DicomFile
-from echoapex.io.dicom.pixels import RLE, FrameDecoder, without_shared_chroma
 from echoapex.io.processes import DecodingTask, run_apart
 from echoapex.io.video import open_media
 
@@ -175,6 +176,49 @@ def spread(frame_count: int, wanted: int) -> list[int]:
     [0, 4, 8]
     """
     return sorted({round(position) for position in np.linspace(0, frame_count - 1, min(wanted, frame_count))})
+
+
+class FragmentStream(io.RawIOBase):
+    """All fragments as one seekable file, for video codecs (MPEG-2, MPEG-4, HEVC)."""
+
+    def __init__(self, stream: BinaryIO, fragments: Sequence[Fragment]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._fragments = fragments
+        self._starts = [0]
+        for fragment in fragments:
+            self._starts.append(self._starts[-1] + fragment.length)
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Always true."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always true."""
+        return True
+
+    def tell(self) -> int:
+        """Position in the joined bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position in the joined bytes."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._starts[-1]}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill ``buffer`` from the fragment at the current position; may return fewer bytes, and 0 at the end."""
+        which = bisect_right(self._starts, self._position) - 1
+        if which >= len(self._fragments):
+            return 0
+        within = self._position - self._starts[which]
+        self._stream.seek(self._fragments[which].offset + within)
+        data = self._stream.read(min(len(buffer), self._fragments[which].length - within))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
 
 class StreamPlace(NamedTuple):

@@ -3,12 +3,16 @@
 Identifying elements are not read unless they are requested. Every read is limited: an element that claims four
 gigabytes, or a deflated header that would inflate to that size, is refused before memory is allocated. The number of
 reads, items and values is limited too, so that millions of empty elements do not keep the reader busy.
+
+Values of elements are typed here too. A broken element counts as missing: it never causes a crash, and no value of the
+file gets into an error message.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import tempfile
 import weakref
 import zlib
@@ -16,11 +20,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -29,9 +34,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from echoapex.io.clip_source import ReadError, ReadLimits
-from echoapex.io.dicom.elements import clean_errors, text_of
+from echoapex.io.clip_source import ReadError, ReadLimits, clean_errors, muted_pydicom
 
+_CONVERSION_ERRORS = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, OverflowError, LookupError)
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _PIXEL_TAGS = {0x7FE00008: "float", 0x7FE00009: "double", 0x7FE00010: "integer"}
 _LONG_VR = {b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"UN", b"SQ", b"UT", b"UC", b"UR", b"SV", b"UV"}
@@ -45,7 +50,6 @@ _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _TEXT_NUMBERS = frozenset({"DS", "IS"})
 _WHOLE = "check that the file is whole"
 _MANY_VALUED = frozenset({"FrameTimeVector", "RWaveTimeVector"})
-
 CLINICAL_KEYWORDS = (
     *("SOPClassUID", "Modality", "Manufacturer", "ImageType", "NumberOfFrames", "UltrasoundColorDataPresent"),
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns"),
@@ -71,6 +75,58 @@ IDENTIFYING_KEYWORDS = (
 )
 PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate")
 """Elements that identify the patient; only read to make a keyed digest."""
+
+
+def value_of(dataset: Dataset, keyword: str) -> Any:
+    """The value of an element, or None if it is missing, empty or unreadable."""
+    try:
+        with muted_pydicom():
+            value = dataset.get(keyword)
+    except Exception:  # pydicom has its own error types for bad lengths
+        return None
+    return None if value in (None, "", b"") else value
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """The first string of an element, stripped; empty if there is none."""
+    texts = texts_of(dataset, keyword)
+    return texts[0] if texts else ""
+
+
+def texts_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All strings of an element, stripped."""
+    value = value_of(dataset, keyword)
+    if value is None:
+        return ()
+    items = (
+        value if isinstance(value, MultiValue | list | tuple) else [value]
+    )  # iterating a PersonName gives its letters
+    return tuple(str(item).strip() for item in items)
+
+
+def number_of(dataset: Dataset, keyword: str) -> float | None:
+    """The first finite number of an element, or None."""
+    numbers = numbers_of(dataset, keyword)
+    return numbers[0] if numbers else None
+
+
+def numbers_of(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """All finite numbers of an element; empty if one of them is unreadable."""
+    value = value_of(dataset, keyword)
+    if value is None:
+        return ()
+    items = [value] if isinstance(value, str | int | float) else value
+    try:
+        numbers = tuple(float(item) for item in items)
+    except _CONVERSION_ERRORS:
+        return ()
+    return numbers if all(math.isfinite(number) for number in numbers) else ()
+
+
+def integer_of(dataset: Dataset, keyword: str) -> int | None:
+    """The first number of an element as an integer; None if there is none or it is not a whole number."""
+    number = number_of(dataset, keyword)
+    return int(number) if number is not None and number == int(number) else None
 
 
 @dataclass(frozen=True)

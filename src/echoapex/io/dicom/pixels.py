@@ -1,11 +1,17 @@
-"""Decode one stored frame to 8-bit grey or RGB, whatever its compression, colours and depth."""
+"""One stored frame of a DICOM file: where its bytes are, and its 8-bit grey or RGB picture.
+
+The fragments of an encapsulated pixel element (PS3.5 section A.4) are located without reading the pixels. A frame is
+decoded whatever its compression, colours and depth.
+"""
 
 from __future__ import annotations
 
+import io
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -14,7 +20,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 
-from echoapex.io.clip_source import ReadError
+from echoapex.io.clip_source import ReadError, clean_errors
 from echoapex.io.dicom.codecs import (
     DECODERS,
     Picture,
@@ -25,9 +31,14 @@ from echoapex.io.dicom.codecs import (
     is_jpeg,
     read_picture,
 )
-from echoapex.io.dicom.elements import clean_errors, number_of, value_of
+from echoapex.io.dicom.header import number_of, value_of
 from echoapex.io.processes import DecodingTask, run_apart
 
+_ITEM = 0xFFFEE000
+_SEQUENCE_END = 0xFFFEE0DD
+_MAX_OFFSET_TABLE_BYTES = 8 * 1024 * 1024
+# the first bytes of a compressed picture: JPEG and JPEG-LS, JPEG 2000 codestream, JP2 file
+_PICTURE_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP")
 RLE = "1.2.840.10008.1.2.5"
 """Transfer syntax of RLE, which stores each frame in one fragment (PS3.5 section 8.2.2)."""
 _RLE_HEADER_BYTES = 64
@@ -38,9 +49,151 @@ _MOST_ENTRIES = 1 << 17
 _LARGE_PIXELS = 1 << 22
 _MOST_PIXELS_PER_BYTE = 2000
 """Limit for large pictures; blank echo frames reach some hundreds."""
-
 Image = UInt8[np.ndarray, "height width *channels"]
 Stored = Shaped[np.ndarray, "height width *channels"]
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """One item of the pixel element: offset and length of its value in the file."""
+
+    offset: int
+    length: int
+
+
+Frame = tuple[Fragment, ...]
+
+
+@dataclass(frozen=True)
+class EncapsulatedIndex:
+    """The fragments of an encapsulated pixel element.
+
+    Attributes:
+        fragments: all complete fragments, in order.
+        offset_table: byte offsets of the frames, counted from the first fragment's item; empty if there is none.
+        truncated: whether the file ends inside the pixel element, so that the last frames are missing.
+    """
+
+    fragments: tuple[Fragment, ...]
+    offset_table: tuple[int, ...]
+    truncated: bool
+
+
+def index_fragments(stream: BinaryIO, offset: int, max_fragments: int, display_name: str) -> EncapsulatedIndex:
+    """Locate the fragments of the pixel element whose value starts at ``offset``.
+
+    Raises:
+        ReadError: the value is not a sequence of items, or there are more than ``max_fragments``.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(offset)
+    table, position = _read_offset_table(stream, size, display_name)
+    fragments: list[Fragment] = []
+    while True:
+        stream.seek(position)
+        head = stream.read(8)
+        tag, length = _item_head(head) if len(head) == 8 else (_ITEM, size)
+        if tag == _SEQUENCE_END:
+            return EncapsulatedIndex(tuple(fragments), table, truncated=False)
+        if tag != _ITEM:
+            raise ReadError(display_name, "its compressed frames are damaged", "copy or export the file again")
+        if position + 8 + length > size:
+            return EncapsulatedIndex(tuple(fragments), table, truncated=True)
+        fragments.append(Fragment(position + 8, length))
+        if len(fragments) > max_fragments:
+            raise ReadError(
+                display_name, "holds more compressed fragments than the limit", "raise the limit max_frames"
+            )
+        position += 8 + length
+
+
+def group_frames(
+    index: EncapsulatedIndex,
+    stream: BinaryIO,
+    claimed_frames: int,
+    extended_offsets: Sequence[int],
+    display_name: str,
+    *,
+    one_each: bool = False,
+) -> tuple[Frame, ...]:
+    """Group fragments into frames: by the offset table, else by count, else by the first bytes of each fragment.
+
+    Args:
+        index: the fragments.
+        stream: the file, to read the first bytes of a fragment.
+        claimed_frames: NumberOfFrames according to the header.
+        extended_offsets: ExtendedOffsetTable of the header; empty if there is none.
+        display_name: name of the file in the error.
+        one_each: every frame is exactly one fragment (RLE), whatever the header and the table say.
+
+    Raises:
+        ReadError: there is no complete frame, or the fragments cannot be assigned to frames.
+    """
+    fragments = index.fragments
+    offsets = tuple(extended_offsets) or index.offset_table
+    if not fragments:
+        raise ReadError(display_name, "holds no whole compressed frame", "copy or export the file again")
+    if one_each or (claimed_frames == len(fragments) and len(offsets) in (0, len(fragments))):
+        return tuple((fragment,) for fragment in fragments)
+    starts = _starts_by_offset(fragments, offsets) or _starts_by_content(fragments, stream)
+    if not starts:
+        if claimed_frames == 1:
+            return (fragments,)
+        if index.truncated:  # nearly every writer uses one fragment per frame
+            return tuple((fragment,) for fragment in fragments)
+        raise ReadError(display_name, "its frames cannot be told apart", "export the clip again")
+    ends = [*starts[1:], len(fragments)]
+    frames = [fragments[start:end] for start, end in zip(starts, ends, strict=True)]
+    if index.truncated and len(frames) > 1 and len(frames[-1]) < len(frames[0]):
+        frames.pop()  # the file ends inside the last frame, which has several fragments
+    return tuple(frames)
+
+
+def read_frame(stream: BinaryIO, frame: Frame) -> bytes:
+    """The compressed bytes of one frame: its fragments joined."""
+    parts = []
+    for fragment in frame:
+        stream.seek(fragment.offset)
+        parts.append(stream.read(fragment.length))
+    return b"".join(parts)
+
+
+def _read_offset_table(stream: BinaryIO, size: int, display_name: str) -> tuple[tuple[int, ...], int]:
+    """Read the basic offset table; also return the position of the first fragment's item."""
+    position = stream.tell()
+    head = stream.read(8)
+    tag, length = _item_head(head) if len(head) == 8 else (0, 0)
+    if tag != _ITEM or length % 4 or length > _MAX_OFFSET_TABLE_BYTES or position + 8 + length > size:
+        raise ReadError(display_name, "its compressed frames are damaged", "copy or export the file again")
+    return struct.unpack(f"<{length // 4}L", stream.read(length)), position + 8 + length
+
+
+def _item_head(head: bytes) -> tuple[int, int]:
+    group, element, length = struct.unpack("<HHL", head)
+    return group << 16 | element, length
+
+
+def _starts_by_offset(fragments: Sequence[Fragment], offsets: Sequence[int]) -> list[int]:
+    """Index of the first fragment of each frame from the offset table; empty if the table does not fit."""
+    if not offsets:
+        return []
+    origin = fragments[0].offset
+    index_at = {fragment.offset - origin: index for index, fragment in enumerate(fragments)}
+    starts = [index_at[offset] for offset in offsets if offset in index_at]
+    beyond = fragments[-1].offset + fragments[-1].length - origin
+    missing = sum(offset not in index_at and offset < beyond for offset in offsets)
+    in_order = all(a < b for a, b in pairwise(starts))
+    return starts if starts and starts[0] == 0 and in_order and not missing else []
+
+
+def _starts_by_content(fragments: Sequence[Fragment], stream: BinaryIO) -> list[int]:
+    """Index of the fragments that begin a picture; empty if the first one does not, because then the rule fails."""
+    starts = []
+    for index, fragment in enumerate(fragments):
+        stream.seek(fragment.offset)
+        if stream.read(6).startswith(_PICTURE_STARTS):
+            starts.append(index)
+    return starts if starts and starts[0] == 0 else []
 
 
 @dataclass(frozen=True)

@@ -2,37 +2,100 @@
 
 The header keeps what measurements need (calibration, times, sex, height, weight) and replaces every identifier by a
 digest. Instances without a 2D echo image are opened too; their content says why they are set aside.
+
+The content is checked in the header first: modality, format and data type of the ultrasound regions (PS3.3 section
+C.8.5.5), and the third and fourth value of ImageType (C.8.5.6.1.1). Then the pixels are checked: whether they show a
+cardiac fan, and whether colour Doppler is really on. The header does not tell this reliably: some machines mark whole
+presets as colour, others never mark colour at all.
+
+The kind of transducer is read from free text (TransducerData, 0018,5010), which may contain a serial number. Only words
+from a fixed list are returned, so that nothing else leaks.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from echoapex.domain import ClipHeader
+from echoapex.domain import ClipHeader, ContentKind
 from echoapex.io.calibration import (
     Calibration,
+    SpatialFormat,
+    TimingElements,
     UltrasoundRegion,
     build_frame_times,
     calibrate,
     plausible_heart_rate,
     plausible_r_waves,
 )
-from echoapex.io.clip_source import ReadLimits
-from echoapex.io.content import FoundContent, classify_content
+from echoapex.io.clip_source import ReadLimits, clean_errors
+from echoapex.io.content import FoundContent, content_of_pixels
 from echoapex.io.deidentify import PUBLIC_KEY, pseudonym
 from echoapex.io.dicom.codecs import PixelLayout, read_layout, syntax_name
-from echoapex.io.dicom.elements import clean_errors, number_of, numbers_of, read_regions, read_timing, text_of, texts_of
 from echoapex.io.dicom.frames import Image, StoredFrames, locate_frames
-from echoapex.io.dicom.header import IDENTIFYING_KEYWORDS, DicomFile
-from echoapex.io.sector import probe_kind
+from echoapex.io.dicom.header import (
+    IDENTIFYING_KEYWORDS,
+    DicomFile,
+    integer_of,
+    number_of,
+    numbers_of,
+    text_of,
+    texts_of,
+    value_of,
+)
+from echoapex.io.sector import Box
 
+_ULTRASOUND_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.6.1",  # Ultrasound Image
+    "1.2.840.10008.5.1.4.1.1.3.1",  # Ultrasound Multi-frame Image
+    "1.2.840.10008.5.1.4.1.1.6",  # Ultrasound Image, retired
+    "1.2.840.10008.5.1.4.1.1.3",  # Ultrasound Multi-frame Image, retired
+)
+_KNOWN_MODALITIES = frozenset(
+    [
+        *("BI", "CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM"),
+        *("OCT", "OP", "OPT", "OT", "PT", "PX", "RF", "RG", "SC", "SM", "SR", "XA", "XC"),
+    ]
+)
+_M_MODE_BITS = 0x0002 | 0x0020
+_SPECTRAL_BITS = 0x0004 | 0x0008
+_TWO_D_BITS = 0x0001 | 0x0010
+
+# values of ImageType 3 that name another part of the body than the heart
+_OTHER_PARTS = frozenset(
+    [
+        *("BREAST", "ENDOCAVITARY", "ENDORECTAL", "ENDOVAGINAL", "GYNECOLOGY", "INTRAVASCULAR", "MUSCULOSKELETAL"),
+        *("NEONATAL HEAD", "OBSTETRICAL", "OPHTHALMIC", "PELVIC", "SMALL PARTS", "THYROID", "TRANSCRANIAL"),
+    ]
+)
+_TEE = re.compile(
+    r"\bTEE\b|TRANSESOPH|\bX[78]-[23]T|\bS7-[23]T|\b6V?T|\bT6|\bV5M|\bZ6M|\bMPT|\bP[34]-?T?EE|\bOMNI ?III", re.I
+)
+_ICE = re.compile(r"\bICE\b|INTRACARD|ACUNAV|VIEWFLEX|SOUNDSTAR|VERISIGHT", re.I)
+_KINDS = (
+    ("tee", _TEE),
+    ("ice", _ICE),
+    ("phased", re.compile(r"SECTOR|PHASED", re.I)),
+    ("curved", re.compile(r"CURVED|CONVEX", re.I)),
+    ("linear", re.compile(r"LINEAR", re.I)),
+)
+_MAX_REGIONS = 1000
+_CORNERS = (
+    "RegionLocationMinX0",
+    "RegionLocationMinY0",
+    "RegionLocationMaxX1",
+    "RegionLocationMaxY1",
+)
 _CLIP_ID_DIGITS = 12
 _MANUFACTURER_LENGTH = 64
 _HEIGHT_M = (0.2, 2.8)
@@ -148,6 +211,119 @@ def _build_header(file: DicomFile, layout: PixelLayout, stored: StoredFrames, sa
             "transfer_syntax": syntax_name(layout.transfer_syntax),
             "calibration": calibration.source,
         },
+    )
+
+
+def classify_content(
+    modality: str,
+    sop_class: str,
+    image_type: Sequence[str],
+    regions: Sequence[UltrasoundRegion],
+    frames: Sequence[UInt8[np.ndarray, "height width *channels"]],
+    within_xyxy: Box | None = None,
+) -> FoundContent:
+    """Classify what an instance shows.
+
+    Args:
+        modality: Modality (0008,0060).
+        sop_class: SOPClassUID, used if there is no modality.
+        image_type: ImageType (0008,0008), all values.
+        regions: the ultrasound regions.
+        frames: some frames, which are searched for the fan and for colour.
+        within_xyxy: the part of the image with ultrasound data, in pixel edges; by default the whole image.
+
+    Returns:
+        The content with its reason.
+    """
+    if modality != "US" and (modality or sop_class not in _ULTRASOUND_CLASSES):
+        known = modality if modality in _KNOWN_MODALITIES else "of another modality"
+        return FoundContent(ContentKind.NOT_ECHO, f"the image is {known}, not ultrasound")
+    part = image_type[2].strip().upper() if len(image_type) > 2 else ""
+    if part in _OTHER_PARTS:
+        return FoundContent(ContentKind.NOT_ECHO, f"the image type says {part.lower()}, not the heart")
+    by_header = _classify_regions(regions) if regions else _classify_image_type(image_type)
+    if by_header.is_set_aside:
+        return by_header
+    by_pixels = content_of_pixels(frames, within_xyxy)
+    return by_pixels if by_pixels.kind is not ContentKind.B_MODE else replace(by_pixels, reason=by_header.reason)
+
+
+def _classify_regions(regions: Sequence[UltrasoundRegion]) -> FoundContent:
+    formats = {region.spatial_format for region in regions}
+    beside = " beside a 2D image" if SpatialFormat.TWO_D in formats else ""
+    if SpatialFormat.SPECTRAL in formats:
+        return FoundContent(ContentKind.SPECTRAL_DOPPLER, f"the header has a spectral Doppler region{beside}")
+    if SpatialFormat.M_MODE in formats:
+        return FoundContent(ContentKind.M_MODE, f"the header has an M-mode region{beside}")
+    if any(region.shows_a_plane for region in regions):
+        return FoundContent(ContentKind.B_MODE, "the header has a 2D region")
+    if SpatialFormat.WAVEFORM in formats:
+        return FoundContent(ContentKind.NOT_ECHO, "the header has a waveform region and no 2D region")
+    return FoundContent(ContentKind.NOT_ECHO, "the header has ultrasound regions, none of them 2D")
+
+
+def _classify_image_type(image_type: Sequence[str]) -> FoundContent:
+    """Classify by the mode bits in ImageType value 4 (hexadecimal); without them a 2D image is assumed."""
+    try:
+        bits = int(image_type[3], 16) if len(image_type) > 3 and len(image_type[3]) == 4 else 0
+    except ValueError:
+        bits = 0
+    if bits & _SPECTRAL_BITS:
+        return FoundContent(ContentKind.SPECTRAL_DOPPLER, "the image type says spectral Doppler")
+    if bits & _M_MODE_BITS:
+        return FoundContent(ContentKind.M_MODE, "the image type says M-mode")
+    if bits & _TWO_D_BITS:
+        return FoundContent(ContentKind.B_MODE, "the image type says 2D")
+    return FoundContent(ContentKind.B_MODE, "the header does not say; taken for a 2D image")
+
+
+def probe_kind(transducer_type: Sequence[str], transducer_data: Sequence[str]) -> str:
+    """The kind of a transducer: ``tee``, ``ice``, ``phased``, ``curved``, ``linear``, or empty if unknown.
+
+    Args:
+        transducer_type: values of TransducerType (0018,6031).
+        transducer_data: values of TransducerData (0018,5010), usually a model name.
+
+    >>> probe_kind(["SECTOR_PHASED"], ["X8-2t", "serial 12345"])
+    'tee'
+    >>> probe_kind([], ["B0FKQX"])
+    ''
+    """
+    text = " ".join([*transducer_type, *transducer_data]).replace("_", " ")
+    return next((kind for kind, pattern in _KINDS if pattern.search(text)), "")
+
+
+def read_regions(dataset: Dataset) -> tuple[UltrasoundRegion, ...]:
+    """All items of SequenceOfUltrasoundRegions (0018,6011); unreadable elements are None."""
+    items: Iterable[Any] | None = value_of(dataset, "SequenceOfUltrasoundRegions")
+    if items is None or isinstance(items, str | bytes):
+        return ()
+    return tuple(_read_region(item) for item in list(items)[:_MAX_REGIONS] if isinstance(item, Dataset))
+
+
+def read_timing(dataset: Dataset) -> TimingElements:
+    """The timing elements of the Cine and Multi-frame modules."""
+    return TimingElements(
+        frame_time_vector_ms=numbers_of(dataset, "FrameTimeVector"),
+        frame_time_ms=number_of(dataset, "FrameTime") or number_of(dataset, "ActualFrameDuration"),
+        rate_hz=number_of(dataset, "CineRate") or number_of(dataset, "RecommendedDisplayFrameRate"),
+        duration_s=number_of(dataset, "EffectiveDuration"),
+        vector_is_pointed_to=value_of(dataset, "FrameIncrementPointer") == tag_for_keyword("FrameTimeVector"),
+    )
+
+
+def _read_region(item: Dataset) -> UltrasoundRegion:
+    corners = [integer_of(item, keyword) for keyword in _CORNERS]
+    x0, y0, x1, y1 = corners
+    complete = x0 is not None and y0 is not None and x1 is not None and y1 is not None
+    return UltrasoundRegion(
+        spatial_format=integer_of(item, "RegionSpatialFormat"),
+        data_type=integer_of(item, "RegionDataType"),
+        corners=(x0, y0, x1, y1) if complete else None,  # type: ignore[arg-type]
+        unit_x=integer_of(item, "PhysicalUnitsXDirection"),
+        unit_y=integer_of(item, "PhysicalUnitsYDirection"),
+        delta_x=number_of(item, "PhysicalDeltaX"),
+        delta_y=number_of(item, "PhysicalDeltaY"),
     )
 
 

@@ -12,9 +12,9 @@ from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from echoapex.domain.geometry import Size
-from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom.elements import clean_errors, integer_of, muted_pydicom, text_of, texts_of
+from echoapex.domain.clip import Size
+from echoapex.io.clip_source import ReadError, clean_errors, muted_pydicom
+from echoapex.io.dicom.header import integer_of, text_of, texts_of
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID")
 _ALWAYS = (

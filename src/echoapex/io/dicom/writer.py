@@ -25,7 +25,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from echoapex.domain import Clip, ClipHeader, Sector
-from echoapex.domain.geometry import Size, Spacing
+from echoapex.domain.clip import Size, Spacing
 from echoapex.io.temporary_files import replace_when_complete
 from echoapex.version import __version__
 

@@ -1,4 +1,8 @@
-"""From prompt tokens and an embedded image to masks with a predicted IoU.
+"""From an image and prompt tokens to masks with a predicted IoU.
+
+Patch tokens know the structures but not their exact edges; light convolutions on the image at half and quarter
+resolution see edges but not whose they are. The image stem makes these fine features once per image, without a strided
+convolution.
 
 In the two-way transformer, prompts attend to the image and the image attends back to the prompts (Kirillov et al.,
 "Segment anything", 2023, figure 14). Here each step has its normalisation before it, which trains more stably at small
@@ -16,7 +20,68 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from echoapex.models.decoders.pyramid import FineFeatures
+
+class HalveResolution(nn.Module):
+    """Each two by two cell becomes one pixel with four times the channels; a convolution then mixes them.
+
+    A strided convolution computes the same, but its backward pass in bf16 on a CPU is ten times slower. The cells tile
+    the image, so that output pixel ``i`` is centred at input pixel ``2 i + 0.5``.
+
+    Args:
+        in_channels: channels before.
+        out_channels: channels after.
+        kernel: size of the convolution in output pixels; odd.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(4 * in_channels, out_channels, kernel, padding=kernel // 2)
+
+    def forward(
+        self, features: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch out_channels half_height half_width"]:
+        """Features at half the height and width, both of which are even."""
+        mixed: Tensor = self.mix(nn.functional.pixel_unshuffle(features, 2))
+        return mixed
+
+
+class FineFeatures(NamedTuple):
+    """Features of the image at two resolutions; pixel ``i`` of the half map lies at input pixel ``2 i + 0.5``."""
+
+    half: Float[Tensor, "batch half_channels half_height half_width"]
+    quarter: Float[Tensor, "batch quarter_channels quarter_height quarter_width"]
+
+
+class ImageStem(nn.Module):
+    """Two halvings of the resolution, each followed by a normalisation and a GELU.
+
+    The channels are few because convolutions at these resolutions are what a decoder spends its time on.
+
+    Args:
+        in_channels: channels of the image.
+        half_channels: channels at half resolution.
+        quarter_channels: channels at quarter resolution.
+    """
+
+    def __init__(self, in_channels: int, half_channels: int, quarter_channels: int) -> None:
+        super().__init__()
+        self.to_half = HalveResolution(in_channels, half_channels, kernel=3)
+        self.half_norm = nn.GroupNorm(1, half_channels)
+        self.to_quarter = HalveResolution(half_channels, quarter_channels)
+        self.quarter_norm = nn.GroupNorm(1, quarter_channels)
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> FineFeatures:
+        """Features at half and quarter resolution.
+
+        Raises:
+            ValueError: height or width is not a multiple of 4.
+        """
+        height, width = images.shape[2:]
+        if height % 4 or width % 4:
+            raise ValueError(f"an image of {height} x {width} pixels has no quarter resolution; use multiples of 4")
+        half = nn.functional.gelu(self.half_norm(self.to_half(images)))
+        quarter = nn.functional.gelu(self.quarter_norm(self.to_quarter(half)))
+        return FineFeatures(half, quarter)
 
 
 def attend_masked(

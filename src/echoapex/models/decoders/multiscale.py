@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from echoapex.config import Config
-from echoapex.models.decoders.pyramid import ImageStem
+from echoapex.models.decoders.mask_decoder import ImageStem
 from echoapex.models.encoder import Tokens
 
 _ROUNDS = 6

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from echoapex.models.decoders.pyramid import HalveResolution
+from echoapex.models.decoders.mask_decoder import HalveResolution
 from echoapex.vocabulary import Structure
 
 NO_STRUCTURE = -1

@@ -13,14 +13,19 @@ the prompts of an image:
 A prompt with a single name is the same computation in both. Points and earlier masks belong to one prompt and are
 therefore refused in joint decoding.
 
+A decoder may have a pyramid: a small U-shaped network that combines patch tokens and fine features at an eighth and a
+quarter of the resolution, once per image and for all prompts, so that the pass of each prompt stays light.
+
 Sources: Kirillov et al., "Segment anything", 2023; the structure name as a prompt follows the text prompts of the same
-paper, with the six words of our vocabulary in place of free text.
+paper, with the six words of our vocabulary in place of free text. The U shape is that of Ronneberger et al., "U-Net",
+2015; a plain vision transformer as its deep path follows Hatamizadeh et al., "UNETR", 2022.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -28,10 +33,92 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from echoapex.config import Config
-from echoapex.models.decoders.mask_decoder import FineUpscaling, MaskDecoder, PromptTokens, TwoWayTransformer
+from echoapex.models.decoders.mask_decoder import (
+    FineFeatures,
+    FineUpscaling,
+    HalveResolution,
+    ImageStem,
+    MaskDecoder,
+    PromptTokens,
+    TwoWayTransformer,
+)
 from echoapex.models.decoders.prompt_encoder import NO_STRUCTURE, PromptBatch, PromptEncoder, PromptError
-from echoapex.models.decoders.pyramid import FineFeatures, FinePyramid, ImageStem
 from echoapex.models.encoder import Tokens
+
+
+class ResidualConvolutions(nn.Module):
+    """Two convolutions beside an identity; the second starts at zero, so that the block starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+        self.out = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(cast(Tensor, self.out.bias))
+
+    def forward(self, features: Float[Tensor, "images channels rows columns"]) -> Tensor:
+        """Features of the same shape."""
+        changed: Tensor = features + self.out(nn.functional.gelu(self.mix(self.norm(features))))
+        return changed
+
+
+class FinePyramid(nn.Module):
+    """Adds to the fine features of an image what its patches say about them.
+
+    It starts as the identity: a decoder that was trained without it can be given one and goes on where it stood.
+
+    Args:
+        dim: length of a patch token.
+        half_channels: channels at half resolution.
+        quarter_channels: channels at quarter resolution; an eighth has twice as many.
+        blocks: residual blocks at each of the three stations (an eighth, and a quarter before and after it).
+    """
+
+    def __init__(self, dim: int, half_channels: int, quarter_channels: int, blocks: int) -> None:
+        super().__init__()
+        eighth_channels = 2 * quarter_channels
+        self.before = _stack(quarter_channels, blocks)
+        self.to_eighth = HalveResolution(quarter_channels, eighth_channels)
+        self.from_patches = nn.Conv2d(dim, eighth_channels, 1)
+        self.eighth = _stack(eighth_channels, blocks)
+        self.to_quarter = nn.Conv2d(eighth_channels, 4 * quarter_channels, 1)
+        self.after = _stack(quarter_channels, blocks)
+        self.norm = nn.GroupNorm(1, quarter_channels)
+        self.quarter_out = nn.Conv2d(quarter_channels, quarter_channels, 1)
+        self.half_out = nn.Conv2d(quarter_channels, 4 * half_channels, 1)
+        for last in (self.quarter_out, self.half_out):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(cast(Tensor, last.bias))
+
+    def forward(
+        self, fine: FineFeatures, patches: Float[Tensor, "images patches dim"], grid: tuple[int, int]
+    ) -> FineFeatures:
+        """The fine features of the same images, sharpened.
+
+        Args:
+            fine: of the image stem; the quarter resolution has even sides.
+            patches: one token per patch, row by row.
+            grid: patches per column and row.
+
+        Raises:
+            ValueError: a side of the image is not a multiple of 8.
+        """
+        height, width = fine.quarter.shape[2:]
+        if height % 2 or width % 2:
+            raise ValueError(f"an image of {4 * height} x {4 * width} pixels has no eighth; use multiples of 8")
+        quarter: Tensor = self.before(fine.quarter)
+        eighth = self.to_eighth(quarter)
+        cells = self.from_patches(patches.transpose(1, 2).reshape(*patches.shape[::2], *grid))
+        eighth = self.eighth(eighth + nn.functional.interpolate(cells, size=eighth.shape[2:], mode="bilinear"))
+        quarter = self.after(quarter + nn.functional.pixel_shuffle(self.to_quarter(eighth), 2))
+        quarter = nn.functional.gelu(self.norm(quarter))
+        half = nn.functional.pixel_shuffle(self.half_out(quarter), 2)
+        return FineFeatures(fine.half + half, fine.quarter + self.quarter_out(quarter))
+
+
+def _stack(channels: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualConvolutions(channels) for _ in range(blocks)))
 
 
 class PromptableConfig(Config):

@@ -12,17 +12,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from echoapex.io.clip_source import ReadError
-from echoapex.io.dicom.elements import (
-    clean_errors,
-    integer_of,
-    muted_pydicom,
-    number_of,
-    numbers_of,
-    text_of,
-    texts_of,
-    value_of,
-)
+from echoapex.io.clip_source import ReadError, clean_errors, muted_pydicom
+from echoapex.io.dicom.header import integer_of, number_of, numbers_of, text_of, texts_of, value_of
 
 
 def raw(keyword: str, vr: str, value: bytes) -> Dataset:

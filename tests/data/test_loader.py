@@ -9,7 +9,7 @@ import torch
 from straight_line import PointSource
 from tiny_pretraining import crop_source
 
-from echoapex.train.loader import prefetched, workers_for
+from echoapex.data.batch import prefetched, workers_for
 
 
 class Recorder:
