@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echoapex.data.ingest.unit_work import vendor_of
+from echoapex.io.dicom.reader import vendor_of
 
 
 @pytest.mark.parametrize(

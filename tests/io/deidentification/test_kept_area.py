@@ -11,7 +11,7 @@ from synthetic_dicom import region
 
 from echoapex.io.clip_source import ReadError
 from echoapex.io.deidentification.kept_area import KeptArea, find_kept_area
-from echoapex.io.dicom.elements import read_regions
+from echoapex.io.dicom.reader import read_regions
 
 FAN = draw_sector(SIZE, 1)[0] > 0
 

@@ -15,7 +15,6 @@ else leaks.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,20 +31,8 @@ from echoapex.data.stores.place import StoreError, StorePlace
 from echoapex.domain import ClipHeader, ContentKind, FrameTransform, Spacing
 from echoapex.io.clip_file import ClipFile, OpenedClip, open_clip
 from echoapex.io.clip_source import ReadError
+from echoapex.io.dicom.reader import vendor_of
 from echoapex.io.still_image import encode_frame
-
-_VENDORS = (
-    ("philips", re.compile(r"PHILIPS|\bATL\b|AGILENT", re.I)),
-    ("ge", re.compile(r"\bGE\b|GEMS|G\.?E\.? ?(MEDICAL|HEALTHCARE|VINGMED)|GENERAL ELECTRIC", re.I)),
-    ("siemens", re.compile(r"SIEMENS|ACUSON", re.I)),
-    ("canon", re.compile(r"CANON|TOSHIBA", re.I)),
-    ("fujifilm", re.compile(r"FUJI|HITACHI|ALOKA|SONOSITE", re.I)),
-    ("samsung", re.compile(r"SAMSUNG|MEDISON", re.I)),
-    ("mindray", re.compile(r"MINDRAY", re.I)),
-    ("esaote", re.compile(r"ESAOTE|BIOSOUND", re.I)),
-    ("butterfly", re.compile(r"BUTTERFLY", re.I)),
-    ("echoapex", re.compile(r"^ECHOAPEX$", re.I)),
-)
 
 SIDE = 16
 _STORED_CONTENT = (ContentKind.B_MODE, ContentKind.COLOUR_DOPPLER)
@@ -59,18 +46,6 @@ NOTHING_KNOWN: Mapping[str, Any] = {
     "flags": [],
 }
 """The record of a file without any known content."""
-
-
-def vendor_of(manufacturer: str) -> str:
-    """The vendor as one short name: ``philips``, ``ge``...; ``other`` for any other, empty if unknown.
-
-    >>> vendor_of("GE Vingmed Ultrasound"), vendor_of("TOSHIBA_MEC_US"), vendor_of("St. Mary, Ward 3"), vendor_of("")
-    ('ge', 'canon', 'other', '')
-    """
-    if not manufacturer.strip():
-        return ""
-    text = manufacturer.replace("_", " ")
-    return next((vendor for vendor, pattern in _VENDORS if pattern.search(text)), "other")
 
 
 def difference_hash(frame: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "32"]:

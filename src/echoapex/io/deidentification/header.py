@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
+from echoapex.io.clip_source import muted_pydicom
 from echoapex.io.deidentification.kept_elements import (
     CLOSED_LISTS,
     KEPT_CODES,
@@ -35,7 +36,7 @@ from echoapex.io.deidentification.kept_elements import (
 )
 from echoapex.io.deidentification.profile import Action, Profile, ProfileOption, rule_of
 from echoapex.io.deidentification.project_key import ProjectKey
-from echoapex.io.dicom.elements import muted_pydicom, text_of
+from echoapex.io.dicom.header import text_of
 
 METHOD_TEXT = "EchoApex; PS3.15 Basic Profile; blank outside the ultrasound"
 """DeidentificationMethod (0012,0063) of every result."""

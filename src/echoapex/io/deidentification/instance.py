@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-from echoapex.io.clip_source import ReadError, ReadLimits
+from echoapex.io.clip_source import ReadError, ReadLimits, clean_errors, muted_pydicom
 from echoapex.io.deidentification.header import METHOD_TEXT, CleanedHeader, clean_header, method_items
 from echoapex.io.deidentification.kept_area import KeptArea, find_kept_area
 from echoapex.io.deidentification.kept_elements import CLOSED_LISTS, ECHO_WORDS
@@ -31,9 +31,9 @@ from echoapex.io.deidentification.profile import Action, Profile, ProfileOption,
 from echoapex.io.deidentification.project_key import ProjectKey
 from echoapex.io.deidentification.text_search import TextReader
 from echoapex.io.dicom.codecs import read_layout, syntax_name
-from echoapex.io.dicom.elements import clean_errors, muted_pydicom, read_regions, text_of
 from echoapex.io.dicom.frames import locate_frames
-from echoapex.io.dicom.header import BoundedReader, DicomFile, begin_data_set, within_budget
+from echoapex.io.dicom.header import BoundedReader, DicomFile, begin_data_set, text_of, within_budget
+from echoapex.io.dicom.reader import read_regions
 from echoapex.io.dicom.writer import derive_uid
 from echoapex.io.temporary_files import replace_when_complete
 

@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 
-from echoapex.io.dicom.elements import text_of, texts_of
-from echoapex.io.sector import probe_kind, vendor_of
+from echoapex.io.dicom.header import text_of, texts_of
+from echoapex.io.dicom.reader import probe_kind, vendor_of
 
 REGIONS = "SequenceOfUltrasoundRegions"
 NUMBER_VRS = frozenset({"US", "SS", "UL", "SL", "FL", "FD", "DS", "IS"})

@@ -20,11 +20,10 @@ from pydicom.pixels.encoders.base import get_encoder
 from pydicom.tag import Tag
 from pydicom.uid import RLELossless
 
-from echoapex.io.clip_source import ReadError
+from echoapex.io.clip_source import ReadError, clean_errors
 from echoapex.io.deidentification.kept_area import KeptArea
 from echoapex.io.deidentification.text_search import ClipSummary, FoundText, TextReader, find_text, text_mask
 from echoapex.io.dicom.codecs import PixelLayout
-from echoapex.io.dicom.elements import clean_errors
 from echoapex.io.dicom.frames import StoredFrames
 
 Image = UInt8[np.ndarray, "height width *channels"]
