@@ -15,7 +15,8 @@ from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 from pynetdicom.association import Association
 from pynetdicom.presentation import AllStoragePresentationContexts
 
-from echoapex.io.dicom.elements import muted_pydicom, text_of
+from echoapex.io.clip_source import muted_pydicom
+from echoapex.io.dicom.header import text_of
 from echoapex.serve.instance_file import CAPTURES, ULTRASOUND
 from echoapex.serve.ledger import ResultObject
 from echoapex.serve.node_config import DicomPeer, TlsFiles

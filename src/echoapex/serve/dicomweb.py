@@ -20,7 +20,8 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from echoapex.io.dicom.elements import muted_pydicom, text_of
+from echoapex.io.clip_source import muted_pydicom
+from echoapex.io.dicom.header import text_of
 from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.serve.dicom_client import PeerError, silence_libraries
 from echoapex.serve.instance_file import ANALYSED_CLASSES, InstanceHeader, read_instance_header

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydicom import dcmread
 
-from echoapex.io.dicom.elements import muted_pydicom, text_of
+from echoapex.io.clip_source import muted_pydicom
+from echoapex.io.dicom.header import text_of
 
 ULTRASOUND = (
     *("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.6.2"),

@@ -18,7 +18,7 @@ from echoapex.infer.clip.models import TaskInterpreter
 from echoapex.infer.clip.reading import AnalysisOptions
 from echoapex.infer.outputs.dicom_files import DICOM_FOLDER, DicomOutput
 from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, SilentObserver, StudyAnalyzer
-from echoapex.io.dicom.elements import muted_pydicom
+from echoapex.io.clip_source import muted_pydicom
 from echoapex.io.dicom.writer import derive_uid
 from echoapex.models.precision import choose_device, choose_precision
 from echoapex.models.registry import find_set
