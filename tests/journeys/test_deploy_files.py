@@ -29,11 +29,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from real_peers import PostgresServer, postgres_programs
 
 from echoapex.phantom.study import StudyPlan, write_study
+from echoapex.serve import node_config
 from echoapex.vocabulary import View
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +176,6 @@ def test_the_settings_fit_together(compose: dict[str, Any]) -> None:
 
 
 def test_the_node_accepts_its_settings(tmp_path: Path) -> None:
-    node_config = pytest.importorskip("echoapex.serve.node_config", reason="the DICOM node is not in this tree")
     settings = node_config.read_node_config(DEPLOY / "node.yaml")
     assert settings.database_url.startswith("postgresql://")
     health = load("health_check")
@@ -191,8 +193,7 @@ def test_extras_exist(compose: dict[str, Any]) -> None:
     (argument,) = said("ARG")
     assert set(argument.removeprefix("EXTRAS=").split(",")) <= known
     wanted = set(compose["services"]["node"]["build"]["args"]["EXTRAS"].split(","))
-    if not (ROOT / "src" / "echoapex" / "serve").is_dir():
-        pytest.skip("the DICOM node and its extra are not in this tree")
+    assert "node" in wanted
     assert wanted <= known
 
 
@@ -313,6 +314,44 @@ def test_secrets_are_random_kept_and_in_a_closed_folder(tmp_path: Path) -> None:
     users = json.loads((tmp_path / "one" / "orthanc_users.json").read_text())
     assert users["AuthenticationEnabled"] is True
     assert len(users["RegisteredUsers"]["admin"]) >= 30
+
+
+def test_the_node_starts_with_postgresql_and_is_healthy(tmp_path: Path) -> None:
+    """The real node, started as the container starts it, with the same settings but for addresses and folders."""
+    if postgres_programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    server = PostgresServer()
+    try:
+        url = urlsplit(str(server.new_database()))
+        settings = yaml.safe_load((DEPLOY / "node.yaml").read_text())
+        dicom_port, health_port = free_ports(2)
+        place = f"{url.username}@{url.hostname}:{url.port}"
+        settings |= {"host": "127.0.0.1", "port": dicom_port, "data": str(tmp_path / "data")}
+        settings |= {"database": f"postgresql://{place}{url.path}", "health": {"port": health_port}}
+        (tmp_path / "node.yaml").write_text(yaml.safe_dump(settings))
+        (tmp_path / "password").write_text(url.password or "anything")
+        (tmp_path / "run").mkdir()
+        program = tmp_path / "bin" / "echoapex"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from echoapex.cli import main; main()" "$@"\n')
+        program.chmod(0o755)
+        source = str(Path(node_config.__file__).parents[2])
+        environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": source}
+        arguments = [tmp_path / "node.yaml", tmp_path / "password", tmp_path / "run"]
+        command = [sys.executable, DEPLOY / "start_node.py", *arguments]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+            try:
+                ends = time.monotonic() + 60
+                result = run_health_check(f"http://127.0.0.1:{health_port}/health")
+                while result.returncode and process.poll() is None and time.monotonic() < ends:
+                    time.sleep(0.3)
+                    result = run_health_check(f"http://127.0.0.1:{health_port}/health")
+            finally:
+                process.terminate()
+                code = process.wait(90)
+        assert (result.returncode, result.stderr, code) == (0, "", 0)
+    finally:
+        server.stop()
 
 
 ORTHANC = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -85,9 +85,6 @@ def _averaged(probabilities: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     return averaged
 
 
-_LEVEL = 1  # fast; label maps are runs, higher levels gain little
-
-
 class LabelMaps(Mapping[int, UInt8[np.ndarray, "height width"]]):
     """Label maps by native frame number, of one size, in memory as zlib streams."""
 
