@@ -38,7 +38,8 @@ autodoc_default_options = {
     "ignore-module-all": True,
     "exclude-members": "model_config",
 }
-autodoc_mock_imports = [name for name in ("lance", "mlflow", "pyarrow", "ray", "tensorboard") if not find_spec(name)]
+_OPTIONAL = ("alembic", "dicomweb_client", "lance", "mlflow", "pg8000", "pyarrow", "pynetdicom", "ray", "requests")
+autodoc_mock_imports = [name for name in (*_OPTIONAL, "sqlalchemy", "tensorboard") if not find_spec(name)]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

@@ -32,7 +32,7 @@ ROOMS = {
     "curation": "Decides how often pretraining visits each frame of a store, so that rare views and vendors count.",
     "recipes": "One file for each kind of training run, and the runner that turns a recipe into a bundle.",
     "cli": "One file for each verb of the command line.",
-    "serve": "The service: HTTP interface, jobs, DICOM network node and web pages.",
+    "serve": "The DICOM network node and the DICOMweb client: jobs, studies, and the ledger of what was sent.",
 }
 """One introductory sentence for each room, in the order of the layers."""
 

@@ -18,6 +18,7 @@ from echoapex.version import __version__
 
 _VERBS = {
     "analyze": "Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.",
+    "listen": "Take studies over DICOM, analyse them, and send the results back.",
     "models": "List, show, verify and import the weights that EchoApex uses.",
     "datasets": "List the public data sets that can be read, and verify a copy of one.",
     "phantom": "Write simulated studies as DICOM, with the exact truth of every measurement.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -100,12 +101,19 @@ def analyze(
     a row of errors.csv when another one does.
 
     Args:
-        paths: files, folders, DICOMDIRs or zip archives; DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI, MHD.
+        paths: files, folders, DICOMDIRs or zip archives; DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI, MHD; or a study at a
+            DICOMweb server, as dicomweb://HOST/PREFIX/studies/UID or https://HOST/PREFIX/studies/UID.
         out: folder for results.json, measurements.csv, preview.png, overlays, masks, manifest.json and errors.csv.
         choices: how to analyse.
         messages: which messages are shown.
     """
     choices, messages = choices or Choices(), messages or Messages()
+    fetch = any(_is_address(path) for path in paths)
+    return (_analyze_fetched if fetch else _analyze_files)(paths, out, choices, messages)
+
+
+def _analyze_files(paths: tuple[Path, ...], out: Path | None, choices: Choices, messages: Messages) -> int:
+    """Analyse what lies on this machine."""
     if mistake := _usage_mistake(paths, out, choices, messages):
         complain("analyze", mistake)
         return ExitCode.USAGE
@@ -147,6 +155,46 @@ def analyze(
     if advice and not messages.quiet and exit_code_of(report) != ExitCode.NOTHING_ANALYSED:
         complain("analyze", advice)
     return exit_code_of(report)
+
+
+def _is_address(path: Path) -> bool:
+    """Whether an argument names a study at a server; a path has one slash where an address has two."""
+    return str(path).lower().startswith(("dicomweb:/", "http:/", "https:/"))
+
+
+def _analyze_fetched(paths: tuple[Path, ...], out: Path | None, choices: Choices, messages: Messages) -> int:
+    """Fetch the studies that arguments name, analyse them like folders, and delete what was fetched."""
+    if any(find_spec(name) is None for name in ("dicomweb_client", "pynetdicom", "sqlalchemy")):
+        complain("analyze", "DICOMweb needs more packages: pip install 'echoapex[node]'")
+        return ExitCode.USAGE
+    from echoapex.io.temporary_files import TemporaryFolder
+    from echoapex.serve.dicom_client import PeerError
+    from echoapex.serve.dicomweb import fetch_study, parse_study_address
+
+    if mistake := _usage_mistake((Path(),), out, choices, messages):  # before anything is fetched
+        complain("analyze", mistake)
+        return ExitCode.USAGE
+    fetched = TemporaryFolder()
+    try:
+        places = []
+        for number, path in enumerate(paths):
+            address = parse_study_address(str(path)) if _is_address(path) else None
+            if _is_address(path) and address is None:
+                complain("analyze", "an address must end with /studies/UID, as in https://HOST/dicom-web/studies/1.2.3")
+                return ExitCode.USAGE
+            if address is not None:
+                path = fetched.folder / f"study-{number}"
+                path.mkdir()
+                count = fetch_study(address, path)
+                if not messages.quiet:
+                    ERRORS.print(f"{count} images fetched", markup=False)
+            places.append(path)
+        return _analyze_files(tuple(places), out, choices, messages)
+    except PeerError as error:
+        complain("analyze", str(error))
+        return ExitCode.NOTHING_ANALYSED
+    finally:
+        fetched.delete()
 
 
 def _load_models(choices: Choices, *, quiet: bool) -> tuple[NamedInterpreter, str]:

@@ -1,0 +1,1 @@
+"""The DICOM network node and the DICOMweb client: studies come in, and results go back, once each, despite crashes."""

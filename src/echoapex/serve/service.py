@@ -1,0 +1,159 @@
+"""A whole node: the listener, its workers and its housekeeping, from the start to an orderly end on SIGTERM."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from echoapex.config import ConfigError
+from echoapex.serve.database import DATABASE_ERRORS, Database
+from echoapex.serve.dicom_node import DicomNode, StorageHandler
+from echoapex.serve.health import HealthServer, NodeState
+from echoapex.serve.node_config import NodeConfig
+from echoapex.serve.worker import TRANSFERS, JobLoop, NodeParts, TransferWork, run_analysis_process
+
+_LOG = logging.getLogger("echoapex.node")
+_LOOK_S = 0.5
+_HOUSEKEEPING_S = 60.0
+_CLOSE_PATIENCE_S = 10.0
+_WORKER_PATIENCE_S = 60.0
+_LONGEST_RESTART_S = 60.0
+
+
+class _Workers:
+    """The processes of analysis; one that ends is started again, with growing waits."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: list[Any] = [self._start() for _ in range(config.analysis.workers)]
+        self._failures = 0
+        self._restart_at = 0.0
+
+    def _start(self) -> Any:
+        process = self._context.Process(target=run_analysis_process, args=(self._config,), name="echoapex-analysis")
+        process.start()
+        return process
+
+    def running(self) -> int:
+        """How many run."""
+        return sum(1 for process in self._processes if process.is_alive())
+
+    def restart_ended(self) -> bool:
+        """Start those again that ended; returns whether one did."""
+        now = time.monotonic()
+        ended = [place for place, process in enumerate(self._processes) if not process.is_alive()]
+        if not ended or now < self._restart_at:
+            return False
+        self._failures = 0 if now - self._restart_at > 10 * _LONGEST_RESTART_S else self._failures + 1
+        self._restart_at = now + min(_LONGEST_RESTART_S, 0.5 * 2.0**self._failures)
+        for place in ended:
+            _LOG.error(
+                "a process of analysis ended (exit code %s); it is started again", self._processes[place].exitcode
+            )
+            self._processes[place] = self._start()
+        return True
+
+    def close(self) -> None:
+        """Let each finish or return its job; kill what does not end."""
+        for process in self._processes:
+            process.terminate()
+        ends = time.monotonic() + _WORKER_PATIENCE_S
+        for process in self._processes:
+            process.join(max(0.0, ends - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+class NodeService:
+    """A node that runs until told to stop.
+
+    Args:
+        config: its settings.
+
+    Raises:
+        ConfigError: an address, certificate or folder cannot be used, or another node uses the folder.
+        DatabaseError: the database cannot be used.
+    """
+
+    def __init__(self, config: NodeConfig) -> None:
+        os.umask(0o077)
+        self._config = config
+        self._stop = threading.Event()
+        self._lock = _lock_folder(config.data)
+        Database(config.database_url).migrate()
+        self.parts = NodeParts.open(config)
+        self.handler = StorageHandler(self.parts.studies, config.limits.instance_mb)
+        freed, found = self.parts.queue.release_ended(), self.parts.studies.recover()
+        if freed or found:
+            _LOG.warning("after a crash: %d jobs are taken up again, %d instances were registered", freed, found)
+
+    def stop(self, *_: object) -> None:
+        """Tell the node to stop; may be used as the handler of a signal."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until told to stop, then end in order: no new associations, jobs finished or returned."""
+        config = self._config
+        with ExitStack() as closing:
+            closing.callback(self._lock.close)
+            workers = _Workers(config)
+            closing.callback(workers.close)
+            work = TransferWork(self.parts, self.handler)
+            loops = [JobLoop(self.parts, TRANSFERS, work.do, self._stop) for _ in range(config.transfers)]
+            threads = [threading.Thread(target=loop.run, daemon=True) for loop in loops]
+            node = DicomNode(config, self.handler, self.parts.ledger)
+            closing.callback(node.close, 0.0)
+            if config.health.port:
+                state = NodeState(self.parts, self.handler, node, workers.running)
+                closing.callback(HealthServer(state).close)
+            _LOG.info("%s listens on %s:%d", config.ae_title, config.host, node.port)
+            try:
+                for thread in threads:
+                    thread.start()
+                self._look_after(workers)
+            finally:
+                self._stop.set()
+                _LOG.info("stops: no new associations, jobs are finished or returned")
+                node.close(_CLOSE_PATIENCE_S)
+                for thread in threads:
+                    thread.join(_WORKER_PATIENCE_S)
+        _LOG.info("stopped")
+
+    def _look_after(self, workers: _Workers) -> None:
+        cleaned = 0.0
+        while not self._stop.wait(_LOOK_S):
+            try:
+                if workers.restart_ended():
+                    self.parts.queue.release_ended()
+                if settled := self.parts.studies.settle(self._config.settle_s):
+                    _LOG.info("%d studies are complete", settled)
+                if time.monotonic() - cleaned > _HOUSEKEEPING_S:
+                    self.parts.studies.clear_finished(self._config.keep_hours * 3600)
+                    cleaned = time.monotonic()
+            except DATABASE_ERRORS as error:
+                _LOG.error("the database or the disk cannot be used (%s)", type(error).__name__)
+                self._stop.wait(5.0)
+
+
+def _lock_folder(folder: Path) -> IO[str]:
+    """Make the folder of a node, and keep a second node out of it while this one runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (folder / "node.lock").open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{folder.name}: cannot be used as data folder ({error.strerror}); check data") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError(f"{folder.name}: another node uses this data folder; stop it first") from error
+    return lock
