@@ -145,7 +145,7 @@ class Model:
             interpreter: the tasks.
             name: of the set.
             device: where it computes.
-            advice: for a set that was trained on simulated hearts only, what is logged once it has read a study.
+            advice: for a set that learned outlines from simulated hearts only, what is logged once it has read a study.
         """
         self._interpreter = interpreter
         self._advice = advice
