@@ -107,8 +107,8 @@ def test_weights_that_saw_no_patient_say_so_and_name_a_set_that_did(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == (
         "echoapex analyze: the weights 'phantom' learned outlines from simulated hearts only; a set that also learned "
-        "from patients is in the repository (CC BY-NC-SA 4.0, non-commercial): `echoapex models import bundles/research`, "
-        "then --bundle research"
+        "from patients is in the repository (CC BY-NC-SA 4.0, non-commercial): `echoapex models import "
+        "bundles/research`, then --bundle research"
     )
     manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
     assert manifest["weights_note"] == "learned outlines from simulated hearts only"
