@@ -164,7 +164,7 @@ def main() -> int:
     parser.add_argument("--split", default="train", help="of CAMUS")
     parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bundle", default="phantom", help="our set of weights")
+    parser.add_argument("--bundle", default="default", help="our set of weights")
     parser.add_argument("--models", default="ours,litemedsam,mobilesam")
     parser.add_argument("--peer-python", default=".venv-peers/bin/python")
     parser.add_argument("--mobilesam", default="package/dist", help="folder of encoder.onnx and sam.onnx")

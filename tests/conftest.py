@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
 from echoapex.models.precision import choose_precision
 from echoapex.phantom.truth import StudyTruth
 from echoapex.vocabulary import View
+
+os.environ.setdefault("ECHOAPEX_BUNDLE", "phantom")
+"""Tests use the small set, which is quick; ``tests/models/test_default_set.py`` uses the default one."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

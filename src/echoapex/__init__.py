@@ -3,7 +3,7 @@
 Research software, not a medical device: not for diagnosis or treatment.
 
 >>> import echoapex
->>> model = echoapex.load("phantom")  # doctest: +SKIP
+>>> model = echoapex.load()  # doctest: +SKIP
 >>> report = model.analyze("study/")  # doctest: +SKIP
 >>> report.ef.value, report.ef.evidence  # doctest: +SKIP
 >>> model.classify_view(echoapex.read("study/A4C.dcm")).view  # doctest: +SKIP

@@ -93,7 +93,7 @@ def test_json_goes_to_standard_output_and_nothing_else(
     report = StudyReport.model_validate(json.loads(output.out))
     assert len(report.clips) == 1
     (line,) = output.err.splitlines()
-    assert "trained on simulated hearts only" in line, "the one thing that is said on standard error"
+    assert "learned outlines from simulated hearts only" in line, "the one thing that is said on standard error"
 
 
 def test_weights_that_saw_no_patient_say_so_and_name_a_set_that_did(
@@ -107,12 +107,12 @@ def test_weights_that_saw_no_patient_say_so_and_name_a_set_that_did(
     assert run([*arguments, "--out", str(tmp_path / "one")]) == ExitCode.ALL_GOOD
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == (
-        "echoapex analyze: the weights 'phantom' were trained on simulated hearts only; a set that also learned from "
-        "patients is in the repository (CC BY-NC-SA 4.0, non-commercial): `echoapex models import bundles/research`, "
-        "then --bundle research"
+        "echoapex analyze: the weights 'phantom' learned outlines from simulated hearts only; a set that also learned "
+        "from patients is in the repository (CC BY-NC-SA 4.0, non-commercial): `echoapex models import "
+        "bundles/research`, then --bundle research"
     )
     manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
-    assert manifest["weights_note"] == "trained on simulated hearts only"
+    assert manifest["weights_note"] == "learned outlines from simulated hearts only"
 
     import_set(RESEARCH)
     assert run([*arguments, "--out", str(tmp_path / "two")]) == ExitCode.ALL_GOOD
@@ -282,7 +282,7 @@ def test_reports_are_written_on_request_listed_and_removed_when_no_longer_asked_
     html = (out / "report.html").read_text()
     record = json.loads(next((out / "clips").glob("*.json")).read_text())
     assert record["study"] in html, "the study goes by the pseudonym of its records"
-    assert "trained on simulated hearts only" in html
+    assert "learned outlines from simulated hearts only" in html
     (out / "cohort.xlsx").write_text("mine")
 
     assert run([*command, "--quiet"]) == ExitCode.ALL_GOOD

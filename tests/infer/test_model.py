@@ -49,7 +49,7 @@ def test_a_model_that_saw_no_patient_says_so_once_it_has_read_a_study(
     for _ in range(2):
         model.analyze(labelled_study.folder / "PLAX.dcm", options=options)
     (message,) = caplog.messages
-    assert "'phantom' were trained on simulated hearts only" in message
+    assert "'phantom' learned outlines from simulated hearts only" in message
     assert message.endswith('`echoapex models import bundles/research`, then bundle="research"')
 
 

@@ -112,3 +112,25 @@ def test_a_member_without_its_card_is_never_replaced_in_silence(
     (mine / lost / "weights.safetensors").unlink()
     (mine / lost).rmdir()
     assert find_set(mine).find_task("lv_wall").set_name == "mine"  # what is not there at all was never part of it
+
+
+def test_the_default_set_is_the_open_one_or_the_one_that_the_site_names(
+    shipped: Path, write_set: WriteSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_set(shipped / "open", *TASKS, seed=1)
+    write_set(shipped / "phantom", *TASKS, seed=2)
+    site = write_set(tmp_path / "site", "segmentation", seed=3)
+    monkeypatch.delenv("ECHOAPEX_BUNDLE", raising=False)
+    assert find_set().directory == find_set("default").directory == shipped / "open"
+    assert [known.name for known in list_sets()] == ["open", "phantom"]
+    monkeypatch.setenv("ECHOAPEX_BUNDLE", "phantom")
+    assert find_set().name == "phantom"
+    assert find_set("open").directory == shipped / "open", "a set that is named is that set"
+    assert [known.name for known in list_sets()] == ["phantom", "open"]
+    monkeypatch.setenv("ECHOAPEX_BUNDLE", str(site))
+    found = find_set()
+    assert found.directory == site
+    assert found.find_task("lv_wall").decoder == shipped / "open" / "lv_wall", "the site's set is not whole"
+    monkeypatch.setenv("ECHOAPEX_BUNDLE", "nothing")
+    with pytest.raises(BundleError, match=r"nothing: no such set of bundles \(known: open, phantom\)"):
+        find_set()

@@ -57,7 +57,7 @@ def test_a_name_is_taken_until_replace_is_given(source: Path, write_set: WriteSe
     assert list(import_set(newer, "mine", replace=True).bundles) == ["encoder", "lv_wall"]
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "Upper", ".hidden", "phantom"])
+@pytest.mark.parametrize("name", ["../up", "a/b", "Upper", ".hidden", "phantom", "open", "default"])
 def test_names_that_lead_elsewhere_or_hide_the_default_are_refused(source: Path, name: str) -> None:
     with pytest.raises(BundleError, match="name"):
         import_set(source, name)

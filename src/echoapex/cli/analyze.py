@@ -51,7 +51,7 @@ class Choices:
         names: file that says which input file each clip is, to be kept secret; by default OUT.names.json beside OUT.
     """
 
-    bundle: str = "phantom"
+    bundle: str = "default"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     contours: Literal["cycle", "ed_es"] = "cycle"
@@ -222,7 +222,7 @@ def _load_models(choices: Choices, *, quiet: bool) -> tuple[NamedInterpreter, st
     advice = advise_patients(paths)
     note = SIMULATED_NOTE if advice else ""
     weights = describe_weights(interpreter.digests, paths)
-    name = Path(choices.bundle).name
+    name = paths.name
     return NamedInterpreter(interpreter, name, str(device), precision.name, note, weights), advice
 
 

@@ -148,7 +148,7 @@ class BenchmarkMethod:
         click_images: labelled frames of each part to click on; 0 leaves clicks out.
     """
 
-    bundle: str = "phantom"
+    bundle: str = "default"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     views: Literal["auto", "find", "given"] = "auto"
     baseline_patients: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000))] = 0

@@ -41,6 +41,7 @@ from echoapex.io.study_files import open_only_clip
 from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.models.bundle import BundleError
 from echoapex.models.precision import DeviceError
+from echoapex.models.registry import find_set
 from echoapex.phantom.truth import TruthError
 from echoapex.version import __version__
 from echoapex.vocabulary import Structure
@@ -87,7 +88,7 @@ class ClickMethod:
         follow: also follow clips whose frames are all labelled from one corrected frame.
     """
 
-    bundle: str = "phantom"
+    bundle: str = "default"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     clicks: Annotated[int, Parameter(validator=Number(gte=1, lte=100))] = 10
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0
@@ -161,7 +162,7 @@ def _measure(
         echoapex_version=__version__,
         dataset=reference.dataset,
         split=reference.split,
-        model=Path(method.bundle).name,
+        model=find_set(method.bundle).name,
         refinement=method.refinement,
         bundles=segmenter.digests,
         protocol=protocol,

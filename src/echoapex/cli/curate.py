@@ -72,7 +72,7 @@ def curate(
     store: str,
     *,
     out: Path,
-    bundle: str = "phantom",
+    bundle: str = "default",
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     balance: Balance | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,

@@ -116,7 +116,7 @@ class EvaluationMethod:
         baseline_patients: number of simulated patients to fit the pixel baseline on; 0 leaves it out. For phantom only.
     """
 
-    bundle: str = "phantom"
+    bundle: str = "default"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     views: Literal["auto", "find", "given"] = "auto"
     baseline_patients: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000))] = 100
@@ -187,6 +187,7 @@ def analyze_studies(reference: ReferenceSet, method: EvaluationMethod, out: Path
     from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter
     from echoapex.models.bundle import BundleError
     from echoapex.models.precision import DeviceError, choose_device, choose_precision
+    from echoapex.models.registry import find_set
 
     give_views = method.gives_views(reference.dataset)
     folder = out / (GIVEN_VIEWS if give_views else FOUND_VIEWS)
@@ -194,7 +195,7 @@ def analyze_studies(reference: ReferenceSet, method: EvaluationMethod, out: Path
         device = choose_device(method.device)
         precision = choose_precision("auto", device).name
         interpreter = TaskInterpreter.load(method.bundle, method.device, precision)
-        models = NamedInterpreter(interpreter, Path(method.bundle).name, str(device), precision)
+        models = NamedInterpreter(interpreter, find_set(method.bundle).name, str(device), precision)
         for _ in track(
             analyze_reference(reference, models, folder, give_views=give_views),
             description="Analysing",

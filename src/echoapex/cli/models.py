@@ -34,7 +34,7 @@ def show_sets() -> int:
             cards = [read_card(directory) for directory in paths.bundles.values()]
             licences = sorted({_licence_of(card) for card in cards})
             table.add_row(
-                escape(paths.name + (" (default)" if paths.name == DEFAULT_SET else "")),
+                escape(paths.name + (" (default)" if paths.name == find_set().name else "")),
                 escape(", ".join(paths.bundles)),
                 f"{_size_of(paths) / 1e6:.1f} MB",
                 escape("; ".join(licences)),

@@ -145,7 +145,7 @@ class Model:
             interpreter: the tasks.
             name: of the set.
             device: where it computes.
-            advice: for a set that was trained on simulated hearts only, what is logged once it has read a study.
+            advice: for a set that learned outlines from simulated hearts only, what is logged once it has read a study.
         """
         self._interpreter = interpreter
         self._advice = advice
@@ -306,8 +306,9 @@ def load(name_or_path: str | Path = DEFAULT_SET, *, device: str = "auto", precis
     place = choose_device(device)
     chosen = choose_precision(precision, place).name
     interpreter = TaskInterpreter.load(name_or_path, device, chosen)
-    advice = advise_patients(find_set(name_or_path), f'bundle="{RESEARCH_SET}"')
-    return Model(interpreter, Path(name_or_path).name, str(place), advice)
+    paths = find_set(name_or_path)
+    advice = advise_patients(paths, f'bundle="{RESEARCH_SET}"')
+    return Model(interpreter, paths.name, str(place), advice)
 
 
 def load_encoder(path: str | Path, *, device: str = "auto", precision: Precision = "auto") -> Encoder:

@@ -29,6 +29,8 @@ from echoapex.models.weights_file import WeightsError, load_weights, read_safete
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
 NO_PATIENTS = "no patient data"
+WITHOUT_OUTLINES = ("no hearts", "without outlines or measurements")
+"""What a line of training data says that taught no outline of a patient."""
 """A line of training data that says so is about simulated images."""
 _CARD_LIMIT_BYTES = 1 << 20
 
@@ -59,9 +61,10 @@ class Origin(Config):
     non_commercial: bool = False
 
     @property
-    def is_simulated(self) -> bool:
-        """Whether every line says that its data are simulated; what is not documented does not count as simulated."""
-        return bool(self.training_data) and all(NO_PATIENTS in line for line in self.training_data)
+    def has_simulated_outlines(self) -> bool:
+        """Whether every line says that it taught no outline of a patient; what is not documented may have."""
+        said = (NO_PATIENTS, *WITHOUT_OUTLINES)
+        return bool(self.training_data) and all(any(words in line for words in said) for line in self.training_data)
 
     def after(self, earlier: Iterable[Origin]) -> Origin:
         """The origin of weights that started from others: all data, all licences, non-commercial if any was."""

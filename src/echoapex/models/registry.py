@@ -1,10 +1,11 @@
 """Named sets of bundles: one encoder and the decoders trained on it.
 
 A set is a directory ``<set>/{encoder,view_classification,segmentation,lv_wall,ejection_fraction}/``, each a bundle. A
-task that was trained with an adapter has it in its folder ``adapter``, a bundle of its own. The default set ships with
-the package. Others lie in the user's directory, ``$ECHOAPEX_HOME/bundles`` or ``~/.local/share/echoapex/bundles``, or
-anywhere if given by path. A set may hold only some of the bundles: the default set supplies the others, together with
-the encoder that the default set uses for them.
+task that was trained with an adapter has it in its folder ``adapter``, a bundle of its own. Two sets ship with the
+package: ``open``, and the small ``phantom``. Others lie in the user's directory, ``$ECHOAPEX_HOME/bundles`` or
+``~/.local/share/echoapex/bundles``, or anywhere if given by path. The default set is ``open``, or the one that the
+environment variable ``ECHOAPEX_BUNDLE`` names. A set may hold only some of the bundles: the default set supplies the
+others, together with the encoder that the default set uses for them.
 
 A set can be imported from a directory or a zip file into the user's directory, offline and verified. Only the two known
 files of each bundle are taken, so nothing in an archive can choose where it is written.
@@ -38,7 +39,10 @@ from echoapex.models.bundle import (
 )
 from echoapex.vocabulary import Application
 
-DEFAULT_SET = "phantom"
+DEFAULT_SET = "default"
+"""Stands for the set that ``ECHOAPEX_BUNDLE`` names, and without it for ``SHIPPED_SET``."""
+SHIPPED_SET = "open"
+_SHIPPED_SETS = (SHIPPED_SET, "phantom")
 ENCODER = "encoder"
 ADAPTER = "adapter"
 TASKS: tuple[str, ...] = tuple(application.value for application in Application)
@@ -46,6 +50,7 @@ _SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _BUNDLE_FILES = (CARD_FILE, WEIGHTS_FILE)
 _SIZE_LIMIT_BYTES = 8 << 30
+_NOT_SHIPPED = "{}: the weights that ship with the package are missing; install it again"
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,11 @@ def user_directory() -> Path:
     return (Path(home).expanduser() if home else Path.home() / ".local" / "share" / "echoapex") / "bundles"
 
 
+def default_set_name() -> str:
+    """Name or directory of the default set."""
+    return os.environ.get("ECHOAPEX_BUNDLE", "").strip() or SHIPPED_SET
+
+
 def find_set(name_or_path: str | Path = DEFAULT_SET) -> SetPaths:
     """Find a set by its name or its directory.
 
@@ -160,13 +170,12 @@ def find_set(name_or_path: str | Path = DEFAULT_SET) -> SetPaths:
         BundleError: there is no such set.
     """
     if name_or_path == DEFAULT_SET:
-        return default_set()
-    directory = Path(name_or_path).expanduser()
-    if is_set_name(str(name_or_path)):
-        places = (user_directory() / directory, _SHIPPED / directory, directory)
-        directory = next((place for place in places if SetPaths("", place).bundles), directory)
+        name_or_path = default_set_name()
+    directory = _place_of(name_or_path)
     found = SetPaths(directory.name, directory, default_set(may_be_absent=True))
     if not found.bundles and not found.find_lost_cards():
+        if str(name_or_path) in _SHIPPED_SETS:
+            raise BundleError(_NOT_SHIPPED.format(_SHIPPED / name_or_path))
         known = ", ".join(known_set.name for known_set in list_sets()) or "none"
         raise BundleError(
             f"{name_or_path}: no such set of bundles (known: {known}); `echoapex models import PATH` adds one"
@@ -174,16 +183,25 @@ def find_set(name_or_path: str | Path = DEFAULT_SET) -> SetPaths:
     return found
 
 
+def _place_of(name_or_path: str | Path) -> Path:
+    """The directory of a set; that of a name without a set is the name itself."""
+    directory = Path(name_or_path).expanduser()
+    if not is_set_name(str(name_or_path)):
+        return directory
+    places = (_SHIPPED / directory, user_directory() / directory, directory)
+    return next((place for place in places if SetPaths("", place).bundles), directory)
+
+
 def list_sets() -> list[SetPaths]:
     """All sets with a name, the default one first."""
     default = default_set(may_be_absent=True)
-    found = [default] if default.bundles else []
+    found: dict[str, SetPaths] = {}
     for place in (_SHIPPED, user_directory()):
         for directory in sorted(place.iterdir()) if place.is_dir() else []:
             candidate = SetPaths(directory.name, directory, default)
-            if candidate.name != DEFAULT_SET and is_set_name(candidate.name) and candidate.bundles:
-                found.append(candidate)
-    return found
+            if is_set_name(candidate.name) and candidate.bundles:
+                found.setdefault(candidate.name, candidate)
+    return sorted(found.values(), key=lambda paths: (paths.name != default_set_name(), paths.name != SHIPPED_SET))
 
 
 def verify_set(paths: SetPaths) -> list[BundleCheck]:
@@ -197,15 +215,19 @@ def is_set_name(text: str) -> bool:
 
 
 def default_set(*, may_be_absent: bool = False) -> SetPaths:
-    """The set that comes with the package.
+    """The set that supplies what another one lacks: the default set, or ``SHIPPED_SET`` where that is incomplete.
 
     Raises:
         BundleError: it is not there, and ``may_be_absent`` is not given.
     """
-    default = SetPaths(DEFAULT_SET, _SHIPPED / DEFAULT_SET)
-    if not may_be_absent and not default.bundles:
-        raise BundleError(f"{default.directory}: the weights that ship with the package are missing; install it again")
-    return default
+    directory = _place_of(default_set_name())
+    chosen = SetPaths(directory.name, directory)
+    shipped = SetPaths(SHIPPED_SET, _SHIPPED / SHIPPED_SET)
+    if len(chosen.bundles) == 1 + len(TASKS) or not shipped.bundles:
+        if not may_be_absent and not chosen.bundles:
+            raise BundleError(_NOT_SHIPPED.format(chosen.directory))
+        return chosen
+    return shipped
 
 
 def find_outlining_segmentation(directory: Path, card: Card) -> Path | None:
@@ -295,8 +317,8 @@ def _check_name(name: str, target: Path, replace: bool) -> None:
         raise BundleError(
             f"{name!r} cannot name a set; use lower-case letters, digits, '.', '-' and '_', for example --name my-set"
         )
-    if name == DEFAULT_SET:
-        raise BundleError(f"{name!r} is the set that ships with the package; give another name with --name")
+    if name in (DEFAULT_SET, *_SHIPPED_SETS):
+        raise BundleError(f"{name!r} is a set that ships with the package; give another name with --name")
     if target.exists() and not replace:
         raise BundleError(f"{target}: a set of that name exists; give --replace or another --name")
 

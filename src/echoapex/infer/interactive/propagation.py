@@ -156,7 +156,7 @@ def segment_clip(
     clicks: Sequence[Click] = (),
     structure: Structure | None = None,
     *,
-    models: InteractiveSegmenter | str = "phantom",
+    models: InteractiveSegmenter | str = "default",
 ) -> ClipMasks:
     """Segment a structure on one frame by clicks, and carry it through the clip.
 
