@@ -139,6 +139,17 @@ def read_record(out: Path, header: ClipHeader, run_key: str) -> ClipRecord | Non
     return record if is_same else None
 
 
+def files_of_clip(out: Path, clip_id: str) -> list[str]:
+    """The files of one clip that are there, relative to the output folder."""
+    names = (
+        f"{RECORD_FOLDER}/{clip_id}.json",
+        f"{RECORD_FOLDER}/{clip_id}.png",
+        f"masks/{clip_id}.npz",
+        f"overlays/{clip_id}.mp4",
+    )
+    return [name for name in names if (out / name).is_file()]
+
+
 def leave_out_copies(records: Sequence[ClipRecord]) -> list[ClipRecord]:
     """The records with every copy set aside and named after its original; the order stays.
 

@@ -16,12 +16,12 @@ from stored_rows import file_rows, frame_rows
 
 import echoapex
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import InlineEngine, LostUnit, Outcome, Work
 from echoapex.data.ingest.plan import ArchiveKey, IngestRules, SourceFile, Unit, find_sources, plan_units
-from echoapex.data.ingest.ray_engine import RayEngine
-from echoapex.data.ingest.unit_work import IngestJob, ingest_unit
+from echoapex.data.ingest.unit_work import IngestJob, Outcome, Work, ingest_unit
 from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
 from echoapex.data.stores.place import StoreError, StorePlace
+from echoapex.io.local_engine import EngineError, InlineEngine, LostUnit
+from echoapex.io.ray_engine import RayEngine
 
 pytest.importorskip("ray", reason="Ray is not installed; it comes with the extra ray")
 
@@ -112,8 +112,8 @@ def test_a_full_disk_on_any_machine_stops_everything(plan: IngestPlan, address: 
 
 
 def test_a_missing_cluster_and_a_missing_library_are_named(plan: IngestPlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StoreError, match="--ray-address"):
+    with pytest.raises(EngineError, match="--ray-address"):
         ingest(plan, RayEngine("no address at all"))
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(StoreError, match=r"echoapex\[ray\]"):
+    with pytest.raises(EngineError, match=r"echoapex\[ray\]"):
         ingest(plan, RayEngine())
