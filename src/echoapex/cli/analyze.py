@@ -27,11 +27,7 @@ app = App(
     name="analyze",
     help="Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.\n\n"
     f"{DISCLAIMER}",
-    help_epilogue=examples(
-        "echoapex analyze study/ --out results/",
-        "echoapex analyze study.zip clip.avi --json",
-        "echoapex analyze archive/ --out results/ --workers 4 --cohort csv",
-    ),
+    help_epilogue=examples("echoapex analyze study/ --out results/", "echoapex analyze study.zip clip.avi --json"),
 )
 
 
