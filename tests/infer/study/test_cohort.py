@@ -19,15 +19,18 @@ import psutil
 import pytest
 from cohort_workers import QUICK, DeadlyModels, OracleModels, analyze_cohort, save_oracle
 from conftest import LabelledStudy
+from ray_cluster import two_nodes
 
 from echoapex.infer.clip.models import TaskInterpreter
 from echoapex.infer.outputs.dicom_files import DicomOutput
 from echoapex.infer.outputs.report_files import ReportOutput
 from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, StudyAnalyzer
 from echoapex.infer.study.cohort import WORKER_DIED, CohortAnalyzer, WorkerModels
-from echoapex.io.local_engine import InlineEngine, LocalEngine
+from echoapex.io.local_engine import InlineEngine, LocalEngine, LostUnit
+from echoapex.io.ray_engine import RayEngine
 
-REAL_WEIGHTS = "ECHOAPEX_COHORT_TESTS"
+SLOW = "ECHOAPEX_COHORT_TESTS"
+slow = pytest.mark.skipif(SLOW not in os.environ, reason=f"slow: set {SLOW}=1 to run all tests of cohorts")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def manifest_of(out: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=slow), 2])
 def test_any_number_of_workers_writes_the_same_bytes(
     workers: int, archive: Path, oracle: str, names: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -119,6 +122,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_doubled(
     assert written(out) == expected
 
 
+@slow
 def test_a_clip_that_always_kills_its_worker_is_an_error_row(
     archive: Path, oracle: str, names: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +137,25 @@ def test_a_clip_that_always_kills_its_worker_is_an_error_row(
     assert "memory" in lost["remedy"]
 
 
+class Losing:
+    """An engine whose workers die on every second clip; real ones have their own tests."""
+
+    def run(self, work: Any, units: Any) -> Any:
+        for number, unit in enumerate(units):
+            yield unit, LostUnit() if number % 2 else work(unit.for_worker())
+
+
+def test_lost_clips_are_error_rows_and_the_next_run_completes_them(
+    archive: Path, oracle: str, names: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    models = OracleModels(oracle, "cpu", "fp32")
+    report = analyze_cohort(models, Losing(), archive, out, names)
+    assert [row["reason"] for row in report.errors].count(WORKER_DIED) == 2
+    analyze_cohort(models, InlineEngine(), archive, out, names)
+    assert written(out) == expected
+
+
 def test_a_second_run_takes_over_everything(
     archive: Path, oracle: str, names: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -143,7 +166,7 @@ def test_a_second_run_takes_over_everything(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=slow), signal.SIGKILL])
 def test_a_run_that_is_ended_goes_on_where_it_stopped(
     number: signal.Signals, archive: Path, oracle: str, tmp_path: Path
 ) -> None:
@@ -187,9 +210,7 @@ def test_a_cohort_needs_a_folder(labelled_study: LabelledStudy, archive: Path, o
         analyzer.run([archive])
 
 
-@pytest.mark.skipif(
-    REAL_WEIGHTS not in os.environ, reason=f"slow: set {REAL_WEIGHTS}=1 to load real weights in workers"
-)
+@pytest.mark.skipif(SLOW not in os.environ, reason=f"slow: set {SLOW}=1 to load real weights in workers")
 def test_real_weights_give_the_same_bytes_in_one_and_in_two_workers(
     labelled_study: LabelledStudy, names: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +229,23 @@ def test_real_weights_give_the_same_bytes_in_one_and_in_two_workers(
         models = WorkerModels("phantom", "cpu", "fp32")
         CohortAnalyzer(named, models, LocalEngine(workers), QUICK).run([labelled_study.folder], out, names)
         assert written(out) == written(tmp_path / "one")
+
+
+@slow
+def test_two_ray_nodes_lose_and_double_nothing_when_a_worker_is_killed(
+    archive: Path, oracle: str, names: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed; it comes with the extra ray")
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    marker, out = tmp_path / "marker", tmp_path / "out"
+    models = DeadlyModels(oracle, "cpu", "fp32", loadings=nodes, marker=marker)
+    with two_nodes() as address:
+        analyze_cohort(models, RayEngine(address), archive, out, names)
+    assert marker.exists()
+    assert len(list(nodes.iterdir())) >= 2, "both nodes and the replacement load the weights"
+    assert written(out) == expected
+    assert manifest_of(out)["complete"]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
