@@ -76,12 +76,12 @@ def _show(summary: CohortSummary, out: Path) -> None:
             table.add_row(item.name, item.unit, str(item.measured), f"{item.median:.3g}", quartiles, *shares)
     ERRORS.print(table)
     ERRORS.print(
-        f"{summary.studies} studies; {summary.clips_analysed} clips analysed, {summary.clips_set_aside} set aside, "
-        f"{summary.files_failed} files failed; see {out}",
+        f"studies: {summary.studies}; clips: {summary.clips_analysed} analysed, {summary.clips_set_aside} set aside; "
+        f"files that failed: {summary.files_failed}; see {out}",
         markup=False,
     )
     if summary.studies_left_out:
-        ERRORS.print(f"{summary.studies_left_out} studies were in several folders and counted once", markup=False)
+        ERRORS.print(f"studies that were in several folders and counted once: {summary.studies_left_out}", markup=False)
     ERRORS.print(DISCLAIMER, style="dim")
 
 
