@@ -40,7 +40,7 @@ def test_the_ratio_is_of_medians_and_needs_cores(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cohort_speed, "analyze_once", pretend)
     monkeypatch.setattr(cohort_speed, "write_study", lambda *_: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    found = cohort_speed.measure([1, 2], 1, 3, 64)
+    found = cohort_speed.measure([1, 2], 1, 3, 96)
     assert found["workers"]["2"]["speed_up"] == round(11 / 6, 2)
     assert found["workers"]["2"]["speed_up_of_further_clips"] == 2.0
     assert found["means_something"] is False

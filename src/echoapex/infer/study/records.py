@@ -157,10 +157,15 @@ def leave_out_copies(records: Sequence[ClipRecord]) -> list[ClipRecord]:
     """
     copies: dict[int, int] = {}
     ranked = sorted(range(len(records)), key=lambda index: _rank(records[index]))
+    places: dict[str, list[int]] = {}  # of an archive, only the clips of one study are gone through
+    for place, index in enumerate(ranked):
+        places.setdefault(records[index].study, []).append(place)
     for place, original in enumerate(ranked):
         if original in copies or records[original].report.set_aside:
             continue
-        for other in ranked[place + 1 :]:
+        study = records[original].study
+        near = sorted((*places[study], *places.get("", ()))) if study else range(place + 1, len(ranked))
+        for other in (ranked[each] for each in near if each > place):
             if other not in copies and _is_copy(records[original], records[other]):
                 copies[other] = original
     return [
