@@ -7,9 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-from echoapex.data.ingest.local_engine import Work
 from echoapex.data.ingest.plan import Unit
-from echoapex.data.ingest.unit_work import UnitReport
+from echoapex.data.ingest.unit_work import UnitReport, Work
 
 
 def die_once(marker: Path, work: Work, unit: Unit) -> UnitReport:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pydicom
 
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import InlineEngine
 from echoapex.data.ingest.plan import IngestRules
 from echoapex.io.dicom.writer import UltrasoundSyntax
+from echoapex.io.local_engine import InlineEngine
 from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.vocabulary import View
 

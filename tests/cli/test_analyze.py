@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import LabelledStudy
@@ -20,6 +21,8 @@ from echoapex.cli.analyze import exit_code_of
 from echoapex.cli.console import ExitCode
 from echoapex.domain import ClipReport, StudyReport
 from echoapex.infer.clip.models import TaskInterpreter
+from echoapex.infer.study.cohort import CohortWork, WorkerModels
+from echoapex.io.local_engine import InlineEngine, LocalEngine
 from echoapex.models.registry import import_set
 
 RESEARCH = Path(__file__).resolve().parents[2] / "bundles" / "research"
@@ -69,6 +72,13 @@ def test_exit_codes(clips: tuple[ClipReport, ...], errors: int, code: ExitCode) 
         (["analyze", "nothere", "--json"], "nothere: does not exist; check the path"),
         (["analyze", "a", "b", "c", "--out", "o"], "a and the other 2: do not exist; check the path"),
         (["analyze", "nothere", "--out", "o", "--bundle", "no-such-set"], "nothere: does not exist"),
+        (["analyze", __file__, "--json", "--workers", "2"], "several workers write files; give --out FOLDER"),
+        (["analyze", __file__, "--out", "o", "--workers", "0"], "workers"),
+        (["analyze", __file__, "--out", "o", "--ray-address", "h:1"], "--ray-address is for --engine ray"),
+        (
+            ["analyze", __file__, "--out", "o", "--engine", "ray", "--device", "cuda"],
+            "--engine ray computes on processors; leave out --device cuda",
+        ),
         (["analyse", "x"], "did you mean 'analyze'?"),
     ],
 )
@@ -298,3 +308,25 @@ def test_a_missing_library_is_one_line_before_any_work(
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "echoapex analyze: the PDF report needs reportlab: pip install 'echoapex[report]'"
     assert not (tmp_path / "out").exists()
+
+
+def test_several_workers_are_given_the_bundle_the_device_and_the_options(
+    perfect_models: LabelledStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CohortWork] = []
+
+    def run_here(engine: LocalEngine, work: CohortWork, units: Any) -> Any:
+        asked.append(work)
+        return InlineEngine().run(work, units)
+
+    monkeypatch.setattr(LocalEngine, "run", run_here)
+    out = tmp_path / "out"
+    command = ["analyze", str(perfect_models.folder), "--out", str(out), "--workers", "2", "--cohort", "csv"]
+    assert run([*command, "--no-overlays", "--contours", "ed_es", "--device", "cpu", "--precision", "fp32"]) == 0
+    (work,) = asked
+    assert work.models == WorkerModels("phantom", "cpu", "fp32")
+    assert (work.out, work.options.contours, work.options.overlays) == (out, "ed_es", False)
+    assert (out / "cohort.csv").is_file()
+    said = capsys.readouterr().err
+    assert "3 analysed, 0 set aside, 0 failed" in said
+    assert "LV end-diastolic volume" not in said, "the values of a cohort are in its table, not on the screen"

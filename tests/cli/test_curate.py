@@ -14,8 +14,8 @@ from echoapex.cli import run
 from echoapex.cli.console import ExitCode
 from echoapex.curation import frame_embedder
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import InlineEngine
 from echoapex.data.ingest.plan import IngestRules
+from echoapex.io.local_engine import InlineEngine
 from echoapex.models.bundle import verify_bundle
 from echoapex.train.journal import read_journal
 

@@ -11,9 +11,9 @@ from drawn_studies import write_studies
 
 from echoapex.curation.sample import UNKNOWN, choose_sample
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import InlineEngine
 from echoapex.data.ingest.plan import IngestRules
 from echoapex.data.stores.frame_store import FrameStore
+from echoapex.io.local_engine import InlineEngine
 
 
 class Table:

@@ -21,10 +21,10 @@ from echoapex.curation.selection import (
     write_selection,
 )
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import InlineEngine
 from echoapex.data.ingest.plan import IngestRules
 from echoapex.data.stores.frame_reader import EVEN_VISITS, FrameReader
 from echoapex.data.stores.frame_store import FrameStore
+from echoapex.io.local_engine import InlineEngine
 
 RULES = IngestRules(size=48, val_percent=0)
 

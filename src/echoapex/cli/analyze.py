@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from rich.table import Table
 
 from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain, examples
@@ -17,9 +18,11 @@ from echoapex.domain.results import DISCLAIMER
 from echoapex.vocabulary import Probe
 
 if TYPE_CHECKING:
+    from echoapex.infer.clip.reading import AnalysisOptions
     from echoapex.infer.outputs.dicom_files import DicomOutput
     from echoapex.infer.outputs.report_files import ReportOutput
-    from echoapex.infer.study.analyze import NamedInterpreter
+    from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
+    from echoapex.io.local_engine import Engine
 
 app = App(
     name="analyze",
@@ -79,6 +82,34 @@ class Choices:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class ClipWorkers:
+    """How the clips are divided.
+
+    Attributes:
+        workers: processes; with 2 or more, each loads the weights and computes with one thread.
+        engine: processes on this machine, or Ray on many; Ray computes on processors, not on graphics cards.
+        ray_address: head node of a running Ray cluster, host:port; without it Ray is started on this machine.
+    """
+
+    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+
+    @property
+    def are_many(self) -> bool:
+        """Whether other processes analyse the clips."""
+        return self.engine == "ray" or (self.workers or 1) > 1
+
+    def build(self) -> Engine:
+        """The engine."""
+        from echoapex.io.local_engine import LocalEngine
+        from echoapex.io.ray_engine import RayEngine
+
+        return RayEngine(self.ray_address, self.workers) if self.engine == "ray" else LocalEngine(self.workers or 1)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Messages:
     """Which messages are shown.
 
@@ -98,6 +129,7 @@ def analyze(
     *paths: Path,
     out: Path | None = None,
     choices: Choices | None = None,
+    workers: ClipWorkers | None = None,
     messages: Messages | None = None,
 ) -> int:
     """Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.
@@ -112,16 +144,19 @@ def analyze(
             DICOMweb server, as dicomweb://HOST/PREFIX/studies/UID or https://HOST/PREFIX/studies/UID.
         out: folder for results.json, measurements.csv, preview.png, overlays, masks, manifest.json and errors.csv.
         choices: how to analyse.
+        workers: how the clips are divided.
         messages: which messages are shown.
     """
-    choices, messages = choices or Choices(), messages or Messages()
+    choices, workers, messages = choices or Choices(), workers or ClipWorkers(), messages or Messages()
     fetch = any(_is_address(path) for path in paths)
-    return (_analyze_fetched if fetch else _analyze_files)(paths, out, choices, messages)
+    return (_analyze_fetched if fetch else _analyze_files)(paths, out, choices, workers, messages)
 
 
-def _analyze_files(paths: tuple[Path, ...], out: Path | None, choices: Choices, messages: Messages) -> int:
+def _analyze_files(
+    paths: tuple[Path, ...], out: Path | None, choices: Choices, workers: ClipWorkers, messages: Messages
+) -> int:
     """Analyse what lies on this machine."""
-    if mistake := _usage_mistake(paths, out, choices, messages):
+    if mistake := _usage_mistake(paths, out, choices, messages) or _worker_mistake(out, choices, workers):
         complain("analyze", mistake)
         return ExitCode.USAGE
     # the models load slowly: not before the arguments are known to be good
@@ -129,7 +164,8 @@ def _analyze_files(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
     from echoapex.infer.outputs.dicom_files import DicomOutputError
     from echoapex.infer.outputs.files import NameMapError, results_text
     from echoapex.infer.outputs.report_files import ReportOutputError
-    from echoapex.infer.study.analyze import AnalysisError, StudyAnalyzer
+    from echoapex.infer.study.analyze import AnalysisError
+    from echoapex.io.local_engine import EngineError
     from echoapex.models.bundle import BundleError
     from echoapex.models.precision import DeviceError
 
@@ -142,11 +178,20 @@ def _analyze_files(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
     )
     try:
         dicom, reports = _outputs_on_request(choices)
-        models, advice = _load_models(choices, quiet=messages.quiet)
+        device = "cpu" if workers.engine == "ray" else choices.device
+        models, advice = _load_models(choices, device, quiet=messages.quiet)
         with ProgressBar(quiet=messages.quiet) as bar:
-            analyzer = StudyAnalyzer(models, options, bar, raise_unexpected=messages.debug)
+            analyzer = _build_analyzer((models, choices.bundle), options, bar, workers, debug=messages.debug)
             report = analyzer.run(paths, out, choices.names, dicom, reports)
-    except (BundleError, DeviceError, AnalysisError, DicomOutputError, NameMapError, ReportOutputError) as error:
+    except (
+        BundleError,
+        DeviceError,
+        AnalysisError,
+        DicomOutputError,
+        EngineError,
+        NameMapError,
+        ReportOutputError,
+    ) as error:
         complain("analyze", str(error))
         return ExitCode.USAGE
     except OSError as error:
@@ -158,7 +203,7 @@ def _analyze_files(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
     if messages.as_json:
         sys.stdout.write(results_text(report))
     elif not messages.quiet:
-        _summarise(report, out)
+        _summarise(report, out, with_values=not workers.are_many)
     if advice and not messages.quiet and exit_code_of(report) != ExitCode.NOTHING_ANALYSED:
         complain("analyze", advice)
     return exit_code_of(report)
@@ -169,7 +214,9 @@ def _is_address(path: Path) -> bool:
     return str(path).lower().startswith(("dicomweb:/", "http:/", "https:/"))
 
 
-def _analyze_fetched(paths: tuple[Path, ...], out: Path | None, choices: Choices, messages: Messages) -> int:
+def _analyze_fetched(
+    paths: tuple[Path, ...], out: Path | None, choices: Choices, workers: ClipWorkers, messages: Messages
+) -> int:
     """Fetch the studies that arguments name, analyse them like folders, and delete what was fetched."""
     if any(find_spec(name) is None for name in ("dicomweb_client", "pynetdicom", "sqlalchemy")):
         complain("analyze", "DICOMweb needs more packages: pip install 'echoapex[node]'")
@@ -178,7 +225,9 @@ def _analyze_fetched(paths: tuple[Path, ...], out: Path | None, choices: Choices
     from echoapex.serve.dicom_client import PeerError
     from echoapex.serve.dicomweb import fetch_study, parse_study_address
 
-    if mistake := _usage_mistake((Path(),), out, choices, messages):  # before anything is fetched
+    if mistake := _usage_mistake((Path(),), out, choices, messages) or _worker_mistake(
+        out, choices, workers
+    ):  # before anything is fetched
         complain("analyze", mistake)
         return ExitCode.USAGE
     fetched = TemporaryFolder()
@@ -196,7 +245,7 @@ def _analyze_fetched(paths: tuple[Path, ...], out: Path | None, choices: Choices
                 if not messages.quiet:
                     ERRORS.print(f"{count} images fetched", markup=False)
             places.append(path)
-        return _analyze_files(tuple(places), out, choices, messages)
+        return _analyze_files(tuple(places), out, choices, workers, messages)
     except PeerError as error:
         complain("analyze", str(error))
         return ExitCode.NOTHING_ANALYSED
@@ -204,7 +253,7 @@ def _analyze_fetched(paths: tuple[Path, ...], out: Path | None, choices: Choices
         fetched.delete()
 
 
-def _load_models(choices: Choices, *, quiet: bool) -> tuple[NamedInterpreter, str]:
+def _load_models(choices: Choices, chosen_device: str, *, quiet: bool) -> tuple[NamedInterpreter, str]:
     """The models with what is recorded of them, and a line of advice about weights that saw no patient."""
     from echoapex.infer.clip.models import TaskInterpreter
     from echoapex.infer.outputs.reported_studies import describe_weights
@@ -213,17 +262,37 @@ def _load_models(choices: Choices, *, quiet: bool) -> tuple[NamedInterpreter, st
     from echoapex.models.registry import find_set
     from echoapex.models.simulated_weights import SIMULATED_NOTE, advise_patients
 
-    device = choose_device(choices.device)
+    device = choose_device(chosen_device)
     precision = choose_precision(choices.precision, device)
     if precision.warning and not quiet:
         complain("analyze", precision.warning)
-    interpreter = TaskInterpreter.load(choices.bundle, choices.device, precision.name)
+    interpreter = TaskInterpreter.load(choices.bundle, chosen_device, precision.name)
     paths = find_set(choices.bundle)
     advice = advise_patients(paths)
     note = SIMULATED_NOTE if advice else ""
     weights = describe_weights(interpreter.digests, paths)
     name = paths.name
     return NamedInterpreter(interpreter, name, str(device), precision.name, note, weights), advice
+
+
+def _build_analyzer(
+    models: tuple[NamedInterpreter, str],
+    options: AnalysisOptions,
+    bar: ProgressBar,
+    workers: ClipWorkers,
+    *,
+    debug: bool,
+) -> StudyAnalyzer:
+    """What analyses: this process, or the workers of an engine; ``models`` come with the name to load them by."""
+    from echoapex.infer.study.analyze import StudyAnalyzer
+
+    named, bundle = models
+    if not workers.are_many:
+        return StudyAnalyzer(named, options, bar, raise_unexpected=debug)
+    from echoapex.infer.study.cohort import CohortAnalyzer, WorkerModels
+
+    source = WorkerModels(bundle, named.device, named.precision)
+    return CohortAnalyzer(named, source, workers.build(), options, bar, raise_unexpected=debug)
 
 
 def _outputs_on_request(choices: Choices) -> tuple[DicomOutput | None, ReportOutput | None]:
@@ -253,6 +322,17 @@ def _usage_mistake(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
     return ""
 
 
+def _worker_mistake(out: Path | None, choices: Choices, workers: ClipWorkers) -> str:
+    """What is wrong with the division of the work; empty where nothing is."""
+    if workers.ray_address and workers.engine != "ray":
+        return "--ray-address is for --engine ray"
+    if workers.are_many and out is None:
+        return "several workers write files; give --out FOLDER"
+    if workers.engine == "ray" and choices.device not in ("auto", "cpu"):
+        return f"--engine ray computes on processors; leave out --device {choices.device}, or use --engine local"
+    return ""
+
+
 def _exists(path: Path) -> bool:
     """Whether something is there; a file in a folder that may not be searched counts, and is an error row later."""
     try:
@@ -271,17 +351,17 @@ def exit_code_of(report: StudyReport) -> ExitCode:
     return ExitCode.SOME_FILES_FAILED if report.errors else ExitCode.ALL_GOOD
 
 
-def _summarise(report: StudyReport, out: Path | None) -> None:
-    """The study's values as a table for people, and where the rest lies."""
+def _summarise(report: StudyReport, out: Path | None, *, with_values: bool) -> None:
+    """The study's values as a table for people, and where the rest lies; of a cohort the counts only."""
     from echoapex.infer.outputs.clip_pictures import value_text
 
     table = Table("value", "", "method", "from", box=None, pad_edge=False, header_style="dim")
     for item in report.measurements:
         clips = dict.fromkeys(evidence.clip_id for evidence in item.evidence)
         table.add_row(item.quantity.display_name, value_text(item), item.method, ", ".join(clips))
-    if report.measurements:
+    if report.measurements and with_values:
         ERRORS.print(table)
-    if report.lvh.category:
+    if report.lvh.category and with_values:
         ERRORS.print(f"LV geometry: {report.lvh.category}")
     aside = sum(1 for clip in report.clips if clip.set_aside)
     analysed = len(report.clips) - aside

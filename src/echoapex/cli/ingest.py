@@ -15,7 +15,7 @@ from echoapex.cli.console import ERRORS, ExitCode, TerminalProgress, complain, e
 
 if TYPE_CHECKING:
     from echoapex.data.ingest.ingest import IngestSummary
-    from echoapex.data.ingest.local_engine import Engine
+    from echoapex.io.local_engine import Engine
 
 app = App(
     name="ingest",
@@ -68,8 +68,8 @@ class Workers:
 
     def build(self) -> Engine:
         """The engine."""
-        from echoapex.data.ingest.local_engine import LocalEngine
-        from echoapex.data.ingest.ray_engine import RayEngine
+        from echoapex.io.local_engine import LocalEngine
+        from echoapex.io.ray_engine import RayEngine
 
         if self.engine == "ray":
             return RayEngine(self.ray_address, self.workers)
@@ -111,6 +111,7 @@ def ingest(
     from echoapex.data.ingest.ingest import ingest as run_ingest
     from echoapex.data.ingest.plan import IngestRules
     from echoapex.data.stores.place import StoreError, import_lance
+    from echoapex.io.local_engine import EngineError
 
     try:
         import_lance()  # before a key is made
@@ -136,7 +137,7 @@ def ingest(
     try:
         with _Bar(quiet=quiet) as bar:
             summary = run_ingest(plan, workers.build(), bar)
-    except StoreError as error:
+    except (StoreError, EngineError) as error:
         complain("ingest", str(error))
         return ExitCode.USAGE
     except KeyboardInterrupt:

@@ -119,7 +119,7 @@ class AnalysisSettings(Config):
     """
 
     workers: Annotated[int, Field(ge=1)] = 1
-    bundle: str = "phantom"
+    bundle: str = "default"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     contours: Literal["cycle", "ed_es"] = "cycle"

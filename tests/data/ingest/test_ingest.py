@@ -27,10 +27,11 @@ from synthetic_files import write_dicomdir, write_zip
 
 from echoapex.data.ingest import ingest as ingest_module
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import InlineEngine, LocalEngine, LostUnit, Outcome, Work
 from echoapex.data.ingest.plan import IngestRules, Unit
+from echoapex.data.ingest.unit_work import Outcome, Work
 from echoapex.data.stores.frame_store import FrameStore
 from echoapex.data.stores.place import StoreError
+from echoapex.io.local_engine import InlineEngine, LocalEngine, LostUnit
 from echoapex.io.pictures import open_video_writer
 
 RULES = IngestRules(size=48)
@@ -121,7 +122,7 @@ import os, signal
 from pathlib import Path
 import psutil
 from echoapex.data.ingest import ingest as module
-from echoapex.data.ingest.local_engine import LocalEngine
+from echoapex.io.local_engine import LocalEngine
 from echoapex.data.ingest.plan import Unit
 from echoapex.data.ingest.plan import IngestRules
 
@@ -207,7 +208,7 @@ def test_a_real_write_error_is_no_fault_of_the_file(plan: IngestPlan) -> None:
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from echoapex.data.ingest import ingest as m\n"
-        "from echoapex.data.ingest.local_engine import InlineEngine\n"
+        "from echoapex.io.local_engine import InlineEngine\n"
         "from echoapex.data.ingest.plan import IngestRules\n"
         "import lance\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
@@ -354,7 +355,7 @@ def test_nonsense_is_refused(plan: IngestPlan, archive: Path, change: dict[str, 
 
 def test_nothing_heavy_is_loaded() -> None:
     script = (
-        "import sys; import echoapex.data.ingest.ingest, echoapex.data.ingest.ray_engine;"
+        "import sys; import echoapex.data.ingest.ingest, echoapex.io.ray_engine;"
         "import echoapex.data.stores.frame_store;"
         "assert not {'torch', 'lance', 'ray', 'pyarrow'} & set(sys.modules)"
     )

@@ -13,7 +13,6 @@ from drawn_studies import write_studies
 from echoapex.curation.sample import choose_sample
 from echoapex.curation.selection import Selection, write_selection
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import LocalEngine
 from echoapex.data.ingest.plan import IngestRules
 from echoapex.data.stores.frame_reader import (
     ClipStoreReader,
@@ -24,6 +23,7 @@ from echoapex.data.stores.frame_reader import (
     open_frame_store,
 )
 from echoapex.data.stores.frame_store import FrameStore
+from echoapex.io.local_engine import LocalEngine
 from echoapex.vocabulary import View
 
 

@@ -17,10 +17,10 @@ from drawn_studies import write_studies
 from stored_rows import frame_rows
 
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import InlineEngine
 from echoapex.data.ingest.plan import IngestRules
 from echoapex.data.stores.frame_store import FrameStore, Split
 from echoapex.data.stores.place import StoreError
+from echoapex.io.local_engine import InlineEngine
 from echoapex.io.still_image import decode_frame
 
 PATIENTS = range(1, 9)

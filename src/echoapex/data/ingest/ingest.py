@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from echoapex.data.ingest.ledger import write_ledger, write_paths
-from echoapex.data.ingest.local_engine import Engine, LostUnit, Work
 from echoapex.data.ingest.plan import (
     ArchiveKey,
     IngestRules,
@@ -35,10 +34,20 @@ from echoapex.data.ingest.plan import (
     plan_units,
     read_or_create_key,
 )
-from echoapex.data.ingest.unit_work import INGESTED, REJECTED, SET_ASIDE, IngestJob, UnitReport, ingest_unit, rejected
+from echoapex.data.ingest.unit_work import (
+    INGESTED,
+    REJECTED,
+    SET_ASIDE,
+    IngestJob,
+    UnitReport,
+    Work,
+    ingest_unit,
+    rejected,
+)
 from echoapex.data.stores.frame_store import FRAME_COLUMNS, MANIFEST_FILE
 from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
 from echoapex.data.stores.place import StoreError, StorePlace
+from echoapex.io.local_engine import Engine, LostUnit
 from echoapex.version import __version__
 
 LOCK_FILE = ".ingest.lock"
@@ -206,6 +215,7 @@ def ingest(plan: IngestPlan, engine: Engine, observer: IngestObserver | None = N
     Raises:
         StoreError: nothing was given, the store was made by other rules, or it cannot be written to. What was
             committed by then is kept.
+        EngineError: the workers cannot be reached or started.
     """
     place = StorePlace(plan.out)
     paths = expand_lists(plan.sources)

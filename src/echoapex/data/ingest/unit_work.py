@@ -15,7 +15,7 @@ else leaks.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +32,7 @@ from echoapex.domain import ClipHeader, ContentKind, FrameTransform, Spacing
 from echoapex.io.clip_file import ClipFile, OpenedClip, open_clip
 from echoapex.io.clip_source import ReadError
 from echoapex.io.dicom.reader import vendor_of
+from echoapex.io.local_engine import LostUnit
 from echoapex.io.still_image import encode_frame
 
 SIDE = 16
@@ -159,6 +160,12 @@ class UnitReport:
 
     fragments: tuple[str, ...]
     records: tuple[dict[str, Any], ...]
+
+
+Work = Callable[[Unit], UnitReport]
+"""The work on one unit; it can be pickled."""
+Outcome = UnitReport | LostUnit
+"""What an engine makes of a unit."""
 
 
 def ingest_unit(job: IngestJob, unit: Unit) -> UnitReport:

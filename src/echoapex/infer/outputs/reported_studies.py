@@ -110,21 +110,28 @@ def collect_studies(
         groups: which clips belong together.
         context: what is said beside the results.
     """
-    order = list(dict.fromkeys(item.details.get("study", "") for item in report.measurements))
-    ranked = sorted(groups, key=lambda group: _rank(group, order))
-    return tuple(_collect(report, group, context, is_only=len(groups) == 1) for group in ranked)
+    by_study: dict[str, list[Measurement]] = {}
+    for item in report.measurements:
+        by_study.setdefault(item.details.get("study", ""), []).append(item)
+    order = {name: place for place, name in enumerate(by_study)}
+    ranked = sorted(groups, key=lambda group: order.get(group.study or "unknown", len(order)))
+    places = {clip.clip_id: place for place, clip in enumerate(report.clips)}
+    studies = []
+    for group in ranked:
+        mine = list(report.measurements) if len(groups) == 1 else by_study.get(group.study or "unknown", [])
+        found = sorted(places[clip_id] for clip_id in group.clip_ids if clip_id in places)
+        clips = tuple(report.clips[place] for place in found)
+        studies.append(_collect(report, group, context, mine, clips))
+    return tuple(studies)
 
 
-def _rank(group: StudyGroup, order: Sequence[object]) -> int:
-    name = group.study or "unknown"
-    return order.index(name) if name in order else len(order)
-
-
-def _collect(report: StudyReport, group: StudyGroup, context: ReportContext, *, is_only: bool) -> ReportedStudy:
-    mine = [
-        item for item in report.measurements if is_only or item.details.get("study", "") == (group.study or "unknown")
-    ]
-    clips = tuple(clip for clip in report.clips if clip.clip_id in group.clip_ids)
+def _collect(
+    report: StudyReport,
+    group: StudyGroup,
+    context: ReportContext,
+    mine: Sequence[Measurement],
+    clips: tuple[ClipReport, ...],
+) -> ReportedStudy:
     found = {item.quantity: item for item in mine}
     index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
     return ReportedStudy(

@@ -42,13 +42,13 @@ from echoapex.infer.outputs.preview import write_preview
 from echoapex.infer.outputs.report_files import ReportOutput
 from echoapex.infer.outputs.reported_studies import ReportContext
 from echoapex.infer.study.records import (
-    RECORD_FOLDER,
     ClipRecord,
     KnownClip,
     build_record,
     compute_run_key,
     describe_groups,
     extend_run_key,
+    files_of_clip,
     leave_out_copies,
     read_record,
     tell_calibration,
@@ -109,7 +109,7 @@ class NamedInterpreter:
 
 
 @dataclass
-class _Run:
+class AnalysisRun:
     """What one run has done so far."""
 
     run_key: str
@@ -125,6 +125,14 @@ class _Run:
     masks: dict[str, Mapping[int, UInt8[np.ndarray, "height width"]]] = field(default_factory=dict)
     dicom: DicomOutput | None = None
     reports: ReportOutput | None = None
+
+    def take(self, part: AnalysisRun) -> None:
+        """Add what was done elsewhere for this run."""
+        self.records += part.records
+        self.errors += part.errors
+        self.reused += part.reused
+        self.seconds_by_clip |= part.seconds_by_clip
+        self.files += part.files
 
 
 class _Naming:
@@ -208,7 +216,7 @@ class StudyAnalyzer:
             raise AnalysisError("nothing was given to analyse; give a file, a folder or a zip archive")
         if out is not None and out.exists() and not out.is_dir():
             raise AnalysisError(f"{out.name}: is a file, the output needs a folder; choose another --out")
-        run = _Run(
+        run = AnalysisRun(
             compute_run_key({**self._models.interpreter.digests, "precision": self._models.precision}, self._options),
             out,
             len(paths),
@@ -227,18 +235,21 @@ class StudyAnalyzer:
             raise
         return self._conclude(run, complete=True, earlier=earlier)
 
-    def _analyze_all(self, paths: Sequence[Path | str], run: _Run, naming: _Naming) -> None:
+    def _analyze_all(self, paths: Sequence[Path | str], run: AnalysisRun, naming: _Naming) -> None:
         found = list(find_clips(paths, names=naming.names))
         naming.write_map()
         files = [item for item in found if isinstance(item, ClipFile)]
         run.errors += [_error_row(item) for item in found if isinstance(item, ReadError)]
         self._observer.found(len(files))
+        self._work_through(files, run)
+
+    def _work_through(self, files: Sequence[ClipFile], run: AnalysisRun) -> None:
         for file in files:
             self._observer.begun(file.display_name)
-            outcome = self._analyze_file(file, run)
+            outcome = self.analyze_file(file, run)
             self._observer.finished(file.display_name, outcome)
 
-    def _analyze_file(self, file: ClipFile, run: _Run) -> str:
+    def analyze_file(self, file: ClipFile, run: AnalysisRun) -> str:
         """Analyse one clip, or note why it could not be; returns the outcome in a few words."""
         start_s = time.monotonic()
         try:
@@ -265,7 +276,7 @@ class StudyAnalyzer:
         run.seconds_by_clip[file.clip_id] = round(time.monotonic() - start_s, 3)
         return outcome
 
-    def _analyze_source(self, source: OpenedClip, file: ClipFile, run: _Run) -> str:
+    def _analyze_source(self, source: OpenedClip, file: ClipFile, run: AnalysisRun) -> str:
         header = source.header
         if run.dicom is not None:
             run.dicom.remember(source)
@@ -277,7 +288,7 @@ class StudyAnalyzer:
             run.records.append(earlier)
             if self._keep_masks:
                 run.masks[earlier.report.clip_id] = read_masks(run.out, earlier.report.clip_id)
-            run.files += _files_of(run.out, earlier.report.clip_id)
+            run.files += files_of_clip(run.out, earlier.report.clip_id)
             return f"{_outcome(earlier.report)} (done before)"
         models = self._models.interpreter
         analysis = analyze_clip(
@@ -290,7 +301,7 @@ class StudyAnalyzer:
         record = build_record(run_key, header, analysis.report, analysis.signature)
         if run.out is not None:
             self._write_clip(source, analysis, record, run.out)
-            run.files += _files_of(run.out, record.report.clip_id)
+            run.files += files_of_clip(run.out, record.report.clip_id)
         run.records.append(record)
         if self._keep_masks:
             run.masks[record.report.clip_id] = analysis.labels
@@ -299,7 +310,7 @@ class StudyAnalyzer:
     def _write_clip(self, source: OpenedClip, analysis: ClipAnalysis, record: ClipRecord, out: Path) -> None:
         """The files of one clip, its record last; what an earlier run left of it goes first."""
         report = analysis.report
-        for name in _files_of(out, report.clip_id):
+        for name in files_of_clip(out, report.clip_id):
             (out / name).unlink()
         if self._options.masks and len(analysis.labels):
             write_masks(out, report.clip_id, analysis.labels, analysis.header.spacing)
@@ -307,7 +318,7 @@ class StudyAnalyzer:
             draw_clip(source, analysis, out, self._options)
         write_record(out, record)
 
-    def _conclude(self, run: _Run, *, complete: bool, earlier: Sequence[str]) -> StudyReport:
+    def _conclude(self, run: AnalysisRun, *, complete: bool, earlier: Sequence[str]) -> StudyReport:
         """The report of what was done, and its files."""
         records = leave_out_copies(run.records)
         values = measure_studies(records)
@@ -359,7 +370,7 @@ class StudyAnalyzer:
         write_manifest(run.out, manifest)
         return report
 
-    def _write_dicom(self, dicom: DicomOutput, report: StudyReport, run: _Run) -> StudyReport:
+    def _write_dicom(self, dicom: DicomOutput, report: StudyReport, run: AnalysisRun) -> StudyReport:
         """Write the DICOM objects of a finished study; the report then says what could not be written."""
         if run.out is None:
             return report
@@ -387,14 +398,3 @@ def _outcome(report: ClipReport) -> str:
     if report.set_aside:
         return f"set aside: {report.set_aside}"
     return report.view.display_name if report.view else "no view"
-
-
-def _files_of(out: Path, clip_id: str) -> list[str]:
-    """The files of one clip that are there, relative to the output folder."""
-    names = (
-        f"{RECORD_FOLDER}/{clip_id}.json",
-        f"{RECORD_FOLDER}/{clip_id}.png",
-        f"masks/{clip_id}.npz",
-        f"overlays/{clip_id}.mp4",
-    )
-    return [name for name in names if (out / name).is_file()]

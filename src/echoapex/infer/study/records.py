@@ -139,6 +139,17 @@ def read_record(out: Path, header: ClipHeader, run_key: str) -> ClipRecord | Non
     return record if is_same else None
 
 
+def files_of_clip(out: Path, clip_id: str) -> list[str]:
+    """The files of one clip that are there, relative to the output folder."""
+    names = (
+        f"{RECORD_FOLDER}/{clip_id}.json",
+        f"{RECORD_FOLDER}/{clip_id}.png",
+        f"masks/{clip_id}.npz",
+        f"overlays/{clip_id}.mp4",
+    )
+    return [name for name in names if (out / name).is_file()]
+
+
 def leave_out_copies(records: Sequence[ClipRecord]) -> list[ClipRecord]:
     """The records with every copy set aside and named after its original; the order stays.
 
@@ -146,10 +157,15 @@ def leave_out_copies(records: Sequence[ClipRecord]) -> list[ClipRecord]:
     """
     copies: dict[int, int] = {}
     ranked = sorted(range(len(records)), key=lambda index: _rank(records[index]))
+    places: dict[str, list[int]] = {}  # of an archive, only the clips of one study are gone through
+    for place, index in enumerate(ranked):
+        places.setdefault(records[index].study, []).append(place)
     for place, original in enumerate(ranked):
         if original in copies or records[original].report.set_aside:
             continue
-        for other in ranked[place + 1 :]:
+        study = records[original].study
+        near = sorted((*places[study], *places.get("", ()))) if study else range(place + 1, len(ranked))
+        for other in (ranked[each] for each in near if each > place):
             if other not in copies and _is_copy(records[original], records[other]):
                 copies[other] = original
     return [

@@ -1,6 +1,6 @@
 """The engine for many machines: Ray tasks, on an existing cluster or on one that is started here.
 
-Sources and store must have the same paths and URLs on every machine, and EchoApex must be installed there.
+What is read and written must have the same paths and URLs on every machine, and EchoApex must be installed there.
 """
 
 from __future__ import annotations
@@ -8,12 +8,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
-from echoapex.data.ingest.local_engine import LostUnit, Outcome, Work
-from echoapex.data.ingest.plan import Unit
-from echoapex.data.stores.place import StoreError
+from echoapex.io.local_engine import AnyUnit, EngineError, LostUnit, Report
 
 _RETRIES = 2
 _UNITS_AHEAD = 4
@@ -31,11 +29,13 @@ class RayEngine:
         self._address = address
         self._workers = workers
 
-    def run(self, work: Work, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome]]:
-        """See :class:`~echoapex.data.ingest.local_engine.Engine`.
+    def run(
+        self, work: Callable[[AnyUnit], Report], units: Iterable[AnyUnit]
+    ) -> Generator[tuple[AnyUnit, Report | LostUnit], None, None]:
+        """See :class:`~echoapex.io.local_engine.Engine`.
 
         Raises:
-            StoreError: Ray is not installed, or there is no cluster at the address.
+            EngineError: Ray is not installed, or there is no cluster at the address.
         """
         ray = _import_ray()
         self._connect(ray)
@@ -44,9 +44,11 @@ class RayEngine:
         finally:
             ray.shutdown()
 
-    def _run(self, ray: Any, work: Work, waiting: Iterator[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+    def _run(
+        self, ray: Any, work: Callable[[AnyUnit], Report], waiting: Iterator[AnyUnit]
+    ) -> Generator[tuple[AnyUnit, Report | LostUnit], None, None]:
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_as_function(work))
-        flying: deque[tuple[Unit, Any]] = deque()
+        flying: deque[tuple[AnyUnit, Any]] = deque()
         while True:
             # machines may come and go while the work is done
             most = self._workers or _UNITS_AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -65,34 +67,38 @@ class RayEngine:
             else:
                 ray.init(address="local", include_dashboard=False, num_cpus=self._workers, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise StoreError(
+            raise EngineError(
                 "Ray cannot be reached or started; check --ray-address and that the versions agree"
             ) from error
 
 
-def _result(ray: Any, reference: Any) -> Outcome:
+def _result(ray: Any, reference: Any) -> Any:
     try:
-        outcome: Outcome = ray.get(reference)
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        raise cause if isinstance(cause, StoreError) else StoreError(_unexpected(cause)) from None
+        raise cause if _is_our_own(cause) else EngineError(_unexpected(cause)) from None
     except ray.exceptions.RayError:
         return LostUnit()
-    return outcome
+
+
+def _is_our_own(cause: BaseException) -> bool:
+    """Whether an error is one of EchoApex, whose message says what to do."""
+    return isinstance(cause, ValueError) and type(cause).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _unexpected(cause: BaseException) -> str:
     kind = type(cause).__name__
-    return f"a worker failed ({kind}); check that every machine has the same EchoApex and can reach the store"
+    return f"a worker failed ({kind}); check that every machine has the same EchoApex and can reach the output"
 
 
-def _as_function(work: Work) -> Callable[[Unit], Outcome]:
+def _as_function(work: Callable[[AnyUnit], Report]) -> Callable[[AnyUnit], Report]:
     """The work as a plain function, which Ray requires; closures are sent by value."""
 
-    def ingest_unit(unit: Unit) -> Outcome:
+    def run_unit(unit: AnyUnit) -> Report:
         return work(unit)
 
-    return ingest_unit
+    return run_unit
 
 
 def _import_ray() -> Any:
@@ -100,6 +106,6 @@ def _import_ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise StoreError(
+        raise EngineError(
             "the engine ray needs the library Ray; install it with: pip install 'echoapex[ray]'"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -12,38 +11,24 @@ from typing import Any
 import pytest
 from drawn_studies import write_studies
 from dying_workers import die_on, die_once, note_node, refuse
+from ray_cluster import two_nodes
 from stored_rows import file_rows, frame_rows
 
-import echoapex
 from echoapex.data.ingest.ingest import IngestPlan, ingest
-from echoapex.data.ingest.local_engine import InlineEngine, LostUnit, Outcome, Work
 from echoapex.data.ingest.plan import ArchiveKey, IngestRules, SourceFile, Unit, find_sources, plan_units
-from echoapex.data.ingest.ray_engine import RayEngine
-from echoapex.data.ingest.unit_work import IngestJob, ingest_unit
+from echoapex.data.ingest.unit_work import IngestJob, Outcome, Work, ingest_unit
 from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
 from echoapex.data.stores.place import StoreError, StorePlace
+from echoapex.io.local_engine import EngineError, InlineEngine, LostUnit
+from echoapex.io.ray_engine import RayEngine
 
 pytest.importorskip("ray", reason="Ray is not installed; it comes with the extra ray")
-
-OBJECT_STORE_BYTES = 100 * 2**20
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """A head node and a second one, with one core each."""
-    from ray.cluster_utils import Cluster
-
-    paths = [str(Path(echoapex.__file__).parents[1]), str(Path(__file__).parents[2])]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
-        cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-        try:
-            cluster.add_node(**node)
-            yield cluster.address
-        finally:
-            cluster.shutdown()
+    with two_nodes() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +97,8 @@ def test_a_full_disk_on_any_machine_stops_everything(plan: IngestPlan, address: 
 
 
 def test_a_missing_cluster_and_a_missing_library_are_named(plan: IngestPlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StoreError, match="--ray-address"):
+    with pytest.raises(EngineError, match="--ray-address"):
         ingest(plan, RayEngine("no address at all"))
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(StoreError, match=r"echoapex\[ray\]"):
+    with pytest.raises(EngineError, match=r"echoapex\[ray\]"):
         ingest(plan, RayEngine())

@@ -12,11 +12,11 @@ import pytest
 from drawn_studies import write_studies
 from dying_workers import die_on, die_once, read_environment, refuse
 
-from echoapex.data.ingest.local_engine import InlineEngine, LocalEngine, LostUnit
 from echoapex.data.ingest.plan import ArchiveKey, IngestRules, SourceFile, Unit, find_sources, plan_units
 from echoapex.data.ingest.unit_work import IngestJob, UnitReport, ingest_unit
 from echoapex.data.stores.frame_store_writer import StoreIdentity, StoreWriter
 from echoapex.data.stores.place import StoreError, StorePlace
+from echoapex.io.local_engine import InlineEngine, LocalEngine, LostUnit
 
 KEY = ArchiveKey(bytes(range(32)))
 
