@@ -63,7 +63,7 @@ class ResultMaker:
         precision = choose_precision(settings.precision, device).name
         interpreter = TaskInterpreter.load(settings.bundle, settings.device, precision)
         note = SIMULATED_NOTE if advise_patients(find_set(settings.bundle)) else ""
-        self._models = NamedInterpreter(interpreter, Path(settings.bundle).name, str(device), precision, note)
+        self._models = NamedInterpreter(interpreter, find_set(settings.bundle).name, str(device), precision, note)
 
     def make(
         self, study_uid: str, study: StudyInput, check: Callable[[], None]
