@@ -11,8 +11,8 @@ from drawn_studies import write_studies
 
 from echoapex.cli import run
 from echoapex.cli.console import ExitCode
-from echoapex.data.ingest import local_engine
 from echoapex.data.stores.frame_store import FrameStore
+from echoapex.io import local_engine
 from echoapex.io.local_engine import InlineEngine
 
 
