@@ -60,6 +60,7 @@ def shrink_ejection_fraction(task: Mapping[str, Any], start: StartingPoint) -> d
         "stores": {store: {**clips, "first_seed": 500 + 100 * n} for n, store in enumerate(task["stores"])},
         "validation": {**clips, "first_seed": 195_000},
         "features": {"size": SIDE, "batch_size": 2, "frames": [2, 4]},
+        "decoder": {"width": 192},
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_tasks import IMAGE_SIZE, PROVENANCE, TinyTasks, ef_recipe
 
+from echoapex.config import ConfigError
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
 from echoapex.models.bundle import BundleError, load_bundle
 from echoapex.recipes.ejection_fraction_clips import FrozenFeatureConfig
@@ -41,6 +42,13 @@ def test_training_clips_are_augmented_and_validation_clips_whole_and_plain(
     assert workload.task.loss(workload.batches.batch(0)).total.isfinite()
     before = load_bundle(saved_set / "encoder").state
     assert all(torch.equal(value, before[name]) for name, value in workload.task.encoder.state_dict().items())
+
+
+def test_a_decoder_that_does_not_fit_the_encoder_is_one_line(saved_set: Path, workspace: Workspace) -> None:
+    recipe = recipe_with(saved_set)
+    wide = recipe.model_copy(update={"decoder": recipe.decoder.model_copy(update={"width": 384})})
+    with pytest.raises(ConfigError, match=r"decoder\.width is 384, the encoder's tokens have \d+: set it"):
+        wide.build(workspace)
 
 
 def test_other_features_are_encoded_anew_and_other_batches_are_not(saved_set: Path, workspace: Workspace) -> None:

@@ -290,7 +290,9 @@ def _build_analyzer(
     if not workers.are_many:
         return StudyAnalyzer(named, options, bar, raise_unexpected=debug)
     from echoapex.infer.study.cohort import CohortAnalyzer, WorkerModels
+    from echoapex.models.registry import DEFAULT_SET, default_set_name
 
+    bundle = default_set_name() if bundle == DEFAULT_SET else bundle  # another machine may have another default
     source = WorkerModels(bundle, named.device, named.precision)
     return CohortAnalyzer(named, source, workers.build(), options, bar, raise_unexpected=debug)
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from echoapex.config import build_config
+from echoapex.config import ConfigError, build_config
 from echoapex.data.datasets import DatasetClip
 from echoapex.data.stores.clip_store import ClipStore, FewShot, PreparedClipSource, choose_clips
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
@@ -57,9 +57,16 @@ class EjectionFractionRecipe(TaskRecipe):
         return self.stores, self.validation
 
     def build(self, workspace: Workspace) -> Workload:
-        """Draw clips, encode them once, build the task."""
+        """Draw clips, encode them once, build the task.
+
+        Raises:
+            ConfigError: the decoder does not fit the encoder.
+        """
         bundle = load_bundle(self.encoder_bundle)
         encoder = build_encoder_from(bundle)
+        width = encoder.config.width
+        if self.decoder.width != width:
+            raise ConfigError(f"decoder.width is {self.decoder.width}, the encoder's tokens have {width}: set it")
         plain = self.features.model_copy(update={"variants": 1})
         parts = [
             self._features(name, config, self.features, encoder, bundle, workspace)
