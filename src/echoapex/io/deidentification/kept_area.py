@@ -19,7 +19,7 @@ from echoapex.io.calibration import SpatialFormat, UltrasoundRegion
 from echoapex.io.clip_source import ReadError
 from echoapex.io.sector import Search, Shape, search_sector, sector_mask, sector_of
 
-Image = UInt8[np.ndarray, "height width *channels"]
+Image = UInt8[np.ndarray, "height width ..."]
 Mask = Bool[np.ndarray, "height width"]
 Box = tuple[float, float, float, float]
 

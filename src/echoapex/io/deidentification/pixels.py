@@ -26,7 +26,7 @@ from echoapex.io.deidentification.text_search import ClipSummary, FoundText, Tex
 from echoapex.io.dicom.codecs import PixelLayout
 from echoapex.io.dicom.frames import StoredFrames
 
-Image = UInt8[np.ndarray, "height width *channels"]
+Image = UInt8[np.ndarray, "height width ..."]
 Mask = Bool[np.ndarray, "height width"]
 
 _MOST_SEARCHES = 4

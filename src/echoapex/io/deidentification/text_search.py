@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-Image = UInt8[np.ndarray, "height width *channels"]
+Image = UInt8[np.ndarray, "height width ..."]
 Mask = Bool[np.ndarray, "height width"]
 
 LEAST_SCORE = 0.5
