@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -47,6 +49,43 @@ def pseudonym(identifier: str, key: bytes = PUBLIC_KEY) -> str:
     if not identifier:
         return ""
     return hmac.new(key, identifier.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:_PSEUDONYM_DIGITS]
+
+
+class KeyFileError(ValueError):
+    """A key file that cannot be read or made; the message says what to do."""
+
+
+def read_or_create_secret(path: Path) -> tuple[bytes, bool]:
+    """Read a key file; if it is missing, make it with ``KEY_BYTES`` random bytes, readable by its owner only.
+
+    Returns:
+        The secret, and whether it was made now.
+
+    Raises:
+        KeyFileError: the file cannot be read or made, or holds no hexadecimal digits.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read_secret(path), False
+    except OSError as error:
+        raise KeyFileError(
+            f"{path.name}: the key cannot be made here ({error.strerror}); choose another --key"
+        ) from None
+    secret = secrets.token_hex(KEY_BYTES)
+    with os.fdopen(handle, "w", encoding="ascii") as stream:
+        stream.write(secret + "\n")
+    return bytes.fromhex(secret), True
+
+
+def _read_secret(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise KeyFileError(f"{path.name}: the key cannot be read ({error.strerror}); check --key") from None
+    except ValueError:
+        raise KeyFileError(f"{path.name}: holds no key (hexadecimal digits); check --key") from None
 
 
 def deidentify_frame(

@@ -11,8 +11,6 @@ All frames of a store are made by the same rules (``IngestRules``).
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +22,10 @@ from echoapex.config import Config
 from echoapex.data.stores.place import StoreError
 from echoapex.io.clip_file import ClipFile
 from echoapex.io.clip_source import ReadError
-from echoapex.io.deidentify import pseudonym
+from echoapex.io.deidentify import KeyFileError, pseudonym, read_or_create_secret
 from echoapex.io.study_files import find_clips
 from echoapex.io.temporary_files import TemporaryFolder
 
-_KEY_BYTES = 32
 _SHORTEST = 16
 CLIPS_PER_UNIT = 16
 Names = Literal["digest", "path"]
@@ -67,29 +64,10 @@ def read_or_create_key(path: Path) -> tuple[ArchiveKey, bool]:
         StoreError: the file cannot be read or made, or holds no key.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_key(path), False
-    except OSError as error:
-        raise StoreError(
-            f"{path.name}: the key cannot be made here ({error.strerror}); choose another --key"
-        ) from error
-    secret = secrets.token_hex(_KEY_BYTES)
-    with os.fdopen(handle, "w", encoding="ascii") as stream:
-        stream.write(secret + "\n")
-    return ArchiveKey(bytes.fromhex(secret)), True
-
-
-def _read_key(path: Path) -> ArchiveKey:
-    try:
-        return ArchiveKey(bytes.fromhex(path.read_text(encoding="ascii").strip()))
-    except OSError as error:
-        raise StoreError(f"{path.name}: the key cannot be read ({error.strerror}); check --key") from error
-    except (UnicodeDecodeError, ValueError) as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(f"{path.name}: holds no key (hexadecimal digits); check --key") from error
+        secret, made = read_or_create_secret(path)
+    except KeyFileError as error:
+        raise StoreError(str(error)) from error
+    return ArchiveKey(secret), made
 
 
 @dataclass(frozen=True)

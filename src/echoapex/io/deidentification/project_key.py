@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import secrets
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from echoapex.io.deidentify import KeyFileError, read_or_create_secret
 
 _SEPARATOR = "\x1f"
 _SHIFT_DAYS = (30, 3650)
@@ -67,22 +67,9 @@ def read_or_create_project_key(path: Path) -> tuple[ProjectKey, bool]:
         ProjectKeyError: the file cannot be read or made, or holds no key.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read(path), False
-    except OSError as error:
-        raise ProjectKeyError(f"{path.name}: the key cannot be made here ({error.strerror}); check --key") from None
-    secret = secrets.token_hex(_LEAST_KEY_BYTES)
-    with os.fdopen(handle, "w", encoding="ascii") as stream:
-        stream.write(secret + "\n")
-    return ProjectKey(bytes.fromhex(secret)), True
-
-
-def _read(path: Path) -> ProjectKey:
-    try:
-        return ProjectKey(bytes.fromhex(path.read_text(encoding="ascii").strip()))
-    except OSError as error:
-        raise ProjectKeyError(f"{path.name}: the key cannot be read ({error.strerror}); check --key") from None
-    except ValueError:
+        secret, made = read_or_create_secret(path)
+        return ProjectKey(secret), made
+    except KeyFileError as error:
+        raise ProjectKeyError(str(error)) from None
+    except ProjectKeyError:
         raise ProjectKeyError(f"{path.name}: holds no key of 64 hexadecimal digits; check --key") from None
