@@ -115,7 +115,7 @@ class Appearance:
         self._texture = _texture_filter(rng, config)
         self._curve = _grey_curve(rng, config)
         self._gain = _gain_field(rng, size, config)
-        self._haze = _smooth_field(rng, size, cells=4) * rng.uniform(0, config.haze) * 255 * (rng.random() < 0.5)
+        self._haze = smooth_field(rng, size, cells=4) * rng.uniform(0, config.haze) * 255 * (rng.random() < 0.5)
         self._clutter = _clutter_field(rng, size, config)
         self._blur_px = float(rng.uniform(0, config.blur_px)) if rng.random() < 0.5 else 0.0
         self._coarser = float(rng.uniform(0.45, 0.9)) if rng.random() < config.resample_probability else 1.0
@@ -131,7 +131,7 @@ class Appearance:
         inside = cv2.blur((image > 0).astype(np.float32), (9, 9)) > 0.2
         grey = grey * self._gain + self._haze
         if self._clutter is not None:
-            grey = np.hypot(grey, self._clutter * _speckle(rng, size))
+            grey = np.hypot(grey, self._clutter * speckle(rng, size))
         if self._coarser < 1:
             small = max(16, int(size * self._coarser))
             grey = cv2.resize(
@@ -142,8 +142,8 @@ class Appearance:
         if self._blur_px > 0.2:
             grey = cv2.GaussianBlur(grey, (0, 0), self._blur_px)
         if self._noise > 0:
-            speckle = rng.standard_normal((size, size), dtype=np.float32)
-            grey = grey * (1 + 2 * self._noise * speckle) + 255 * self._noise * 0.3 * np.abs(speckle)
+            grain = rng.standard_normal((size, size), dtype=np.float32)
+            grey = grey * (1 + 2 * self._noise * grain) + 255 * self._noise * 0.3 * np.abs(grain)
         if self._keep is not None:
             inside &= self._keep
         result: UInt8[np.ndarray, "s s"] = (np.clip(grey, 0, 255) * inside).astype(np.uint8)
@@ -194,7 +194,7 @@ def _filtered(image: UInt8[np.ndarray, "s s"], weights: Float[np.ndarray, "k k"]
     return result
 
 
-def _smooth_field(rng: np.random.Generator, size: int, cells: int) -> Float[np.ndarray, "s s"]:
+def smooth_field(rng: np.random.Generator, size: int, cells: int) -> Float[np.ndarray, "s s"]:
     """Smooth random values from 0 to 1."""
     coarse = rng.random((cells, cells)).astype(np.float32)
     return np.asarray(np.clip(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1), np.float32)
@@ -203,7 +203,7 @@ def _smooth_field(rng: np.random.Generator, size: int, cells: int) -> Float[np.n
 def _gain_field(rng: np.random.Generator, size: int, config: AugmentConfig) -> Float[np.ndarray, "s s"]:
     """Depth gain, lateral loss and sometimes one acoustic shadow, as a factor per pixel."""
     depth = np.linspace(-0.5, 0.5, size, dtype=np.float32)[:, None] * 2 * rng.uniform(-1, 1) * config.depth_gain
-    lateral = _smooth_field(rng, size, cells=5)[size // 2][None, :] * rng.uniform(0, config.lateral_gain)
+    lateral = smooth_field(rng, size, cells=5)[size // 2][None, :] * rng.uniform(0, config.lateral_gain)
     gain = (1 + depth) * (1 - lateral)
     if rng.random() < config.shadow_probability:
         angle = (np.arange(size)[None, :] - size / 2) / (np.arange(size)[:, None] + size * 0.1)
@@ -219,11 +219,11 @@ def _clutter_field(rng: np.random.Generator, size: int, config: AugmentConfig) -
         return None
     depth = np.linspace(0, 1, size, dtype=np.float32)[:, None]
     near = 1 + rng.uniform(0, 1.5) * np.exp(-depth / rng.uniform(0.1, 0.4))
-    pattern = 0.4 + 0.6 * _smooth_field(rng, size, cells=int(rng.integers(2, 6)))
+    pattern = 0.4 + 0.6 * smooth_field(rng, size, cells=int(rng.integers(2, 6)))
     return np.asarray(255 * rng.uniform(0.05, config.clutter) * near * pattern, np.float32)
 
 
-def _speckle(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
+def speckle(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
     """Speckle with mean one: the smoothed envelope of complex noise; log compression makes it flatter than Rayleigh."""
     grain = (0.6 + 1.2 * rng.random(), 0.5 + 0.5 * rng.random())
     noise = cv2.GaussianBlur(rng.standard_normal((size, size, 2), dtype=np.float32), (0, 0), grain[0], sigmaY=grain[1])

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from echoapex.config import Config
+from echoapex.data.augment import smooth_field, speckle
 from echoapex.vocabulary import Structure
 
 _CAVITIES = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM)
@@ -73,7 +74,7 @@ class TissueContrast:
             inside = labels == structure
             if inside.any():
                 haze = rng.uniform(0, config.cavity_haze) * level * rng.random()
-                grey += haze * _soft(inside, rng.uniform(0.5, 2.5)) * _patches(rng, size) * _grains(rng, size)
+                grey += haze * _soft(inside, rng.uniform(0.5, 2.5)) * _patches(rng, size) * speckle(rng, size)
         return np.asarray(np.clip(np.rint(grey), 1, 255) * (image > 0), np.uint8)
 
     def _wall(
@@ -114,17 +115,7 @@ def _soft(inside: Bool[np.ndarray, "s s"], sigma_px: float) -> Float[np.ndarray,
 
 def _patches(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
     """Smooth values from 0 to 1 with a random number of patches."""
-    cells = int(rng.integers(2, 7))
-    coarse = rng.random((cells, cells)).astype(np.float32)
-    return np.asarray(np.clip(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1), np.float32)
-
-
-def _grains(rng: np.random.Generator, size: int) -> Float[np.ndarray, "s s"]:
-    """Speckle with mean one."""
-    white = rng.standard_normal((size, size, 2), dtype=np.float32)
-    noise = cv2.GaussianBlur(white, (0, 0), 0.6 + 1.4 * rng.random(), sigmaY=0.5 + 0.5 * rng.random())
-    envelope = np.sqrt(np.hypot(noise[..., 0], noise[..., 1]))
-    return np.asarray(envelope / envelope.mean(), np.float32)
+    return smooth_field(rng, size, cells=int(rng.integers(2, 7)))
 
 
 def _layer(
