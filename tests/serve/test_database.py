@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,17 @@ def test_two_processes_may_start_at_once(database_url: str) -> None:
     assert [process.wait(60) for process in started] == [0, 0]
     with Database(database_url).read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(SETTINGS)).scalar() == 1
+
+
+def test_a_new_file_that_another_process_writes_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "new.db", check_same_thread=False, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # SQLite refuses the switch to WAL at once while this lock is held
+    release = threading.Timer(0.3, other.rollback)
+    release.start()
+    with Database(f"sqlite:///{tmp_path / 'new.db'}").read() as connection:
+        assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
+    release.join()
+    other.close()
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:
