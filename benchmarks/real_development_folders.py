@@ -15,16 +15,20 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from echoapex.cli.demo import REAL_FILES, DemoError, find_sample
+from echoapex.cli.demo import DemoError, SampleFile, find_sample
 from echoapex.vocabulary import View
 
 COLUMNS = ("file", "patient", "view", "split", "source", "outlines", "outlined")
-_DICOM_VIEWS = {"color3d_jpeg_baseline.dcm": "A4C", "ultrasound-multiframe.dcm": "PLAX"}
+_DICOM_LOOPS = {
+    SampleFile("pydicom-data", "data_store", "data", "color3d_jpeg_baseline.dcm", "colour"): "A4C",
+    SampleFile("deid-data", "deid_data", "data/ultrasounds", "ultrasound-multiframe.dcm", "B-mode"): "PLAX",
+}
 _UCSF_OUTLINED = {
     "A4C": "lv_cavity left_atrium right_ventricle right_atrium",
     "A2C": "lv_cavity left_atrium",
@@ -53,12 +57,9 @@ def permissive_clips(data: Path) -> Iterator[DevelopmentClip]:
     folder = data / "ailabs_clips"
     for path in sorted(path for path in folder.glob("*") if path.is_dir()):
         yield DevelopmentClip(path, "ailabs", path.name.replace("-", "_"))
-    for sample in REAL_FILES:
-        if sample.name in _DICOM_VIEWS:
-            try:
-                yield DevelopmentClip(find_sample(sample), Path(sample.name).stem, _DICOM_VIEWS[sample.name])
-            except DemoError:
-                continue
+    for sample, view in _DICOM_LOOPS.items():
+        with suppress(DemoError):
+            yield DevelopmentClip(find_sample(sample), Path(sample.name).stem, view)
 
 
 def mit_clips(data: Path) -> Iterator[DevelopmentClip]:

@@ -194,11 +194,11 @@ def test_a_silent_connection_keeps_nobody_out(workplace: Make) -> None:
 
 def test_a_probe_of_the_port_is_no_open_association(workplace: Make) -> None:
     with listening(workplace(limits={"associations": 1, "free_mb": 1})) as (node, _):
-        for _ in range(3):
-            socket.create_connection(("127.0.0.1", node.port)).close()
-        until(lambda: node.associations == 0, "the probes are forgotten", 5)
-        with associated(node) as association:
-            assert association.is_established
+        with socket.create_connection(("127.0.0.1", node.port)):
+            until(lambda: node.associations == 1, "the probe is connected", 5)
+            with associated(node) as association:
+                assert association.is_established
+        until(lambda: node.associations == 0, "the probe is forgotten", 5)
 
 
 def test_a_port_in_use_is_one_line(workplace: Make) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from pynetdicom import AE, evt
 from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
+from pynetdicom.association import Association
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -114,6 +115,15 @@ class StorageHandler:
         return self.counts[Taken.NEW]
 
 
+class _Entity(AE):
+    """Does not count connections that have not asked for an association: a probe of the port keeps no peer out."""
+
+    @property
+    def active_associations(self) -> list[Association]:
+        """The associations that a peer, or this node, asked for."""
+        return [found for found in super().active_associations if found.is_requestor or found.requestor.primitive]
+
+
 class DicomNode:
     """Listens for associations.
 
@@ -129,7 +139,7 @@ class DicomNode:
     def __init__(self, config: NodeConfig, handler: StorageHandler, ledger: SendLedger) -> None:
         silence_libraries()
         self._ledger = ledger
-        entity = AE(ae_title=config.ae_title)
+        entity = _Entity(ae_title=config.ae_title)
         entity.require_called_aet = True
         entity.require_calling_aet = list(config.accept_from)
         entity.maximum_associations = config.limits.associations
