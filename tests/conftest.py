@@ -14,7 +14,7 @@ from phantom_oracle import PhantomOracle, write_labelled_study
 from recomputed_values import check_written_values
 
 from echoapex.domain import StudyReport
-from echoapex.infer.outputs.dicom_files import DicomOutput
+from echoapex.infer.outputs.dicom_files import DicomOutput, ReportTemplate
 from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
 from echoapex.models.precision import choose_precision
 from echoapex.phantom.truth import StudyTruth
@@ -52,7 +52,7 @@ def dicom_results(labelled_study: LabelledStudy, tmp_path_factory: pytest.TempPa
     """The study analysed, with all kinds of DICOM objects."""
     out = tmp_path_factory.mktemp("dicom") / "results"
     analyzer = StudyAnalyzer(NamedInterpreter(labelled_study.oracle, "oracle", "cpu"), raise_unexpected=True)
-    report = analyzer.run([labelled_study.folder], out, None, DicomOutput(True, True, True))
+    report = analyzer.run([labelled_study.folder], out, None, DicomOutput(True, True, True, tuple(ReportTemplate)))
     return DicomResults(out, report, labelled_study.folder)
 
 

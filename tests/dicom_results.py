@@ -31,6 +31,10 @@ class DicomResults:
         return self.out / "dicom" / "study-1-measurements-sr.dcm"
 
     @property
+    def procedure_report(self) -> Path:
+        return self.out / "dicom" / "study-1-procedure-sr.dcm"
+
+    @property
     def pictures(self) -> Path:
         return self.out / "dicom" / "study-1-pictures-sc.dcm"
 

@@ -65,6 +65,8 @@ def test_exit_codes(clips: tuple[ClipReport, ...], errors: int, code: ExitCode) 
         (["analyze", __file__, "--out", "o", "--bundle", "no-such-set"], "no-such-set"),
         (["analyze", __file__, "--json", "--dicom-sr"], "--dicom-seg and --dicom-sc write files; give --out FOLDER"),
         (["analyze", __file__, "--json", "--dicom-sc"], "--dicom-seg and --dicom-sc write files; give --out FOLDER"),
+        (["analyze", __file__, "--out", "o", "--dicom-sr-template", "5200"], "--dicom-sr-template is for --dicom-sr"),
+        (["analyze", __file__, "--out", "o", "--dicom-sr", "--dicom-sr-template", "1600"], "1600"),
         (["analyze", __file__, "--json", "--report"], "--report, --fhir and --cohort write files; give --out FOLDER"),
         (["analyze", __file__, "--json", "--cohort", "csv"], "--report, --fhir and --cohort write files"),
         (["analyze", __file__, "--out", "o", "--cohort", "xml"], "xml"),
@@ -159,6 +161,15 @@ def test_dicom_objects_are_written_when_asked_for(perfect_models: LabelledStudy,
     assert run(["analyze", clip, "--out", str(out), *options]) == ExitCode.ALL_GOOD
     suffixes = sorted(path.name.rpartition("-")[2] for path in (out / "dicom").iterdir())
     assert suffixes == ["seg.dcm", "sr.dcm", "sr.dcm"]
+
+
+def test_the_templates_of_reports_can_be_chosen(perfect_models: LabelledStudy, tmp_path: Path) -> None:
+    clip, out = str(perfect_models.folder / "PLAX.dcm"), tmp_path / "o"
+    options = ["--no-overlays", "--quiet", "--contours", "ed_es", "--dicom-sr"]
+    chosen = ["--dicom-sr-template", "5200", "--dicom-sr-template", "1500"]
+    assert run(["analyze", clip, "--out", str(out), *options, *chosen]) == ExitCode.ALL_GOOD
+    names = sorted(path.name for path in (out / "dicom").iterdir())
+    assert names == ["study-1-measurements-sr.dcm", "study-1-procedure-sr.dcm"]
 
 
 def test_dicom_objects_need_highdicom(

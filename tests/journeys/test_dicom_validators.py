@@ -27,6 +27,7 @@ from echoapex.vocabulary import View
 REPORTS = {
     "1.2.840.10008.5.1.4.1.1.88.72": "Simplified Adult Echo SR",
     "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR",
+    "1.2.840.10008.5.1.4.1.1.88.33": "Comprehensive SR",
 }
 KINDS = {
     **REPORTS,

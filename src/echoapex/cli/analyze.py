@@ -46,6 +46,8 @@ class Choices:
         overlays: write one overlay video per clip.
         keep_identifiers: let file names, patient data and pixels outside the sector into the outputs.
         dicom_sr: write structured reports into OUT/dicom; they name patient and study, as their DICOM sources do.
+        dicom_sr_template: templates of the structured reports; may be given several times. 5300 is for echo reporting
+            systems, 1500 for general viewers, 5200 for older systems; by default 5300 and 1500.
         dicom_seg: write segmentation objects into OUT/dicom; they name patient and study, as their DICOM sources do.
         dicom_sc: write pictures with outlines and values into OUT/dicom, as a secondary capture for any viewer.
         report: write the report of each study as HTML and PDF: values, limits, pictures, curves and evidence.
@@ -62,6 +64,7 @@ class Choices:
     overlays: bool = True
     keep_identifiers: bool = False
     dicom_sr: Annotated[bool, Parameter(negative=())] = False
+    dicom_sr_template: Annotated[tuple[Literal["5300", "5200", "1500"], ...], Parameter(negative=())] = ()
     dicom_seg: Annotated[bool, Parameter(negative=())] = False
     dicom_sc: Annotated[bool, Parameter(negative=())] = False
     report: Annotated[bool, Parameter(negative=())] = False
@@ -299,11 +302,12 @@ def _build_analyzer(
 
 def _outputs_on_request(choices: Choices) -> tuple[DicomOutput | None, ReportOutput | None]:
     """What writes DICOM objects, and what writes reports; None for what was not asked for."""
-    from echoapex.infer.outputs.dicom_files import DicomOutput
+    from echoapex.infer.outputs.dicom_files import USUAL_TEMPLATES, DicomOutput, ReportTemplate
     from echoapex.infer.outputs.report_files import ReportOutput
 
+    templates = tuple(ReportTemplate(number) for number in choices.dicom_sr_template) or USUAL_TEMPLATES
     wanted = (choices.dicom_sr, choices.dicom_seg, choices.dicom_sc)
-    dicom = DicomOutput(*wanted) if choices.writes_dicom else None
+    dicom = DicomOutput(*wanted, templates) if choices.writes_dicom else None
     reports = ReportOutput(choices.report, choices.fhir, choices.cohort) if choices.writes_reports else None
     return dicom, reports
 
@@ -314,6 +318,8 @@ def _usage_mistake(paths: tuple[Path, ...], out: Path | None, choices: Choices, 
         return "nothing was given to analyse; give a file, a folder or a zip archive"
     if out is None and not messages.as_json:
         return "where should the results go? Give --out FOLDER, or --json to print them"
+    if choices.dicom_sr_template and not choices.dicom_sr:
+        return "--dicom-sr-template is for --dicom-sr; give that as well"
     if out is None and choices.writes_dicom:
         return "--dicom-sr, --dicom-seg and --dicom-sc write files; give --out FOLDER"
     if out is None and choices.writes_reports:

@@ -76,6 +76,7 @@ class ReportedValue:
         coding: its DICOM code; None for what describes the patient.
         references: where it was measured.
         view: the view, where it comes from one view only.
+        biplane: whether it is from two planes together.
         derivation: mean or median, where the value was taken from several.
     """
 
@@ -83,6 +84,7 @@ class ReportedValue:
     coding: EchoCoding | None
     references: tuple[FrameReference, ...]
     view: View | None
+    biplane: bool
     derivation: Code | None
 
 
@@ -150,7 +152,7 @@ def _reported(
     view, biplane = find_planes(measurement, siblings, clips)
     coding = code_measurement(measurement.quantity, biplane=biplane, view=view)
     references = tuple(_references(measurement, clips, sources))
-    return ReportedValue(measurement, coding, references, view, _derivation(measurement))
+    return ReportedValue(measurement, coding, references, view, biplane, _derivation(measurement))
 
 
 def find_planes(

@@ -17,9 +17,11 @@ class Code(NamedTuple):
 OWN_SCHEME = "99ECHOAPEX"
 """Coding scheme of concepts that no standard has; private schemes begin with 99 (PS3.16 section 8.2)."""
 
-# titles and containers of the reports: TID 5300 and TID 1500
+# titles and containers of the reports: TID 5300, TID 5200 and TID 1500
 ECHO_REPORT = Code("125200", "DCM", "Adult Echocardiography Procedure Report")
 PATIENT_CHARACTERISTICS = Code("121118", "DCM", "Patient Characteristics")
+FINDINGS = Code("121070", "DCM", "Findings")
+MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
 PRE_COORDINATED = Code("125301", "DCM", "Pre-coordinated Measurements")
 POST_COORDINATED = Code("125302", "DCM", "Post-coordinated Measurements")
 MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")

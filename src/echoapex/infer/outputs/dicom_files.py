@@ -6,6 +6,8 @@ They hold the identifiers of patient and study, because an archive sorts objects
     Simplified Adult Echo SR (TID 5300).
 ``study-N-measurements-sr.dcm``
     Comprehensive 3D SR (TID 1500).
+``study-N-procedure-sr.dcm``
+    Comprehensive SR (TID 5200), for older receivers.
 ``study-N-pictures-sc.dcm``
     the study's values and the picture of each clip as a secondary capture.
 ``CLIP-seg.dcm``
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from importlib.util import find_spec
 from itertools import chain
@@ -36,6 +39,18 @@ _FAILURES = (ValueError, TypeError)
 """What highdicom and pydicom raise on a value that DICOM does not allow."""
 
 
+class ReportTemplate(StrEnum):
+    """A template of structured reports (PS3.16); the value is its number."""
+
+    SIMPLIFIED_ECHO = "5300"
+    MEASUREMENTS = "1500"
+    ECHO_PROCEDURE = "5200"
+
+
+USUAL_TEMPLATES = (ReportTemplate.SIMPLIFIED_ECHO, ReportTemplate.MEASUREMENTS)
+"""For echo reporting systems, and for general viewers."""
+
+
 class DicomOutputError(ValueError):
     """DICOM output that is impossible here; the message says what to do."""
 
@@ -48,6 +63,7 @@ class DicomOutput:
         reports: write structured reports.
         segmentations: write segmentation objects.
         pictures: write secondary captures.
+        templates: of the structured reports.
 
     Raises:
         DicomOutputError: highdicom is not installed.
@@ -56,6 +72,7 @@ class DicomOutput:
     reports: bool = False
     segmentations: bool = False
     pictures: bool = False
+    templates: tuple[ReportTemplate, ...] = USUAL_TEMPLATES
     _sources: dict[str, SourceInstance] = field(default_factory=dict, init=False)
     _reasons: dict[str, str] = field(default_factory=dict, init=False)
 
@@ -105,9 +122,18 @@ class DicomOutput:
                     notes.append(f"{name}: not written, a value of its source is not allowed ({type(error).__name__})")
                 else:
                     files.append(name)
-            if self.reports and study.left_out:
-                notes.append(f"DICOM SR: {study.left_out} values left out, their evidence is not all in one study")
+            notes += self._left_out(study) if self.reports else ()
         return files, tuple(notes)
+
+    def _left_out(self, study: StudyValuesForDicom) -> Iterator[str]:
+        """One line about each kind of value that the reports lack."""
+        from echoapex.io.procedure_report import values_without_code
+
+        if study.left_out:
+            yield f"DICOM SR: {study.left_out} values left out, their evidence is not all in one study"
+        uncoded = len(values_without_code(study)) if ReportTemplate.ECHO_PROCEDURE in self.templates else 0
+        if uncoded:
+            yield f"DICOM SR by TID 5200: {uncoded} values left out, the standard has no code for them"
 
     def _captures(
         self, out: Path, name: str, report: StudyReport, study: StudyValuesForDicom
@@ -125,14 +151,20 @@ class DicomOutput:
     def _objects(self, out: Path, number: int, study: StudyValuesForDicom) -> Iterator[tuple[str, Callable[..., Path]]]:
         """The objects of one study: where each goes, and what writes it."""
         # highdicom is an extra, and slow to load
+        from echoapex.io.procedure_report import write_procedure_report
         from echoapex.io.segmentation_object import write_segmentation
         from echoapex.io.structured_report import write_echo_report, write_measurement_report
 
+        writers = {
+            ReportTemplate.SIMPLIFIED_ECHO: ("echo", write_echo_report),
+            ReportTemplate.MEASUREMENTS: ("measurements", write_measurement_report),
+            ReportTemplate.ECHO_PROCEDURE: ("procedure", write_procedure_report),
+        }
         series_uid = new_uid()
-        if self.reports and study.values:
-            for name, write in (("echo", write_echo_report), ("measurements", write_measurement_report)):
-                place = f"{DICOM_FOLDER}/study-{number}-{name}-sr.dcm"
-                yield place, partial(write, study=study, series_uid=series_uid)
+        for template in dict.fromkeys(self.templates) if self.reports and study.values else ():
+            name, write = writers[template]
+            place = f"{DICOM_FOLDER}/study-{number}-{name}-sr.dcm"
+            yield place, partial(write, study=study, series_uid=series_uid)
         if not self.segmentations:
             return
         series_uid = new_uid()
