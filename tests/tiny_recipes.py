@@ -101,13 +101,13 @@ def shrink_pretrain(task: Mapping[str, Any], start: StartingPoint) -> dict[str, 
 def shrink_dataset_clips(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
     """One clip teaches, another judges."""
     drawn = {"features": {"size": SIDE, "batch_size": 2, "frames": [2, 4]}}
-    if task["kind"] == "dataset_views":
-        drawn = {"frames": {"batch_size": 4, "sizes": [[0, SIDE]]}}
+    if task["kind"] in ("dataset_views", "dataset_segmentation"):
+        drawn = {"frames": {"batch_size": 4, "sizes": [[0, SIDE]]}, "size_of_start": False}
     return {
         "dataset": "folder",
         "root": str(start.clips),
         "start": str(start.bundles),
-        "store": {"frames": 4, "size": SIDE},
+        "store": {"frames": 4, "labelled": 1, "size": SIDE},
         **drawn,
     }
 
@@ -141,6 +141,7 @@ SHRINK = {
     "view_from_masks": shrink_view_from_masks,
     "dataset_ejection_fraction": shrink_dataset_clips,
     "dataset_views": shrink_dataset_clips,
+    "dataset_segmentation": shrink_dataset_clips,
     "multitask": shrink_multitask,
     "ejection_fraction": shrink_ejection_fraction,
     "camus_segmentation": shrink_camus,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from drawn_clips import draw_clip
 from tiny_camus import write_tiny_camus
-from tiny_clip_folder import write_tiny_clip_folder
+from tiny_clip_folder import outline_tiny_clip_folder, write_tiny_clip_folder
 from tiny_recipes import RECIPE_FOLDER, RECIPES, StartingPoint, as_arguments, shrink
 
 from echoapex.cli import run
@@ -37,7 +37,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def start(workspace: Path) -> StartingPoint:
     """A complete set, made as the shipped one is: the encoder with its frame decoders, then the ejection fraction."""
-    write_tiny_clip_folder(workspace / "clips")
+    outline_tiny_clip_folder(workspace / "clips", write_tiny_clip_folder(workspace / "clips"))
     start = StartingPoint(workspace / "shipped" / "phantom", write_tiny_camus(workspace / "camus"), workspace / "clips")
     for name in ("phantom_multitask", "phantom_ejection_fraction"):
         assert train(name, start, workspace / name) == ExitCode.ALL_GOOD
@@ -213,7 +213,11 @@ def test_a_few_clips_in_several_seeds_with_an_adapter(
         ("camus_segmentation", ["--dataset", "tmed2", "--root", "x"], "reads camus; give --dataset camus and --root"),
         ("dataset_ejection_fraction", ["--dataset", "tmed2", "--root", "x"], "reads echonet_dynamic or echonet_pedia"),
         ("dataset_ejection_fraction", ["--dataset", "echonet-dynamic", "--root", "x"], "holds no FileList.csv"),
-        ("dataset_views", ["--dataset", "folder"], "reads folder or tmed2; give --dataset folder and --root"),
+        (
+            "dataset_views",
+            ["--dataset", "folder"],
+            "reads folder or tmed2 or corrections; give --dataset folder and --root",
+        ),
         ("camus_segmentation", ["--setting", "lorra"], "'lorra' is no setting"),
         ("camus_segmentation", ["--seeds", "0"], "give 1 or more"),
     ],

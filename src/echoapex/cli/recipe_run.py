@@ -151,7 +151,8 @@ ONLY_CAMUS = ("camus",)
 DATASETS_OF = {
     "camus_segmentation": ONLY_CAMUS,
     "dataset_ejection_fraction": ("echonet_dynamic", "echonet_pediatric", "folder"),
-    "dataset_views": ("folder", "tmed2"),
+    "dataset_segmentation": ("folder", "corrections"),
+    "dataset_views": ("folder", "tmed2", "corrections"),
 }
 """The data sets that each kind of recipe can learn from."""
 

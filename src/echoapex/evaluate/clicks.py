@@ -259,14 +259,24 @@ class SimulatedPerson:
         return self.click_to_logits(most, named, show_earlier_mask=show_earlier_mask)[0]
 
     def click_to_logits(
-        self, most: int, named: Structure | None = None, *, show_earlier_mask: bool = True
+        self,
+        most: int,
+        named: Structure | None = None,
+        *,
+        show_earlier_mask: bool = True,
+        until_dice: float | None = None,
     ) -> tuple[ClickRun, Logits | None]:
-        """As :meth:`click`, but also return the last answer; None if there was none."""
+        """As :meth:`click`, but also return the last answer; None if there was none.
+
+        With ``until_dice`` the person is content with a mask of this Dice, and stops.
+        """
         size = self.truth.shape
         logits = self.model.segment(self.encoded, Prompt(size, structure=named)) if named else None
         found = np.zeros(size, bool) if logits is None else logits > 0
         overlaps, clicks, obeyed = [dice(self.truth, found)], list[Click](), list[bool]()
         while len(clicks) < most and (click := correction_click(self.truth, found)) is not None:
+            if until_dice is not None and overlaps[-1] >= until_dice:
+                break
             clicks.append(click)
             prompt = Prompt(size, _at(clicks, True), _at(clicks, False), structure=named)
             logits = self.model.segment(self.encoded, prompt, logits if show_earlier_mask else None)

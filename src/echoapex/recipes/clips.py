@@ -36,6 +36,7 @@ USUAL_SPLITS = {
     "echonet_pediatric": Splits(tuple(map(str, range(8))), ("8",)),
     "tmed2": Splits(("train",), ("val",)),
     "folder": Splits(("train",), ("val",)),
+    "corrections": Splits(("train",), ("val",)),
 }
 """By data set. The test split is left out everywhere; for EchoNet-Pediatric that is the last fold."""
 
@@ -61,6 +62,10 @@ def record_key(record: DatasetClip) -> str:
     traced = [(outline.frame, outline.phase) for outline in record.outlines]
     known = f"{record.view} {record.references} {traced} {[structure.key for structure in record.outlined]}"
     return f"{record.name} {record.path.stat().st_size} {patient_of(record)} {known}"
+
+
+_OF_ONES_OWN = ("folder", "corrections")
+"""Data sets without an owner's licence; the recipe says what they are."""
 
 
 class DatasetClips(Config):
@@ -127,7 +132,7 @@ class DatasetClips(Config):
 
     def taught(self, provenance: Provenance) -> Provenance:
         """The training data for the card; a public data set keeps its licence."""
-        if self.dataset == "folder":
+        if self.dataset in _OF_ONES_OWN:
             return provenance
         description = DATASETS[self.dataset]
         split = ", ".join(USUAL_SPLITS[self.dataset].training)

@@ -22,6 +22,7 @@ from torch import nn
 
 from echoapex.config import Config, ConfigError, build_config, merge, read_recipe
 from echoapex.recipes.camus import CamusRecipe
+from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
 from echoapex.recipes.ejection_fraction import DatasetEjectionFractionRecipe, EjectionFractionRecipe
 from echoapex.recipes.joint import JointRecipe
 from echoapex.recipes.multitask import MultiTaskRecipe
@@ -40,6 +41,7 @@ TASK_KINDS: dict[str, type[TaskRecipe]] = {
     "joint": JointRecipe,
     "multitask": MultiTaskRecipe,
     "dataset_views": DatasetViewsRecipe,
+    "dataset_segmentation": DatasetSegmentationRecipe,
     "dataset_ejection_fraction": DatasetEjectionFractionRecipe,
     "ejection_fraction": EjectionFractionRecipe,
     "view_from_masks": ViewFromMasksRecipe,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_camus_folder import write_tiny_camus_folder
 from tiny_clip_folder import write_tiny_clip_folder
+from tiny_corrections import write_tiny_corrections
 from tiny_echonet_dynamic import write_tiny_echonet_dynamic
 from tiny_echonet_lvh import write_tiny_echonet_lvh
 from tiny_echonet_pediatric import write_tiny_echonet_pediatric
@@ -31,6 +32,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "unity": write_tiny_unity,
     "hmc_qu": write_tiny_hmc_qu,
     "folder": write_tiny_clip_folder,
+    "corrections": write_tiny_corrections,
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from echoapex.data.datasets.camus import open_camus
 from echoapex.data.datasets.camus_checks import inspect_camus
+from echoapex.data.datasets.corrections import Corrections, inspect_corrections
 from echoapex.data.datasets.echonet_dynamic import EchoNetDynamic, inspect_echonet_dynamic
 from echoapex.data.datasets.echonet_lvh import EchoNetLvh, inspect_echonet_lvh
 from echoapex.data.datasets.echonet_pediatric import EchoNetPediatric, inspect_echonet_pediatric
@@ -179,6 +180,16 @@ DATASETS: dict[str, DatasetDescription] = {
         tasks=_tasks(*View, *_WALLS, Quantity.LVEF),
         open=ClipFolder,
         inspect=inspect_folder,
+    ),
+    "corrections": DatasetDescription(
+        title="What you and your colleagues corrected on the page: views, outlines, wall points",
+        licence="yours",
+        access="correct clips on the page of echoapex serve; --root is its state folder",
+        citation="-",
+        files=("corrections/index.json", "corrections/STUDY/CLIP.json and .npz", "the clips that the index names"),
+        tasks=_tasks(*View, *Structure, *_WALLS),
+        open=Corrections,
+        inspect=inspect_corrections,
     ),
 }
 """Every data set by the name that commands take."""
