@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -184,11 +185,22 @@ class PostgresServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def dcmtk_program(tool: str) -> str:
+    """Where a tool of DCMTK is; skips the test where it is not installed.
+
+    pynetdicom brings programs of the same names into the environment of Python; these are not meant.
+    """
+    own = str(Path(sys.executable).parent)
+    places = [place for place in os.environ.get("PATH", "").split(os.pathsep) if place != own]
+    found = shutil.which(tool, path=os.pathsep.join(places))
+    if found is None:
+        pytest.skip(f"{tool} is not installed (Debian: dcmtk)")
+    return found
+
+
 def dcmtk(tool: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a tool of DCMTK; skips the test where it is not installed."""
-    if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not installed (Debian: dcmtk)")
-    words = [tool, *map(str, arguments)]
+    words = [dcmtk_program(tool), *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
 

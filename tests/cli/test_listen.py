@@ -109,15 +109,19 @@ def test_what_is_missing_is_named(settings: Path, capsys: Captured, monkeypatch:
 
 
 def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:
-    first, second = re.findall(r"```yaml\n(.*?)```", GUIDE, re.S)
+    first, *others = re.findall(r"```yaml\n(.*?)```", GUIDE, re.S)
     (tmp_path / "node.yaml").write_text(first)
     plain = read_node_config(tmp_path / "node.yaml")
     assert plain.send_to == ("archive",)
     for name in ("node.pem", "node.key", "hospital-ca.pem"):
         (tmp_path / name).touch()
-    (tmp_path / "node.yaml").write_text(yaml.safe_dump({**yaml.safe_load(first), **yaml.safe_load(second)}))
-    secured = read_node_config(tmp_path / "node.yaml")
-    assert secured.require_tls and secured.tls.ca == tmp_path / "hospital-ca.pem"
+    changed = []
+    for other in others:
+        (tmp_path / "node.yaml").write_text(yaml.safe_dump({**yaml.safe_load(first), **yaml.safe_load(other)}))
+        changed.append(read_node_config(tmp_path / "node.yaml"))
+    assert [one.analysis.results for one in changed if one.analysis != plain.analysis] == [("sr", "seg", "sc", "pdf")]
+    (secured,) = (one for one in changed if one.require_tls)
+    assert secured.tls.ca == tmp_path / "hospital-ca.pem"
 
 
 def test_the_commands_of_the_guide_run(settings: Path, parts: NodeParts, capsys: Captured) -> None:

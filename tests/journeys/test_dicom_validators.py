@@ -20,7 +20,10 @@ from echoapex.domain import Clip, ClipHeader, Sector, Spacing
 from echoapex.io.deidentification.profile import ProfileOption
 from echoapex.io.deidentification.run import deidentify_files
 from echoapex.io.deidentify import FileNames
+from echoapex.io.dicom.derived_object import Software, new_uid
+from echoapex.io.dicom.source_instance import read_source_instance
 from echoapex.io.dicom.writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
+from echoapex.io.encapsulated_pdf import write_encapsulated_pdf
 from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.vocabulary import View
 
@@ -32,6 +35,7 @@ REPORTS = {
 KINDS = {
     **REPORTS,
     "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
+    "1.2.840.10008.5.1.4.1.1.104.1": "Encapsulated PDF",
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
     "1.2.840.10008.5.1.4.1.1.3.1": "Ultrasound Multi-frame",
     "1.2.840.10008.5.1.4.1.1.6.1": "Ultrasound",
@@ -44,6 +48,9 @@ def objects(dicom_results: DicomResults, tmp_path_factory: pytest.TempPathFactor
     """One or more objects of each kind: simulated clips, results of an analysis, de-identified clips."""
     folder = tmp_path_factory.mktemp("objects")
     written = [*dicom_results.sources.glob("*.dcm"), *(dicom_results.out / "dicom").glob("*.dcm")]
+    source = read_source_instance(dicom_results.sources / "A4C.dcm", "clip")
+    software = Software("1", "oracle", dicom_results.report.bundles, "research only")
+    written.append(write_encapsulated_pdf(folder / "report.dcm", b"%PDF-1.4", [source], software, new_uid()))
     generator = np.random.default_rng(0)
     for syntax in UltrasoundSyntax:
         for frames in (1, 3):

@@ -24,7 +24,7 @@ app = App(
     help=f"Take studies over DICOM, analyse them, and send the results back.\n\n{DISCLAIMER}",
     help_epilogue=examples("echoapex listen node.yaml", "echoapex listen jobs node.yaml"),
 )
-_NEEDED = ("pynetdicom", "dicomweb_client", "sqlalchemy", "alembic", "pg8000", "highdicom")
+_NEEDED = ("pynetdicom", "dicomweb_client", "sqlalchemy", "alembic", "pg8000", "highdicom", "reportlab")
 _MISSING = "the DICOM node needs more packages: pip install 'echoapex[node]'"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydicom import dcmread
 
 from echoapex.io.clip_source import muted_pydicom
+from echoapex.io.dicom.derived_object import MANUFACTURER
 from echoapex.io.dicom.header import text_of
 
 ULTRASOUND = (
@@ -37,17 +38,19 @@ class InstanceHeader:
         sop_uid: SOPInstanceUID.
         sop_class: SOPClassUID.
         sha256: of the data set, without the file meta information, which differs from way to way.
+        is_own_capture: whether it is a secondary capture that EchoApex made.
     """
 
     study_uid: str
     sop_uid: str
     sop_class: str
     sha256: str
+    is_own_capture: bool = False
 
     @property
     def is_analysed(self) -> bool:
         """Whether an analysis can use it: an image of a kind in which echo clips come."""
-        return self.sop_class in ANALYSED_CLASSES
+        return self.sop_class in ANALYSED_CLASSES and not self.is_own_capture
 
 
 def read_instance_header(content: bytes) -> InstanceHeader | None:
@@ -57,13 +60,14 @@ def read_instance_header(content: bytes) -> InstanceHeader | None:
             stream = BytesIO(content)
             dataset = dcmread(stream, stop_before_pixels=True)
             uids = [text_of(dataset, keyword) for keyword in _UIDS]
+            own = uids[2] in CAPTURES and text_of(dataset, "Manufacturer") == MANUFACTURER
             cut = _is_cut(dataset, content, stream.tell())
     except Exception:  # whatever a damaged data set makes a parser raise
         return None
     if not all(_is_uid(uid) for uid in uids) or cut:
         return None
     sha256 = hashlib.sha256(memoryview(content)[_data_set_start(content) :]).hexdigest()
-    return InstanceHeader(uids[0], uids[1], uids[2], sha256)
+    return InstanceHeader(uids[0], uids[1], uids[2], sha256, own)
 
 
 def _is_uid(value: str) -> bool:

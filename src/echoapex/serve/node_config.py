@@ -114,8 +114,9 @@ class AnalysisSettings(Config):
         device: where the models run.
         precision: of the encoder.
         contours: over the whole cycle, or at ED and ES only.
-        reports: make structured reports.
-        segmentations: make segmentation objects.
+        results: what is made and sent: structured reports (sr), segmentations (seg), pictures with outlines as a
+            secondary capture (sc), the report as Encapsulated PDF (pdf).
+        templates: of the structured reports.
     """
 
     workers: Annotated[int, Field(ge=1)] = 1
@@ -123,8 +124,8 @@ class AnalysisSettings(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     contours: Literal["cycle", "ed_es"] = "cycle"
-    reports: bool = True
-    segmentations: bool = True
+    results: Annotated[tuple[Literal["sr", "seg", "sc", "pdf"], ...], Field(min_length=1)] = ("sr", "seg")
+    templates: Annotated[tuple[Literal["5300", "1500", "5200"], ...], Field(min_length=1)] = ("5300", "1500")
 
 
 class HealthSettings(Config):

@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset
 from echoapex.domain import StudyReport
 from echoapex.infer.clip.models import TaskInterpreter
 from echoapex.infer.clip.reading import AnalysisOptions
-from echoapex.infer.outputs.dicom_files import DICOM_FOLDER, DicomOutput
+from echoapex.infer.outputs.dicom_files import DICOM_FOLDER, DicomOutput, ReportTemplate
+from echoapex.infer.outputs.report_files import ReportOutput
 from echoapex.infer.study.analyze import AnalysisError, NamedInterpreter, SilentObserver, StudyAnalyzer
 from echoapex.io.clip_source import muted_pydicom
 from echoapex.io.dicom.writer import derive_uid
@@ -53,12 +54,13 @@ class ResultMaker:
         BundleError: there is no such set, or it is damaged.
         DeviceError: there is no such device here.
         DicomOutputError: highdicom is not installed.
+        ReportOutputError: reportlab is not installed, and the settings want a PDF.
     """
 
     def __init__(self, settings: AnalysisSettings, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
-        DicomOutput()
+        self._outputs()
         device = choose_device(settings.device)
         precision = choose_precision(settings.precision, device).name
         interpreter = TaskInterpreter.load(settings.bundle, settings.device, precision)
@@ -88,10 +90,12 @@ class ResultMaker:
             if not other.name.startswith(out.name):  # of instances that have been joined by others
                 shutil.rmtree(other, ignore_errors=True)
         options = AnalysisOptions(contours=self._settings.contours, overlays=False, precision=self._settings.precision)
-        dicom = DicomOutput(self._settings.reports, self._settings.segmentations)
+        dicom, reports = self._outputs()
         analyzer = StudyAnalyzer(self._models, options, _Observer(check))
         try:
-            report = analyzer.run(list(study.files), out, None, dicom)
+            report = analyzer.run(list(study.files), out, None, dicom, reports)
+            if reports is not None:
+                dicom.write_document(out, report, self._models.bundle)
             results = [self._keep(path, study_uid, study) for path in sorted((out / DICOM_FOLDER).glob("*.dcm"))]
         except (AnalysisError, OSError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
@@ -99,6 +103,13 @@ class ResultMaker:
                 raise OutOfRoomError("there is no room left for an analysis") from error
             raise
         return results, report
+
+    def _outputs(self) -> tuple[DicomOutput, ReportOutput | None]:
+        """What writes the objects, and the report that becomes one of them."""
+        wanted = self._settings.results
+        templates = tuple(ReportTemplate(number) for number in self._settings.templates)
+        dicom = DicomOutput("sr" in wanted, "seg" in wanted, "sc" in wanted, templates)
+        return dicom, ReportOutput(report=True) if "pdf" in wanted else None
 
     def forget(self, study: StudyInput) -> None:
         """Delete what the analysis of a study left behind."""

@@ -25,6 +25,7 @@ MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
 PRE_COORDINATED = Code("125301", "DCM", "Pre-coordinated Measurements")
 POST_COORDINATED = Code("125302", "DCM", "Post-coordinated Measurements")
 MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+ECHOCARDIOGRAPHY_REPORT = Code("42148-7", "LN", "Echocardiography Report")
 ECHOCARDIOGRAPHY = Code("40701008", "SCT", "Echocardiography")
 
 # names of what is said about a value

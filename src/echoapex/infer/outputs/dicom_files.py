@@ -12,6 +12,8 @@ They hold the identifiers of patient and study, because an archive sorts objects
     the study's values and the picture of each clip as a secondary capture.
 ``CLIP-seg.dcm``
     the label maps of ``masks/CLIP.npz``.
+``study-1-report-pdf.dcm``
+    ``report.pdf`` as Encapsulated PDF; the DICOM node asks for it.
 """
 
 from __future__ import annotations
@@ -124,6 +126,25 @@ class DicomOutput:
                     files.append(name)
             notes += self._left_out(study) if self.reports else ()
         return files, tuple(notes)
+
+    def write_document(self, out: Path, report: StudyReport, bundle: str) -> list[str]:
+        """Write ``report.pdf``, which lies in ``out``, as a DICOM object about all clips of the study.
+
+        Returns:
+            The file, relative to ``out``; none where there is no report, or no clip that is a DICOM image.
+        """
+        from echoapex.infer.outputs.report_files import REPORT_NAME
+        from echoapex.io.encapsulated_pdf import write_encapsulated_pdf
+
+        analysed = [clip.clip_id for clip in report.clips if not clip.set_aside]
+        sources = [self._sources[clip_id] for clip_id in analysed if clip_id in self._sources]
+        document = out / f"{REPORT_NAME}.pdf"
+        if not sources or len({source.study_uid for source in sources}) > 1 or not document.is_file():
+            return []
+        software = Software(report.echoapex_version, bundle, report.bundles, report.disclaimer)
+        name = f"{DICOM_FOLDER}/study-1-report-pdf.dcm"
+        write_encapsulated_pdf(out / name, document.read_bytes(), sources, software, new_uid())
+        return [name]
 
     def _left_out(self, study: StudyValuesForDicom) -> Iterator[str]:
         """One line about each kind of value that the reports lack."""
