@@ -19,6 +19,7 @@ from echoapex.version import __version__
 _VERBS = {
     "analyze": "Analyse echocardiograms: views, contours, volumes, ejection fraction, walls, with their evidence.",
     "listen": "Take studies over DICOM, analyse them, and send the results back.",
+    "serve": "Open a local page to review studies, correct them with clicks, sign them off and export them.",
     "measure": "Compute the measurements of an analysis again from its stored contours, without the models.",
     "summarize": "Summarize a cohort: counts, quality, the values of each quantity, what was refused, and pictures.",
     "models": "List, show, verify and import the weights that EchoApex uses.",

@@ -1,0 +1,175 @@
+"""What all parts of the page share, put together once."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated
+
+from fastapi import Depends, Request
+
+from echoapex.config import ConfigError
+from echoapex.serve.database import Database
+from echoapex.serve.page.cine import Cines
+from echoapex.serve.page.clip_inputs import ClipInputs
+from echoapex.serve.page.events import Events
+from echoapex.serve.page.found_studies import FoundStudies
+from echoapex.serve.page.page_config import PageConfig
+from echoapex.serve.page.page_models import PageModels
+from echoapex.serve.page.reviews import Reviews
+from echoapex.serve.page.schemas import Role
+from echoapex.serve.page.security import PageError
+from echoapex.serve.page.sessions import PageSession, Sessions
+from echoapex.serve.page.steps import Steps
+from echoapex.serve.page.study_list import StudyList
+from echoapex.serve.page.study_results import StudyResults
+from echoapex.serve.page.uploads import Uploads
+from echoapex.serve.page.work_queue import WorkQueue
+
+_LOG = logging.getLogger("echoapex.page")
+_ROOMS = ("inputs", "results", "reviewed", "corrections", "cache", "site")
+
+
+@dataclass(frozen=True)
+class PageParts:
+    """The parts of a page.
+
+    Attributes:
+        config: its settings.
+        database: its tables.
+        events: news for browsers.
+        sessions: who uses it.
+        models: the weights.
+        studies: the list.
+        results: what is stored of studies.
+        inputs: files of clips.
+        cines: pictures of clips.
+        steps: what can be undone.
+        reviews: what readers decided.
+        uploads: takes files.
+        queue: analyses studies.
+        lock: keeps a second server out of the folder.
+    """
+
+    config: PageConfig
+    database: Database
+    events: Events
+    sessions: Sessions
+    models: PageModels
+    studies: StudyList
+    results: StudyResults
+    inputs: ClipInputs
+    cines: Cines
+    steps: Steps
+    reviews: Reviews
+    uploads: Uploads
+    queue: WorkQueue
+    lock: IO[str]
+
+    @classmethod
+    def open(cls, config: PageConfig) -> PageParts:
+        """Open the folder and the database of a page; nothing runs yet.
+
+        Raises:
+            ConfigError: the folder cannot be used, another server uses it, or the tokens file is wrong.
+            DatabaseError: the database cannot be used.
+        """
+        lock = _lock_state(config.state)
+        database = Database(config.database_url)
+        database.migrate()
+        (config.state / "state.db").chmod(0o600)
+        events, limits = Events(), config.limits
+        studies = StudyList(database, lambda row: events.send("study", row))
+        results = StudyResults(config.state, studies)
+        inputs = ClipInputs(config.state / "cache", results)
+        steps = Steps(database, limits.steps)
+        reviews = Reviews(database, studies, results, inputs, steps)
+        models = PageModels(config, database)
+        return cls(
+            config=config,
+            database=database,
+            events=events,
+            sessions=Sessions(database, config.tokens, limits),
+            models=models,
+            studies=studies,
+            results=results,
+            inputs=inputs,
+            cines=Cines(config.state / "cache", inputs, results, limits.cache_mb),
+            steps=steps,
+            reviews=reviews,
+            uploads=Uploads(config.state / "inputs", limits, studies, database.secret()),
+            queue=WorkQueue(config, studies, models, reviews.refresh),
+            lock=lock,
+        )
+
+    def start(self) -> None:
+        """Begin to analyse, and to take over the studies that the settings name."""
+        place, found = (
+            self.config.studies,
+            FoundStudies(self.config.state / "inputs", self.studies, self.database.secret()),
+        )
+        self.queue.start((lambda stop: _LOG.info("%d new studies", found.take_over(place, stop))) if place else None)
+
+    def close(self) -> None:
+        """End in order: no news, the clip in work is finished, the database is closed."""
+        self.events.close()
+        self.queue.stop()
+        self.cines.close()
+        self.database.engine.dispose()
+        self.lock.close()
+
+
+def _lock_state(folder: Path) -> IO[str]:
+    """Make the folder of the page, and keep a second server out of it while this one runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for room in _ROOMS:
+            (folder / room).mkdir(exist_ok=True, mode=0o700)
+        lock = (folder / "page.lock").open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{folder.name}: cannot be used as state folder ({error.strerror}); check --state") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError(
+            f"{folder.name}: another server uses this folder; stop it, or give another --state"
+        ) from error
+    return lock
+
+
+def parts_of_request(request: Request) -> PageParts:
+    """The parts of the page that a request came to."""
+    parts: PageParts = request.app.state.parts
+    return parts
+
+
+def session_of_request(request: Request) -> PageSession:
+    """Who sent a request.
+
+    Raises:
+        PageError: nobody is logged in.
+    """
+    session: PageSession | None = request.scope.get("state", {}).get("session")
+    if session is None:
+        raise PageError("log in first: your session has ended, or there was none", 401)
+    return session
+
+
+def admin_of_request(request: Request) -> PageSession:
+    """Who sent a request that only an admin may send.
+
+    Raises:
+        PageError: it was another user.
+    """
+    session = session_of_request(request)
+    if not session.role.includes(Role.ADMIN):
+        raise PageError("only an admin may do this; ask for the role admin", 403)
+    return session
+
+
+Parts = Annotated[PageParts, Depends(parts_of_request)]
+User = Annotated[PageSession, Depends(session_of_request)]
+Admin = Annotated[PageSession, Depends(admin_of_request)]
