@@ -50,12 +50,14 @@ class ViewPrediction:
 class Segmentation:
     """Label map of one frame in native size; values are ``Structure`` labels, 0 is background.
 
-    ``confidence`` is the decoder's predicted IoU per structure asked for, 0 to 1.
+    ``confidence`` is the decoder's predicted IoU per structure asked for, 0 to 1; ``corrected`` names the structures
+    whose outline is a person's.
     """
 
     frame: int
     labels: UInt8[np.ndarray, "height width"]
     confidence: Mapping[Structure, float]
+    corrected: frozenset[Structure] = frozenset()
 
     def __post_init__(self) -> None:
         if self.labels.dtype != np.uint8 or self.labels.ndim != 2:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from echoapex.data.preprocess import BLANK_CONTRAST, assess_image, prepare_frames
+from echoapex.data.preprocess import BLANK_CONTRAST, PreparedClip, assess_image, prepare_frames
 from echoapex.domain import ClipHeader, ClipReport, Landmarks, Measurement, Sector, ViewPrediction
 from echoapex.domain.results import VolumePoint
 from echoapex.infer.clip.chambers import measure_chambers, measure_discs, why_no_discs
@@ -24,7 +24,7 @@ from echoapex.infer.clip.cycle import (
     measure_regression_ef,
     take_shapes,
 )
-from echoapex.infer.clip.models import EchoDoubter, Interpreter
+from echoapex.infer.clip.models import Corrector, EchoDoubter, Interpreter
 from echoapex.infer.clip.outlines import ClipOutlines, LabelMaps, outline_structures
 from echoapex.infer.clip.reading import (
     AnalysisOptions,
@@ -103,7 +103,7 @@ class _Findings:
 
 
 def analyze_clip(
-    source: ClipSource,
+    source: ClipSource | PreparedClip,
     name: str,
     interpreter: Interpreter,
     options: AnalysisOptions,
@@ -112,7 +112,7 @@ def analyze_clip(
     """Analyse one clip.
 
     Args:
-        source: the clip.
+        source: the clip; one that is already prepared for these models is not decoded again.
         name: its file name as it is to be reported.
         interpreter: the models.
         options: choices of the analysis.
@@ -125,7 +125,10 @@ def analyze_clip(
     reason = reason_to_set_aside(header)
     if reason:
         return _set_aside(header, name, reason)
-    clip = prepare_frames(source, interpreter.input_size, max_frames=options.max_encoded_frames)
+    if isinstance(source, PreparedClip):
+        clip = source
+    else:
+        clip = prepare_frames(source, interpreter.input_size, max_frames=options.max_encoded_frames)
     image = assess_image(clip.pixels)
     if image.contrast < BLANK_CONTRAST:
         return _set_aside(clip.header, name, "the image is nearly blank", clip.sector)
@@ -165,8 +168,8 @@ def _measure(reading: ClipReading, options: AnalysisOptions) -> _Findings:
     if reading.view.shows_whole_lv_long_axis:
         return _measure_apical(reading, options)
     limit = options.max_segmented_frames if options.contours == "cycle" else _FEW_ROWS
-    outlines = outline_structures(reading, choose_cycle_rows(reading.clip.frame_times_s, limit))
-    cycle = follow_outlines(reading, outlines)
+    outlines = _outline_cycle(reading, choose_cycle_rows(reading.clip.frame_times_s, limit))
+    cycle = _with_marks(reading, follow_outlines(reading, outlines))
     findings = _Findings(outlines, cycle)
     if reading.clip.colour is not None:
         findings.notes.append(COLOUR_NOTE)
@@ -187,14 +190,14 @@ def _measure_apical(reading: ClipReading, options: AnalysisOptions) -> _Findings
     """Volumes and ejection fraction of an apical four- or two-chamber clip."""
     rows = choose_cycle_rows(reading.clip.frame_times_s, options.max_segmented_frames)
     if reading.clip.colour is not None:
-        outlines = outline_structures(reading, rows)
-        return _Findings(outlines, follow_outlines(reading, outlines), notes=[COLOUR_NOTE])
+        outlines = _outline_cycle(reading, rows)
+        return _Findings(outlines, _with_marks(reading, follow_outlines(reading, outlines)), notes=[COLOUR_NOTE])
     estimate = reading.interpreter.estimate_ejection_fraction(reading.encoded)
     if options.contours == "cycle":
-        outlines = outline_structures(reading, rows)
-        cycle = follow_outlines(reading, outlines, estimate.relative_volume)
+        outlines = _outline_cycle(reading, rows)
+        cycle = _with_marks(reading, follow_outlines(reading, outlines, estimate.relative_volume))
     else:
-        cycle = follow_decoder(reading, estimate.relative_volume)
+        cycle = _with_marks(reading, follow_decoder(reading, estimate.relative_volume))
         outlines, cycle = _outline_ends(reading, cycle)
     findings = _Findings(outlines, cycle)
     if reading.header.frame_count > 1:
@@ -210,6 +213,20 @@ def _measure_apical(reading: ClipReading, options: AnalysisOptions) -> _Findings
     findings.measurements += measure_chambers(reading, cycle, outlines)
     _add_heart_rate(reading, findings)
     return findings
+
+
+def _outline_cycle(reading: ClipReading, rows: Sequence[int]) -> ClipOutlines:
+    """Outline the rows of the cycle, then the frames that a person marked; these do not steady the others."""
+    outlines = outline_structures(reading, rows)
+    if isinstance(reading.interpreter, Corrector):
+        marked = [reading.row_of(frame) for frame in reading.interpreter.marked_frames]
+        outline_structures(reading, marked, outlines)
+    return outlines
+
+
+def _with_marks(reading: ClipReading, cycle: LvCycle) -> LvCycle:
+    """The cycle with the beats that a person marked, if anybody did."""
+    return reading.interpreter.correct_cycle(cycle) if isinstance(reading.interpreter, Corrector) else cycle
 
 
 def _outline_ends(reading: ClipReading, cycle: LvCycle) -> tuple[ClipOutlines, LvCycle]:

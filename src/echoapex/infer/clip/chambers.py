@@ -269,11 +269,12 @@ def _atrial_diameter(reading: ClipReading, cycle: LvCycle, outlines: ClipOutline
 def _largest_frames(
     reading: ClipReading, cycle: LvCycle, outlines: ClipOutlines, atrium: Structure
 ) -> tuple[Frames, ...]:
-    """Of each beat the outlined frame near end-systole on which the atrium is largest."""
+    """Of each beat the outlined frame near end-systole on which the atrium is largest; a person's outlines go first."""
     times = reading.header.frame_times_s
     chosen = []
     for _, es_frame in _ends(cycle):
         near = [frame for frame in outlines.labels.frames if abs(times[frame] - times[es_frame]) <= REACH_S]
+        near = [frame for frame in near if atrium in outlines.corrected.get(frame, ())] or near
         areas = {frame: int(np.count_nonzero(outlines.labels[frame] == atrium)) for frame in near}
         if near:
             chosen.append((max(near, key=areas.__getitem__),))
@@ -367,9 +368,8 @@ def _values(task: _Task, evidence: Evidence, frames: Frames) -> Values:
 
 def _is_sound(task: _Task, frame: int, reading: ClipReading, outlines: ClipOutlines, evidence: Evidence) -> bool:
     """Whether the decoder found every structure on the frame itself, doubts none, and the sector cuts none off."""
-    overlaps = outlines.overlaps.get(frame, {})
     for structure in task.needed:
-        if contour_key(structure.key, frame) not in evidence.contours_xy or not overlaps.get(structure):
+        if contour_key(structure.key, frame) not in evidence.contours_xy or not outlines.trust(frame, structure):
             return False
         if frame in doubtful_frames(outlines, structure):
             return False

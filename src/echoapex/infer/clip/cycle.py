@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from echoapex.domain import Flag, Measurement, VolumeCurve
 from echoapex.domain.results import VolumePoint
-from echoapex.infer.clip.models import EjectionEstimate
+from echoapex.infer.clip.models import Corrector, EjectionEstimate
 from echoapex.infer.clip.outlines import ClipOutlines
 from echoapex.infer.clip.reading import ClipReading
 from echoapex.measure import (
@@ -57,6 +57,8 @@ class LvCycle:
             frames on which the LV was measured.
         reason: why there are no beats; empty when there are.
         shapes: LV shapes by native frame, for the method of discs.
+        ed_marks: native end-diastolic frames that a person marked; None where nobody did.
+        es_marks: native end-systolic frames that a person marked; None where nobody did.
     """
 
     frames: tuple[int, ...]
@@ -67,15 +69,24 @@ class LvCycle:
     cycles: CardiacCycles | None
     reason: str
     shapes: dict[int, LvShape] = field(default_factory=dict)
+    ed_marks: tuple[int, ...] | None = None
+    es_marks: tuple[int, ...] | None = None
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether a person marked end-diastole or end-systole."""
+        return self.ed_marks is not None or self.es_marks is not None
 
     @property
     def beats(self) -> tuple[Beat, ...]:
         """The beats over which values are averaged: only the most reliable kind available.
 
         An end-diastole on the first frame, or an end-systole on the last, may be due to the cut of the clip and not to
-        the size of the LV. Such beats count only if there is no other.
+        the size of the LV. Such beats count only if there is no other, or if a person marked them.
         """
         found = self.cycles.beats if self.cycles else ()
+        if self.is_marked:
+            return tuple(beat for beat in found if beat.is_complete) or found
         whole = tuple(beat for beat in found if beat.ed_frame > 0 and beat.es_frame < len(self.frames) - 1)
         sound = whole or found
         return tuple(beat for beat in sound if beat.is_complete) or sound
@@ -83,16 +94,22 @@ class LvCycle:
     @property
     def ed_frames(self) -> tuple[int, ...]:
         """Native end-diastolic frame of every beat."""
+        if self.ed_marks is not None:
+            return self.ed_marks
         return tuple(self.frames[index] for index in self.cycles.ed_frames) if self.cycles else ()
 
     @property
     def es_frames(self) -> tuple[int, ...]:
         """Native end-systolic frame of every beat."""
+        if self.es_marks is not None:
+            return self.es_marks
         return tuple(self.frames[index] for index in self.cycles.es_frames) if self.cycles else ()
 
     @property
     def averaged_ed_frames(self) -> tuple[int, ...]:
-        """Native end-diastolic frames of the beats that values are averaged over."""
+        """Native end-diastolic frames of the beats that values are averaged over, or those that a person marked."""
+        if not self.beats and self.ed_marks:
+            return self.ed_marks
         return tuple(self.frames[beat.ed_frame] for beat in self.beats)
 
     @property
@@ -161,6 +178,8 @@ def follow_outlines(
         sizes[index] = single_plane_volume(shapes[frame])
     method = DISCS_METHOD if by_discs else AREA_METHOD
     for index in np.flatnonzero(impossible_jumps(_times(reading, frames), sizes)).tolist():
+        if Structure.LV_CAVITY in outlines.corrected.get(frames[index], ()):
+            continue
         sizes[index] = np.nan
         shapes.pop(frames[index], None)
     timing = sizes / np.nanmax(sizes) if np.isfinite(sizes).any() else sizes
@@ -194,8 +213,9 @@ def keep_measured_beats(cycle: LvCycle, measured: Collection[int]) -> LvCycle:
     """Keep only the beats whose ED and ES are native frames on which the LV was measured.
 
     An end between two measured frames moves to the nearest within a twentieth of a second; else its beat is dropped.
+    What a person marked stays.
     """
-    if cycle.cycles is None or not cycle.cycles.beats:
+    if cycle.cycles is None or not cycle.cycles.beats or cycle.is_marked:
         return cycle
     known = [index for index, frame in enumerate(cycle.frames) if frame in measured]
     moved = [_moved(beat, cycle, known) for beat in cycle.cycles.beats]
@@ -229,12 +249,15 @@ def lv_shape(reading: ClipReading, labels: np.ndarray) -> LvShape:
     Raises:
         MeasureError: there is no LV, or it is too small.
     """
-    return measure_lv_shape(
-        labels == Structure.LV_CAVITY,
-        reading.header.spacing,
-        labels == Structure.LEFT_ATRIUM,
-        probe_xy=probe_point(reading),
-    )
+
+    def measured() -> LvShape:
+        cavity, atrium = labels == Structure.LV_CAVITY, labels == Structure.LEFT_ATRIUM
+        return measure_lv_shape(cavity, reading.header.spacing, atrium, probe_xy=probe_point(reading))
+
+    if isinstance(reading.interpreter, Corrector):
+        found: LvShape = reading.interpreter.recall((hash(labels.tobytes()), reading.header.spacing), measured)
+        return found
+    return measured()
 
 
 def probe_point(reading: ClipReading) -> tuple[float, float] | None:
@@ -249,14 +272,18 @@ def is_lv_cut_off(reading: ClipReading, shape: LvShape) -> bool:
 
 
 def doubtful_frames(outlines: ClipOutlines, structure: Structure) -> frozenset[int]:
-    """Frames whose outline of a structure the decoder expects to overlap far less than is usual in this clip."""
+    """Frames whose outline of a structure the decoder expects to overlap far less than is usual in this clip.
+
+    An outline of a person is in no doubt.
+    """
     overlaps = {
         frame: by_structure[structure] for frame, by_structure in outlines.overlaps.items() if structure in by_structure
     }
     if not overlaps:
         return frozenset()
     least = _LEAST_RELATIVE_OVERLAP * float(np.median(list(overlaps.values())))
-    return frozenset(frame for frame, overlap in overlaps.items() if overlap < least)
+    doubtful = (frame for frame, overlap in overlaps.items() if overlap < least)
+    return frozenset(frame for frame in doubtful if structure not in outlines.corrected.get(frame, ()))
 
 
 def curve_points(curve: VolumeCurve) -> tuple[VolumePoint, ...]:

@@ -7,21 +7,25 @@ whose view is already given by a person or a data set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from echoapex.domain import ViewPrediction
+from echoapex.domain import Segmentation, ViewPrediction
 from echoapex.models.encoder import EncodedClip, encode_clip
 from echoapex.models.precision import Precision, choose_device, choose_precision
 from echoapex.tasks.ejection_fraction import EfPrediction
 from echoapex.tasks.trained_set import TrainedSet, load_models
 from echoapex.vocabulary import Application, Structure, View
+
+if TYPE_CHECKING:
+    from echoapex.infer.clip.cycle import LvCycle
 
 FrameMasks = tuple[int, Float[np.ndarray, "structures size size"], Float[np.ndarray, "structures"]]
 """Row of the clip, probabilities in model pixels, predicted overlap (IoU) with the truth."""
@@ -92,8 +96,32 @@ class EchoDoubter(Protocol):
         ...
 
 
+@runtime_checkable
+class Corrector(Protocol):
+    """Models whose answers a person has corrected; optional for an interpreter."""
+
+    @property
+    def marked_frames(self) -> Sequence[int]:
+        """Native frames that a person marked as end-diastole or end-systole; they are outlined too."""
+        ...
+
+    def correct_outlines(
+        self, rows: Sequence[int], structures: Sequence[Structure], outline: Callable[[], Sequence[Segmentation]]
+    ) -> Sequence[Segmentation]:
+        """The outlines of some rows, with a person's in the place of those that ``outline`` finds."""
+        ...
+
+    def correct_cycle(self, cycle: LvCycle) -> LvCycle:
+        """The cycle with the beats that a person marked."""
+        ...
+
+    def recall(self, key: object, compute: Callable[[], Any]) -> Any:
+        """What was computed for a key before, or now; an error is recalled too."""
+        ...
+
+
 @dataclass(eq=False)
-class _ClipTokens:
+class ClipTokens:
     """A clip at the size of the analysis, and the tokens of each encoder pass, computed on first use."""
 
     pixels: Pixels
@@ -113,6 +141,7 @@ class TaskInterpreter:
         device = next(models.encoders[Application.VIEW_CLASSIFICATION].encoder.parameters()).device
         self._autocast = choose_precision(precision, device).autocast(device)
         self._shared_blocks = {application: models.shared_blocks(application) for application in models.encoders}
+        self._encoding = threading.Lock()
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str = "auto", precision: Precision = "auto") -> TaskInterpreter:
@@ -140,54 +169,55 @@ class TaskInterpreter:
         """sha256 of the weights, by bundle."""
         return dict(self._models.digests)
 
-    def encode(self, pixels: Pixels, times_s: Sequence[float]) -> _ClipTokens:
+    def encode(self, pixels: Pixels, times_s: Sequence[float]) -> ClipTokens:
         """Keep the clip; each encoder runs when a task first needs it."""
-        return _ClipTokens(pixels, tuple(times_s))
+        return ClipTokens(pixels, tuple(times_s))
 
-    def classify_view(self, encoded: _ClipTokens) -> ViewPrediction:
+    def classify_view(self, encoded: ClipTokens) -> ViewPrediction:
         """The view of the whole clip."""
-        return self._models.view_classification.predict(self._tokens(encoded, Application.VIEW_CLASSIFICATION))
+        return self._models.view_classification.predict(self.tokens(encoded, Application.VIEW_CLASSIFICATION))
 
-    def doubts_echo(self, encoded: _ClipTokens) -> bool:
+    def doubts_echo(self, encoded: ClipTokens) -> bool:
         """Whether the clip is no echocardiogram; the encoder runs only if the set has a head for this."""
         if self._models.view_classification.not_echo is None:
             return False
-        return self._models.view_classification.doubts_echo(self._tokens(encoded, Application.VIEW_CLASSIFICATION))
+        return self._models.view_classification.doubts_echo(self.tokens(encoded, Application.VIEW_CLASSIFICATION))
 
     def segment(
-        self, encoded: _ClipTokens, rows: Sequence[int], structures: Sequence[Structure]
+        self, encoded: ClipTokens, rows: Sequence[int], structures: Sequence[Structure]
     ) -> Iterator[FrameMasks]:
         """Masks of the named structures on some frames, at the size of the analysis."""
         if not rows:
             return
-        tokens = self._tokens(encoded, Application.SEGMENTATION)
+        tokens = self.tokens(encoded, Application.SEGMENTATION)
         for row, probabilities, overlap in self._models.segmentation.predict(tokens, rows, structures):
             yield row, self._enlarged(probabilities), overlap
 
-    def find_wall_points(self, encoded: _ClipTokens, rows: Sequence[int]) -> list[FrameWallPoints]:
+    def find_wall_points(self, encoded: ClipTokens, rows: Sequence[int]) -> list[FrameWallPoints]:
         """The four LV wall end points on some frames, in pixels at the size of the analysis."""
         if not rows:
             return []
-        tokens = self._tokens(encoded, Application.LV_WALL)
+        tokens = self.tokens(encoded, Application.LV_WALL)
         scale = self.input_size / self._models.encoders[Application.LV_WALL].input_size
         found = self._models.lv_wall.predict(tokens, rows)
         # pixel centres: the first pixel's edge stays at -0.5
         return [(row, (points + 0.5) * scale - 0.5, confidence) for row, points, confidence in found]
 
-    def estimate_ejection_fraction(self, encoded: _ClipTokens) -> EfPrediction:
+    def estimate_ejection_fraction(self, encoded: ClipTokens) -> EfPrediction:
         """The ejection fraction of the whole clip."""
-        return self._models.ejection_fraction.predict(self._tokens(encoded, Application.EJECTION_FRACTION))
+        return self._models.ejection_fraction.predict(self.tokens(encoded, Application.EJECTION_FRACTION))
 
-    def _tokens(self, clip: _ClipTokens, application: Application) -> EncodedClip:
+    def tokens(self, clip: ClipTokens, application: Application) -> EncodedClip:
         """The tokens that one task reads; the encoder runs if they are not computed yet."""
         model = self._models.encoders[application]
         shared = self._shared_blocks[application]
-        if model.pass_key not in clip.by_pass:
-            pixels = _resized(clip.pixels, model.input_size)
-            with model.adapted() as encoder:
-                clip.by_pass[model.pass_key] = encode_clip(
-                    encoder, shared, pixels, clip.times_s, autocast=self._autocast
-                )
+        with self._encoding:  # an adapter changes the encoder that all threads share while it is attached
+            if model.pass_key not in clip.by_pass:
+                pixels = _resized(clip.pixels, model.input_size)
+                with model.adapted() as encoder:
+                    clip.by_pass[model.pass_key] = encode_clip(
+                        encoder, shared, pixels, clip.times_s, autocast=self._autocast
+                    )
         encoded = clip.by_pass[model.pass_key]
         wanted = tuple(encoded.tokens[shared.index(block)] for block in model.blocks)
         return EncodedClip(encoded.pixels, wanted, encoded.times_s)

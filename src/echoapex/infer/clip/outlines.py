@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, UInt8
 from echoapex.data.preprocess import probabilities_to_native
 from echoapex.domain import Evidence, Segmentation, Spacing
 from echoapex.domain.clip import Size
+from echoapex.infer.clip.models import Corrector
 from echoapex.infer.clip.reading import ClipReading
 from echoapex.measure import (
     AtrialShape,
@@ -139,15 +140,22 @@ def drop_small_components(
 
 @dataclass(frozen=True, eq=False)
 class ClipOutlines:
-    """Label maps by native frame, and the predicted overlap (IoU, 0 to 1) of each structure on each frame."""
+    """Label maps by native frame, and the predicted overlap (IoU, 0 to 1) of each structure on each frame.
+
+    ``corrected`` names the structures whose outline on a frame is a person's; the predicted overlap of the outline that
+    was there before is kept, so that a correction changes nothing but what rests on it.
+    """
 
     labels: LabelMaps
     overlaps: dict[int, dict[Structure, float]] = field(default_factory=dict)
+    corrected: dict[int, frozenset[Structure]] = field(default_factory=dict)
 
     def add(self, segmentation: Segmentation) -> None:
         """Keep the label map of one frame."""
         self.labels[segmentation.frame] = segmentation.labels
         self.overlaps[segmentation.frame] = dict(segmentation.confidence)
+        if segmentation.corrected:
+            self.corrected[segmentation.frame] = segmentation.corrected
 
     def mean_overlaps(self) -> dict[Structure, float]:
         """Mean predicted overlap of each structure over the frames."""
@@ -158,9 +166,15 @@ class ClipOutlines:
         }
 
     def overlap(self, frames: Sequence[int], structure: Structure) -> float | None:
-        """Mean predicted overlap of one structure on some frames; None where it was not outlined."""
-        known = [self.overlaps[frame][structure] for frame in frames if structure in self.overlaps.get(frame, {})]
+        """Mean predicted overlap of one structure on some frames, 1 for a person's; None where it was not outlined."""
+        known = [found for frame in frames if (found := self.trust(frame, structure)) is not None]
         return float(np.mean(known)) if known else None
+
+    def trust(self, frame: int, structure: Structure) -> float | None:
+        """Predicted overlap of one structure on one frame, 1 if its outline is a person's; None without an outline."""
+        if structure in self.corrected.get(frame, ()):
+            return 1.0
+        return self.overlaps.get(frame, {}).get(structure)
 
 
 def outline_structures(
@@ -176,13 +190,26 @@ def outline_structures(
     Nothing under a colour Doppler box is labelled: colour hides the tissue.
     """
     outlines = outlines or ClipOutlines(LabelMaps(reading.header.size))
-    structures = VISIBLE_STRUCTURES[reading.view] if structures is None else tuple(structures)
+    sought = VISIBLE_STRUCTURES[reading.view] if structures is None else tuple(structures)
     pending = [row for row in rows if reading.clip.frame_indices[row] not in outlines.labels]
-    found = list(reading.interpreter.segment(reading.encoded, pending, structures))
+    models = reading.interpreter
+    if isinstance(models, Corrector):
+        found = models.correct_outlines(pending, sought, lambda: _outline(reading, pending, sought))
+    else:
+        found = _outline(reading, pending, sought)
+    for segmentation in found:
+        outlines.add(segmentation)
+    return outlines
+
+
+def _outline(reading: ClipReading, rows: Sequence[int], structures: Sequence[Structure]) -> list[Segmentation]:
+    """The outlines of some rows as the models see them."""
+    found = list(reading.interpreter.segment(reading.encoded, rows, structures))
     if not found:
-        return outlines
+        return []
     times_s = [reading.clip.frame_times_s[row] for row, _, _ in found]
     steadied = steady_masks(np.stack([probabilities for _, probabilities, _ in found]), times_s)
+    segmentations = []
     for (row, own, overlap), probabilities in zip(found, steadied, strict=True):
         cleaned = drop_small_components(probabilities)
         labels = probabilities_to_native(cleaned, reading.clip.transform, [int(item) for item in structures])
@@ -192,8 +219,8 @@ def outline_structures(
             labels=_without_colour(labels, reading),
             confidence=dict(zip(structures, (np.clip(overlap, 0, 1) * found_here).tolist(), strict=True)),
         )
-        outlines.add(segmentation)
-    return outlines
+        segmentations.append(segmentation)
+    return segmentations
 
 
 def _without_colour(

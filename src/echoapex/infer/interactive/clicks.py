@@ -210,25 +210,35 @@ class InteractiveSegmenter:
         if sizes != {size}:
             raise ValueError(f"prompt and earlier mask are of {sorted(sizes)}, the frame of {size}")
         if previous_logits is None and prompt.mask is not None:
-            previous_logits = np.where(prompt.mask, -OUTSIDE_LOGIT, OUTSIDE_LOGIT).astype(np.float32)
+            previous_logits = sure_logits(prompt.mask)
         clicked = bool(prompt.positive_xy or prompt.negative_xy)
         if previous_logits is None or not clicked or self.refinement == "decoder":
             return self.decode(encoded, prompt, previous_logits)
         drawn = previous_logits if self.refinement == "brush" else self.decode(encoded, prompt, previous_logits)
         return merge_correction(drawn, previous_logits, prompt, encoded.side_px)
 
-    @torch.inference_mode()
     def decode(self, encoded: EncodedFrame, prompt: Prompt, previous_logits: Logits | None) -> Logits:
         """The bare answer of the decoder."""
+        return self.predict(encoded, prompt, previous_logits)[0]
+
+    @torch.inference_mode()
+    def predict(self, encoded: EncodedFrame, prompt: Prompt, previous_logits: Logits | None) -> tuple[Logits, float]:
+        """The bare answer of the decoder, and the overlap (IoU) with the truth that it predicts, 0 to 1."""
         transform, embedding = encoded.transform, encoded.embedding
         device = embedding.patches.device
         if prompt.structure is not None and previous_logits is None and not _points(prompt):
             names = PromptBatch.of_structures(tuple(Structure), 1, device)
-            logits = self._task.decoder(embedding, names, joint=True).logits[:, [prompt.structure - 1]]
+            found, column = self._task.decoder(embedding, names, joint=True), prompt.structure - 1
         else:
             batch = prompt_batch(prompt, previous_logits, transform, device)
-            logits = self._task.decoder(embedding, batch).logits
-        return _moved(enlarged(logits, transform.target_size)[0, 0].cpu().numpy(), transform)
+            found, column = self._task.decoder(embedding, batch), 0
+        logits = enlarged(found.logits[:, [column]], transform.target_size)[0, 0].cpu().numpy()
+        return _moved(logits, transform), float(found.iou[0, column])
+
+
+def sure_logits(mask: Bool[np.ndarray, "height width"]) -> Logits:
+    """Logits of a mask that somebody is sure of."""
+    return np.where(mask, -OUTSIDE_LOGIT, OUTSIDE_LOGIT).astype(np.float32)
 
 
 def prompt_batch(

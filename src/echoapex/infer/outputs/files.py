@@ -273,7 +273,11 @@ def write_errors(out: Path, report: StudyReport) -> Path:
 
 def write_masks(out: Path, clip_id: str, labels: LabelMaps, spacing: Spacing | None) -> Path:
     """Write the label maps of a clip, frames ascending."""
-    path = out / MASK_FOLDER / f"{clip_id}.npz"
+    return write_label_maps(out / MASK_FOLDER / f"{clip_id}.npz", labels, spacing)
+
+
+def write_label_maps(path: Path, labels: LabelMaps, spacing: Spacing | None) -> Path:
+    """Write label maps in the format of ``masks/`` to a file of one's own."""
     calibration = (spacing.row_mm, spacing.column_mm) if spacing else (np.nan, np.nan)
     with replace_when_complete(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         _write_array(archive, "frames", np.array(labels.frames, np.int32))
