@@ -1,0 +1,183 @@
+/** Shapes of the HTTP interface, version 1. Points are native pixels (x, y); sizes are (height, width). */
+export type Point = [number, number];
+export type Size = [number, number];
+export type StudyState = "queued" | "analysing" | "ready" | "failed" | "signed";
+export type Role = "reader" | "reviewer" | "admin";
+
+export interface Session {
+  user: string;
+  role: Role;
+  csrf: string;
+  version: string;
+  disclaimer: string;
+  weights: { name: string; note: string; site_version: number | string | null };
+  needs_login: boolean;
+}
+
+export interface StudyRow {
+  study: string;
+  label: string;
+  received: string;
+  state: StudyState;
+  progress: number;
+  clips: number;
+  clips_done: number;
+  views: Record<string, number>;
+  flags: string[];
+  quality: number | null;
+  ef_percent: number | null;
+  ef_method: string | null;
+  lvh: string | null;
+  error: string;
+  reviewed: boolean;
+  signed_by: string;
+}
+
+export interface Evidence {
+  clip_id: string;
+  frames: number[];
+  contours_xy: Record<string, Point[]>;
+  points_xy: Record<string, Point>;
+  row_mm: number | null;
+  column_mm: number | null;
+  calibration_source: string;
+}
+
+export interface Measurement {
+  quantity: string;
+  value: number;
+  unit: string;
+  interval: [number, number] | null;
+  method: string;
+  confidence: number | null;
+  flags: string[];
+  evidence: Evidence[];
+}
+
+export type ValueState = "open" | "approved" | "edited" | "rejected";
+
+export interface Value extends Measurement {
+  id: string;
+  name: string;
+  limits: { low: number | null; high: number | null; source: string } | null;
+  category: string;
+  state: ValueState;
+  original: number | null;
+  edited_by: string;
+  reason: string;
+}
+
+export interface VolumePoint {
+  frame: number;
+  time_s: number;
+  relative: number;
+  ml: number | null;
+}
+
+export interface Clip {
+  clip: string;
+  label: string;
+  view: string | null;
+  view_probability: number | null;
+  view_probabilities: Record<string, number>;
+  quality: number | null;
+  frames: number;
+  size: Size;
+  frame_times_s: number[];
+  spacing: { row_mm: number; column_mm: number; source: string } | null;
+  spacing_reason: string;
+  ed_frames: number[];
+  es_frames: number[];
+  r_wave_times_s: number[];
+  ecg: { times_s: number[]; values: number[] } | null;
+  volume_curve: VolumePoint[];
+  measurements: Measurement[];
+  structures: Record<string, number>;
+  set_aside: string;
+  notes: string[];
+  corrected: boolean;
+  masked_frames: number[];
+}
+
+export interface Study {
+  study: StudyRow;
+  values: Value[];
+  clips: Clip[];
+  note: string;
+  signed: Record<string, string> | null;
+  disagreement: { lvef: number; lvef_discs: number; difference: number } | null;
+}
+
+export interface Correction {
+  clip: Clip | null;
+  values: Value[];
+  undone?: string;
+  can_undo?: boolean;
+  can_redo?: boolean;
+}
+
+export interface Contours {
+  structures: Record<string, Record<string, Point[][]>>;
+}
+
+export interface Click {
+  x: number;
+  y: number;
+  positive: boolean;
+}
+
+export interface Caliper {
+  id: string;
+  frame: number;
+  from: Point;
+  to: Point;
+  name: string;
+  mm?: number | null;
+  reason?: string;
+}
+
+export interface AuditEntry {
+  when: string;
+  who: string;
+  what: string;
+  where: string;
+  before: unknown;
+  after: unknown;
+}
+
+export interface LearningRun {
+  run: string | number;
+  task: string;
+  state: "queued" | "running" | "done" | "failed" | "stopped";
+  step: number;
+  steps: number;
+  before: Record<string, number>;
+  after: Record<string, number>;
+  better: boolean;
+  switched: boolean;
+  error: string;
+}
+
+export interface Learning {
+  tasks: {
+    task: string;
+    labelled_clips: number;
+    patients: number;
+    held_back_patients: number;
+    enough: boolean;
+    why: string;
+  }[];
+  runs: LearningRun[];
+  current: { name: string; version: number | string | null };
+  next_best: { study: string; label: string; score: number; reason: string }[];
+}
+
+export interface MapPoint {
+  study: string;
+  clip: string;
+  x: number;
+  y: number;
+  view: string | null;
+  ef_percent: number | null;
+  vendor: string | null;
+}
