@@ -7,6 +7,7 @@
 #   make notebooks   run the tutorials again and keep what they show
 #   make bench   compare speed with peers, side by side, in an environment of its own
 #   make benchsteps   the same for a step of pretraining, beside lightly
+#   make web     check, test and build the front end of the page (needs Node 20.19 or newer; users need none)
 #   make gpu-run   train on a GPU machine from this source tree, without installing (docs/guides/gpu-in-minutes.md)
 #   make clean   remove environments and everything that was built
 
@@ -17,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c const
 DEMO ?= demo
 SOURCES := src tests docs benchmarks deploy
 
-.PHONY: demo test check docs notebooks bench benchsteps gpu-run clean
+.PHONY: demo test check docs notebooks bench benchsteps web gpu-run clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/echoapex demo --out $(DEMO)
@@ -45,11 +46,14 @@ bench: $(VENV)/.installed-demo .venv-bench/.installed-peers
 benchsteps: $(VENV)/.installed-test .venv-bench/.installed-pretrain-peers
 	$(BIN)/python benchmarks/pretrain_step.py --peer-venv .venv-bench $(BENCH_ARGS)
 
+web:
+	cd web && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
+
 gpu-run:
 	$(PYTHON) benchmarks/gpu_run.py $(GPU_ARGS)
 
 clean:
-	rm -rf .venv .venv-bench .venv-peers docs/_build build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench .venv-peers docs/_build build dist web/node_modules .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -1,4 +1,5 @@
-// Writes build.json: the digest of the sources that the build was made from. A Python test compares it.
+// Writes build.json: the digest of the sources that the build was made from, and of each file of the build.
+// A Python test compares both, so that nobody edits the build by hand or forgets to make it again.
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -25,4 +26,8 @@ for (const path of sources.map((path) => relative(root, path)).sort()) {
   const file = createHash("sha256").update(readFileSync(join(root, path))).digest("hex");
   digest.update(`${file}  ${path}\n`);
 }
-writeFileSync(join(out, "build.json"), `${JSON.stringify({ sources_sha256: digest.digest("hex") })}\n`);
+const files = {};
+for (const path of filesUnder(out).map((path) => relative(out, path)).sort()) {
+  if (path !== "build.json") files[path] = createHash("sha256").update(readFileSync(join(out, path))).digest("hex");
+}
+writeFileSync(join(out, "build.json"), `${JSON.stringify({ sources_sha256: digest.digest("hex"), files }, null, 2)}\n`);

@@ -88,7 +88,7 @@ export const api = {
     return json<{ total: number; studies: StudyRow[] }>("GET", `/studies?${query}`, undefined, signal);
   },
   upload: (form: FormData) =>
-    json<{ studies: string[]; refused: { file: string; reason: string }[] }>("POST", "/studies", form),
+    json<{ studies: string[]; refused: { file: string; index: number; reason: string }[] }>("POST", "/studies", form),
   study: (study: string) => json<Study>("GET", `/studies/${study}`),
   rename: (study: string, label: string) => json<StudyRow>("PATCH", `/studies/${study}`, { label }),
   remove: (study: string) => json("DELETE", `/studies/${study}`),

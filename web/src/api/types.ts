@@ -17,7 +17,8 @@ export interface Session {
 export interface StudyRow {
   study: string;
   label: string;
-  received: string;
+  /** Seconds since 1970. */
+  received: number;
   state: StudyState;
   progress: number;
   clips: number;
@@ -26,7 +27,7 @@ export interface StudyRow {
   flags: string[];
   quality: number | null;
   ef_percent: number | null;
-  ef_method: string | null;
+  ef_method: string;
   lvh: string | null;
   error: string;
   reviewed: boolean;
@@ -97,6 +98,8 @@ export interface Clip {
   notes: string[];
   corrected: boolean;
   masked_frames: number[];
+  /** Whether its file is there, for pictures and corrections. */
+  has_input: boolean;
 }
 
 export interface Study {
@@ -104,8 +107,10 @@ export interface Study {
   values: Value[];
   clips: Clip[];
   note: string;
-  signed: Record<string, string> | null;
-  disagreement: { lvef: number; lvef_discs: number; difference: number } | null;
+  signed: { by: string; when: string; statement: string } | null;
+  disagreement: { lvef: number; lvef_discs: number; difference: number; marked: boolean } | null;
+  can_undo: boolean;
+  can_redo: boolean;
 }
 
 export interface Correction {

@@ -24,7 +24,7 @@ export class Review {
   hidden = $state<Record<string, boolean>>({});
   chosen = $state("");
   evidence = $state.raw<Evidence | null>(null);
-  canUndo = $state(true);
+  canUndo = $state(false);
   canRedo = $state(false);
   /** What the server is working at. */
   busy = $state("");
@@ -48,6 +48,8 @@ export class Review {
   async load(): Promise<void> {
     try {
       this.data = await api.study(this.study);
+      this.canUndo = this.data.can_undo;
+      this.canRedo = this.data.can_redo;
       const wanted = this.data.clips.find((clip) => clip.clip === app.wantedClip);
       app.wantedClip = null;
       const first = wanted ?? this.data.clips.find((clip) => clip.view === "A4C" && !clip.set_aside) ?? this.data.clips.find((clip) => !clip.set_aside);
@@ -130,7 +132,7 @@ export class Review {
     if (!this.data) return;
     const { clip, values } = correction;
     const clips = clip ? this.data.clips.map((one) => (one.clip === clip.clip ? clip : one)) : this.data.clips;
-    this.data = { ...this.data, clips, values: values ?? this.data.values, disagreement: disagreementOf(values ?? this.data.values, this.data) };
+    this.data = { ...this.data, clips, values: values ?? this.data.values, disagreement: disagreementOf(values ?? this.data.values) };
     if (clip) for (const player of [this.player, this.second]) if (player?.clip.clip === clip.clip) player.clip = clip;
     if (correction.can_undo !== undefined) this.canUndo = correction.can_undo;
     else this.canUndo = true;
@@ -191,9 +193,10 @@ export class Review {
   }
 }
 
-function disagreementOf(values: Value[], before: Study): Study["disagreement"] {
+function disagreementOf(values: Value[]): Study["disagreement"] {
   const of = (quantity: string) => values.find((value) => value.id === quantity)?.value;
   const [lvef, discs] = [of("lvef"), of("lvef_discs")];
-  if (lvef === undefined || discs === undefined) return before.disagreement;
-  return { lvef, lvef_discs: discs, difference: Math.abs(lvef - discs) };
+  if (lvef === undefined || discs === undefined) return null;
+  const marked = values.some((value) => value.id === "lvef" && value.flags.includes("methods_disagree"));
+  return { lvef, lvef_discs: discs, difference: Math.abs(lvef - discs), marked };
 }

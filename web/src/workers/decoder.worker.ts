@@ -61,7 +61,8 @@ async function unpacked(bytes: ArrayBuffer): Promise<ArrayBuffer> {
 async function start(model: string, runtime: string): Promise<void> {
   const [weights, wasm] = await Promise.all([fetched(model), fetched(runtime).then(unpacked)]);
   ort.env.wasm.wasmBinary = wasm;
-  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
+  // threads would load this file again, and a click is quick without them
+  ort.env.wasm.numThreads = 1;
   session = await ort.InferenceSession.create(weights, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
 }
 
