@@ -14,14 +14,20 @@ from starlette.exceptions import HTTPException
 
 from echoapex.domain.results import DISCLAIMER
 from echoapex.io.clip_source import ReadError
-from echoapex.serve.page import routes_clips, routes_session, routes_studies
+from echoapex.serve.page import routes_clips, routes_corrections, routes_review, routes_session, routes_studies
 from echoapex.serve.page.page_config import PageConfig
 from echoapex.serve.page.page_parts import PageParts
 from echoapex.serve.page.schemas import Problem
 from echoapex.serve.page.security import API, PageError, PageGuard
 from echoapex.version import __version__
 
-ROUTERS: tuple[APIRouter, ...] = (routes_session.router, routes_studies.router, routes_clips.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    routes_session.router,
+    routes_studies.router,
+    routes_clips.router,
+    routes_corrections.router,
+    routes_review.router,
+)
 """The routes by subject; a new subject is added here."""
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -9,14 +9,19 @@ import sqlalchemy as sa
 
 from echoapex.infer.clip.models import TaskInterpreter
 from echoapex.infer.outputs.reported_studies import describe_weights
+from echoapex.infer.review.review_clip import ReviewModels
 from echoapex.infer.study.analyze import NamedInterpreter
+from echoapex.infer.study.stored import StoredAnalysis
+from echoapex.models.bundle import BundleError
 from echoapex.models.precision import choose_device, choose_precision
 from echoapex.models.registry import find_set
 from echoapex.models.simulated_weights import SIMULATED_NOTE, advise_patients
 from echoapex.serve.database import SETTINGS, Database
 from echoapex.serve.page.page_config import PageConfig
 from echoapex.serve.page.schemas import CurrentWeights
+from echoapex.serve.page.security import PageError
 
+_MOST_SETS = 3
 _SETTING = "page_site_version"
 
 
@@ -32,7 +37,9 @@ class PageModels:
         self._config = config
         self._database = database
         self._lock = threading.Lock()
-        self._loaded: NamedInterpreter | None = None
+        self._loading = threading.Lock()
+        self._loaded: dict[str, NamedInterpreter] = {}
+        self._reviewing: dict[str, ReviewModels] = {}
 
     @property
     def site_version(self) -> int | None:
@@ -64,7 +71,6 @@ class PageModels:
             connection.execute(sa.delete(SETTINGS).where(SETTINGS.c.name == _SETTING))
             if version is not None:
                 connection.execute(sa.insert(SETTINGS).values(name=_SETTING, value=str(version)))
-            self._loaded = None
 
     def check(self) -> None:
         """Refuse a set that is not there, before the page starts.
@@ -82,19 +88,62 @@ class PageModels:
         note = SIMULATED_NOTE if advise_patients(paths) else ""
         return CurrentWeights(name=paths.name, note=note, site_version=self.site_version)
 
+    def review(self, stored: StoredAnalysis) -> ReviewModels:
+        """The models that made an analysis, for clicks and corrections.
+
+        Raises:
+            PageError: they are not here any more.
+        """
+        wanted = frozenset(stored.report.bundles.values())
+        sites = (str(self.site_folder(version)) for version in self._versions())
+        for name in dict.fromkeys((self.bundle, stored.manifest.bundle, self._config.bundle, *sites)):
+            try:
+                found = self._reviewing_with(name)
+            except BundleError:
+                continue
+            if frozenset(found.digests.values()) == wanted:
+                return found
+        raise PageError(
+            f"the study was analysed with other weights ({stored.manifest.bundle}), which are not here; "
+            "start the page with them (--bundle), or upload the study again",
+            409,
+        )
+
+    def _reviewing_with(self, name: str) -> ReviewModels:
+        models = self._named(name)
+        with self._lock:
+            if name not in self._reviewing or self._reviewing[name].interpreter is not models.interpreter:
+                assert isinstance(models.interpreter, TaskInterpreter)
+                self._reviewing[name] = ReviewModels.of(models.interpreter, models.bundle, models.device)
+            return self._reviewing[name]
+
+    def _versions(self) -> list[int]:
+        """The site's own sets, the newest first."""
+        found = [int(path.name) for path in (self._config.state / "site").glob("*") if path.name.isdigit()]
+        return sorted(found, reverse=True)
+
     def load(self) -> NamedInterpreter:
         """The models, loaded at the first call.
 
         Raises:
             BundleError: the set is missing or damaged.
         """
-        with self._lock:
-            if self._loaded is None:
+        return self._named(self.bundle)
+
+    def _named(self, name: str) -> NamedInterpreter:
+        """A set, loaded once; a few are kept."""
+        with self._loading:
+            if name not in self._loaded:
                 device = choose_device(self._config.device)
                 precision = choose_precision(self._config.precision, device).name
-                interpreter = TaskInterpreter.load(self.bundle, self._config.device, precision)
-                paths = find_set(self.bundle)
+                interpreter = TaskInterpreter.load(name, self._config.device, precision)
+                paths = find_set(name)
                 note = SIMULATED_NOTE if advise_patients(paths) else ""
                 weights = describe_weights(interpreter.digests, paths)
-                self._loaded = NamedInterpreter(interpreter, paths.name, str(device), precision, note, weights)
-            return self._loaded
+                while len(self._loaded) >= _MOST_SETS:
+                    oldest = next(iter(self._loaded))
+                    del self._loaded[oldest]
+                    self._reviewing.pop(oldest, None)
+                named = NamedInterpreter(interpreter, paths.name, str(device), precision, note, weights)
+                self._loaded[name] = named
+            return self._loaded[name]

@@ -12,10 +12,15 @@ from fastapi import Depends, Request
 
 from echoapex.config import ConfigError
 from echoapex.serve.database import Database
+from echoapex.serve.node_config import NodeConfig, read_node_config
+from echoapex.serve.page.calipers import CaliperBox
 from echoapex.serve.page.cine import Cines
 from echoapex.serve.page.clip_inputs import ClipInputs
+from echoapex.serve.page.corrections import Corrections
 from echoapex.serve.page.events import Events
+from echoapex.serve.page.exports import Exports
 from echoapex.serve.page.found_studies import FoundStudies
+from echoapex.serve.page.open_clips import OpenClips
 from echoapex.serve.page.page_config import PageConfig
 from echoapex.serve.page.page_models import PageModels
 from echoapex.serve.page.reviews import Reviews
@@ -49,6 +54,11 @@ class PageParts:
         steps: what can be undone.
         reviews: what readers decided.
         uploads: takes files.
+        clips: open clips.
+        corrections: of clips.
+        calipers: of clips.
+        exports: makes files.
+        peers: settings of the node whose peers can be sent to; None for none.
         queue: analyses studies.
         lock: keeps a second server out of the folder.
     """
@@ -65,6 +75,11 @@ class PageParts:
     steps: Steps
     reviews: Reviews
     uploads: Uploads
+    clips: OpenClips
+    corrections: Corrections
+    calipers: CaliperBox
+    exports: Exports
+    peers: NodeConfig | None
     queue: WorkQueue
     lock: IO[str]
 
@@ -87,6 +102,8 @@ class PageParts:
         steps = Steps(database, limits.steps)
         reviews = Reviews(database, studies, results, inputs, steps)
         models = PageModels(config, database)
+        clips = OpenClips(limits, models, results, inputs)
+        corrections = Corrections(config.state, results, reviews, clips, steps, studies)
         return cls(
             config=config,
             database=database,
@@ -100,6 +117,11 @@ class PageParts:
             steps=steps,
             reviews=reviews,
             uploads=Uploads(config.state / "inputs", limits, studies, database.secret()),
+            clips=clips,
+            corrections=corrections,
+            calipers=CaliperBox(database, reviews, studies, steps),
+            exports=Exports(studies, results, reviews, corrections, inputs),
+            peers=read_node_config(config.peers) if config.peers else None,
             queue=WorkQueue(config, studies, models, reviews.refresh),
             lock=lock,
         )
@@ -117,6 +139,7 @@ class PageParts:
         self.events.close()
         self.queue.stop()
         self.cines.close()
+        self.clips.forget()
         self.database.engine.dispose()
         self.lock.close()
 

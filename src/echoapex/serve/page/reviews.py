@@ -60,15 +60,21 @@ class Reviews:
         self._guard = threading.Lock()
 
     @contextmanager
+    def locked(self, study: str) -> Iterator[None]:
+        """Keep others from changing a study."""
+        with self._guard:
+            lock = self._locks.setdefault(study, threading.RLock())
+        with lock:
+            yield
+
+    @contextmanager
     def changing(self, study: str) -> Iterator[None]:
         """Change a study, one change at a time.
 
         Raises:
             PageError: it is signed off.
         """
-        with self._guard:
-            lock = self._locks.setdefault(study, threading.RLock())
-        with lock:
+        with self.locked(study):
             if self._studies.places(study).sealed:
                 raise PageError(_SIGNED, 409)
             yield
