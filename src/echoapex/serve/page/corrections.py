@@ -60,7 +60,7 @@ class StoredCorrection:
 Edit = Callable[[StoredCorrection], StoredCorrection]
 
 
-class Corrections:
+class ClipCorrections:
     """Changes clips.
 
     Args:

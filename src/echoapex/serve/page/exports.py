@@ -29,7 +29,7 @@ from echoapex.io.temporary_files import TemporaryFolder
 from echoapex.measure.lv_wall import assess_lvh
 from echoapex.serve.ledger import ResultObject
 from echoapex.serve.page.clip_inputs import ClipInputs
-from echoapex.serve.page.corrections import Corrections
+from echoapex.serve.page.corrections import ClipCorrections
 from echoapex.serve.page.review_files import draw_corrected_clips
 from echoapex.serve.page.reviews import Reviews
 from echoapex.serve.page.schemas import SignOff, ValueState
@@ -77,7 +77,12 @@ class Exports:
     """
 
     def __init__(
-        self, studies: StudyList, results: StudyResults, reviews: Reviews, corrections: Corrections, inputs: ClipInputs
+        self,
+        studies: StudyList,
+        results: StudyResults,
+        reviews: Reviews,
+        corrections: ClipCorrections,
+        inputs: ClipInputs,
     ) -> None:
         self._studies = studies
         self._results = results

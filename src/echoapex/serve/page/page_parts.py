@@ -16,7 +16,7 @@ from echoapex.serve.node_config import NodeConfig, read_node_config
 from echoapex.serve.page.calipers import CaliperBox
 from echoapex.serve.page.cine import Cines
 from echoapex.serve.page.clip_inputs import ClipInputs
-from echoapex.serve.page.corrections import Corrections
+from echoapex.serve.page.corrections import ClipCorrections
 from echoapex.serve.page.events import Events
 from echoapex.serve.page.exports import Exports
 from echoapex.serve.page.found_studies import FoundStudies
@@ -76,7 +76,7 @@ class PageParts:
     reviews: Reviews
     uploads: Uploads
     clips: OpenClips
-    corrections: Corrections
+    corrections: ClipCorrections
     calipers: CaliperBox
     exports: Exports
     peers: NodeConfig | None
@@ -103,7 +103,7 @@ class PageParts:
         reviews = Reviews(database, studies, results, inputs, steps)
         models = PageModels(config, database)
         clips = OpenClips(limits, models, results, inputs)
-        corrections = Corrections(config.state, results, reviews, clips, steps, studies)
+        corrections = ClipCorrections(config.state, results, reviews, clips, steps, studies)
         return cls(
             config=config,
             database=database,
