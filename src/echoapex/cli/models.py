@@ -1,4 +1,4 @@
-"""``echoapex models``: list, check, import and convert the weights that EchoApex uses."""
+"""``echoapex models``: list, check, import, convert and export the weights that EchoApex uses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.markup import escape
@@ -19,7 +19,7 @@ from echoapex.models.registry import DEFAULT_SET, ENCODER, TASKS, SetPaths, find
 
 app = App(
     name="models",
-    help="List, show, verify, import and merge the weights that EchoApex uses.",
+    help="List, show, verify, import, merge and export the weights that EchoApex uses.",
     help_epilogue=examples("echoapex models list", "echoapex models card phantom/segmentation"),
 )
 
@@ -152,13 +152,37 @@ def split(name: str, *, base: Path, rank: int, out: Path) -> int:
     return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
 
 
+@app.command(name="export")
+def export(name: str = DEFAULT_SET, *, onnx: Path, part: Literal["decoder", "encoder"] = "decoder") -> int:
+    """Write the segmentation of a set as an ONNX file with a card (JSON) beside it, for programs without Python.
+
+    Args:
+        name: a set or its directory.
+        onnx: the file to write, such as ``decoder.onnx``; the card is then ``decoder.json``.
+        part: the promptable decoder, which answers clicks on an encoded frame, or the encoder, which makes its input.
+    """
+    from echoapex.infer.review.onnx_files import export_frame_encoder, export_promptable_decoder
+    from echoapex.infer.review.review_clip import ReviewModels
+    from echoapex.models.onnx_graph import OnnxExportError
+
+    with _one_line_errors(OnnxExportError) as failures:
+        if onnx.suffix != ".onnx":
+            raise BundleError(f"{onnx.name}: an ONNX file ends with .onnx; give another --onnx")
+        models = ReviewModels.load(name, "cpu", "fp32")
+        card = (export_promptable_decoder if part == "decoder" else export_frame_encoder)(models, onnx)
+        size = f"{card.size_bytes / 1e6:.1f} MB, opset {card.opset}, input {card.input_size} x {card.input_size}"
+        PipedConsole().print(f"wrote {escape(str(onnx))} and its card ({size})", soft_wrap=True)
+    return ExitCode.USAGE if failures else ExitCode.ALL_GOOD
+
+
 @contextmanager
-def _one_line_errors() -> Iterator[list[str]]:
-    """Show a bundle error as a line on standard error, and let the caller see that there was one."""
+def _one_line_errors(*more: type[ValueError]) -> Iterator[list[str]]:
+    """Show an error of a bundle, or of another kind, as a line on standard error, and let the caller see it."""
     failures: list[str] = []
+    kinds: tuple[type[ValueError], ...] = (BundleError, *more)
     try:
         yield failures
-    except BundleError as error:
+    except kinds as error:
         failures.append(str(error))
         PipedConsole(stderr=True).print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
 

@@ -42,9 +42,9 @@ Logits = Float[np.ndarray, "height width"]
 
 REACH = 0.03
 """Standard deviation of the Gaussian around an ignored click, as part of the side of the model's square."""
-_HALVINGS = 7
+MERGE_HALVINGS = 7
 """So often is the reach halved: from 3 % of the square to a fraction of a pixel."""
-_MARGIN = 1.0
+MERGE_MARGIN = 1.0
 """How far beyond zero the logit under an obeyed click lies."""
 
 
@@ -65,7 +65,9 @@ def merge_correction(refined: Logits, previous: Logits, prompt: Prompt, side_px:
     contradicted = [xy for xy, positive in clicks if inside[_pixel(xy, inside.shape)] != positive]
     changed = _parts_with((refined > 0) != inside, contradicted)
     merged = np.where(changed, refined, previous).astype(np.float32)
-    for halving in range(_HALVINGS):  # opposite clicks close together undo each other until the reach is small enough
+    for halving in range(
+        MERGE_HALVINGS
+    ):  # opposite clicks close together undo each other until the reach is small enough
         for xy, positive in clicks:
             obey(merged, xy, positive, REACH * side_px / 2**halving)
     return merged
@@ -85,7 +87,7 @@ def obey(logits: Logits, xy: Point, positive: bool, reach_px: float) -> None:
         return
     rows, columns = np.ogrid[: logits.shape[0], : logits.shape[1]]
     squared = (columns - xy[0]) ** 2 + (rows - xy[1]) ** 2
-    height = (abs(here) + _MARGIN) * (1 if positive else -1)
+    height = (abs(here) + MERGE_MARGIN) * (1 if positive else -1)
     logits += (height * np.exp(-squared / (2 * reach_px**2))).astype(np.float32)
 
 

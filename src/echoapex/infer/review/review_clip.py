@@ -27,6 +27,7 @@ from echoapex.infer.interactive.propagation import InteractiveClip
 from echoapex.infer.review.corrected_models import LabelMap
 from echoapex.infer.review.recomputation import ClipRecomputation, ReviewError
 from echoapex.io.clip_source import ClipSource
+from echoapex.models.onnx_graph import EMBEDDING_NAMES
 from echoapex.models.precision import Precision, choose_device, choose_precision
 from echoapex.models.prompt_sampling import Click
 from echoapex.models.registry import DEFAULT_SET, find_set
@@ -53,12 +54,14 @@ class ReviewModels:
         segmenter: its promptable decoder.
         name: of the set.
         device: where it computes.
+        origin: where it was loaded from, name or folder.
     """
 
     interpreter: TaskInterpreter
     segmenter: InteractiveSegmenter
     name: str
     device: str
+    origin: str | Path
 
     @classmethod
     def load(
@@ -77,14 +80,14 @@ class ReviewModels:
         """
         place = choose_device(device)
         interpreter = TaskInterpreter.load(name_or_path, device, choose_precision(precision, place).name)
-        return cls.of(interpreter, find_set(name_or_path).name, str(place))
+        return cls.of(interpreter, find_set(name_or_path).name, str(place), name_or_path)
 
     @classmethod
-    def of(cls, interpreter: TaskInterpreter, name: str, device: str) -> ReviewModels:
-        """The set behind tasks that are loaded already."""
+    def of(cls, interpreter: TaskInterpreter, name: str, device: str, origin: str | Path | None = None) -> ReviewModels:
+        """The set behind tasks that are loaded already; ``origin`` is its folder, if its name does not find it."""
         model = interpreter.models.encoders[Application.SEGMENTATION]
         segmenter = InteractiveSegmenter(interpreter.models.segmentation, model, model.digests)
-        return cls(interpreter, segmenter, name, device)
+        return cls(interpreter, segmenter, name, device, name if origin is None else origin)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -309,12 +312,9 @@ class ReviewClip:
         """
         with self._lock:
             embedding = self._frame(frame).embedding
-        parts = {
-            "image_embeddings": embedding.patches,
-            "half_features": embedding.fine.half,
-            "quarter_features": embedding.fine.quarter,
-        }
-        return {name: np.ascontiguousarray(part.float().cpu().numpy()) for name, part in parts.items()}
+        parts = (embedding.patches, embedding.fine.half, embedding.fine.quarter)
+        arrays = (np.ascontiguousarray(part.float().cpu().numpy()) for part in parts)
+        return dict(zip(EMBEDDING_NAMES, arrays, strict=True))
 
     def reanalyze(self, correction: ClipCorrection, label_maps: Mapping[int, LabelMap] | None = None) -> ClipAnalysis:
         """The analysis with corrections; see :meth:`ClipRecomputation.reanalyze`.
