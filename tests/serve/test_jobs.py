@@ -147,6 +147,20 @@ def test_a_job_that_goes_back_costs_no_attempt(database: Database, queue: JobQue
         queue.give_back(job)
 
 
+def test_a_step_that_was_done_forgives_earlier_failures(database: Database, queue: JobQueue, clock: Clock) -> None:
+    add(database, queue, "1.2")
+    for _ in range(2):
+        job = queue.claim("a/1-0", [JobKind.SEND])
+        assert job
+        queue.fail(job, "no")
+        clock.now += 1e6
+    job = queue.claim("a/1-0", [JobKind.SEND])
+    assert job and job.attempts == 3
+    queue.give_back(job, fresh=True)
+    again = queue.claim("a/1-0", [JobKind.SEND])
+    assert again and again.attempts == 1
+
+
 def test_jobs_of_ended_processes_are_freed_at_once(database: Database, queue: JobQueue) -> None:
     add(database, queue, "1.2", "1.3")
     gone = subprocess.run(

@@ -37,6 +37,12 @@ def test_by_default_only_this_machine_is_listened_to(tmp_path: Path) -> None:
         ({"analysis": {"results": ["sr", "pds"]}}, "analysis.results"),
         ({"analysis": {"results": []}}, "analysis.results"),
         ({"analysis": {"templates": ["5201"]}}, "analysis.templates"),
+        ({"worklist": {"url": "http://w/ups", "fetch_from": "web"}}, "worklist.fetch_from names 'web'"),
+        (
+            {"worklist": {"url": "http://w/ups", "fetch_from": "web"}, "peers": {"web": {"url": "http://w/dicom-web"}}},
+            "a worklist needs send_to",
+        ),
+        ({"worklist": {"url": "ftp://w", "fetch_from": "web"}}, "worklist.url"),
         ({"send_to": ["archive"]}, "which is not in peers"),
         ({"require_tls": True}, "TLS needs"),
         ({"limits": {"free_gb": 1}}, "limits.free_gb: unknown key; did you mean 'free_mb'?"),
@@ -68,6 +74,15 @@ def test_passwords_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert secret_from("") == ""
     with pytest.raises(ConfigError, match="NODE_TEST_OTHER"):
         secret_from("NODE_TEST_OTHER")
+
+
+def test_results_of_workitems_lie_at_a_peer_that_gets_them(tmp_path: Path) -> None:
+    peers = {"web": {"url": "http://w/dicom-web"}, "other": {"url": "http://o/dicom-web"}}
+    worklist = {"url": "http://w/ups", "fetch_from": "web", "ca": "ca.pem"}
+    config = read_node_config(write(tmp_path, peers=peers, send_to=["web"], worklist=worklist))
+    assert config.worklist and config.worklist.ca == tmp_path / "ca.pem"
+    with pytest.raises(ConfigError, match=r"worklist.results_at names 'other'"):
+        read_node_config(write(tmp_path, peers=peers, send_to=["web"], worklist={**worklist, "results_at": "other"}))
 
 
 def test_an_unknown_peer(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from node_process import RunningNode
 from pydicom import dcmread
 from real_peers import Orthanc, PostgresServer, dcmtk, free_port, store_with_dcmtk, until
 from small_echo import write_small_study
+from worklist_server import WorklistServerForTests
 
 Start = Callable[..., Any]
 RESULTS = 3
@@ -177,3 +178,34 @@ def test_an_archive_routes_studies_here_and_gets_results_back(
     assert len(server.ask("/instances")) == 1 + RESULTS
     assert running.rows("SELECT count(*) FROM jobs WHERE kind = 'analyze'") == [(1,)]
     assert dcmtk("echoscu", "-aet", "SENDER", "-aec", "ECHOAPEX", "127.0.0.1", port).returncode == 0
+
+
+def test_killed_while_it_does_a_workitem_of_a_worklist(node: Start, orthanc: Start, tmp_path: Path) -> None:
+    """A kill after the claim: the workitem is claimed once, done once, and names what the archive has."""
+    archive, worklist = orthanc(), WorklistServerForTests()
+    (path,) = write_small_study(tmp_path / "s", 1)
+    archive.upload(tmp_path / "s")
+    step = worklist.schedule("1.2.826.0.1", str(dcmread(path, stop_before_pixels=True).StudyInstanceUID))
+    web = {"url": f"{archive.url}/dicom-web"}
+    settings = archive_at(archive)
+    settings["peers"]["web"] = web
+    settings["worklist"] = {"url": worklist.url, "station": "ECHOAPEX", "fetch_from": "web", "poll_s": 0.2}
+    running: RunningNode = node(**settings)
+    archive.ask("/modalities/node", ["ECHOAPEX", "127.0.0.1", running.port], "PUT")
+    until(lambda: step.state == "IN PROGRESS", "the workitem is claimed")
+    running.kill()
+    running.start()
+    until(lambda: step.state == "COMPLETED", "the workitem is completed", 90)
+    worklist.close()
+    assert (step.history.count("IN PROGRESS"), step.history.count("COMPLETED")) == (1, 1)
+    named = [
+        one.ReferencedSOPInstanceUID
+        for output in step.data.UnifiedProcedureStepPerformedProcedureSequence[0].OutputInformationSequence
+        for one in output.ReferencedSOPSequence
+    ]
+    held = [archive.ask(f"/instances/{one}/simplified-tags")["SOPInstanceUID"] for one in archive.ask("/instances")]
+    assert len(named) == len(set(named)) == RESULTS
+    assert set(named) <= set(held)
+    log = running.log.read_text()
+    assert "That must not be logged" not in log and str(step.data.SOPInstanceUID) not in log
+    assert "Traceback" not in log

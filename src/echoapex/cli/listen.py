@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,7 +51,7 @@ def listen(config: Path) -> int:
 
 @app.command(name="peers")
 def check_peers(config: Path) -> int:
-    """Ask every peer whether it answers: C-ECHO, or a query of one study over DICOMweb.
+    """Ask every peer whether it answers: C-ECHO, or a query of one study over DICOMweb; and the worklist.
 
     Args:
         config: settings of the node.
@@ -61,17 +61,21 @@ def check_peers(config: Path) -> int:
         from echoapex.serve.dicom_client import PeerError
         from echoapex.serve.node_config import read_node_config
         from echoapex.serve.worker import client_of
+        from echoapex.serve.worklist_client import WorklistClient
 
         settings = read_node_config(config)
         table = Table("peer", "answer", box=None, pad_edge=False)
-        for name in settings.peers:
+        asked: dict[str, Callable[[], None]] = {name: client_of(settings, name).echo for name in settings.peers}
+        if settings.worklist is not None:
+            asked[WorklistClient.name] = WorklistClient(settings.worklist).echo
+        for name, echo in asked.items():
             try:
-                client_of(settings, name).echo()
+                echo()
                 table.add_row(name, "answers")
             except PeerError as error:
                 silent += 1
                 table.add_row(name, str(error).removeprefix(f"{name}: "))
-        PipedConsole().print(table if settings.peers else "there are no peers; add some under peers")
+        PipedConsole().print(table if asked else "there are no peers; add some under peers")
     if failures:
         return ExitCode.USAGE
     return ExitCode.SOME_FILES_FAILED if silent else ExitCode.ALL_GOOD

@@ -53,6 +53,13 @@ SENDS = sa.Table(
     *(sa.Column(name, sa.String) for name in ("state", "transaction_uid")),
     *(sa.Column(name, sa.Float) for name in ("sent", "asked")),
 )
+WORKITEMS = sa.Table(
+    "workitems",
+    TABLES,
+    sa.Column("uid", sa.String, primary_key=True),
+    *(sa.Column(name, sa.String) for name in ("study_uid", "transaction_uid", "state", "reason")),
+    *(sa.Column(name, sa.Float) for name in ("found", "claimed", "told")),
+)
 _WAIT_S = 30
 _MIGRATION_LOCK = 7_318_046
 """Number of the advisory lock that lets one process at a time change the tables in PostgreSQL."""

@@ -77,6 +77,47 @@ class _Session(requests.Session):
         return settings if self._ca is None else {**settings, "verify": str(self._ca)}
 
 
+def open_session(peer: WebPeer) -> requests.Session:
+    """A session that shows the name and password of the peer, and trusts its authority.
+
+    Raises:
+        ConfigError: the environment lacks the password.
+    """
+    silence_libraries()
+    session = _Session(peer.ca)
+    if peer.user:
+        session.auth = (peer.user, secret_from(peer.password_env))
+    if peer.token_env:
+        session.headers["Authorization"] = f"Bearer {secret_from(peer.token_env)}"
+    return session
+
+
+@contextmanager
+def one_line_errors(name: str, what: str) -> Iterator[None]:
+    """Turn whatever goes wrong in a request into a line without names.
+
+    Args:
+        name: what messages call the server.
+        what: was asked for.
+
+    Raises:
+        PeerError: the request failed.
+    """
+    try:
+        yield
+    except PeerError:
+        raise
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        raise PeerError(f"{name}: {what} failed (HTTP {status})", for_good=status in _FOR_GOOD) from None
+    except requests.exceptions.SSLError:
+        raise PeerError(f"{name}: its certificate is not trusted; check ca and host name") from None
+    except requests.RequestException as error:
+        raise PeerError(f"{name}: cannot be reached or was lost ({type(error).__name__})") from None
+    except Exception as error:  # an answer that is no DICOMweb: its text may hold names
+        raise PeerError(f"{name}: {what} got no DICOMweb answer ({type(error).__name__})") from None
+
+
 class WebClient:
     """What this node asks of one DICOMweb server.
 
@@ -89,14 +130,8 @@ class WebClient:
     """
 
     def __init__(self, name: str, peer: WebPeer) -> None:
-        silence_libraries()
         self.name = name
-        session = _Session(peer.ca)
-        if peer.user:
-            session.auth = (peer.user, secret_from(peer.password_env))
-        if peer.token_env:
-            session.headers["Authorization"] = f"Bearer {secret_from(peer.token_env)}"
-        self._client = DICOMwebClient(peer.url.rstrip("/"), session=session, timeout=peer.timeout_s)
+        self._client = DICOMwebClient(peer.url.rstrip("/"), session=open_session(peer), timeout=peer.timeout_s)
         self._client.set_http_retry_params(retry=False)
 
     def echo(self) -> None:
@@ -105,7 +140,7 @@ class WebClient:
         Raises:
             PeerError: it does not.
         """
-        with self._one_line_errors("the query"):
+        with one_line_errors(self.name, "the query"):
             self._client.search_for_studies(limit=1)
 
     def find_studies(self, **filters: str) -> list[dict[str, str]]:
@@ -115,7 +150,7 @@ class WebClient:
             PeerError: the query failed.
         """
         shown = ("StudyInstanceUID", "StudyDate", "ModalitiesInStudy", "NumberOfStudyRelatedInstances")
-        with self._one_line_errors("the query"):
+        with one_line_errors(self.name, "the query"):
             rows = self._client.search_for_studies(fields=list(shown), search_filters=filters, get_remaining=True)
         found = [Dataset.from_json(row) for row in rows]
         return [{keyword: text_of(one, keyword) for keyword in shown} for one in found]
@@ -126,7 +161,7 @@ class WebClient:
         Raises:
             PeerError: the query failed.
         """
-        with self._one_line_errors("the query"):
+        with one_line_errors(self.name, "the query"):
             rows = self._client.search_for_instances(
                 result.study_uid, search_filters={"SOPInstanceUID": result.sop_uid}
             )
@@ -149,7 +184,7 @@ class WebClient:
         Raises:
             PeerError: the study is not there, or an instance did not come.
         """
-        with self._one_line_errors("the query"):
+        with one_line_errors(self.name, "the query"):
             rows = self._client.search_for_instances(study_uid, fields=["SOPClassUID"], get_remaining=True)
         listed = [Dataset.from_json(row) for row in rows]
         if not listed:
@@ -159,7 +194,7 @@ class WebClient:
             sop_uid, series_uid = text_of(one, "SOPInstanceUID"), text_of(one, "SeriesInstanceUID")
             if text_of(one, "SOPClassUID") not in ANALYSED_CLASSES or skip(sop_uid):
                 continue
-            with self._one_line_errors("an instance"), muted_pydicom():
+            with one_line_errors(self.name, "an instance"), muted_pydicom():
                 dataset = self._client.retrieve_instance(study_uid, series_uid, sop_uid, media_types=_DICOM)
                 file = BytesIO()
                 dataset.save_as(file, enforce_file_format=True)
@@ -190,7 +225,7 @@ class WebClient:
                 dataset = dcmread(one.path)
             begin(one)
             try:
-                with self._one_line_errors("storing"), muted_pydicom():
+                with one_line_errors(self.name, "storing"), muted_pydicom():
                     answer: Any = self._client.store_instances([dataset], study_instance_uid=one.study_uid)
             except PeerError as error:
                 if not error.for_good:
@@ -199,22 +234,6 @@ class WebClient:
                 continue
             failed = answer.get("FailedSOPSequence")
             yield one, PeerError(f"{self.name}: refused an object", for_good=True) if failed else None
-
-    @contextmanager
-    def _one_line_errors(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except PeerError:
-            raise
-        except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
-            raise PeerError(f"{self.name}: {what} failed (HTTP {status})", for_good=status in _FOR_GOOD) from None
-        except requests.exceptions.SSLError:
-            raise PeerError(f"{self.name}: its certificate is not trusted; check ca and host name") from None
-        except requests.RequestException as error:
-            raise PeerError(f"{self.name}: cannot be reached or was lost ({type(error).__name__})") from None
-        except Exception as error:  # an answer that is no DICOMweb: its text may hold names
-            raise PeerError(f"{self.name}: {what} got no DICOMweb answer ({type(error).__name__})") from None
 
 
 def fetch_study(address: StudyAddress, folder: Path) -> int:

@@ -64,13 +64,14 @@ def read_instance_header(content: bytes) -> InstanceHeader | None:
             cut = _is_cut(dataset, content, stream.tell())
     except Exception:  # whatever a damaged data set makes a parser raise
         return None
-    if not all(_is_uid(uid) for uid in uids) or cut:
+    if not all(is_uid(uid) for uid in uids) or cut:
         return None
     sha256 = hashlib.sha256(memoryview(content)[_data_set_start(content) :]).hexdigest()
     return InstanceHeader(uids[0], uids[1], uids[2], sha256, own)
 
 
-def _is_uid(value: str) -> bool:
+def is_uid(value: str) -> bool:
+    """Whether text is a UID: digits and dots, at most 64 characters."""
     return 0 < len(value) <= _LONGEST_UID and all(part.isdigit() for part in value.split("."))
 
 

@@ -32,6 +32,7 @@ class JobKind(StrEnum):
     SEND = "send"
     COMMIT = "commit"
     RETRIEVE = "retrieve"
+    WORKITEM = "workitem"
 
 
 class JobState(StrEnum):
@@ -56,7 +57,7 @@ class Job:
         kind: what it does.
         study_uid: the study.
         peer: name of the peer, for everything but analysis.
-        digest: of the instances that it is about; empty for retrievals.
+        digest: of the instances that it is about; empty for retrievals; the UID of a workitem.
         attempts: how often it was claimed, this time included.
         holder: the worker.
     """
@@ -184,10 +185,18 @@ class JobQueue:
             self._change(connection, job, state=state, holder="", reason=reason[:_LONGEST_REASON], not_before=later)
         return dead
 
-    def give_back(self, job: Job, wait_s: float = 0.0, reason: str = "") -> None:
-        """Let the job be done later, as if it had not been claimed."""
+    def give_back(self, job: Job, wait_s: float = 0.0, reason: str = "", *, fresh: bool = False) -> None:
+        """Let the job be done later, as if it had not been claimed.
+
+        Args:
+            job: the job.
+            wait_s: not before so long.
+            reason: why it waits.
+            fresh: forget earlier failures too, because a step of it was done.
+        """
         with suppress(LostClaimError), self._database.begin() as connection:
-            state = {"state": JobState.READY, "holder": "", "attempts": job.attempts - 1, "reason": reason}
+            attempts = 0 if fresh else job.attempts - 1
+            state = {"state": JobState.READY, "holder": "", "attempts": attempts, "reason": reason}
             self._change(connection, job, **state, not_before=self._clock() + wait_s)
 
     def _change(self, connection: sa.Connection, job: Job, **values: Any) -> None:

@@ -8,10 +8,11 @@ even a peer that cannot be asked sees the same object and no second one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -101,16 +102,20 @@ class SendLedger:
         query = sa.select(RESULTS, *columns).join(SENDS, SENDS.c.sop_uid == RESULTS.c.sop_uid).where(of_job)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(RESULTS.c.file)).mappings().all()
-        names = ("sop_uid", "sop_class", "series_uid", "study_uid")
         return [
-            Sending(
-                ResultObject(**{name: row[name] for name in names}, path=self._folder / row["file"]),
-                SendState(row["state"]),
-                row["asked"],
-            )
+            Sending(_result_of(row, self._folder), SendState(row["state"]), row["asked"])
             for row in rows
             if row["state"] in states
         ]
+
+    def arrived(self, study_uid: str, digest: str, peer: str) -> list[ResultObject]:
+        """The results of an analysis that a peer has."""
+        of_study = (RESULTS.c.study_uid == study_uid) & (RESULTS.c.digest == digest) & (SENDS.c.peer == peer)
+        there = SENDS.c.state.in_((SendState.SENT, SendState.COMMITTED))
+        query = sa.select(RESULTS).join(SENDS, SENDS.c.sop_uid == RESULTS.c.sop_uid).where(of_study & there)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(RESULTS.c.file)).mappings().all()
+        return [_result_of(row, self._folder) for row in rows]
 
     def mark(self, result: ResultObject, peer: str, state: SendState) -> None:
         """Write down how far an object is."""
@@ -146,3 +151,8 @@ class SendLedger:
         with self._database.read() as connection:
             rows = connection.execute(sa.select(SENDS.c.state, sa.func.count()).group_by(SENDS.c.state)).all()
         return {row[0]: row[1] for row in rows}
+
+
+def _result_of(row: Mapping[Any, Any], folder: Path) -> ResultObject:
+    names = ("sop_uid", "sop_class", "series_uid", "study_uid")
+    return ResultObject(**{name: row[name] for name in names}, path=folder / row["file"])

@@ -75,6 +75,29 @@ class WebPeer(Config):
     timeout_s: Seconds = 30
 
 
+class WorklistServer(WebPeer):
+    """A worklist over HTTP (UPS-RS) that tells this node what to analyse.
+
+    Attributes:
+        station: code value of the station for which workitems are scheduled; empty for any.
+        label: worklist label of the workitems; empty for any.
+        fetch_from: the peer that has the studies; addresses in a workitem are not followed.
+        results_at: the peer of ``send_to`` that a finished workitem names for its results; the first by default.
+        most: how many workitems this node holds at once.
+        poll_s: how often the worklist is asked.
+        named_transaction: send the transaction UID of an update as ``?transaction-uid=UID`` instead of ``?UID``;
+            servers read PS3.18 11.6.1 in both ways.
+    """
+
+    station: str = ""
+    label: str = ""
+    fetch_from: str
+    results_at: str = ""
+    most: Annotated[int, Field(ge=1)] = 4
+    poll_s: Seconds = 30
+    named_transaction: bool = False
+
+
 class Limits(Config):
     """How much is accepted.
 
@@ -159,6 +182,7 @@ class NodeConfig(Config):
         keep_hours: how long a finished study stays, so that late instances join it.
         peers: other systems by a name of your choice.
         send_to: the peers that get the results.
+        worklist: a server that tells what to analyse.
         transfers: how many sendings and retrievals run at once.
         limits: how much is accepted.
         retry: how often a job is tried again.
@@ -179,6 +203,7 @@ class NodeConfig(Config):
     keep_hours: Annotated[float, Field(ge=0)] = 24
     peers: dict[str, DicomPeer | WebPeer] = Field(default_factory=dict)
     send_to: tuple[str, ...] = ()
+    worklist: WorklistServer | None = None
     transfers: Annotated[int, Field(ge=1)] = 2
     limits: Limits = Limits()
     retry: RetryRules = RetryRules()
@@ -190,12 +215,22 @@ class NodeConfig(Config):
         unknown = [name for name in self.send_to if name not in self.peers]
         if unknown:
             raise ValueError(f"send_to names {unknown[0]!r}, which is not in peers")
+        if self.worklist is not None:
+            self._check_worklist(self.worklist)
         for section, host in (("host", self.host), ("health.host", self.health.host)):
             if not is_loopback(host) and not self.allow_network:
                 raise ValueError(f"{section} {host} {_IMAGES_ONLY_ON_LOOPBACK}")
         if (self.require_tls or self.health.tls) and not (self.tls.certificate and self.tls.key):
             raise ValueError("TLS needs tls.certificate and tls.key")
         return self
+
+    def _check_worklist(self, worklist: WorklistServer) -> None:
+        if worklist.fetch_from not in self.peers:
+            raise ValueError(f"worklist.fetch_from names {worklist.fetch_from!r}, which is not in peers")
+        if not self.send_to:
+            raise ValueError("a worklist needs send_to: a finished workitem says where its results are")
+        if worklist.results_at and worklist.results_at not in self.send_to:
+            raise ValueError(f"worklist.results_at names {worklist.results_at!r}, which is not in send_to")
 
     @property
     def database_url(self) -> str:
@@ -233,7 +268,7 @@ def read_node_config(path: Path) -> NodeConfig:
     base = path.resolve().parent
     if isinstance(values.get("data"), str):
         values["data"] = str(base / values["data"])
-    for section in (values.get("tls"), *_sections(values.get("peers"))):
+    for section in (values.get("tls"), values.get("worklist"), *_sections(values.get("peers"))):
         for key in ("certificate", "key", "ca"):
             if isinstance(section, dict) and isinstance(section.get(key), str):
                 section[key] = str(base / section[key])

@@ -16,8 +16,10 @@ from echoapex.config import ConfigError
 from echoapex.serve.database import DATABASE_ERRORS, Database
 from echoapex.serve.dicom_node import DicomNode, StorageHandler
 from echoapex.serve.health import HealthServer, NodeState
+from echoapex.serve.jobs import JobKind
 from echoapex.serve.node_config import NodeConfig
 from echoapex.serve.worker import TRANSFERS, JobLoop, NodeParts, TransferWork, run_analysis_process
+from echoapex.serve.worklist import WorklistPoller, WorklistWork
 
 _LOG = logging.getLogger("echoapex.node")
 _LOOK_S = 0.5
@@ -110,6 +112,7 @@ class NodeService:
             work = TransferWork(self.parts, self.handler)
             loops = [JobLoop(self.parts, TRANSFERS, work.do, self._stop) for _ in range(config.transfers)]
             threads = [threading.Thread(target=loop.run, daemon=True) for loop in loops]
+            threads += self._worklist_threads()
             node = DicomNode(config, self.handler, self.parts.ledger)
             closing.callback(node.close, 0.0)
             if config.health.port:
@@ -127,6 +130,18 @@ class NodeService:
                 for thread in threads:
                     thread.join(_WORKER_PATIENCE_S)
         _LOG.info("stopped")
+
+    def _worklist_threads(self) -> list[threading.Thread]:
+        """What asks a worklist for work and does it, where the settings name one."""
+        if self._config.worklist is None:
+            return []
+        poller = WorklistPoller(self.parts, self._config.worklist)
+        work = WorklistWork(self.parts, self._config.worklist)
+        loop = JobLoop(self.parts, (JobKind.WORKITEM,), work.do, self._stop)
+        return [
+            threading.Thread(target=poller.run, args=(self._stop,), daemon=True),
+            threading.Thread(target=loop.run, daemon=True),
+        ]
 
     def _look_after(self, workers: _Workers) -> None:
         cleaned = 0.0

@@ -87,6 +87,12 @@ HEART_RATE = Code("8867-4", "LN", "Heart rate")
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 
+# worklist: CID 9231 (what a step is) and CID 9300 (why it was given up)
+IMAGE_PROCESSING = Code("110001", "DCM", "Image Processing")
+OBJECT_SET_INCOMPLETE = Code("110523", "DCM", "Object Set incomplete")
+OBJECT_TYPES_NOT_SUPPORTED = Code("110522", "DCM", "Object Types not supported")
+DISCONTINUED = Code("110513", "DCM", "Discontinued for unspecified reason")
+
 _UNIT_MEANINGS = {"1": "no units", "%": "Percent", "cm2": "Centimeter**2"}
 
 
