@@ -70,10 +70,12 @@ class ClipInputs:
     Args:
         cache: folder of what is computed from them.
         results: the results, beside which the maps of names are.
+        secret: key of the pseudonyms of patients.
     """
 
-    def __init__(self, cache: Path, results: StudyResults) -> None:
+    def __init__(self, cache: Path, results: StudyResults, secret: bytes) -> None:
         self._cache = cache
+        self._secret = secret
         self._results = results
         self._lock = threading.Lock()
 
@@ -97,7 +99,7 @@ class ClipInputs:
             PageError: its file is not there, or cannot be read.
         """
         try:
-            with closing(open_clip(self._found(study, clip))) as source:
+            with closing(open_clip(self._found(study, clip), pseudonym_key=self._secret)) as source:
                 yield source
         except ReadError as error:
             raise PageError(f"the clip {error.reason}; {error.remedy}", 409) from None

@@ -83,9 +83,9 @@ class Corrected(Wire):
 
 
 class CaliperChange(Wire):
-    """A distance that a person measures."""
+    """A distance that a person measures; a browser may send its length along, which is measured again."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     frame: Frame
     start: Point = Field(alias="from")

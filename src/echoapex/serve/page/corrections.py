@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from pydantic import ValidationError
 
+from echoapex.data.datasets.corrections import CorrectedClip, forget_corrected_clips, note_corrected_clip
 from echoapex.domain.corrections import ClipCorrection
 from echoapex.infer.clip.analyze import ClipAnalysis
 from echoapex.infer.review.correction_files import corrected_clips, read_correction, write_correction
@@ -27,13 +28,13 @@ from echoapex.infer.review.review_study import review_study
 from echoapex.infer.study.records import ClipRecord
 from echoapex.infer.study.stored import StoredAnalysis
 from echoapex.io.temporary_files import write_bytes_atomically
+from echoapex.serve.page.clip_inputs import ClipInputs
 from echoapex.serve.page.open_clips import OpenClips
 from echoapex.serve.page.review_files import write_corrected_clip
 from echoapex.serve.page.reviews import Reviews
 from echoapex.serve.page.security import PageError
 from echoapex.serve.page.steps import Steps
 from echoapex.serve.page.study_list import StudyList
-from echoapex.serve.page.study_results import StudyResults
 from echoapex.vocabulary import Structure
 
 CLIP_STEP = "clip"
@@ -66,26 +67,27 @@ class ClipCorrections:
     Args:
         state: folder of the page.
         studies: the list.
-        results: of the studies.
         reviews: decisions of readers, and who may change.
         clips: open clips.
+        inputs: where the files of clips lie.
         steps: what can be undone.
     """
 
     def __init__(
         self,
         state: Path,
-        results: StudyResults,
+        studies: StudyList,
         reviews: Reviews,
         clips: OpenClips,
+        inputs: ClipInputs,
         steps: Steps,
-        studies: StudyList,
     ) -> None:
         self._state = state
         self._studies = studies
-        self._results = results
+        self._results = reviews.results
         self._reviews = reviews
         self._clips = clips
+        self._inputs = inputs
         self._steps = steps
 
     def folder(self, study: str) -> Path:
@@ -178,9 +180,12 @@ class ClipCorrections:
         reviewed = review_study(base, {clip: found} if found is not None else {})
         if stored.correction.is_empty:
             self._forget(study, clip)
+            forget_corrected_clips(self._state, study, clip)
         else:
             write_correction(self.folder(study), stored.correction, stored.maps)
             write_bytes_atomically(self._anchor_file(study, clip), json.dumps(dict(stored.anchors)).encode())
+        if found is not None:
+            self._list(study, found)
         corrected = corrected_clips(self.folder(study))
         notes = [note for note in reviewed.report.notes if not note.startswith(_COUNTED)]
         notes += [f"{_COUNTED}{len(corrected)} of {len(reviewed.report.clips)} clips"] if corrected else []
@@ -191,6 +196,13 @@ class ClipCorrections:
         else:
             shutil.rmtree(out, ignore_errors=True)
         self._studies.update(study, revision=self._studies.places(study).revision + 1)
+
+    def _list(self, study: str, found: ClipAnalysis) -> None:
+        """Let the clip teach: list it in the data set of corrections; a member of an archive cannot be read there."""
+        clip, place = found.header.clip_id, self._inputs.place(study, found.header.clip_id)
+        if "!" not in place:
+            patient = found.header.source.get("patient", "") or study
+            note_corrected_clip(self._state, CorrectedClip(study=study, clip=clip, patient=patient, source=place))
 
     @staticmethod
     def _without(original: StoredAnalysis, current: StoredAnalysis, clip: str) -> StoredAnalysis:

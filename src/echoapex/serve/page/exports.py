@@ -35,7 +35,6 @@ from echoapex.serve.page.reviews import Reviews
 from echoapex.serve.page.schemas import SignOff, ValueState
 from echoapex.serve.page.security import PageError
 from echoapex.serve.page.study_list import StudyList
-from echoapex.serve.page.study_results import StudyResults
 from echoapex.serve.page.value_list import Decision, Decisions, value_id
 from echoapex.vocabulary import Quantity
 
@@ -70,7 +69,6 @@ class Exports:
 
     Args:
         studies: the list.
-        results: of the studies.
         reviews: what readers decided.
         corrections: of the clips.
         inputs: the files of the clips.
@@ -79,13 +77,12 @@ class Exports:
     def __init__(
         self,
         studies: StudyList,
-        results: StudyResults,
         reviews: Reviews,
         corrections: ClipCorrections,
         inputs: ClipInputs,
     ) -> None:
         self._studies = studies
-        self._results = results
+        self._results = reviews.results
         self._reviews = reviews
         self._corrections = corrections
         self._inputs = inputs

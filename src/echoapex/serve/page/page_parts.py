@@ -98,12 +98,12 @@ class PageParts:
         events, limits = Events(), config.limits
         studies = StudyList(database, lambda row: events.send("study", row))
         results = StudyResults(config.state, studies)
-        inputs = ClipInputs(config.state / "cache", results)
+        inputs = ClipInputs(config.state / "cache", results, database.secret())
         steps = Steps(database, limits.steps)
         reviews = Reviews(database, studies, results, inputs, steps)
         models = PageModels(config, database)
         clips = OpenClips(limits, models, results, inputs)
-        corrections = ClipCorrections(config.state, results, reviews, clips, steps, studies)
+        corrections = ClipCorrections(config.state, studies, reviews, clips, inputs, steps)
         return cls(
             config=config,
             database=database,
@@ -120,7 +120,7 @@ class PageParts:
             clips=clips,
             corrections=corrections,
             calipers=CaliperBox(database, reviews, studies, steps),
-            exports=Exports(studies, results, reviews, corrections, inputs),
+            exports=Exports(studies, reviews, corrections, inputs),
             peers=read_node_config(config.peers) if config.peers else None,
             queue=WorkQueue(config, studies, models, reviews.refresh),
             lock=lock,

@@ -53,7 +53,7 @@ class Reviews:
     ) -> None:
         self._database = database
         self._studies = studies
-        self._results = results
+        self.results = results
         self._inputs = inputs
         self._steps = steps
         self._locks: dict[str, threading.RLock] = {}
@@ -85,7 +85,7 @@ class Reviews:
         Raises:
             PageError: there is no such study, or it is not analysed yet.
         """
-        state = self._results.state(study)
+        state = self.results.state(study)
         values = self.values(study, state)
         can_undo, can_redo = self._steps.possible(study)
         sealed = self._studies.places(study).sealed
@@ -104,7 +104,7 @@ class Reviews:
 
     def values(self, study: str, state: StudyFindings | None = None) -> list[ReviewedValue]:
         """The values of a study as they are now."""
-        return list_values(state or self._results.state(study), self.decisions(study))
+        return list_values(state or self.results.state(study), self.decisions(study))
 
     def clip(self, study: str, clip: str, state: StudyFindings | None = None) -> ReviewedClip:
         """One clip as it is now.
@@ -112,11 +112,11 @@ class Reviews:
         Raises:
             PageError: the study has no such clip.
         """
-        state = state or self._results.state(study)
+        state = state or self.results.state(study)
         originals = {report.clip_id: report for report in state.original.report.clips}
         for number, report in enumerate(state.current.report.clips, start=1):
             if report.clip_id == clip:
-                facts, masks = self._inputs.facts(study, report), self._results.masks(study, clip)
+                facts, masks = self._inputs.facts(study, report), self.results.masks(study, clip)
                 return show_clip(report, number, facts, masks, corrected=report != originals.get(clip))
         raise PageError("the study has no such clip; load the study again", 404)
 
@@ -139,7 +139,7 @@ class Reviews:
                 raise PageError("the study has no such value; load the study again", 404)
             _check_change(change)
             before = self._content(study, name)
-            item, basis = found[name], computed_numbers(self._results.state(study).current.report)[name]
+            item, basis = found[name], computed_numbers(self.results.state(study).current.report)[name]
             decision = None
             if change.state is not ValueState.OPEN:
                 value = change.value if change.state is ValueState.EDITED else None
@@ -181,7 +181,7 @@ class Reviews:
             PageError: it is signed off, or not analysed.
         """
         with self.changing(study):
-            self._results.state(study)
+            self.results.state(study)
             signed = SignOff(by=who, when=utc_now(), statement=statement)
             self._studies.update(study, sealed=signed.model_dump_json(), state=PageState.SIGNED, reviewed=True)
             self._studies.write_down(study, who, "signed off", "", (None, signed.model_dump()))
@@ -215,7 +215,7 @@ class Reviews:
 
     def refresh(self, study: str) -> None:
         """Let the row of the list say what the study is now."""
-        state = self._results.state(study, finished=False)
+        state = self.results.state(study, finished=False)
         values = {value.id: value for value in self.values(study, state) if value.state is not ValueState.REJECTED}
         shown = values.get(Quantity.LVEF.value) or values.get(Quantity.LVEF_DISCS.value)
         clips = state.current.report.clips

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
+from echoapex.data.datasets.corrections import forget_corrected_clips
 from echoapex.serve.page.page_parts import Admin, Parts, User
 from echoapex.serve.page.schemas import NewLabel, PageState, StudyDetail, StudyRow, StudyRows, Uploaded, Wire
 from echoapex.serve.page.security import PageError
@@ -127,4 +128,6 @@ def delete_study(study: StudyId, parts: Parts, user: Admin) -> None:
         raise PageError("the study is signed off; take the signature back first", 409)
     parts.studies.write_down(study, user.user, "deleted")
     parts.studies.remove(study)
+    parts.clips.forget(study)
+    forget_corrected_clips(parts.config.state, study)
     forget_results(parts.config, study)

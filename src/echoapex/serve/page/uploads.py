@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from pydicom import dcmread
 
-from echoapex.io.archive import list_members, opened_archive, read_member_head
+from echoapex.io.archive import extract_members, list_members, opened_archive, read_member_head
 from echoapex.io.clip_source import ReadError, ReadLimits, muted_pydicom
 from echoapex.io.deidentify import pseudonym
 from echoapex.io.dicom.header import text_of
@@ -105,13 +105,12 @@ class Uploads:
     def _take_file(self, file: IncomingFile, index: int, staged: _Staged) -> None:
         try:
             path = self._copy(file, staged.folder)
-            group = self._group(path, file.relative_name, index, staged)
+            for group, found in self._grouped(path, file.relative_name, staged):
+                if found not in staged.groups.setdefault(group, []):
+                    staged.groups[group].append(found)
         except ReadError as error:
             place = f"file {index + 1}"
             staged.refused.append(RefusedUpload(file=place, index=index, reason=f"{error.reason}; {error.remedy}"))
-            return
-        if group and path not in staged.groups.setdefault(group, []):
-            staged.groups[group].append(path)
 
     def _copy(self, file: IncomingFile, folder: Path) -> Path:
         """Write a file under its digest; only an ending that is known stays of its name."""
@@ -129,8 +128,8 @@ class Uploads:
         name = digest.hexdigest()[:_DIGEST_DIGITS] + (suffix if suffix in FORMAT_OF_SUFFIX else "")
         return partial.replace(folder / name)
 
-    def _group(self, path: Path, relative_name: str, index: int, staged: _Staged) -> str:
-        """What tells the study of a file from others; empty for a file that is no clip and does no harm.
+    def _grouped(self, path: Path, relative_name: str, staged: _Staged) -> Iterator[tuple[str, Path]]:
+        """The clips of a file, each with what tells its study from others.
 
         Raises:
             ReadError: the file is refused.
@@ -141,12 +140,25 @@ class Uploads:
         if found is None:
             raise ReadError("", *(_NO_FORMAT if head else "is empty; export it again").split("; ", 1))
         if found is FileFormat.ZIP:
-            self._check_archive(path, staged)
-            return f"archive {path.name}"
-        if found is FileFormat.DICOM:
-            return "" if is_dicomdir("", head) else f"dicom {self._study_of(path)}"
-        above = PurePosixPath(relative_name.replace("\\", "/")).parts[:-1]
-        return f"folder {'/'.join(above)}"
+            members = self._check_archive(path, staged)
+            yield from self._unpack(path, members, staged) if members else [(f"archive {path.name}", path)]
+        elif found is FileFormat.DICOM:
+            if not is_dicomdir("", head):
+                yield f"dicom {self._study_of(path)}", path
+        else:
+            above = PurePosixPath(relative_name.replace("\\", "/")).parts[:-1]
+            yield f"folder {'/'.join(above)}", path
+
+    def _unpack(self, path: Path, members: Sequence[str], staged: _Staged) -> Iterator[tuple[str, Path]]:
+        """The DICOM files of an archive, under their digests."""
+        for member in members:
+            place = staged.folder / f"members-{secrets.token_hex(4)}"
+            place.mkdir()
+            (extracted,) = extract_members(path, [member], place, "")
+            with extracted.open("rb") as stream:
+                kept = self._copy(IncomingFile(stream, ""), staged.folder)
+            extracted.unlink()
+            yield f"dicom {self._study_of(kept)}", kept
 
     def _study_of(self, path: Path) -> str:
         try:
@@ -156,8 +168,12 @@ class Uploads:
         except Exception:  # whatever a damaged data set makes a parser raise
             raise ReadError("", "is damaged: its header cannot be read", "export it again") from None
 
-    def _check_archive(self, path: Path, staged: _Staged) -> None:
-        """Refuse an archive that is unsafe in any part, before anything of it is unpacked."""
+    def _check_archive(self, path: Path, staged: _Staged) -> list[str]:
+        """Refuse an archive that is unsafe in any part, before anything of it is unpacked.
+
+        Returns:
+            Its DICOM files, if it holds no clips of another kind; otherwise it stays packed, and nothing is returned.
+        """
         left = self._limits.expanded_bytes - staged.expanded
         members, errors = list_members(path, "", ReadLimits(max_archive_bytes=left))
         if errors:
@@ -166,10 +182,15 @@ class Uploads:
         staged.members += len(members)
         if staged.members > self._limits.files:
             raise ReadError("", f"holds more than {self._limits.files} files", "pack fewer studies into it")
+        found: dict[FileFormat | None, list[str]] = {}
         with opened_archive(path, "") as archive:
             for info in members:
-                if recognise(read_member_head(archive, info.filename, HEAD_BYTES, "")) is FileFormat.ZIP:
-                    raise ReadError("", "holds another archive", "unpack it, and pack the clips alone")
+                head = read_member_head(archive, info.filename, HEAD_BYTES, "")
+                if not is_dicomdir(PurePosixPath(info.filename).name, head):
+                    found.setdefault(recognise(head), []).append(info.filename)
+        if FileFormat.ZIP in found:
+            raise ReadError("", "holds another archive", "unpack it, and pack the clips alone")
+        return found.get(FileFormat.DICOM, []) if set(found) <= {FileFormat.DICOM, None} else []
 
     def _keep(self, paths: Sequence[Path]) -> str:
         key = secrets.token_hex(_KEY_BYTES)
