@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class PageClient:
         assert answer.status_code == status, (path, answer.status_code, answer.text[:500])
         return answer.json() if answer.content else None
 
-    def upload(self, files: list[Path] | list[tuple[str, bytes]], status: int = 202) -> Any:
+    def upload(self, files: Sequence[Path | tuple[str, bytes]], status: int = 202) -> Any:
         """Upload files."""
         named = [(one.name, one.read_bytes()) if isinstance(one, Path) else one for one in files]
         parts = [("files", (name, content, "application/octet-stream")) for name, content in named]

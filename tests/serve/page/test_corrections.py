@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from page_client import PageClient
 from small_echo import FRAMES, SIZE
@@ -187,10 +192,44 @@ def test_calipers_measure_in_mm_where_the_clip_is_calibrated(reviewed: PageClien
     reviewed.send("DELETE", f"{place}/{made['id']}", status=404)
 
 
-def test_the_browser_gets_what_its_decoder_needs(reviewed: PageClient) -> None:
+def test_the_decoder_in_the_browser_gives_the_mask_of_the_server(reviewed: PageClient) -> None:
     study, clips = clips_of(reviewed)
-    content = reviewed.client.get(f"/api/v1/studies/{study}/clips/{clips['A4C']['clip']}/embedding/2").content
+    place = f"/studies/{study}/clips/{clips['A4C']['clip']}"
+    content = reviewed.client.get(f"/api/v1{place}/embedding/2").content
     assert content.startswith(b"EAEMB1\n")
+    (length,) = struct.unpack("<I", content[7:11])
+    header = json.loads(content[11 : 11 + length])
+    start, feeds = 11 + length, {}
+    for tensor in header["tensors"]:
+        count = math.prod(tensor["shape"])
+        feeds[tensor["name"]] = np.frombuffer(content, "<f4", count, start).reshape(tensor["shape"])
+        start += 4 * count
+    assert start == len(content)
+    card = reviewed.get("/decoder/card.json")
+    answer = reviewed.client.get("/api/v1/decoder/model.onnx")
+    again = reviewed.client.get("/api/v1/decoder/model.onnx", headers={"if-none-match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert hashlib.sha256(answer.content).hexdigest() == card["sha256"]
+    assert {one["name"] for one in card["inputs"]} >= set(feeds)
+    side = card["mask_size"]
+    prompt = {
+        "point_coords": np.zeros((1, 1, 2), np.float32),
+        "point_labels": np.full((1, 1), card["point_labels"]["padding"], np.int64),
+        "structure": np.array([card["structures"]["lv_cavity"]], np.int64),
+        "mask_input": np.zeros((1, 1, side, side), np.float32),
+        "has_mask": np.zeros(1, np.float32),
+    }
+    shapes = {one["name"]: one for one in card["inputs"]}
+    given = {name: np.asarray(value, shapes[name]["dtype"]) for name, value in {**feeds, **prompt}.items()}
+    logits = onnxruntime.InferenceSession(answer.content).run(None, given)[0][0, 0]
+    asked = reviewed.send("POST", f"{place}/segment", {"frame": 2, "structure": "lv_cavity", "from_automatic": True})
+    native = mask_of_runs(asked["counts"], (SIZE, SIZE))
+    matrix = np.array(header["square_from_native"])
+    ys, xs = np.mgrid[:SIZE, :SIZE]
+    square = np.stack([xs, ys, np.ones_like(xs)], -1) @ matrix.T
+    low = np.clip(np.round((square[..., :2] - 0.5) / 2).astype(int), 0, side - 1)
+    browser = logits[low[..., 1], low[..., 0]] > 0
+    assert (browser == native).mean() > 0.99 and native.sum() > 50
 
 
 def test_a_clip_whose_file_is_gone_says_so(reviewed: PageClient, tmp_path: Path) -> None:

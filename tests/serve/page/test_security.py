@@ -109,7 +109,11 @@ def test_each_role_may_do_what_it_says(
     opened.csrf = ""
     opened.open(users["admin"])
     opened.send("DELETE", f"/studies/{study}/sign", status=204)
-    assert [entry["who"] for entry in opened.get(f"/studies/{study}/audit")["entries"]] == ["reviewer", "reviewer", "admin"]
+    assert [entry["who"] for entry in opened.get(f"/studies/{study}/audit")["entries"]] == [
+        "reviewer",
+        "reviewer",
+        "admin",
+    ]
     opened.send("DELETE", f"/studies/{study}", status=204)
 
 
@@ -150,11 +154,18 @@ def test_other_machines_are_served_only_by_token_and_tls(settings: dict[str, Any
 
 def test_names_in_an_upload_lead_nowhere(page: Pages, tmp_path: Path) -> None:
     opened = page()
-    names = ["../../../evil.avi", "/etc/evil.avi", "..\\..\\evil.avi", "C:\\evil.avi", "a\x00b.avi", "x" * 3000 + ".avi"]
+    names = [
+        "../../../evil.avi",
+        "/etc/evil.avi",
+        "..\\..\\evil.avi",
+        "C:\\evil.avi",
+        "a\x00b.avi",
+        "x" * 3000 + ".avi",
+    ]
     opened.upload([(name, b"RIFF\x10\x00\x00\x00AVI LIST" + bytes([number])) for number, name in enumerate(names)])
-    outside = [path for path in tmp_path.rglob("*evil*")]
+    outside = list(tmp_path.rglob("*evil*"))
     assert not outside
-    kept = [path for path in (tmp_path / "state" / "inputs").rglob("*.avi")]
+    kept = list((tmp_path / "state" / "inputs").rglob("*.avi"))
     assert len(kept) == len(names) and all(len(path.name) == 36 for path in kept)
 
 
@@ -185,7 +196,7 @@ def test_hostile_archives_are_refused_before_they_are_unpacked(page: Pages, tmp_
         strict=True,
     ):
         assert part in reason
-    assert [path for path in (tmp_path / "state" / "inputs").rglob("*")] == []
+    assert list((tmp_path / "state" / "inputs").rglob("*")) == []
 
 
 def test_an_upload_has_limits(page: Pages) -> None:
@@ -220,7 +231,9 @@ def test_nothing_names_the_patient(page: Pages, tmp_path: Path, caplog: pytest.L
     path = write_named(tmp_path, f"{MARK}^JANE.dcm")
     opened = page()
     with caplog.at_level(logging.DEBUG):
-        told = opened.upload([path, (f"{MARK}.txt", MARK.encode()), (f"{MARK}/{MARK}.avi", b"RIFF\x10\x00\x00\x00AVI LIST")])
+        told = opened.upload(
+            [path, (f"{MARK}.txt", MARK.encode()), (f"{MARK}/{MARK}.avi", b"RIFF\x10\x00\x00\x00AVI LIST")]
+        )
         rows = opened.when_ready(2)
         answers = [str(told), str(rows)]
         for row in rows:

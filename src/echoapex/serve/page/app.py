@@ -14,7 +14,14 @@ from starlette.exceptions import HTTPException
 
 from echoapex.domain.results import DISCLAIMER
 from echoapex.io.clip_source import ReadError
-from echoapex.serve.page import routes_clips, routes_corrections, routes_review, routes_session, routes_studies
+from echoapex.serve.page import (
+    routes_clips,
+    routes_corrections,
+    routes_decoder,
+    routes_review,
+    routes_session,
+    routes_studies,
+)
 from echoapex.serve.page.page_config import PageConfig
 from echoapex.serve.page.page_parts import PageParts
 from echoapex.serve.page.schemas import Problem
@@ -27,6 +34,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     routes_clips.router,
     routes_corrections.router,
     routes_review.router,
+    routes_decoder.router,
 )
 """The routes by subject; a new subject is added here."""
 

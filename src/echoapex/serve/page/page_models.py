@@ -109,12 +109,16 @@ class PageModels:
             409,
         )
 
+    def current_review(self) -> ReviewModels:
+        """The current set, for the decoder in the browser."""
+        return self._reviewing_with(self.bundle)
+
     def _reviewing_with(self, name: str) -> ReviewModels:
         models = self._named(name)
         with self._lock:
             if name not in self._reviewing or self._reviewing[name].interpreter is not models.interpreter:
                 assert isinstance(models.interpreter, TaskInterpreter)
-                self._reviewing[name] = ReviewModels.of(models.interpreter, models.bundle, models.device)
+                self._reviewing[name] = ReviewModels.of(models.interpreter, models.bundle, models.device, name)
             return self._reviewing[name]
 
     def _versions(self) -> list[int]:

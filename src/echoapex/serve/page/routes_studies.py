@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 
 from echoapex.data.datasets.corrections import forget_corrected_clips
 from echoapex.serve.page.page_parts import Admin, Parts, User
@@ -66,8 +66,10 @@ async def upload(request: Request, parts: Parts, user: User) -> Uploaded:
     limits = parts.config.limits
     try:
         form = await request.form(max_files=limits.files, max_fields=limits.files, max_part_size=_PART_BYTES)
-    except MultiPartException as error:
-        raise PageError(f"the upload cannot be read ({error.message}); upload fewer files at once", 413) from None
+    except HTTPException as error:
+        if "Too many" in error.detail:
+            raise PageError(f"an upload may hold {limits.files} files; upload fewer at once", 413) from None
+        raise PageError("the upload cannot be read; choose the files again", 400) from None
     try:
         files = _incoming(form)
         taken = await run_in_threadpool(parts.uploads.take, files)
