@@ -149,13 +149,23 @@ class ClipOutlines:
     labels: LabelMaps
     overlaps: dict[int, dict[Structure, float]] = field(default_factory=dict)
     corrected: dict[int, frozenset[Structure]] = field(default_factory=dict)
+    _contours: dict[tuple[int, Structure], Contour] = field(default_factory=dict, init=False)
 
     def add(self, segmentation: Segmentation) -> None:
         """Keep the label map of one frame."""
         self.labels[segmentation.frame] = segmentation.labels
+        for structure in Structure:
+            self._contours.pop((segmentation.frame, structure), None)
         self.overlaps[segmentation.frame] = dict(segmentation.confidence)
         if segmentation.corrected:
             self.corrected[segmentation.frame] = segmentation.corrected
+
+    def contour(self, frame: int, structure: Structure) -> Contour:
+        """The contour of a structure on an outlined frame, traced once; empty where there is none."""
+        key = (frame, structure)
+        if key not in self._contours:
+            self._contours[key] = trace_contour(self.labels[frame] == structure)
+        return self._contours[key]
 
     def mean_overlaps(self) -> dict[Structure, float]:
         """Mean predicted overlap of each structure over the frames."""
@@ -255,9 +265,8 @@ def collect_contours(
     for frame in frames:
         if frame not in outlines.labels:
             continue
-        labels = outlines.labels[frame]
         for structure in structures:
-            contour = trace_contour(labels == structure)
+            contour = outlines.contour(frame, structure)
             if contour:
                 contours[contour_key(structure.key, frame)] = contour
     return contours
@@ -313,10 +322,9 @@ def atrial_shape_from_evidence(evidence: Evidence, atrium: Structure, frame: int
 
 def _densely(contour: np.ndarray) -> np.ndarray:
     """A contour with a point about every pixel, since the border with the atrium is decided point by point."""
-    following = np.roll(contour, -1, axis=0)
-    pieces = [
-        start
-        + (end - start) * np.linspace(0, 1, max(1, round(float(np.linalg.norm(end - start)))), endpoint=False)[:, None]
-        for start, end in zip(contour, following, strict=True)
-    ]
-    return np.concatenate(pieces)
+    steps = np.roll(contour, -1, axis=0) - contour
+    counts = np.maximum(1, np.rint(np.linalg.norm(steps, axis=1))).astype(int)
+    piece = np.repeat(np.arange(len(contour)), counts)
+    within = np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)
+    dense: np.ndarray = contour[piece] + steps[piece] * (within * (1.0 / counts[piece]))[:, None]
+    return dense

@@ -10,8 +10,9 @@ is followed alone.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +45,14 @@ class InteractiveClip:
         segmenter: the model.
         prepared: its frames in model pixels.
         encoded: what the encoder made of them.
+        frames_kept: so many frames stay ready for prompts, about a megabyte each.
     """
 
     segmenter: InteractiveSegmenter
     prepared: PreparedClip
     encoded: EncodedClip
+    frames_kept: int = 1
+    _frames: OrderedDict[int, EncodedFrame] = field(default_factory=OrderedDict, init=False)
 
     @classmethod
     def open(cls, segmenter: InteractiveSegmenter, source: ClipSource) -> InteractiveClip:
@@ -78,7 +82,12 @@ class InteractiveClip:
         """
         if not 0 <= number < self.frame_count:
             raise InteractiveError(f"frame {number} is not in the clip; it has the frames 0 to {self.frame_count - 1}")
-        return self.segmenter.frame(self.encoded, number, self.prepared.transform)
+        if number not in self._frames:
+            self._frames[number] = self.segmenter.frame(self.encoded, number, self.prepared.transform)
+        self._frames.move_to_end(number)
+        while len(self._frames) > self.frames_kept:
+            self._frames.popitem(last=False)
+        return self._frames[number]
 
     def automatic(self, number: int, structure: Structure) -> Logits:
         """The automatic mask of one structure on one frame."""

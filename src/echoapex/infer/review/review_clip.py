@@ -37,8 +37,8 @@ Mask = Bool[np.ndarray, "height width"]
 Box = tuple[float, float, float, float]
 T = TypeVar("T")
 
-_FRAMES_KEPT = 16
-"""Embeddings that are kept per clip, 1 to 2 MB each."""
+_FRAMES_KEPT = 64
+"""Frames of a clip that stay ready for prompts, about a megabyte each."""
 _ANSWERS_KEPT = 24
 """Logits that are kept per clip, so that one more click costs one pass of the decoder."""
 _FLIPPED_LOGIT = 2.0
@@ -144,7 +144,6 @@ class ReviewClip:
         self._recomputation: ClipRecomputation | None = recomputation
         self._interactive: InteractiveClip | None = None
         self._lock = threading.RLock()
-        self._frames = _Recent[EncodedFrame](_FRAMES_KEPT)
         self._answers = _Recent[tuple[int, Structure | None, Answer]](_ANSWERS_KEPT)
 
     @classmethod
@@ -328,7 +327,6 @@ class ReviewClip:
         """Free the memory of the clip; it answers no more."""
         with self._lock:
             self._recomputation = self._interactive = None
-            self._frames = _Recent(_FRAMES_KEPT)
             self._answers = _Recent(_ANSWERS_KEPT)
 
     def _open(self) -> ClipRecomputation:
@@ -350,12 +348,12 @@ class ReviewClip:
                 clip = self._open()
                 tokens = self._models.interpreter.tokens(clip.encoded(), Application.SEGMENTATION)
                 prepared = replace(clip.prepared, transform=self._transform())
-                self._interactive = InteractiveClip(self._models.segmenter, prepared, tokens)
+                self._interactive = InteractiveClip(self._models.segmenter, prepared, tokens, _FRAMES_KEPT)
             return self._interactive
 
     def _frame(self, frame: int) -> EncodedFrame:
         row = self._open().row_of(frame)
-        return self._frames.get(row, lambda: self._encoded().frame(row))
+        return self._encoded().frame(row)
 
 
 def _as_logits(mask: np.ndarray) -> Logits:
