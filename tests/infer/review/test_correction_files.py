@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from echoapex.domain.corrections import ClipCorrection
+from echoapex.infer.review import correction_files
 from echoapex.infer.review.correction_files import corrected_clips, read_correction, write_correction
 from echoapex.infer.review.recomputation import ReviewError
 
@@ -29,6 +30,23 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_correction(folder, ClipCorrection(clip_id="c1", set_aside=True), {})
     assert read_correction(folder, "c1") == (ClipCorrection(clip_id="c1", set_aside=True), {})
     assert [path.name for path in folder.iterdir()] == ["c1.json"]
+
+
+def test_the_correction_before_holds_until_the_new_one_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ClipCorrection(clip_id="c1", outlined={3: ("lv_cavity",)})
+    write_correction(tmp_path, before, MAPS)
+
+    def stop(path: Path, content: bytes) -> Path:
+        raise OSError("no room")
+
+    monkeypatch.setattr(correction_files, "write_bytes_atomically", stop)
+    with pytest.raises(OSError, match="no room"):
+        write_correction(tmp_path, ClipCorrection(clip_id="c1", outlined={5: ("lv_cavity",)}), MAPS)
+    found, maps = read_correction(tmp_path, "c1")
+    assert found == before
+    assert np.array_equal(maps[3], MAPS[3])
 
 
 def test_a_clip_that_nobody_corrected_has_an_empty_correction(tmp_path: Path) -> None:

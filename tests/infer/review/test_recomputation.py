@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import LabelledStudy
 from infer.review.conftest import Reviewed, open_view
+from phantom_oracle import PhantomOracle
 
 from echoapex.domain import ContentKind, Measurement, Spacing, WallPoint
 from echoapex.domain.corrections import ClipCorrection
@@ -225,3 +226,23 @@ def test_a_frame_that_a_very_long_clip_left_out_is_named(labelled_study: Labelle
     reviewed = open_view(labelled_study, View.PLAX, AnalysisOptions(max_encoded_frames=20))
     with pytest.raises(ReviewError, match="left out, since the clip is very long; the nearest is"):
         reviewed.clip.reanalyze(correct(reviewed, es_frames=(1,)))
+
+
+def test_a_view_named_by_a_person_opens_a_clip_whose_view_was_not_recognised(labelled_study: LabelledStudy) -> None:
+    truth = labelled_study.truth.find(View.A4C)
+    assert truth is not None
+    unsure = PhantomOracle(view_probability=0.1).learn(labelled_study.folder, labelled_study.truth)
+    clip = ClipRecomputation(unsure, open_only_clip(labelled_study.folder / truth.file))
+    assert "no view was recognised" in clip.automatic.report.set_aside
+    found = clip.reanalyze(ClipCorrection(clip_id=clip.header.clip_id, view=View.A4C))
+    assert found.report.set_aside == ""
+    assert values(found)[Quantity.EDV].details[CORRECTED] == ["view"]
+
+
+def test_an_end_diastole_alone_places_the_walls(plax: Reviewed) -> None:
+    last = plax.clip.header.frame_count - 1
+    found = plax.clip.reanalyze(correct(plax, ed_frames=(last,), es_frames=()))
+    assert found.report.ed_frames == (last,)
+    assert {item.frame for item in found.landmarks} == {last - 1, last}
+    backwards = plax.clip.reanalyze(correct(plax, ed_frames=(last,), es_frames=(5,)))
+    assert (backwards.report.ed_frames, backwards.report.es_frames) == ((last,), (5,))

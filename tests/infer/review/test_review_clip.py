@@ -122,3 +122,14 @@ def test_what_cannot_be_answered_is_said(clip: ReviewClip, models: ReviewModels,
     closed.close()
     with pytest.raises(ReviewError, match="open it again"):
         closed.segment(0, LV)
+
+
+def test_a_second_corrected_frame_keeps_the_first(clip: ReviewClip) -> None:
+    first, second = np.zeros(clip.size, bool), np.zeros(clip.size, bool)
+    first[20:50, 30:50] = True
+    second[40:70, 50:70] = True
+    masks = clip.propagate(10, LV, second, drawn={2: first})
+    assert np.array_equal(masks[2], first)
+    assert np.array_equal(masks[10], second)
+    assert np.array_equal(masks[:7], clip.propagate(2, LV, first)[:7]), "frames follow the nearest mask"
+    assert np.array_equal(masks[7:], clip.propagate(10, LV, second)[7:])

@@ -119,21 +119,25 @@ class InteractiveClip:
         assert logits is not None
         return logits
 
-    def propagate(self, number: int, corrected: Logits, structure: Structure | None = None) -> ClipMasks:
+    def propagate(
+        self, number: int, corrected: Logits, structure: Structure | None = None, within: range | None = None
+    ) -> ClipMasks:
         """Carry the corrected mask of one frame through the clip, forward and backward.
 
         Args:
             number: the corrected frame.
             corrected: its logits, native pixels.
             structure: what is meant, where it has a name.
+            within: the frames to carry it to, of which the corrected one is one; all by default.
 
         Returns:
-            Masks of all frames in native pixels; the corrected frame keeps its mask.
+            Masks of all frames in native pixels, empty outside ``within``; the corrected frame keeps its mask.
         """
+        within = range(self.frame_count) if within is None else within
         masks = np.zeros((self.frame_count, *self.size), bool)
         masks[number] = corrected > 0
         change = None if structure is None else corrected - self.automatic(number, structure)
-        for way in (range(number + 1, self.frame_count), range(number - 1, -1, -1)):
+        for way in (range(number + 1, within.stop), range(number - 1, within.start - 1, -1)):
             self._follow(way, corrected, change, structure, masks)
         return masks
 

@@ -36,20 +36,29 @@ def write_correction(folder: Path, correction: ClipCorrection, label_maps: Mappi
     missing = sorted(set(correction.outlined) - set(label_maps))
     if missing:
         raise ReviewError(f"{correction.clip_id}: frame {missing[0]} was outlined, but has no label map; give it too")
-    kept: LabelMaps | None = None
-    for frame in sorted(correction.outlined):
-        size = (label_maps[frame].shape[0], label_maps[frame].shape[1])
-        kept = kept or LabelMaps(size)
-        if size != kept.size:
-            raise ReviewError(f"{correction.clip_id}: label maps of {size} and {kept.size}; give native pixels")
-        kept[frame] = label_maps[frame]
-    if kept is not None:
+    wanted = {frame: label_maps[frame] for frame in correction.outlined}
+    sizes = {(labels.shape[0], labels.shape[1]) for labels in wanted.values()}
+    if len(sizes) > 1:
+        raise ReviewError(f"{correction.clip_id}: label maps of {sorted(sizes)}; give native pixels")
+    for size in sizes:
+        kept = LabelMaps(size)
+        # what the correction before this one names stays, since that one holds until the JSON file is replaced
+        for frame, labels in sorted({**_earlier_maps(folder, correction.clip_id, size), **wanted}.items()):
+            kept[frame] = labels
         write_label_maps(maps, kept, correction.spacing)
     path = folder / f"{correction.clip_id}.json"
     write_bytes_atomically(path, (correction.model_dump_json(indent=1) + "\n").encode())
-    if kept is None:
+    if not sizes:
         maps.unlink(missing_ok=True)
     return path
+
+
+def _earlier_maps(folder: Path, clip_id: str, size: tuple[int, int]) -> dict[int, LabelMap]:
+    try:
+        found = read_correction(folder, clip_id)[1]
+    except ReviewError:
+        return {}
+    return {frame: labels for frame, labels in found.items() if labels.shape == size}
 
 
 def read_correction(folder: Path, clip_id: str) -> tuple[ClipCorrection, dict[int, LabelMap]]:

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,7 +24,7 @@ from echoapex.infer.clip.analyze import ClipAnalysis
 from echoapex.infer.clip.models import TaskInterpreter
 from echoapex.infer.clip.reading import AnalysisOptions
 from echoapex.infer.interactive.clicks import EncodedFrame, InteractiveSegmenter, Logits, sure_logits
-from echoapex.infer.interactive.propagation import InteractiveClip
+from echoapex.infer.interactive.propagation import ClipMasks, InteractiveClip
 from echoapex.infer.review.corrected_models import LabelMap
 from echoapex.infer.review.recomputation import ClipRecomputation, ReviewError
 from echoapex.io.clip_source import ClipSource
@@ -271,26 +272,40 @@ class ReviewClip:
         iou = segmenter.predict(encoded, prompt, before)[1]
         return Answer(segmenter.segment(encoded, prompt, before), iou)
 
-    def propagate(self, frame: int, structure: Structure | None, mask: Mask) -> Bool[np.ndarray, "frames height width"]:
+    def propagate(
+        self, frame: int, structure: Structure | None, mask: Mask, drawn: Mapping[int, Mask] | None = None
+    ) -> ClipMasks:
         """Carry the mask of one frame through the clip; that frame keeps it.
 
         Args:
             frame: native frame number.
             structure: what is meant, where it has a name.
             mask: native pixels.
+            drawn: masks of the same structure that a person has made on other frames. They stay, and every frame
+                follows the nearest of all.
 
         Raises:
-            ReviewError: there is no such frame, or the mask is of another size.
+            ReviewError: there is no such frame, or a mask is of another size.
         """
         clip = self._open()
-        if mask.shape != self.size:
-            raise ReviewError(f"{self.clip_id}: a mask of {mask.shape} on frames of {self.size}; give native pixels")
-        row = clip.row_of(frame)
+        masks = {**(drawn or {}), frame: mask}
+        for each in masks.values():
+            if each.shape != self.size:
+                raise ReviewError(
+                    f"{self.clip_id}: a mask of {each.shape} on frames of {self.size}; give native pixels"
+                )
+        by_row = {clip.row_of(number): number for number in sorted(masks)}
         with self._lock:
-            corrected = self._logits_of(frame, structure, mask)
-            masks = self._encoded().propagate(row, corrected, structure)
+            interactive = self._encoded()
+            carried = np.zeros((interactive.frame_count, *self.size), bool)
+            for row, within in _nearest(list(by_row), interactive.frame_count).items():
+                corrected = self._logits_of(by_row[row], structure, masks[by_row[row]])
+                part = interactive.propagate(row, corrected, structure, within)
+                carried[within.start : within.stop] = part[within.start : within.stop]
+        if len(carried) == self.frame_count:
+            return carried
         rows = np.searchsorted(clip.prepared.frame_indices, np.arange(self.frame_count), side="right") - 1
-        return masks if len(masks) == self.frame_count else masks[rows]
+        return carried[rows]
 
     def _logits_of(self, frame: int, structure: Structure | None, mask: Mask) -> Logits:
         """Logits of a mask: those of the answer that gave it, else the automatic ones, turned where they contradict."""
@@ -354,6 +369,12 @@ class ReviewClip:
     def _frame(self, frame: int) -> EncodedFrame:
         row = self._open().row_of(frame)
         return self._encoded().frame(row)
+
+
+def _nearest(rows: Sequence[int], count: int) -> dict[int, range]:
+    """The part of a clip that lies nearest to each of some rows, ascending; ties go to the earlier one."""
+    ends = [(first + second) // 2 + 1 for first, second in pairwise(rows)]
+    return dict(zip(rows, map(range, [0, *ends], [*ends, count]), strict=True))
 
 
 def _as_logits(mask: np.ndarray) -> Logits:
