@@ -16,6 +16,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 DEMO ?= demo
+# processes that run tests side by side, with one thread each
+TEST_WORKERS ?= 2
 SOURCES := src tests docs benchmarks deploy
 
 .PHONY: demo test check docs notebooks bench benchsteps web gpu-run clean
@@ -24,7 +26,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/echoapex demo --out $(DEMO)
 
 test: check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check $(wildcard $(SOURCES))

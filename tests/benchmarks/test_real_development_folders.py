@@ -5,7 +5,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 from real_development_folders import main
 
 from echoapex.data.datasets.folder import ClipFolder
@@ -17,8 +16,7 @@ def _image(path: Path, value: int = 90) -> None:
     cv2.imwrite(str(path), np.full((32, 32), value, np.uint8))
 
 
-def test_sources_become_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("real_development_folders.REAL_FILES", ())
+def test_sources_become_folders(tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     for number in range(3):
         _image(data / "ailabs_clips" / "PSAX-AV" / f"{number:03d}.jpg")
@@ -30,8 +28,9 @@ def test_sources_become_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         _image(data / "ucsf_examples" / "A4C" / f"{name}.png")
         _image(data / "ucsf_examples" / "A4C_labels" / f"{name}.png", int(Structure.RIGHT_ATRIUM))
     assert main(["--data", str(data), "--out", str(out)]) == 0
-    (psax,) = ClipFolder(out / "permissive").records()
+    psax, *loops = ClipFolder(out / "permissive").records()
     assert (psax.view, psax.patient) == (View.PSAX_AV, "ailabs")
+    assert [loop.view for loop in loops] == [View.A4C, View.PLAX], "both loops of pip packages are there"
     assert [record.view for record in ClipFolder(out / "mit").records()] == [View.A4C], "an unsure view is left out"
     right, wrong = ClipFolder(out / "ucsf").records()
     assert (right.split, wrong.split) == ("train", "test")
