@@ -12,6 +12,7 @@ import pytest
 from dicom_results import DicomResults
 from phantom_oracle import PhantomOracle, write_labelled_study
 from recomputed_values import check_written_values
+from s3_server import S3ServerForTests
 
 from echoapex.domain import StudyReport
 from echoapex.infer.outputs.dicom_files import DicomOutput, ReportTemplate
@@ -73,3 +74,19 @@ def every_value_is_computed_again() -> Iterator[None]:
     patch.setattr(StudyAnalyzer, "run", run_and_check)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3ServerForTests]:
+    """An S3 server on loopback."""
+    server = S3ServerForTests()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3ServerForTests, monkeypatch: pytest.MonkeyPatch) -> S3ServerForTests:
+    """The S3 server, with the environment variables by which programs find it."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +12,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from echoapex.cli.console import ERRORS, ExitCode, ProgressBar, complain, examples
+from echoapex.cli.remote_places import analyze_remote, is_remote, remote_mistake
 from echoapex.domain import StudyReport
 from echoapex.domain.results import DISCLAIMER
 from echoapex.vocabulary import Probe
@@ -143,16 +143,30 @@ def analyze(
     a row of errors.csv when another one does.
 
     Args:
-        paths: files, folders, DICOMDIRs or zip archives; DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI, MHD; or a study at a
-            DICOMweb server, as dicomweb://HOST/PREFIX/studies/UID or https://HOST/PREFIX/studies/UID.
-        out: folder for results.json, measurements.csv, preview.png, overlays, masks, manifest.json and errors.csv.
+        paths: files, folders, DICOMDIRs or zip archives; DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI, MHD; a study at a
+            DICOMweb server, as dicomweb://HOST/PREFIX/studies/UID or https://HOST/PREFIX/studies/UID; a folder or file
+            in an object store, as s3://BUCKET/FOLDER.
+        out: folder for results.json, measurements.csv, preview.png, overlays, masks, manifest.json and errors.csv; or
+            s3://BUCKET/FOLDER, which needs --names.
         choices: how to analyse.
         workers: how the clips are divided.
         messages: which messages are shown.
     """
     choices, workers, messages = choices or Choices(), workers or ClipWorkers(), messages or Messages()
-    fetch = any(_is_address(path) for path in paths)
-    return (_analyze_fetched if fetch else _analyze_files)(paths, out, choices, workers, messages)
+    if not any(map(is_remote, (*paths, out))):
+        return _analyze_files(paths, out, choices, workers, messages)
+    mistake = remote_mistake(paths, out, choices.names, keeps_names=choices.keep_identifiers)
+    # before anything is fetched; what is fetched will exist
+    known = tuple(Path() if is_remote(path) else path for path in paths)
+    mistake = mistake or _usage_mistake(known, out, choices, messages) or _worker_mistake(out, choices, workers)
+    if mistake:
+        complain("analyze", mistake)
+        return ExitCode.USAGE
+
+    def analyze_here(places: tuple[Path, ...], folder: Path | None) -> int:
+        return _analyze_files(places, folder, choices, workers, messages)
+
+    return analyze_remote(paths, out, analyze_here, quiet=messages.quiet)
 
 
 def _analyze_files(
@@ -210,50 +224,6 @@ def _analyze_files(
     if advice and not messages.quiet and exit_code_of(report) != ExitCode.NOTHING_ANALYSED:
         complain("analyze", advice)
     return exit_code_of(report)
-
-
-def _is_address(path: Path) -> bool:
-    """Whether an argument names a study at a server; a path has one slash where an address has two."""
-    return str(path).lower().startswith(("dicomweb:/", "http:/", "https:/"))
-
-
-def _analyze_fetched(
-    paths: tuple[Path, ...], out: Path | None, choices: Choices, workers: ClipWorkers, messages: Messages
-) -> int:
-    """Fetch the studies that arguments name, analyse them like folders, and delete what was fetched."""
-    if any(find_spec(name) is None for name in ("dicomweb_client", "pynetdicom", "sqlalchemy")):
-        complain("analyze", "DICOMweb needs more packages: pip install 'echoapex[node]'")
-        return ExitCode.USAGE
-    from echoapex.io.temporary_files import TemporaryFolder
-    from echoapex.serve.dicom_client import PeerError
-    from echoapex.serve.dicomweb import fetch_study, parse_study_address
-
-    if mistake := _usage_mistake((Path(),), out, choices, messages) or _worker_mistake(
-        out, choices, workers
-    ):  # before anything is fetched
-        complain("analyze", mistake)
-        return ExitCode.USAGE
-    fetched = TemporaryFolder()
-    try:
-        places = []
-        for number, path in enumerate(paths):
-            address = parse_study_address(str(path)) if _is_address(path) else None
-            if _is_address(path) and address is None:
-                complain("analyze", "an address must end with /studies/UID, as in https://HOST/dicom-web/studies/1.2.3")
-                return ExitCode.USAGE
-            if address is not None:
-                path = fetched.folder / f"study-{number}"
-                path.mkdir()
-                count = fetch_study(address, path)
-                if not messages.quiet:
-                    ERRORS.print(f"{count} images fetched", markup=False)
-            places.append(path)
-        return _analyze_files(tuple(places), out, choices, workers, messages)
-    except PeerError as error:
-        complain("analyze", str(error))
-        return ExitCode.NOTHING_ANALYSED
-    finally:
-        fetched.delete()
 
 
 def _load_models(choices: Choices, chosen_device: str, *, quiet: bool) -> tuple[NamedInterpreter, str]:
@@ -336,6 +306,8 @@ def _worker_mistake(out: Path | None, choices: Choices, workers: ClipWorkers) ->
         return "--ray-address is for --engine ray"
     if workers.are_many and out is None:
         return "several workers write files; give --out FOLDER"
+    if workers.ray_address and is_remote(out):
+        return "a Ray cluster writes to a folder that all its machines share; give --out FOLDER"
     if workers.engine == "ray" and choices.device not in ("auto", "cpu"):
         return f"--engine ray computes on processors; leave out --device {choices.device}, or use --engine local"
     return ""
