@@ -1,14 +1,15 @@
 """What corrections teach: an oracle clicks on patients of CAMUS, adapters learn from its masks, and others judge.
 
     python benchmarks/learning_loop.py --root CAMUS_FOLDER --out runs/learning_loop \
-        [--photographs bundles/camus-natural/encoder] [--patients 5 10 20] [--steps 120]
+        [--photographs bundles/camus-natural/encoder] [--patients 5 10 20] [--steps 60] \
+        [--photograph-steps 120]
 
 The loop of the page, with a person who knows the truth. She corrects the automatic outlines of the first patients of
 the official ``train`` split, frame by frame, by the protocol of ``echoapex clicks``: from the name, one click after the
 other on the largest error, until Dice is 0.9 or ten clicks are made. What she ends with is stored as corrections and
 taught by ``echoapex finetune corrections_segmentation``; a quarter of her patients, chosen by the data set
 ``corrections``, only judges. From the first number of patients to the next she works with the set that won on those
-patients. The same corrections and steps also teach a decoder with fresh weights on the encoder of ``--photographs``.
+patients. The same corrections also teach a decoder with fresh weights on the encoder of ``--photographs``.
 
 Judged are the automatic outlines of the official ``val`` split (nothing was chosen by it), and the clicks that the next
 ten patients of ``train`` need with the set as it was at first and as it is then. Patients are resampled for the 95 %
@@ -113,8 +114,9 @@ class Person:
 class Loop:
     """All runs below one folder: what is done is read from there and not repeated."""
 
-    def __init__(self, root: Path, out: Path, start: str, steps: int) -> None:
-        self.out, self.start, self.steps = out, start, steps
+    def __init__(self, root: Path, out: Path, start: str, steps: tuple[int, int]) -> None:
+        self.out, self.start = out, start
+        self.steps, self.photograph_steps = steps
         self.state = out / "state"
         self.training = self._packed(root, "train")
         self.judging = self._packed(root, "val")
@@ -160,11 +162,22 @@ class Loop:
         )
         note_corrected_clip(self.state, listed)
 
-    def teach(self, name: str, start: str) -> dict[str, Any]:
-        """Learn from the corrections so far, from a set."""
+    def copy_state(self, patients: int) -> list[str]:
+        """Keep the corrections of so many patients apart, for what learns from them later."""
+        kept = self.out / f"state-{patients}"
+        shutil.copytree(self.state, kept, dirs_exist_ok=True)
+        return sorted(path.name for path in (kept / CORRECTIONS_FOLDER).iterdir())
+
+    def teach_photographs(self, name: str, patients: int, encoder: Path) -> dict[str, Any]:
+        """Learn from the corrections of so many patients, from the encoder of photographs."""
+        state = self.out / f"state-{patients}"
+        return self.teach(name, self.photographs(encoder), state, self.photograph_steps)
+
+    def teach(self, name: str, start: str, state: Path, steps: int) -> dict[str, Any]:
+        """Learn from corrections, from a set."""
         began, seconds = time.process_time(), time.monotonic()
-        task = {"root": str(self.state), "start": start}
-        train = {"steps": self.steps, "score_every": self.steps, "trackers": []}
+        task = {"root": str(state), "start": start}
+        train = {"steps": steps, "score_every": steps, "trackers": []}
         told = Reporting(lambda what, done, total: None, lambda step, steps, loss: None, _say)
         finetune("corrections_segmentation", {"task": task, "train": train}, self.out / name, reporting=told)
         figures = read_figures(self.out / name / JOURNAL_FILE)
@@ -224,7 +237,9 @@ def run(loop: Loop, numbers: Sequence[int], photographs: Path | None) -> dict[st
     for patients in numbered:
         group = loop.training[corrected:patients]
         spent = loop.once(f"{patients}-correct", lambda g=group, w=weights: loop.correct(g, w))
-        learned = loop.once(f"{patients}-teach", lambda n=patients: loop.teach(f"{n}-patients", loop.start))
+        learned = loop.once(
+            f"{patients}-teach", lambda n=patients: loop.teach(f"{n}-patients", loop.start, loop.state, loop.steps)
+        )
         own = str(loop.out / f"{patients}-patients" / "bundles")
         row = {
             "patients": patients,
@@ -240,14 +255,18 @@ def run(loop: Loop, numbers: Sequence[int], photographs: Path | None) -> dict[st
             ),
         }
         if photographs is not None:
-            name = f"{patients}-photographs"
-            loop.once(f"{name}-teach", lambda n=name: loop.teach(n, loop.photographs(photographs)))
-            place = str(loop.out / name / "bundles")
-            row["photographs_val"] = summarise(loop.once(f"{name}-val", lambda w=place: loop.judge(w)))
+            loop.once(f"{patients}-photographs-state", lambda n=patients: loop.copy_state(n))
         rows.append(row)
         corrected = patients
         if learned["after"] > learned["before"]:
             weights = own
+    for row in rows[1:] if photographs is not None else []:
+        name = f"{row['patients']}-photographs-{loop.photograph_steps}"
+        row["photographs_held_back"] = loop.once(
+            f"{name}-teach", lambda n=name, r=row: loop.teach_photographs(n, r["patients"], photographs)
+        )
+        place = str(loop.out / name / "bundles")
+        row["photographs_val"] = summarise(loop.once(f"{name}-val", lambda w=place: loop.judge(w)))
     return {
         "start": loop.start,
         "steps": loop.steps,
@@ -317,12 +336,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", default="open", help="the set that the site begins with")
     parser.add_argument("--photographs", type=Path, help="an encoder bundle of photographs, to compare with")
     parser.add_argument("--patients", type=int, nargs="+", default=[5, 10, 20])
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--photograph-steps", type=int, help="of a decoder with fresh weights; by default as many")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     try:
-        results = run(Loop(chosen.root, chosen.out, chosen.start, chosen.steps), chosen.patients, chosen.photographs)
+        steps = chosen.steps, chosen.photograph_steps or chosen.steps
+        results = run(Loop(chosen.root, chosen.out, chosen.start, steps), chosen.patients, chosen.photographs)
     except (BundleError, ConfigError, DatasetError, ReferenceSetError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
