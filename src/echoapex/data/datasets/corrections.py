@@ -39,7 +39,7 @@ from echoapex.data.datasets.records import (
 )
 from echoapex.domain.corrections import ClipCorrection
 from echoapex.io.temporary_files import write_bytes_atomically
-from echoapex.vocabulary import Structure
+from echoapex.vocabulary import Application, Structure
 
 CORRECTIONS_FOLDER, INDEX_FILE = "corrections", "index.json"
 SPLITS = ("train", "val")
@@ -272,3 +272,42 @@ def inspect_corrections(inspection: Inspection) -> None:
         listed.append(ListedClip(inspection.root / clip.source))
     inspection.counted |= {"clips": len(listed), "patients": tally.groups}
     check_readable(inspection, check_presence(inspection, listed, ()))
+
+
+class LabelCount(Config):
+    """How much was corrected for one task.
+
+    Attributes:
+        clips: labelled clips.
+        teaching: patients who teach.
+        judging: patients who are held back.
+    """
+
+    clips: int = 0
+    teaching: int = 0
+    judging: int = 0
+
+
+def count_labels(root: Path) -> dict[Application, LabelCount]:
+    """What was corrected for each task that has labels here; clips whose correction is damaged do not count."""
+    found: dict[Application, tuple[set[str], dict[str, set[str]]]] = {}
+    for clip in read_index(root).clips:
+        try:
+            correction = read_correction(root, clip)
+        except DatasetError:
+            continue
+        if correction.set_aside:
+            continue
+        has = {
+            Application.SEGMENTATION: bool(correction.outlined),
+            Application.VIEW_CLASSIFICATION: correction.view is not None,
+            Application.LV_WALL: bool(correction.wall_points),
+        }
+        for task in (task for task, labelled in has.items() if labelled):
+            clips, patients = found.setdefault(task, (set(), {split: set() for split in SPLITS}))
+            clips.add(f"{clip.study}/{clip.clip}")
+            patients[clip.split].add(clip.patient)
+    return {
+        task: LabelCount(clips=len(clips), teaching=len(patients["train"]), judging=len(patients["val"]))
+        for task, (clips, patients) in found.items()
+    }

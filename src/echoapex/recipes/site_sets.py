@@ -1,0 +1,193 @@
+"""A site's own sets of weights: numbered versions, each made of the version before and of one run of learning.
+
+A version is a folder ``site/N``, a complete set as :mod:`echoapex.models.registry` reads it: the encoder and the tasks
+of the set that the site began with, with the tasks that were learned since in their place. ``lineage.json`` in it says
+what it came from and why it was kept. Versions are never changed; which one is used is the site's own setting.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from echoapex.config import Config
+from echoapex.io.temporary_files import write_bytes_atomically
+from echoapex.models.bundle import BundleError, read_card, replace_directory
+from echoapex.models.registry import ENCODER, SetPaths, find_set, verify_set
+from echoapex.train.journal import BEFORE_FIRST_STEP, JOURNAL_FILE, read_figures, read_journal
+from echoapex.vocabulary import Application
+
+LINEAGE_FILE = "lineage.json"
+RECIPES = {
+    Application.SEGMENTATION: "corrections_segmentation",
+    Application.VIEW_CLASSIFICATION: "corrections_views",
+}
+"""The recipe by which each task learns from corrections."""
+
+
+class RunOutcome(Config):
+    """How good a run is on the patients that it did not learn from.
+
+    Attributes:
+        before: validation figures of the weights that it started from.
+        after: of what it learned; empty before its end.
+        step: updates done.
+        steps: updates of the whole run; 0 where they are not known yet.
+    """
+
+    before: dict[str, float] = Field(default_factory=dict)
+    after: dict[str, float] = Field(default_factory=dict)
+    step: int = 0
+    steps: int = 0
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the score rose: mean Dice of the outlines, or accuracy of the views of single frames."""
+        first, last = main_score(self.before), main_score(self.after)
+        return first is not None and last is not None and last > first
+
+
+class SiteLineage(Config):
+    """What a version came from.
+
+    Attributes:
+        version: its number.
+        task: the application that was learned.
+        base: the set that the site began with.
+        previous: the version that was used when it was made; None for the set that the site began with.
+        run: name of the run of learning.
+        made: when, UTC.
+        before: scores on the patients held back before learning.
+        after: and after it.
+        labels: what it learned from: corrected clips, patients who teach, patients who judge.
+    """
+
+    version: int
+    task: Application
+    base: str
+    previous: int | None = None
+    run: str
+    made: str
+    before: dict[str, float] = Field(default_factory=dict)
+    after: dict[str, float] = Field(default_factory=dict)
+    labels: dict[str, int] = Field(default_factory=dict)
+
+
+def main_score(figures: Mapping[str, float]) -> float | None:
+    """The one number by which two sets are compared; None where there is nothing to score.
+
+    >>> main_score({"dice_lv_cavity": 0.9, "dice_left_atrium": 0.8}), main_score({"view_temperature": 1.2})
+    (0.8500000000000001, None)
+    """
+    dice = [value for name, value in figures.items() if name.startswith("dice_")]
+    return sum(dice) / len(dice) if dice else figures.get("view_frame_accuracy")
+
+
+def read_outcome(run: Path, steps: int = 0) -> RunOutcome:
+    """How far a run is, and how good, from its journal; ``after`` counts only at its last step."""
+    entries = read_journal(run / JOURNAL_FILE)
+    figures = read_figures(run / JOURNAL_FILE)
+    step = 1 + max((int(entry["step"]) for entry in entries), default=BEFORE_FIRST_STEP)
+    scored = any("scores" in entry and int(entry["step"]) + 1 == steps for entry in entries)
+    return RunOutcome(before=figures.start, after=figures.latest if scored else {}, step=step, steps=steps)
+
+
+class SiteSets:
+    """The versions of a site.
+
+    Args:
+        folder: ``STATE/site``.
+        base: name or folder of the set that the site began with.
+    """
+
+    def __init__(self, folder: Path, base: str) -> None:
+        self._folder = folder
+        self._base = base
+
+    def versions(self) -> list[int]:
+        """The numbers of all versions, ascending."""
+        found = (place.name for place in self._folder.iterdir()) if self._folder.is_dir() else ()
+        return sorted(int(name) for name in found if name.isdecimal())
+
+    def place(self, version: int) -> Path:
+        """Folder of a version."""
+        return self._folder / str(version)
+
+    def lineage(self, version: int) -> SiteLineage:
+        """What a version came from.
+
+        Raises:
+            BundleError: there is no such version, or its lineage is damaged.
+        """
+        path = self.place(version) / LINEAGE_FILE
+        try:
+            return SiteLineage.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BundleError(f"site/{version}: its {LINEAGE_FILE} is missing or damaged; switch to another") from error
+
+    def start_of(self, task: Application, current: int | None) -> str:
+        """The set that a run of a task goes on from: the current version where it has the task, else the first set.
+
+        Raises:
+            BundleError: neither has the task.
+        """
+        for candidate in (*([] if current is None else [str(self.place(current))]), self._base):
+            if task.value in find_set(candidate).bundles:
+                return candidate
+        raise BundleError(f"{self._base}: has no {task.value} of its own; serve with a set that has")
+
+    def add(self, bundles: Path, lineage: SiteLineage) -> int:
+        """Make the next version of what a run learned and of the version before; returns its number.
+
+        A view classifier that reads the masks of an earlier segmentation does not fit a new one, and is left out; the
+        default set answers in its place.
+
+        Args:
+            bundles: what the run wrote.
+            lineage: of the version; its number is set here.
+
+        Raises:
+            BundleError: the parts do not belong together.
+        """
+        version = 1 + max(self.versions(), default=0)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=self._folder))
+        draft = workshop / str(version)
+        try:
+            shutil.copytree(bundles / ENCODER, draft / ENCODER)
+            shutil.copytree(bundles / lineage.task.value, draft / lineage.task.value)
+            self._add_other_tasks(draft, lineage)
+            problems = [check.problem for check in verify_set(SetPaths(str(version), draft)) if check.problem]
+            if problems:
+                raise BundleError("; ".join(problems))
+            numbered = lineage.model_copy(update={"version": version})
+            write_bytes_atomically(draft / LINEAGE_FILE, (numbered.model_dump_json(indent=1) + "\n").encode())
+            replace_directory(draft, self.place(version))
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
+        return version
+
+    def _add_other_tasks(self, draft: Path, lineage: SiteLineage) -> None:
+        encoder = read_card(draft / ENCODER).files
+        sources = [] if lineage.previous is None else [find_set(self.place(lineage.previous))]
+        for source in (*sources, find_set(self._base)):
+            for name, place in source.bundles.items():
+                target = draft / name
+                if target.exists() or read_card(source.encoder).files != encoder:
+                    continue
+                reads_masks = "segmentation_sha256" in read_card(place).architecture
+                if not (reads_masks and _segmentation_differs(draft, place)):
+                    shutil.copytree(place, target)
+
+
+def _segmentation_differs(draft: Path, view: Path) -> bool:
+    """Whether the segmentation of a draft is another than the one whose masks a view classifier reads."""
+    place, beside = draft / Application.SEGMENTATION.value, view.parent / Application.SEGMENTATION.value
+    if not place.is_dir():
+        return False
+    new, old = read_card(place), read_card(beside)
+    return (new.files, new.adapter_sha256) != (old.files, old.adapter_sha256)
