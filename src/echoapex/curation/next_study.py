@@ -9,7 +9,7 @@ core-set approach", 2018).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,15 +59,15 @@ class NextStudy:
     reason: str
 
 
-def entropy_of(probabilities: Mapping[object, float]) -> float:
+def entropy_of(probabilities: Collection[float]) -> float:
     """The entropy of probabilities divided by its largest value.
 
-    >>> entropy_of({"A4C": 1.0, "A2C": 0.0}), entropy_of({"A4C": 0.5, "A2C": 0.5})
+    >>> entropy_of([1.0, 0.0]), entropy_of([0.5, 0.5])
     (0.0, 1.0)
     """
     if len(probabilities) < 2:
         return 0.0
-    bits = sum(value * math.log(1 / value) for value in probabilities.values() if value > 0)
+    bits = sum(value * math.log(1 / value) for value in probabilities if value > 0)
     return round(bits / math.log(len(probabilities)), 12)
 
 

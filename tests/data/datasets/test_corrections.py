@@ -17,7 +17,7 @@ from echoapex.data.datasets.corrections import (
     CORRECTIONS_FOLDER,
     INDEX_FILE,
     CorrectedClip,
-    Corrections,
+    CorrectionsDataset,
     forget_corrected_clips,
     inspect_corrections,
     note_corrected_clip,
@@ -44,7 +44,7 @@ def state(written: tuple[Path, dict[str, PhantomClip]], tmp_path: Path) -> Path:
 
 def test_only_what_a_person_outlined_is_taken(written: tuple[Path, dict[str, PhantomClip]]) -> None:
     root, clips = written
-    records = list(Corrections(root).records())
+    records = list(CorrectionsDataset(root).records())
     assert [record.name for record in records] == [f"{study}/{CLIP}" for study in clips]
     for record, clip in zip(records, clips.values(), strict=True):
         assert (record.view, record.outlined) == (View.A4C, (Structure.LV_CAVITY, Structure.LEFT_ATRIUM))
@@ -65,7 +65,7 @@ def test_frames_with_other_structures_are_a_record_of_their_own(
         outlined={1: ("lv_cavity",), 2: ("lv_cavity", "left_atrium"), 3: ("lv_cavity",)}, row_mm=0.4, column_mm=0.5,
         wall_points=points,
     )  # fmt: skip
-    first, second = (record for record in Corrections(state).records() if record.name.startswith(FIRST))
+    first, second = (record for record in CorrectionsDataset(state).records() if record.name.startswith(FIRST))
     assert (first.outlined, sorted(first.read_labels())) == ((Structure.LV_CAVITY,), [1, 3])
     assert (second.outlined, sorted(second.read_labels())) == ((Structure.LV_CAVITY, Structure.LEFT_ATRIUM), [2])
     assert (first.view, second.view) == (View.A4C, None), "a view counts once"
@@ -76,7 +76,7 @@ def test_frames_with_other_structures_are_a_record_of_their_own(
 
 def test_a_clip_that_was_set_aside_teaches_nothing(state: Path, written: tuple[Path, dict[str, PhantomClip]]) -> None:
     write_correction(state, FIRST, pseudonyms("train", 1)[0], written[1][FIRST], set_aside=True)
-    assert not [record for record in Corrections(state).records() if record.name.startswith(FIRST)]
+    assert not [record for record in CorrectionsDataset(state).records() if record.name.startswith(FIRST)]
 
 
 def test_a_patient_never_changes_sides_and_a_quarter_judges() -> None:
@@ -88,7 +88,7 @@ def test_a_patient_never_changes_sides_and_a_quarter_judges() -> None:
 def test_all_studies_of_a_patient_are_on_one_side(state: Path, written: tuple[Path, dict[str, PhantomClip]]) -> None:
     judge = pseudonyms("val", 1)[0]
     write_correction(state, "f" * 16, judge, written[1][FIRST])
-    of_judge = [record for record in Corrections(state).records() if record.patient == judge]
+    of_judge = [record for record in CorrectionsDataset(state).records() if record.patient == judge]
     assert len(of_judge) == 2
     assert {record.split for record in of_judge} == {"val"}
 
@@ -108,12 +108,12 @@ def test_the_index_keeps_what_many_threads_note(tmp_path: Path) -> None:
 
 def test_without_any_correction_it_says_where_they_come_from(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds no correction; give the state folder of echoapex serve"):
-        Corrections(tmp_path)
+        CorrectionsDataset(tmp_path)
 
 
 def test_a_changed_source_is_refused(state: Path) -> None:
     (state / "inputs" / FIRST / "clip.avi").write_bytes(b"another clip")
-    first = next(Corrections(state).records())
+    first = next(CorrectionsDataset(state).records())
     with pytest.raises(DatasetError, match="its source has changed since it was corrected"):
         first.read_labels()
 
@@ -122,16 +122,16 @@ def test_damaged_files_are_named(state: Path) -> None:
     place = state / CORRECTIONS_FOLDER / FIRST / CLIP
     write_label_maps(place.with_suffix(".npz"), {0: np.zeros((96, 96), np.uint8)})
     with pytest.raises(DatasetError, match="has no label map of frame 2"):
-        next(Corrections(state).records()).read_labels()
+        next(CorrectionsDataset(state).records()).read_labels()
     place.with_suffix(".npz").write_bytes(b"")
     with pytest.raises(DatasetError, match=f"{CLIP}.npz: holds no label maps"):
-        next(Corrections(state).records()).read_labels()
+        next(CorrectionsDataset(state).records()).read_labels()
     place.with_suffix(".json").write_text("{")
     with pytest.raises(DatasetError, match=f"{FIRST}/{CLIP}: {CLIP}.json is missing or damaged"):
-        next(Corrections(state).records())
+        next(CorrectionsDataset(state).records())
     (state / CORRECTIONS_FOLDER / INDEX_FILE).write_text('{"clips": [{"study": "../x"}]}')
     with pytest.raises(DatasetError, match="is no index of corrections"):
-        Corrections(state)
+        CorrectionsDataset(state)
 
 
 def test_the_verifier_counts_and_finds(state: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from echoapex.data.datasets.camus import open_camus
 from echoapex.data.datasets.camus_checks import inspect_camus
-from echoapex.data.datasets.corrections import Corrections, inspect_corrections
+from echoapex.data.datasets.corrections import CorrectionsDataset, inspect_corrections
 from echoapex.data.datasets.echonet_dynamic import EchoNetDynamic, inspect_echonet_dynamic
 from echoapex.data.datasets.echonet_lvh import EchoNetLvh, inspect_echonet_lvh
 from echoapex.data.datasets.echonet_pediatric import EchoNetPediatric, inspect_echonet_pediatric
@@ -188,7 +188,7 @@ DATASETS: dict[str, DatasetDescription] = {
         citation="-",
         files=("corrections/index.json", "corrections/STUDY/CLIP.json and .npz", "the clips that the index names"),
         tasks=_tasks(*View, *Structure, *_WALLS),
-        open=Corrections,
+        open=CorrectionsDataset,
         inspect=inspect_corrections,
     ),
 }

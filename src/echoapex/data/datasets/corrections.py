@@ -134,7 +134,7 @@ def _write_index(state: Path, clips: Sequence[CorrectedClip]) -> None:
     write_bytes_atomically(state / CORRECTIONS_FOLDER / INDEX_FILE, (index.model_dump_json(indent=1) + "\n").encode())
 
 
-class Corrections:
+class CorrectionsDataset:
     """The corrections of a state folder.
 
     Raises:
@@ -255,7 +255,7 @@ def inspect_corrections(inspection: Inspection) -> None:
     Raises:
         DatasetError: there is no correction, or the index is damaged.
     """
-    dataset = Corrections(inspection.root)
+    dataset = CorrectionsDataset(inspection.root)
     tally = SplitTally(inspection, Path(CORRECTIONS_FOLDER) / INDEX_FILE, SPLITS)
     listed: list[ListedClip] = []
     for clip in dataset.clips:

@@ -18,6 +18,8 @@ from echoapex.serve.page import (
     routes_clips,
     routes_corrections,
     routes_decoder,
+    routes_explore,
+    routes_learning,
     routes_review,
     routes_session,
     routes_studies,
@@ -35,6 +37,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     routes_corrections.router,
     routes_review.router,
     routes_decoder.router,
+    routes_learning.router,
+    routes_explore.router,
 )
 """The routes by subject; a new subject is added here."""
 

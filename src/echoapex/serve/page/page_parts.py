@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated
@@ -11,8 +12,11 @@ from typing import IO, Annotated
 from fastapi import Depends, Request
 
 from echoapex.config import ConfigError
+from echoapex.infer.clip_embedder import ClipEmbedder
+from echoapex.models.registry import find_set
 from echoapex.serve.database import Database
 from echoapex.serve.node_config import NodeConfig, read_node_config
+from echoapex.serve.page.archive import Archive
 from echoapex.serve.page.calipers import CaliperBox
 from echoapex.serve.page.cine import Cines
 from echoapex.serve.page.clip_inputs import ClipInputs
@@ -20,11 +24,12 @@ from echoapex.serve.page.corrections import ClipCorrections
 from echoapex.serve.page.events import Events
 from echoapex.serve.page.exports import Exports
 from echoapex.serve.page.found_studies import FoundStudies
+from echoapex.serve.page.learning import LearningLoop
 from echoapex.serve.page.open_clips import OpenClips
 from echoapex.serve.page.page_config import PageConfig
 from echoapex.serve.page.page_models import PageModels
 from echoapex.serve.page.reviews import Reviews
-from echoapex.serve.page.schemas import Role
+from echoapex.serve.page.schemas import PageState, Role, StudyRow
 from echoapex.serve.page.security import PageError
 from echoapex.serve.page.sessions import PageSession, Sessions
 from echoapex.serve.page.steps import Steps
@@ -34,7 +39,7 @@ from echoapex.serve.page.uploads import Uploads
 from echoapex.serve.page.work_queue import WorkQueue
 
 _LOG = logging.getLogger("echoapex.page")
-_ROOMS = ("inputs", "results", "reviewed", "corrections", "cache", "site")
+_ROOMS = ("inputs", "results", "reviewed", "corrections", "cache", "site", "learning")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class PageParts:
     Attributes:
         config: its settings.
         database: its tables.
+        archive: the clips as vectors.
+        learning: runs of learning from corrections.
         events: news for browsers.
         sessions: who uses it.
         models: the weights.
@@ -65,6 +72,8 @@ class PageParts:
 
     config: PageConfig
     database: Database
+    archive: Archive
+    learning: LearningLoop
     events: Events
     sessions: Sessions
     models: PageModels
@@ -96,7 +105,14 @@ class PageParts:
         database.migrate()
         (config.state / "state.db").chmod(0o600)
         events, limits = Events(), config.limits
-        studies = StudyList(database, lambda row: events.send("study", row))
+        archive_news = threading.Event()
+
+        def changed(row: StudyRow) -> None:
+            events.send("study", row)
+            if row.state is PageState.READY:
+                archive_news.set()
+
+        studies = StudyList(database, changed)
         results = StudyResults(config.state, studies)
         inputs = ClipInputs(config.state / "cache", results, database.secret())
         steps = Steps(database, limits.steps)
@@ -107,6 +123,12 @@ class PageParts:
         return cls(
             config=config,
             database=database,
+            archive=Archive(
+                config.state / "cache", studies, results, inputs, lambda: _load_embedder(config), archive_news
+            ),
+            learning=LearningLoop(
+                config.state, config.bundle, config.device, models, lambda run: events.send("learning", run)
+            ),
             events=events,
             sessions=Sessions(database, config.tokens, limits),
             models=models,
@@ -127,7 +149,9 @@ class PageParts:
         )
 
     def start(self) -> None:
-        """Begin to analyse, and to take over the studies that the settings name."""
+        """Begin to analyse and to learn, and to take over the studies that the settings name."""
+        self.learning.start()
+        self.archive.start()
         place, found = (
             self.config.studies,
             FoundStudies(self.config.state / "inputs", self.studies, self.database.secret()),
@@ -137,11 +161,18 @@ class PageParts:
     def close(self) -> None:
         """End in order: no news, the clip in work is finished, the database is closed."""
         self.events.close()
+        self.learning.close()
+        self.archive.close()
         self.queue.stop()
         self.cines.close()
         self.clips.forget()
         self.database.engine.dispose()
         self.lock.close()
+
+
+def _load_embedder(config: PageConfig) -> ClipEmbedder:
+    """The encoder of the set that was given: the site's own sets have the same one."""
+    return ClipEmbedder.load(find_set(config.bundle).encoder, config.device, config.precision)
 
 
 def _lock_state(folder: Path) -> IO[str]:

@@ -1,0 +1,246 @@
+"""The learning loop over HTTP: counting, one run at a time, better or not, stop, restart, and switching back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_client import PageClient
+from tiny_corrections import pseudonyms, write_correction, write_tiny_corrections
+from tiny_tasks import build_tasks, save_set
+
+from echoapex.data.datasets.corrections import CORRECTIONS_FOLDER, forget_corrected_clips
+from echoapex.models.registry import find_set
+from echoapex.phantom import simulate_clip
+from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
+from echoapex.recipes.recipe import LearningSetting, Provenance
+from echoapex.recipes.site_sets import SiteSets
+from echoapex.serve.page.learning_runs import RunFiles, StoredRun, finetune_command
+from echoapex.vocabulary import Application, View
+
+Page = Callable[..., PageClient]
+
+PRETENDED = """
+import json, shutil, signal, sys, time
+from pathlib import Path
+out, bundles, after, waits = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+if after < 0:
+    sys.exit("echoapex finetune: the loss is not finite; lower train.optim.lr")
+def tell(**entry):
+    with (out / "journal.jsonl").open("a") as file:
+        file.write(json.dumps(entry) + "\\n")
+(out / "recipe.json").write_text(json.dumps({"train": {"steps": 2}}))
+tell(step=-1, time=0, start_scores={"dice_lv_cavity": 0.5})
+tell(step=0, time=0, loss=1.0)
+time.sleep(waits)
+tell(step=1, time=0, scores={"dice_lv_cavity": after})
+shutil.copytree(bundles, out / "bundles", dirs_exist_ok=True)
+"""
+"""Does what ``echoapex finetune`` leaves behind, without learning anything: a journal and a set of bundles."""
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = tmp_path_factory.mktemp("corrected")
+    write_tiny_corrections(state)
+    return state
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run of segmentation writes."""
+    out = tmp_path_factory.mktemp("learned") / "bundles"
+    setting = LearningSetting(name="lora")
+    recipe = DatasetSegmentationRecipe(
+        dataset="corrections", root=Path("x"), start="phantom", setting=setting, size_of_start=True
+    )
+    recipe.export(recipe.build_task(), out, Provenance(name="learned", training_data=("corrections",)))
+    return out
+
+
+@pytest.fixture
+def opened(page: Page, corrected: Path, tmp_path: Path) -> Page:
+    """Opens pages on a state with corrections."""
+    for room in (CORRECTIONS_FOLDER, "inputs"):
+        shutil.copytree(corrected / room, tmp_path / "state" / room)
+    return page
+
+
+@pytest.fixture
+def pretend(learned: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs reach this score, from 0.5, after so many seconds, and learn nothing."""
+
+    def choose(after: float, waits_s: float = 0.0) -> None:
+        def command(record: StoredRun, state: Path, out: Path, more: Sequence[str]) -> list[str]:
+            return [sys.executable, "-c", PRETENDED, str(out), str(learned), str(after), str(waits_s)]
+
+        monkeypatch.setattr("echoapex.serve.page.learning.finetune_command", command)
+
+    return choose
+
+
+def until(page: PageClient, state: str, run: str = "r0001", tick_s: float = 0.02) -> dict[str, Any]:
+    ends = time.monotonic() + 180
+    while True:
+        found = next(one for one in page.get("/learning")["runs"] if one["run"] == run)
+        if found["state"] == state:
+            return found
+        assert time.monotonic() < ends, found
+        time.sleep(tick_s)
+
+
+def test_it_counts_what_was_corrected_and_says_what_is_missing(opened: Page, tmp_path: Path) -> None:
+    page = opened()
+    found = page.get("/learning")
+    tasks = {task["task"]: task for task in found["tasks"]}
+    for name in ("segmentation", "view_classification"):
+        counted = {"labelled_clips": 4, "patients": 4, "held_back_patients": 1, "enough": True, "why": ""}
+        assert tasks[name] == {"task": name, **counted}
+    assert (tasks["lv_wall"]["enough"], tasks["lv_wall"]["labelled_clips"]) == (False, 0)
+    assert found["runs"] == []
+    assert found["current"] == {"name": "phantom", "version": None}
+    forget_corrected_clips(tmp_path / "state", f"{3:016x}")
+    segmentation = page.get("/learning")["tasks"][0]
+    assert not segmentation["enough"]
+    assert segmentation["why"].startswith("so far 3 patients teach and 0 are held back to judge; correct more")
+    refused = page.send("POST", "/learning/runs", {"task": "segmentation"}, 409)
+    assert refused["detail"].startswith("too little was corrected: so far 3 patients")
+    refused = page.send("POST", "/learning/runs", {"task": "lv_wall"}, 409)
+    assert "no recipe learns from them yet" in refused["detail"]
+    page.send("POST", "/learning/runs", {"task": "ejection"}, 422)
+
+
+def test_a_better_set_is_used_and_can_be_left_again(opened: Page, pretend: Callable[..., None], tmp_path: Path) -> None:
+    page = opened()
+    pretend(after=0.75)
+    run = page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    assert (run["run"], run["task"]) == ("r0001", "segmentation")
+    done = until(page, "done")
+    assert (done["before"], done["after"]) == (
+        {"dice": 0.5, "dice_lv_cavity": 0.5},
+        {"dice": 0.75, "dice_lv_cavity": 0.75},
+    )
+    assert (done["better"], done["switched"], done["step"], done["steps"]) == (True, True, 2, 2)
+    assert page.get("/learning")["current"]["version"] == 1
+    assert page.get("/session")["weights"]["site_version"] == 1
+    sites = SiteSets(tmp_path / "state" / "site", "phantom")
+    lineage = sites.lineage(1)
+    assert (lineage.run, lineage.before, lineage.base) == ("r0001", {"dice_lv_cavity": 0.5}, "phantom")
+    assert lineage.labels == {"clips": 4, "teaching": 3, "judging": 1}
+    assert find_set(sites.place(1)).bundles["segmentation"].is_dir()
+    assert not (tmp_path / "state" / "learning" / "r0001" / "bundles").exists(), "kept once"
+    assert page.send("POST", "/learning/switch", {"run": None}) == {"name": "phantom", "version": None}
+    assert not until(page, "done")["switched"]
+    assert page.send("POST", "/learning/switch", {"run": "r0001"})["version"] == 1
+    restarted = opened()
+    assert restarted.get("/learning")["current"]["version"] == 1
+    pretend(after=0.9)
+    restarted.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    assert until(restarted, "done", "r0002")["switched"]
+    assert RunFiles(tmp_path / "state" / "learning").get("r0002").start == str(sites.place(1)), "goes on from the first"
+    assert sites.lineage(2).previous == 1
+
+
+def test_what_is_not_better_is_not_used(opened: Page, pretend: Callable[..., None], tmp_path: Path) -> None:
+    page = opened()
+    pretend(after=0.5)
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    done = until(page, "done")
+    assert (done["better"], done["switched"], done["after"]["dice"]) == (False, False, 0.5)
+    assert page.get("/learning")["current"]["version"] is None
+    refused = page.send("POST", "/learning/switch", {"run": "r0001"}, 409)
+    assert "was not better" in refused["detail"]
+    page.send("POST", "/learning/switch", {"run": "r0009"}, 404)
+    assert not list((tmp_path / "state" / "site").iterdir())
+
+
+def test_a_run_that_is_stopped_changes_nothing(opened: Page, pretend: Callable[..., None]) -> None:
+    page = opened()
+    pretend(after=0.9, waits_s=60)
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    page.send("POST", "/learning/runs", {"task": "view_classification"}, 202)
+    refused = page.send("POST", "/learning/runs", {"task": "segmentation"}, 409)
+    assert "waits or runs already" in refused["detail"]
+    until(page, "running")
+    assert until(page, "queued", "r0002")["step"] == 0, "one at a time"
+    page.send("DELETE", "/learning/runs/r0002")
+    until(page, "stopped", "r0002")
+    page.send("DELETE", "/learning/runs/r0001")
+    stopped = until(page, "stopped")
+    assert (stopped["better"], stopped["switched"]) == (False, False)
+    assert page.get("/learning")["current"]["version"] is None
+    page.send("DELETE", "/learning/runs/r0001", status=409)
+    page.send("DELETE", "/learning/runs/r0007", status=404)
+
+
+def test_a_run_goes_on_after_a_restart(opened: Page, pretend: Callable[..., None], tmp_path: Path) -> None:
+    page = opened()
+    pretend(after=0.9, waits_s=60)
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    until(page, "running")
+    page.parts.learning.close()
+    record = tmp_path / "state" / "learning" / "r0001" / "run.json"
+    assert json.loads(record.read_text())["state"] == "running"
+    pretend(after=0.9)
+    restarted = opened()
+    assert until(restarted, "done")["switched"]
+
+
+def test_why_a_run_failed_is_said(opened: Page, pretend: Callable[..., None]) -> None:
+    page = opened()
+    pretend(after=-1)
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    assert until(page, "failed")["error"] == "the loss is not finite; lower train.optim.lr"
+
+
+def test_the_real_command_learns_from_the_corrections_of_the_page(opened: Page, tmp_path: Path) -> None:
+    page = opened(bundle=str(save_set(build_tasks(), tmp_path / "tiny")))
+    steps = ["--train.steps", "2", "--train.score_every", "2", "--train.precision", "fp32"]
+    page.parts.learning.overrides = [*steps, "--task.frames.batch_size", "2", "--task.store.size", "96"]
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    done = until(page, "done", tick_s=0.5)
+    assert done["steps"] == 2
+    assert set(done["before"]) == {"dice", "dice_lv_cavity", "dice_left_atrium"}
+    assert done["switched"] is done["better"] is (done["after"]["dice"] > done["before"]["dice"])
+    assert not (tmp_path / "state" / "learning" / "stores").exists(), "frames of patients do not stay behind"
+
+
+def test_the_command_is_what_a_person_would_type(tmp_path: Path) -> None:
+    record = StoredRun(run="r0001", task=Application.VIEW_CLASSIFICATION, created=0, start="open")
+    words = finetune_command(record, tmp_path, tmp_path / "run", ["--train.steps", "3"])[3:]
+    assert words[:4] == ["finetune", "corrections_views", "--dataset", "corrections"]
+    assert words[4:] == [
+        "--root", str(tmp_path), "--out", str(tmp_path / "run"), "--task.start", "open", "--train.trackers", "[]",
+        "--train.steps", "3",
+    ]  # fmt: skip
+
+
+def test_a_reader_may_look_but_not_learn(opened: Page, tmp_path: Path) -> None:
+    from echoapex.serve.page.schemas import Role
+    from echoapex.serve.page.sessions import add_user
+
+    tokens = tmp_path / "users.json"
+    reader, reviewer = (add_user(tokens, name, role) for name, role in (("r", Role.READER), ("v", Role.REVIEWER)))
+    page = opened(tokens=tokens, logged_in=False)
+    page.open(reader)
+    assert len(page.get("/learning")["tasks"]) == 3
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 403)
+    page.client.cookies.clear()
+    page.open(reviewer)
+    page.send("POST", "/learning/switch", {"run": None}, 403)
+
+
+def test_a_clip_with_another_view_only_counts_for_views(opened: Page, tmp_path: Path) -> None:
+    clip = simulate_clip(View.A2C, 9, size=96, frames=4, label_frames=range(4))
+    write_correction(tmp_path / "state", "e" * 16, pseudonyms("val", 2)[1], clip, view=View.A2C, outlined={})
+    tasks = {task["task"]: task for task in opened().get("/learning")["tasks"]}
+    assert tasks["view_classification"]["labelled_clips"] == 5
+    assert tasks["view_classification"]["held_back_patients"] == 2
+    assert tasks["segmentation"]["labelled_clips"] == 4
