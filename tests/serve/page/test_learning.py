@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -15,16 +16,22 @@ from page_client import PageClient
 from tiny_corrections import pseudonyms, write_correction, write_tiny_corrections
 from tiny_tasks import build_tasks, save_set
 
-from echoapex.data.datasets.corrections import CORRECTIONS_FOLDER, forget_corrected_clips
+from echoapex.data.datasets.corrections import (
+    CORRECTIONS_FOLDER,
+    CorrectionsDataset,
+    forget_corrected_clips,
+    read_index,
+)
 from echoapex.models.registry import find_set
 from echoapex.phantom import simulate_clip
 from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
 from echoapex.recipes.recipe import LearningSetting, Provenance
 from echoapex.recipes.site_sets import SiteSets
 from echoapex.serve.page.learning_runs import RunFiles, StoredRun, finetune_command
-from echoapex.vocabulary import Application, View
+from echoapex.vocabulary import Application, Structure, View
 
 Page = Callable[..., PageClient]
+SQUARE = [[30, 30], [60, 30], [60, 60], [30, 60]]
 
 PRETENDED = """
 import json, shutil, signal, sys, time
@@ -244,3 +251,26 @@ def test_a_clip_with_another_view_only_counts_for_views(opened: Page, tmp_path: 
     assert tasks["view_classification"]["labelled_clips"] == 5
     assert tasks["view_classification"]["held_back_patients"] == 2
     assert tasks["segmentation"]["labelled_clips"] == 4
+
+
+def test_what_is_corrected_on_the_page_becomes_the_data_set(reviewed: PageClient, tmp_path: Path) -> None:
+    state, study = tmp_path / "state", reviewed.study()
+    first, second = (clip["clip"] for clip in reviewed.get(f"/studies/{study}")["clips"])
+    assert read_index(state).clips == ()
+    place = f"/studies/{study}/clips"
+    reviewed.send("PATCH", f"{place}/{first}", {"view": "A2C"})
+    reviewed.send("PUT", f"{place}/{second}/masks", {"frame": 3, "structure": "lv_cavity", "contour": SQUARE})
+    listed = read_index(state).clips
+    assert [(clip.study, clip.clip) for clip in listed] == [(study, first), (study, second)]
+    (patient,) = {clip.patient for clip in listed}
+    assert re.fullmatch("[0-9a-f]{32}", patient), "a pseudonym that the file names, not the study"
+    records = {record.name: record for record in CorrectionsDataset(state).records()}
+    assert records[f"{study}/{first}"].view is View.A2C
+    assert records[f"{study}/{second}"].outlined == (Structure.LV_CAVITY,)
+    assert sorted(records[f"{study}/{second}"].read_labels()) == [3]
+    assert all(record.path.is_file() for record in records.values())
+    assert reviewed.get("/learning")["next_best"] == [], "nothing is left to correct"
+    reviewed.send("POST", f"/studies/{study}/undo")
+    assert [clip.clip for clip in read_index(state).clips] == [first]
+    reviewed.send("DELETE", f"/studies/{study}", status=204)
+    assert read_index(state).clips == ()
