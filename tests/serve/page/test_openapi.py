@@ -38,7 +38,7 @@ def described(analysed_study: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_no_request_that_the_openapi_describes_ends_in_an_error_of_the_server(described: PageClient) -> None:
     study = described.study()
     clip = described.get(f"/studies/{study}")["clips"][0]["clip"]
-    known = {"study": study, "clip": clip, "frame": 2, "value": "lvef", "kind": "json", "caliper": "c1"}
+    known = {"study": study, "clip": clip, "frame": 2, "value": "lvef", "kind": "json", "caliper": "c1", "run": "r0001"}
     schema = schemathesis.openapi.from_dict(described.get("/openapi.json"))
     operations = [one.ok() for one in schema.get_all_operations()]
     assert len(operations) >= 30
