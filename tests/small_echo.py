@@ -18,20 +18,22 @@ FRAMES, SIZE = 14, 96
 
 
 @cache
-def _loop(view: View) -> Any:
-    return simulate_clip(view, SEED, frames=FRAMES, beats=1.0, size=SIZE)
+def _loop(view: View, beats: float) -> Any:
+    return simulate_clip(view, SEED, frames=round(FRAMES * beats), beats=beats, size=SIZE)
 
 
-def write_small_study(folder: Path, number: int = SEED, views: tuple[View, ...] = (View.PLAX,)) -> list[Path]:
+def write_small_study(
+    folder: Path, number: int = SEED, views: tuple[View, ...] = (View.PLAX,), beats: float = 1.0
+) -> list[Path]:
     """A study with a clip of each view; studies of different numbers have different UIDs and patients."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for instance, view in enumerate(views, 1):
-        loop = _loop(view)
+        loop = _loop(view, beats)
         header = ClipHeader(
             clip_id="small",
             size=(SIZE, SIZE),
-            frame_times_s=tuple((np.arange(FRAMES) * float(loop.frame_times_s[1])).tolist()),
+            frame_times_s=tuple((np.arange(len(loop.frames)) * float(loop.frame_times_s[1])).tolist()),
             spacing=loop.spacing,
             sector=loop.sector,
             heart_rate_bpm=loop.patient.heart_rate_bpm,

@@ -1,0 +1,109 @@
+"""`echoapex serve` as a process of its own, and a real Chromium in front of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from real_peers import free_port, until
+
+ECHOAPEX = (sys.executable, "-c", "from echoapex.cli import main; main()")
+WIDE = {"width": 1440, "height": 900}
+TABLET = {"width": 834, "height": 1112}
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+class RunningPage:
+    """A running page; it can be stopped and started again on the same state.
+
+    Args:
+        state: its state folder.
+        options: further words of the command line.
+    """
+
+    def __init__(self, state: Path, *options: str) -> None:
+        state.mkdir(parents=True, exist_ok=True)
+        self.state, self.options = state, options
+        self.log = state.with_suffix(".log")
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}/"
+        words = [*ECHOAPEX, "serve", "--state", str(self.state), "--port", str(self.port), *self.options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+        until(self.answers, "the page answers")
+
+    def answers(self) -> bool:
+        """Whether it answers."""
+        if self.process.poll() is not None:
+            raise AssertionError(f"the page ended: {self.log.read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(f"{self.address}api/v1/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Stop it as an administrator does, with SIGTERM."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def chromium_program() -> str:
+    """The Chromium of this machine; the test is skipped where there is none."""
+    named = os.environ.get("ECHOAPEX_CHROMIUM", "")
+    found = [path for path in (named, *map(shutil.which, _NAMES)) if path and Path(path).is_file()]
+    if not found:
+        pytest.skip("no Chromium on this machine (on Debian: apt-get install chromium, or set ECHOAPEX_CHROMIUM)")
+    return found[0]
+
+
+@contextmanager
+def started_chromium() -> Iterator[Browser]:
+    """A headless Chromium."""
+    program = chromium_program()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def open_tab(browser: Browser, address: str, theme: str = "dark", size: dict[str, int] = WIDE) -> Iterator[Page]:
+    """A new tab at an address; errors on its console, such as what its policy forbids, fail the test."""
+    context = browser.new_context(viewport=size, color_scheme=theme, accept_downloads=True)  # type: ignore[arg-type]
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    try:
+        page.goto(address)
+        yield page
+        assert [text for text in complaints if "the server responded with a status of" not in text] == []
+    finally:
+        context.close()
+
+
+def api(page: Page, path: str) -> Any:
+    """The JSON of an address of the API, with the session of the tab."""
+    return page.evaluate("path => fetch('/api/v1' + path).then(answer => answer.json())", path)
