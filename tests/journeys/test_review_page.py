@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,9 +153,8 @@ def test_two_clips_run_in_step(review: Page, uploaded: str) -> None:
         if not (first and second):
             continue
         review.keyboard.press(key)
-        frames = [int(canvas.get_attribute("data-frame") or -1) for canvas in review.locator(".pane canvas[data-frame]").all()]
-        assert frames[0] in first
-        assert frames[1] in second
+        for canvas, frames in zip(review.locator(".pane canvas[data-frame]").all(), (first, second), strict=True):
+            expect(canvas).to_have_attribute("data-frame", re.compile(f"^({'|'.join(map(str, frames))})$"))
     draw(review, "two-clips")
 
 
@@ -330,7 +330,7 @@ def test_report_is_approved_edited_rejected_signed_exported_and_kept_over_a_rest
         states = {value["id"]: value for value in api(page, f"/studies/{uploaded}")["values"]}
         assert states[approved["id"]]["state"] == "approved"
         assert states[edited["id"]]["value"] == 42.5
-        assert states[edited["id"]]["original"] == pytest.approx(edited["value"])
+        assert states[edited["id"]]["original"] == pytest.approx(edited["value"] if edited["original"] is None else edited["original"])
         assert states[rejected["id"]]["state"] == "rejected"
         page.get_by_role("button", name="Take back").click()
         expect(page.get_by_role("button", name="Sign", exact=True)).to_be_visible()

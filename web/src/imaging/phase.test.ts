@@ -26,6 +26,19 @@ describe("phase", () => {
     }
   });
 
+  it("gives diastole more time than systole where the clip shows systole alone", () => {
+    const one: Timed = { times: slow.times, edFrames: [10], esFrames: [20] };
+    expect(phaseAt(one, 0.4)).toBeCloseTo(1);
+    expect(phaseAt(one, 0.4 + 0.3)).toBeCloseTo(2);
+    expect(phaseAt(one, 0.2 - 0.15)).toBeCloseTo(-0.5);
+  });
+
+  it("chooses the named event before one that is only inferred", () => {
+    const late: Timed = { times: slow.times, edFrames: [40], esFrames: [50] };
+    expect(timeAtPhase(late, 0)).toBeCloseTo(0.8);
+    expect(timeAtPhase(late, 2)).toBeCloseTo(0.8);
+  });
+
   it("stays inside the clip at every phase", () => {
     for (let phase = -3; phase < 7; phase += 0.13) {
       const time = timeAtPhase(fast, phase);

@@ -1,7 +1,8 @@
 /** Phase of the beat, so that two clips of other frame rates and heart rates move in step.
  *
  * Whole numbers are events: 0, 2, 4 … are end-diastoles, 1, 3, 5 … the end-systoles between them. Between events the
- * phase is linear in time; outside the first and last event it goes on as fast as in the nearest stretch.
+ * phase is linear in time; before the first and after the last event it goes on with systoles and diastoles that last as
+ * long as those of the clip on average.
  */
 export interface Timed {
   times: readonly number[];
@@ -50,32 +51,55 @@ function withTwo(timed: Timed): Event[] {
   return events;
 }
 
+/** The events with some more before and after them. */
+function continued(events: Event[]): Event[] {
+  const systoles: number[] = [];
+  const diastoles: number[] = [];
+  for (let i = 0; i + 1 < events.length; i++) {
+    const [a, b] = [events[i] as Event, events[i + 1] as Event];
+    const seconds = b.time - a.time;
+    const whole = b.phase - a.phase === 2;
+    if (whole || a.phase % 2 === 0) systoles.push(whole ? SYSTOLE_SHARE * seconds : seconds);
+    if (whole || a.phase % 2 !== 0) diastoles.push(whole ? (1 - SYSTOLE_SHARE) * seconds : seconds);
+  }
+  const mean = (list: number[]) => list.reduce((sum, one) => sum + one, 0) / list.length;
+  const longer = (1 - SYSTOLE_SHARE) / SYSTOLE_SHARE;
+  const systole = systoles.length > 0 ? mean(systoles) : mean(diastoles) / longer;
+  const diastole = diastoles.length > 0 ? mean(diastoles) : systole * longer;
+  const all = [...events];
+  for (let i = 0; i < 4; i++) {
+    const [first, last] = [all[0] as Event, all[all.length - 1] as Event];
+    all.unshift({ time: first.time - (first.phase % 2 === 0 ? diastole : systole), phase: first.phase - 1 });
+    all.push({ time: last.time + (last.phase % 2 === 0 ? systole : diastole), phase: last.phase + 1 });
+  }
+  return all;
+}
+
 /** Phase at a time of a clip. */
 export function phaseAt(timed: Timed, time: number): number {
-  const events = withTwo(timed);
+  const events = continued(withTwo(timed));
   let i = 0;
   while (i + 2 < events.length && time >= (events[i + 1] as Event).time) i++;
   const [a, b] = [events[i] as Event, events[i + 1] as Event];
   return a.phase + ((time - a.time) / (b.time - a.time)) * (b.phase - a.phase);
 }
 
-/** Time of a clip at which it is in a phase; whole beats are added or left out until it lies inside the clip. */
+/** Time of a clip at which it is in a phase. Whole beats are added or left out so that it lies inside the clip, and there
+ * as near as possible to the events that the clip names.
+ */
 export function timeAtPhase(timed: Timed, phase: number): number {
-  const events = withTwo(timed);
+  const known = withTwo(timed);
+  const events = continued(known);
+  const [first, last] = [(known[0] as Event).phase, (known[known.length - 1] as Event).phase];
   const begin = timed.times[0] ?? 0;
   const end = timed.times[timed.times.length - 1] ?? begin;
-  let best = begin;
-  let distance = Infinity;
-  for (let beats = -20; beats <= 20; beats++) {
-    const time = timeOf(events, phase + 2 * beats);
-    const away = time < begin ? begin - time : time > end ? time - end : 0;
-    if (away < distance - 1e-9) {
-      distance = away;
-      best = time;
-    }
-    if (away === 0) break;
-  }
-  return Math.min(end, Math.max(begin, best));
+  const beyond = (value: number, low: number, high: number) => Math.max(0, low - value, value - high);
+  const choices = Array.from({ length: 41 }, (_, i) => phase + 2 * (i - 20)).map((one) => {
+    const time = timeOf(events, one);
+    return { time, outside: beyond(time, begin, end), away: beyond(one, first, last) };
+  });
+  choices.sort((a, b) => a.outside - b.outside || a.away - b.away || a.time - b.time);
+  return Math.min(end, Math.max(begin, choices[0]?.time ?? begin));
 }
 
 function timeOf(events: Event[], phase: number): number {
