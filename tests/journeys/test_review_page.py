@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,7 @@ def test_cine_shows_every_frame_at_its_time(review: Page, uploaded: str) -> None
     )
     review.keyboard.press("Space")
     assert {frame for _, frame in seen} == set(range(len(times)))
-    starts = [now for (_, before), (now, frame) in zip(seen, seen[1:], strict=False) if frame < before]
+    starts = [now for (_, before), (now, frame) in pairwise(seen) if frame < before]
     assert len(starts) >= 2
     measured = (starts[-1] - starts[0]) / 1000 / (len(starts) - 1)
     assert measured == pytest.approx(loop_s, rel=0.08)
@@ -171,6 +172,9 @@ def test_click_moves_the_outline_and_undo_brings_it_back(review: Page, uploaded:
     answer = review.locator("[data-latency]")
     answer.wait_for(timeout=30_000)
     assert float(answer.get_attribute("data-latency") or 0) > 0
+    assert (
+        answer.get_attribute("data-where") == "browser"
+    )  # the decoder runs there; the server answers only where it cannot
     kept(review)
     assert mask_area(review, uploaded, clip["clip"], frame, "left_atrium") > before
     expect(review.get_by_text("corrected", exact=True).first).to_be_visible()
@@ -330,7 +334,9 @@ def test_report_is_approved_edited_rejected_signed_exported_and_kept_over_a_rest
         states = {value["id"]: value for value in api(page, f"/studies/{uploaded}")["values"]}
         assert states[approved["id"]]["state"] == "approved"
         assert states[edited["id"]]["value"] == 42.5
-        assert states[edited["id"]]["original"] == pytest.approx(edited["value"] if edited["original"] is None else edited["original"])
+        assert states[edited["id"]]["original"] == pytest.approx(
+            edited["value"] if edited["original"] is None else edited["original"]
+        )
         assert states[rejected["id"]]["state"] == "rejected"
         page.get_by_role("button", name="Take back").click()
         expect(page.get_by_role("button", name="Sign", exact=True)).to_be_visible()
