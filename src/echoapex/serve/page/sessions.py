@@ -158,7 +158,8 @@ class Sessions:
         self._clock = clock
         self._known: OrderedDict[str, PageSession] = OrderedDict()
         self._lock = threading.Lock()
-        self._users = read_tokens(tokens) if tokens is not None else TokensFile()
+        self._users, self._read_at = TokensFile(), -1
+        self._read_users()
         self.logins = LoginLimit(limits.logins_per_minute, clock)
 
     @property
@@ -168,13 +169,23 @@ class Sessions:
 
     def log_in(self, token: str) -> tuple[str, PageSession] | None:
         """Begin a session with a token; returns the cookie and the session, or None for a wrong token."""
-        if self._tokens is not None:
-            self._users = read_tokens(self._tokens)  # users may have been added or removed
+        self._read_users()
         digest, found = _digest(token), None
         for name, user in self._users.users.items():
             if hmac.compare_digest(user.token_sha256, digest):
                 found = (name, user.role)
         return None if found is None else self._begin(*found)
+
+    def _read_users(self) -> None:
+        """Read the tokens file, and again whenever it was changed."""
+        if self._tokens is None:
+            return
+        try:
+            changed_at = self._tokens.stat().st_mtime_ns
+        except OSError:
+            changed_at = 0
+        if changed_at != self._read_at:
+            self._users, self._read_at = read_tokens(self._tokens), changed_at
 
     def begin_local(self) -> tuple[str, PageSession]:
         """Begin a session of the user of this machine."""
@@ -234,6 +245,7 @@ class Sessions:
         """Whether the user is still one, with the same role; a session from before tokens were demanded is not."""
         if self._tokens is None:
             return session.user == LOCAL_USER
+        self._read_users()
         user = self._users.users.get(session.user)
         return user is not None and user.role == session.role
 

@@ -7,9 +7,10 @@ the folder. Archives stay packed; their directory is checked before anything is 
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -49,10 +50,10 @@ class IncomingFile:
 
 @dataclass
 class _Staged:
-    """The files of an upload that were taken, by the study that they belong to."""
+    """The files of an upload that were taken, by the study that they belong to and by their digest."""
 
     folder: Path
-    groups: dict[str, list[Path]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Path]] = field(default_factory=dict)
     refused: list[RefusedUpload] = field(default_factory=list)
     expanded: int = 0
     members: int = 0
@@ -88,7 +89,7 @@ class Uploads:
         with self._staging() as staged:
             for index, file in enumerate(files):
                 self._take_file(file, index, staged)
-            studies = [self._keep(paths) for paths in staged.groups.values()]
+            studies = [self._keep(paths.values()) for paths in staged.groups.values()]
         return Uploaded(studies=studies, refused=staged.refused)
 
     @contextmanager
@@ -106,8 +107,7 @@ class Uploads:
         try:
             path = self._copy(file, staged.folder)
             for group, found in self._grouped(path, file.relative_name, staged):
-                if found not in staged.groups.setdefault(group, []):
-                    staged.groups[group].append(found)
+                staged.groups.setdefault(group, {}).setdefault(found.stem, found)
         except ReadError as error:
             place = f"file {index + 1}"
             staged.refused.append(RefusedUpload(file=place, index=index, reason=f"{error.reason}; {error.remedy}"))
@@ -163,10 +163,13 @@ class Uploads:
     def _study_of(self, path: Path) -> str:
         try:
             with muted_pydicom():
-                dataset = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
-                return pseudonym(text_of(dataset, "StudyInstanceUID"), self._secret)
+                dataset = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SOPClassUID"])
+                known = text_of(dataset, "StudyInstanceUID"), text_of(dataset, "SOPClassUID")
         except Exception:  # whatever a damaged data set makes a parser raise
-            raise ReadError("", "is damaged: its header cannot be read", "export it again") from None
+            known = "", ""
+        if not any(known):
+            raise ReadError("", "is damaged: its header cannot be read", "export it again")
+        return pseudonym(known[0], self._secret)
 
     def _check_archive(self, path: Path, staged: _Staged) -> list[str]:
         """Refuse an archive that is unsafe in any part, before anything of it is unpacked.
@@ -192,11 +195,11 @@ class Uploads:
             raise ReadError("", "holds another archive", "unpack it, and pack the clips alone")
         return found.get(FileFormat.DICOM, []) if set(found) <= {FileFormat.DICOM, None} else []
 
-    def _keep(self, paths: Sequence[Path]) -> str:
+    def _keep(self, paths: Iterable[Path]) -> str:
         key = secrets.token_hex(_KEY_BYTES)
         place = self._folder / key
         place.mkdir(mode=0o700)
         for path in paths:
-            path.replace(place / path.name)
+            os.link(path, place / path.name)  # another study may have the same file
         self._studies.add([place], key=key)
         return key

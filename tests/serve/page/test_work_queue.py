@@ -1,0 +1,95 @@
+"""The queue goes on where it stopped, splits results of several studies, and takes over what lies in a folder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from page_client import PageClient
+from small_echo import write_small_study
+
+from echoapex.infer.clip.models import TaskInterpreter
+from echoapex.infer.clip.reading import AnalysisOptions
+from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
+from echoapex.serve.dicom_client import PeerError
+from echoapex.serve.page import found_studies
+from echoapex.serve.page.work_queue import _Progress, _StoppedError
+from echoapex.vocabulary import View
+
+Pages = Callable[..., PageClient]
+
+
+def test_a_stopped_analysis_goes_on_with_what_is_done(
+    page: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_small_study(tmp_path / "studies", views=(View.PLAX, View.A2C))
+    one_done = threading.Event()
+    finished, begun = _Progress.finished, _Progress.begun
+
+    def stop_after_one(self: _Progress, name: str, outcome: str) -> None:
+        finished(self, name, outcome)
+        one_done.set()
+
+    def begin(self: _Progress, name: str) -> None:
+        if one_done.is_set():
+            raise _StoppedError
+        begun(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Progress, "finished", stop_after_one)
+        patch.setattr(_Progress, "begun", begin)
+        first = page(studies=str(tmp_path / "studies"))
+        assert one_done.wait(60)
+        first.until(lambda rows: rows[0]["state"] == "queued")
+        first.parts.queue._stop.set()
+    records = tmp_path / "state" / "results"
+    (done,) = records.glob("*/clips/*.json")
+    written = done.stat().st_mtime_ns
+    again = page(studies=str(tmp_path / "studies"))
+    (row,) = again.when_ready(1)
+    assert row["clips_done"] == 2 and row["progress"] == 1
+    assert done.stat().st_mtime_ns == written
+
+
+def test_each_study_of_a_folder_of_results_has_its_own_row(page: Pages, tmp_path: Path) -> None:
+    files = [*write_small_study(tmp_path / "files", 1), *write_small_study(tmp_path / "files", 2, (View.A2C,))]
+    models = NamedInterpreter(TaskInterpreter.load("phantom", "cpu", "fp32"), "phantom", "cpu")
+    options = AnalysisOptions(overlays=False, contours="ed_es", precision="fp32")
+    StudyAnalyzer(models, options).run(files, tmp_path / "studies" / "results")
+    opened = page(studies=str(tmp_path / "studies"))
+    rows = opened.when_ready(2)
+    assert {tuple(row["views"]) for row in rows} == {("PLAX",), ("A2C",)}
+    for row in rows:
+        detail = opened.get(f"/studies/{row['study']}")
+        assert [clip["view"] for clip in detail["clips"]] == list(row["views"])
+        assert detail["values"] and all(
+            value["id"].partition("@")[2] in ("", detail["clips"][0]["clip"]) for value in detail["values"]
+        )
+        assert {one["clip_id"] for value in detail["values"] for one in value["evidence"]} == {
+            detail["clips"][0]["clip"]
+        }
+    again = page(studies=str(tmp_path / "studies"))
+    assert {row["study"] for row in again.when_ready(2)} == {row["study"] for row in rows}
+
+
+def test_a_study_at_a_server_is_fetched_once(page: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = []
+
+    def fetch(address: object, folder: Path) -> int:
+        fetched.append(address)
+        if len(fetched) == 1:
+            raise PeerError("pacs: cannot be reached")
+        return len(write_small_study(folder))
+
+    monkeypatch.setattr(found_studies, "fetch_study", fetch)
+    address = "dicomweb://127.0.0.1:8042/dicom-web/studies/1.2.3"
+    opened = page(studies=address)
+    opened.parts.queue.stop()
+    assert opened.get("/studies")["total"] == 0
+    assert list((tmp_path / "state" / "inputs").iterdir()) == []
+    opened = page(studies=address)
+    assert opened.when_ready(1)[0]["state"] == "ready"
+    page(studies=address).when_ready(1)
+    assert len(fetched) == 2
