@@ -13,8 +13,9 @@ patients. The same corrections also teach a decoder with fresh weights on the en
 
 Judged are the automatic outlines of the official ``val`` split (nothing was chosen by it), and the clicks that the next
 ten patients of ``train`` need with the set as it was at first and as it is then. Patients are resampled for the 95 %
-intervals. Everything is computed with ``--threads`` threads on the CPU. An interrupted run goes on by the same command.
-Writes ``learning_loop.json`` and ``learning_loop.md``.
+intervals. Simulated patients tell what the set forgets of what nobody corrected. Everything is computed with
+``--threads`` threads on the CPU. An interrupted run goes on by the same command. Writes ``learning_loop.json`` and
+``learning_loop.md``.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ import torch
 from echoapex.config import ConfigError
 from echoapex.data.datasets.corrections import CORRECTIONS_FOLDER, CorrectedClip, note_corrected_clip, split_of
 from echoapex.data.datasets.records import DatasetError
+from echoapex.data.frame_source import HeldBackFrames
 from echoapex.data.preprocess import to_grey
+from echoapex.data.stores.clip_store import ClipStore
+from echoapex.data.stores.phantom_store import PhantomStoreConfig, draw_phantom_store
 from echoapex.domain.corrections import ClipCorrection
 from echoapex.evaluate.clicks import SimulatedPerson
 from echoapex.evaluate.metrics_file import score_mean
@@ -50,12 +54,14 @@ from echoapex.models.bundle import BundleError, read_card, save_bundle
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import DIMENSIONS
 from echoapex.models.registry import ENCODER, find_set
+from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
 from echoapex.recipes.recipe import Lineage, Provenance
 from echoapex.recipes.runner import Reporting, finetune
 from echoapex.train.journal import JOURNAL_FILE, read_figures
-from echoapex.vocabulary import Application, Structure
+from echoapex.vocabulary import Application, Structure, View
 
 TARGET_DICE, MOST_CLICKS, NEXT_PATIENTS = 0.9, 10, 10
+SIMULATED, SIMULATED_VIEWS = 8, (View.A4C, View.PLAX, View.PSAX_AV)
 _SEGMENTATION = Application.SEGMENTATION.value
 
 
@@ -197,6 +203,26 @@ class Loop:
         following = self.training[after : after + NEXT_PATIENTS]
         return [case for patient in following for _, cases, _ in person.outline(patient, MOST_CLICKS) for case in cases]
 
+    def remember(self, weights: str) -> dict[str, float]:
+        """Dice of every structure on simulated patients, whom the first set learned to read."""
+        place = self.out / "simulated"
+        config = PhantomStoreConfig(
+            patients=SIMULATED, first_seed=190_000, views=SIMULATED_VIEWS, frames=2, labelled=2, size=224
+        )
+        if not place.is_dir():
+            draw_phantom_store(config, place, 1, lambda done, total: None)
+        recipe = DatasetSegmentationRecipe(
+            dataset="corrections",
+            root=self.state,
+            start=weights,
+            size_of_start=True,
+            setting={"name": "lora"},  # type: ignore[arg-type]
+        )
+        task, side = recipe.build_task().eval(), recipe.drawn_frames().sizes[-1][1]
+        frames = HeldBackFrames(ClipStore(place), side, 16)
+        batches = [task.cases(frames.batch(number))["dice"] for number in range(len(frames))]
+        return {name: round(value, 5) for name, value in task.summarise({"dice": torch.cat(batches)}).items()}
+
     def photographs(self, encoder: Path) -> str:
         """A set of an encoder of photographs and a decoder with fresh weights, at the size of the start."""
         place = self.out / "photographs"
@@ -230,9 +256,9 @@ def mean_dice(scores: dict[str, float]) -> float:
 def run(loop: Loop, numbers: Sequence[int], photographs: Path | None) -> dict[str, Any]:
     """All stages; what the tables are made of."""
     numbered = sorted(numbers)
-    rows: list[dict[str, Any]] = [
-        {"patients": 0, "val": summarise(loop.once("start-val", lambda: loop.judge(loop.start)))}
-    ]
+    at_first = summarise(loop.once("start-val", lambda: loop.judge(loop.start)))
+    remembered = loop.once("start-simulated", lambda: loop.remember(loop.start))
+    rows: list[dict[str, Any]] = [{"patients": 0, "val": at_first, "simulated": remembered}]
     weights, corrected = loop.start, 0
     for patients in numbered:
         group = loop.training[corrected:patients]
@@ -253,6 +279,7 @@ def run(loop: Loop, numbers: Sequence[int], photographs: Path | None) -> dict[st
             "next_after": summarise(
                 loop.once(f"{patients}-next-after", lambda n=patients, w=own: loop.next_clicks(n, w))
             ),
+            "simulated": loop.once(f"{patients}-simulated", lambda w=own: loop.remember(w)),
         }
         if photographs is not None:
             loop.once(f"{patients}-photographs-state", lambda n=patients: loop.copy_state(n))
@@ -291,32 +318,39 @@ def summarise(cases: Sequence[Sequence[Any]]) -> dict[str, Any]:
 
 
 def write_table(results: dict[str, Any]) -> str:
-    """The results in Markdown."""
+    """The results in Markdown: Dice on ``val``, the loop itself, and what is forgotten."""
     rows = results["rows"]
     names = [structure.key for structure in Structure if structure.key in rows[0]["val"]]
     heads = ["corrected patients", *(Structure.from_key(name).display_name for name in names), "all three"]
     photographs = any("photographs_val" in row for row in rows)
-    lines = [_line([*heads, *(["all three, from photographs"] if photographs else [])])]
-    lines.append(_line(["---"] * (len(heads) + photographs)))
-    for row in rows:
-        cells = [_figure(row["val"][name]["dice"], 3) for name in (*names, "all")]
-        if photographs:
-            cells.append(_figure(row["photographs_val"]["all"]["dice"], 3) if "photographs_val" in row else "-")
-        lines.append(_line([str(row["patients"]), *cells]))
-    lines += [
-        "",
-        _line(["corrected patients", "of them teach", "clicks spent per outline", "held back, before", "after"])[:-1],
+    cells = [
+        [str(row["patients"]), *(_figure(row["val"][name]["dice"], 3) for name in (*names, "all"))] for row in rows
     ]
-    lines[-1] += " clicks per outline of the next ten patients, before | after | CPU min |"
-    lines.append(_line(["---"] * 8))
-    for row in rows[1:]:
-        told = row["held_back"]
-        lines.append(_line([
+    if photographs:
+        heads.append("all three, from photographs")
+        for row, own in zip(rows, cells, strict=True):
+            own.append(_figure(row["photographs_val"]["all"]["dice"], 3) if "photographs_val" in row else "-")
+    loop_heads = (
+        "corrected patients", "of them teach", "clicks per outline spent", "Dice held back, before", "after",
+        "clicks per outline of the next ten patients, before", "after", "CPU min of learning",
+    )  # fmt: skip
+    loop_cells = [
+        [
             str(row["patients"]), str(row["teach"]), _figure(row["spent"]["all"]["clicks"], 2),
-            f"{told['before']:.3f}", f"{told['after']:.3f}", _figure(row["next_before"]["all"]["clicks"], 2),
-            _figure(row["next_after"]["all"]["clicks"], 2), f"{told['cpu_s'] / 60:.1f}",
-        ]))  # fmt: skip
-    return "\n".join(lines) + "\n"
+            f"{row['held_back']['before']:.3f}", f"{row['held_back']['after']:.3f}",
+            _figure(row["next_before"]["all"]["clicks"], 2), _figure(row["next_after"]["all"]["clicks"], 2),
+            f"{row['held_back']['cpu_s'] / 60:.1f}",
+        ]
+        for row in rows[1:]
+    ]  # fmt: skip
+    known = [structure for structure in Structure if f"dice_{structure.key}" in rows[0]["simulated"]]
+    kept_heads = ["corrected patients", *(structure.display_name for structure in known)]
+    kept = [[str(row["patients"]), *(f"{row['simulated'][f'dice_{s.key}']:.3f}" for s in known)] for row in rows]
+    return "\n".join(_table(heads, cells) + _table(loop_heads, loop_cells) + _table(kept_heads, kept))
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [_line(heads), _line(["---"] * len(heads)), *map(_line, rows), ""]
 
 
 def _line(cells: Sequence[str]) -> str:
