@@ -9,6 +9,7 @@ import numpy as np
 from avi_files import write_avi
 
 from echoapex.data.datasets.corrections import CORRECTIONS_FOLDER, CorrectedClip, note_corrected_clip, split_of
+from echoapex.domain import WallPoint
 from echoapex.domain.corrections import ClipCorrection
 from echoapex.phantom import PhantomClip, simulate_clip
 from echoapex.vocabulary import Structure, View
@@ -53,11 +54,15 @@ def write_correction(state: Path, study: str, patient: str, clip: PhantomClip, *
     return correction
 
 
-def write_tiny_corrections(state: Path) -> dict[str, PhantomClip]:
+WALLS = {1: {point: (40.0 + number, 30.0 + 8 * number) for number, point in enumerate(WallPoint)}}
+"""Wall points on frame 1."""
+
+
+def write_tiny_corrections(state: Path, **changes: object) -> dict[str, PhantomClip]:
     """Three patients who teach and one who judges; returns the simulated clip behind each study."""
     clips: dict[str, PhantomClip] = {}
     for seed, patient in enumerate([*pseudonyms("train", 3), *pseudonyms("val", 1)]):
         study = f"{seed:016x}"
         clips[study] = simulate_clip(View.A4C, seed, size=96, frames=4, label_frames=range(4))
-        write_correction(state, study, patient, clips[study])
+        write_correction(state, study, patient, clips[study], **changes)
     return clips

@@ -101,10 +101,10 @@ def shrink_pretrain(task: Mapping[str, Any], start: StartingPoint) -> dict[str, 
 def shrink_dataset_clips(task: Mapping[str, Any], start: StartingPoint) -> dict[str, Any]:
     """One clip teaches, another judges."""
     drawn = {"features": {"size": SIDE, "batch_size": 2, "frames": [2, 4]}}
-    if task["kind"] in ("dataset_views", "dataset_segmentation"):
+    if task["kind"] in ("dataset_views", "dataset_segmentation", "dataset_walls"):
         drawn = {"frames": {"batch_size": 4, "sizes": [[0, SIDE]]}, "size_of_start": False}
     return {
-        "dataset": "folder",
+        "dataset": "corrections" if task["kind"] == "dataset_walls" else "folder",
         "root": str(start.clips),
         "start": str(start.bundles),
         "store": {"frames": 4, "labelled": 1, "size": SIDE},
@@ -142,6 +142,7 @@ SHRINK = {
     "dataset_ejection_fraction": shrink_dataset_clips,
     "dataset_views": shrink_dataset_clips,
     "dataset_segmentation": shrink_dataset_clips,
+    "dataset_walls": shrink_dataset_clips,
     "multitask": shrink_multitask,
     "ejection_fraction": shrink_ejection_fraction,
     "camus_segmentation": shrink_camus,

@@ -10,6 +10,7 @@ import pytest
 from drawn_clips import draw_clip
 from tiny_camus import write_tiny_camus
 from tiny_clip_folder import outline_tiny_clip_folder, write_tiny_clip_folder
+from tiny_corrections import WALLS, write_tiny_corrections
 from tiny_recipes import RECIPE_FOLDER, RECIPES, StartingPoint, as_arguments, shrink
 
 from echoapex.cli import run
@@ -37,6 +38,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def start(workspace: Path) -> StartingPoint:
     """A complete set, made as the shipped one is: the encoder with its frame decoders, then the ejection fraction."""
+    write_tiny_corrections(workspace / "clips", wall_points=WALLS)
     outline_tiny_clip_folder(workspace / "clips", write_tiny_clip_folder(workspace / "clips"))
     start = StartingPoint(workspace / "shipped" / "phantom", write_tiny_camus(workspace / "camus"), workspace / "clips")
     for name in ("phantom_multitask", "phantom_ejection_fraction"):

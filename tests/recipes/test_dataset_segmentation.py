@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tiny_corrections import write_tiny_corrections
+from tiny_corrections import WALLS, write_tiny_corrections
 from tiny_tasks import IMAGE_SIZE, PROVENANCE
 
 from echoapex.cli import run
+from echoapex.data.datasets.corrections import CorrectionsDataset
 from echoapex.data.frame_source import FrameSourceConfig
+from echoapex.data.preprocess import prepare_frames
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
+from echoapex.io.study_files import open_only_clip
 from echoapex.models.bundle import BundleError, load_bundle, read_card
 from echoapex.models.registry import find_set
 from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
+from echoapex.recipes.dataset_walls import DatasetWallsRecipe
 from echoapex.recipes.recipe import LearningSetting, Workspace
 from echoapex.train.journal import read_figures
 from echoapex.vocabulary import Structure
@@ -27,6 +32,13 @@ SMALL = ["--train.steps", "2", "--train.score_every", "2", "--train.checkpoint_e
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("state")
     write_tiny_corrections(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def walled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("walled")
+    write_tiny_corrections(root, wall_points=WALLS)
     return root
 
 
@@ -93,13 +105,14 @@ def test_the_decoder_can_learn_more_slowly(state: Path, saved_set: Path) -> None
     [
         ("corrections_segmentation", "segmentation", "dice_lv_cavity"),
         ("corrections_views", "view_classification", "view_frame_accuracy"),
+        ("corrections_walls", "lv_wall", "wall_point_px"),
     ],
 )
 def test_the_command_scores_before_and_after_on_those_held_back(
-    recipe: str, bundle: str, score: str, state: Path, saved_set: Path, tmp_path: Path
+    recipe: str, bundle: str, score: str, walled: Path, saved_set: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    typed = ["finetune", recipe, "--dataset", "corrections", "--root", str(state), "--out", str(out)]
+    typed = ["finetune", recipe, "--dataset", "corrections", "--root", str(walled), "--out", str(out)]
     assert run([*typed, "--task.start", str(saved_set), "--task.frames.batch_size", "2", *SMALL]) == 0
     figures = read_figures(out / "journal.jsonl")
     assert score in figures.start
@@ -109,3 +122,25 @@ def test_the_command_scores_before_and_after_on_those_held_back(
     assert "corrected by the site's own reviewers" in card.training_data[0]
     assert card.preprocessing.size == (IMAGE_SIZE, IMAGE_SIZE)
     assert json.loads((out / "recipe.json").read_text())["task"]["dataset"] == "corrections"
+
+
+def test_wall_points_lie_in_the_store_where_they_were_marked(walled: Path, saved_set: Path, tmp_path: Path) -> None:
+    recipe = DatasetWallsRecipe(
+        dataset="corrections", root=walled, start=str(saved_set), size_of_start=True,
+        store=DatasetStoreConfig(frames=2, size=96), frames=FrameSourceConfig(batch_size=2),
+    )  # fmt: skip
+    workload = recipe.build(Workspace(tmp_path, 1, lambda what, done, total: None))
+    batch = workload.validation.batch(0)
+    assert batch.has_walls.sum() == 1
+    (points,) = batch.wall_points[batch.has_walls].numpy()
+    (record,) = CorrectionsDataset(walled).records("val")
+    prepared = prepare_frames(open_only_clip(record.path), IMAGE_SIZE)
+    marked = prepared.transform.map_points(np.array(list(WALLS[1].values())))
+    assert np.abs(points - marked).max() < 0.6, "within a pixel of the model"
+    assert workload.task.loss(workload.batches.batch(0)).total.isfinite()
+
+
+def test_outlines_come_before_walls_where_frames_are_few(walled: Path, saved_set: Path, tmp_path: Path) -> None:
+    recipe = recipe_on(walled, saved_set, store=DatasetStoreConfig(frames=2, labelled=2, size=96))
+    batch = recipe.build(Workspace(tmp_path, 1, lambda what, done, total: None)).validation.batch(0)
+    assert (len(batch), int(batch.has_walls.sum())) == (2, 0)

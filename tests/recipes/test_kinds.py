@@ -17,6 +17,7 @@ from echoapex.models.decoders.linear import ViewFromMasksDecoder
 from echoapex.models.encoder import EncoderConfig
 from echoapex.recipes.camus import CamusRecipe
 from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
+from echoapex.recipes.dataset_walls import DatasetWallsRecipe
 from echoapex.recipes.ejection_fraction import DatasetEjectionFractionRecipe
 from echoapex.recipes.joint import JointRecipe, RealFrames
 from echoapex.recipes.recipe import Provenance, TaskRecipe
@@ -86,6 +87,11 @@ def dataset_segmentation(start: Path, tasks: TinyTasks) -> Trained:
     return recipe, recipe.build_task()
 
 
+def dataset_walls(start: Path, tasks: TinyTasks) -> Trained:
+    recipe = DatasetWallsRecipe(dataset="corrections", root=Path("state"), start=str(start))
+    return recipe, recipe.build_task()
+
+
 def view_from_masks(start: Path, tasks: TinyTasks) -> Trained:
     recipe = ViewFromMasksRecipe(
         start=str(start), stores={"views": PhantomStoreConfig(patients=1)},
@@ -111,7 +117,7 @@ def joint(start: Path, tasks: TinyTasks) -> Trained:
 
 PATHS: list[Callable[[Path, TinyTasks], Trained]] = [
     multitask_of_set, multitask_of_encoder, camus, ejection_fraction, dataset_ejection_fraction, dataset_views,
-    dataset_segmentation, view_from_masks, pretrain, joint,
+    dataset_segmentation, dataset_walls, view_from_masks, pretrain, joint,
 ]  # fmt: skip
 
 

@@ -153,6 +153,7 @@ DATASETS_OF = {
     "dataset_ejection_fraction": ("echonet_dynamic", "echonet_pediatric", "folder"),
     "dataset_segmentation": ("folder", "corrections"),
     "dataset_views": ("folder", "tmed2", "corrections"),
+    "dataset_walls": ("corrections",),
 }
 """The data sets that each kind of recipe can learn from."""
 

@@ -61,6 +61,7 @@ def record_key(record: DatasetClip) -> str:
     """Text that identifies the prepared form of a clip; the size of the file stands for its pixels."""
     traced = [(outline.frame, outline.phase) for outline in record.outlines]
     known = f"{record.view} {record.references} {traced} {[structure.key for structure in record.outlined]}"
+    known += f" {[(walls.frame, sorted(walls.points_xy.items())) for walls in record.walls]}" if record.walls else ""
     return f"{record.name} {record.path.stat().st_size} {patient_of(record)} {known}"
 
 

@@ -23,6 +23,7 @@ from torch import nn
 from echoapex.config import Config, ConfigError, build_config, merge, read_recipe
 from echoapex.recipes.camus import CamusRecipe
 from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
+from echoapex.recipes.dataset_walls import DatasetWallsRecipe
 from echoapex.recipes.ejection_fraction import DatasetEjectionFractionRecipe, EjectionFractionRecipe
 from echoapex.recipes.joint import JointRecipe
 from echoapex.recipes.multitask import MultiTaskRecipe
@@ -42,6 +43,7 @@ TASK_KINDS: dict[str, type[TaskRecipe]] = {
     "multitask": MultiTaskRecipe,
     "dataset_views": DatasetViewsRecipe,
     "dataset_segmentation": DatasetSegmentationRecipe,
+    "dataset_walls": DatasetWallsRecipe,
     "dataset_ejection_fraction": DatasetEjectionFractionRecipe,
     "ejection_fraction": EjectionFractionRecipe,
     "view_from_masks": ViewFromMasksRecipe,

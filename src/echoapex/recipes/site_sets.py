@@ -25,6 +25,7 @@ LINEAGE_FILE = "lineage.json"
 RECIPES = {
     Application.SEGMENTATION: "corrections_segmentation",
     Application.VIEW_CLASSIFICATION: "corrections_views",
+    Application.LV_WALL: "corrections_walls",
 }
 """The recipe by which each task learns from corrections."""
 
@@ -46,7 +47,7 @@ class RunOutcome(Config):
 
     @property
     def is_better(self) -> bool:
-        """Whether the score rose: mean Dice of the outlines, or accuracy of the views of single frames."""
+        """Whether it is better: mean Dice of outlines, accuracy of views of single frames, distance of wall points."""
         first, last = main_score(self.before), main_score(self.after)
         return first is not None and last is not None and last > first
 
@@ -78,13 +79,17 @@ class SiteLineage(Config):
 
 
 def main_score(figures: Mapping[str, float]) -> float | None:
-    """The one number by which two sets are compared; None where there is nothing to score.
+    """The one number by which two sets are compared, higher being better; None where there is nothing to score.
 
     >>> main_score({"dice_lv_cavity": 0.9, "dice_left_atrium": 0.8}), main_score({"view_temperature": 1.2})
     (0.8500000000000001, None)
+    >>> main_score({"wall_point_px": 3.5, "ivs_px": 1.0})
+    -3.5
     """
     dice = [value for name, value in figures.items() if name.startswith("dice_")]
-    return sum(dice) / len(dice) if dice else figures.get("view_frame_accuracy")
+    if dice:
+        return sum(dice) / len(dice)
+    return -figures["wall_point_px"] if "wall_point_px" in figures else figures.get("view_frame_accuracy")
 
 
 def read_outcome(run: Path, steps: int = 0) -> RunOutcome:

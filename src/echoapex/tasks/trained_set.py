@@ -143,7 +143,7 @@ def _assemble(
     tasks = TrainedSet(
         _view_task(view_encoder, view, _mask_branch(view, mask.directory, segmenter)),
         SegmentationTask(mask_encoder, segmenter, blocks_of(mask)),
-        LvWall(wall_encoder, _filled(WallPointDecoder.build(_config(WallPointConfig, wall)), wall), blocks_of(wall)),
+        LvWall(wall_encoder, build_wall_decoder(wall), blocks_of(wall)),
         EjectionFraction(
             clip_encoder,
             _filled(ClipDecoder.build(_config(ClipConfig, clip)), clip),
@@ -186,6 +186,11 @@ def build_view_decoder(bundle: Bundle) -> LinearViewDecoder:
 def build_segmenter(bundle: Bundle) -> PromptableDecoder:
     """The decoder of a segmentation bundle."""
     return _filled(PromptableDecoder.build(_config(PromptableConfig, bundle)), bundle)
+
+
+def build_wall_decoder(bundle: Bundle) -> WallPointDecoder:
+    """The decoder of a bundle of wall points."""
+    return _filled(WallPointDecoder.build(_config(WallPointConfig, bundle)), bundle)
 
 
 def _mask_branch(view: Bundle, loaded: Path, segmenter: PromptableDecoder) -> ViewFromMasks | None:

@@ -26,8 +26,9 @@ from echoapex.data.datasets.camus import (
 )
 from echoapex.data.datasets.camus_patient import CamusPatient
 from echoapex.data.datasets.records import DatasetClip, DatasetError
-from echoapex.data.preprocess import prepare_frames, prepare_image, prepare_labels
+from echoapex.data.preprocess import PreparedClip, prepare_frames, prepare_image, prepare_labels
 from echoapex.data.stores.clip_store import write_shard
+from echoapex.domain import WallPoint
 from echoapex.io.clip_source import ReadError
 from echoapex.io.sector import find_sector
 from echoapex.vocabulary import Quantity, View
@@ -118,8 +119,12 @@ def _prepare(
     traced = {outline.phase: outline.frame for outline in record.outlines if outline.frame in clip.frame_indices}
     marks = {phase: clip.frame_indices.index(frame) for phase, frame in traced.items() if phase}
     maps = _chosen_maps(record, config.labelled, clip.frame_indices)
+    wall_row, wall_points = _chosen_walls(record, clip)
+    kept = {*marks.values(), *maps}
+    if wall_row >= 0 and len(kept | {wall_row}) > config.frames:  # outlines come first where there is no room
+        wall_row, wall_points = -1, np.full((4, 2), np.nan)
     times_s = np.array(clip.frame_times_s)
-    rows = choose_rows(times_s, sorted({*marks.values(), *maps}), config, rng)
+    rows = choose_rows(times_s, sorted(kept | ({wall_row} if wall_row >= 0 else set())), config, rng)
     frames[:] = clip.pixels[rows]
     label_frames = np.full(config.labelled, -1)
     for number, (mark, labelled) in enumerate(maps.items()):
@@ -136,10 +141,19 @@ def _prepare(
         "ef_percent": np.nan if ef_percent is None else ef_percent,
         "label_frames": label_frames,
         "known_structures": sum(1 << int(structure) for structure in record.outlined) if maps else 0,
-        "wall_frame": -1,
-        "wall_points": np.full((4, 2), np.nan),
+        "wall_frame": int(np.flatnonzero(rows == wall_row)[0]) if wall_row >= 0 else -1,
+        "wall_points": wall_points,
         "mm_per_px": np.nan,
     }
+
+
+def _chosen_walls(record: DatasetClip, clip: PreparedClip) -> tuple[int, np.ndarray]:
+    """Row and points (4, 2) in model pixels of the first frame with wall points; -1 and NaN where there is none."""
+    for walls in record.walls:
+        if walls.frame in clip.frame_indices:
+            points = np.array([walls.points_xy[point] for point in WallPoint], float)
+            return clip.frame_indices.index(walls.frame), clip.transform.map_points(points)
+    return -1, np.full((4, 2), np.nan)
 
 
 def _chosen_maps(record: DatasetClip, most: int, frames: Sequence[int]) -> dict[int, np.ndarray]:

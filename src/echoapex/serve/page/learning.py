@@ -35,7 +35,7 @@ from echoapex.vocabulary import Application
 
 _LOG = logging.getLogger("echoapex.page")
 _FEWEST_TEACHING, _FEWEST_JUDGING = 2, 1
-_NOT_TAUGHT = "wall points are kept, but no recipe learns from them yet"
+_NOT_TAUGHT = "no recipe learns this task from corrections"
 _TOO_FEW = "so far {} teach and {} held back to judge; correct more patients, about a quarter of whom are held back"
 _PATIENCE_S = 90.0
 
@@ -299,7 +299,7 @@ def figures_for_people(figures: dict[str, float]) -> dict[str, float]:
     if "view_frame_accuracy" in figures:
         return {"accuracy": figures["view_frame_accuracy"]}
     score = main_score(figures)
-    return {} if score is None else {"dice": round(score, 5), **figures}
+    return {} if score is None else figures if score < 0 else {"dice": round(score, 5), **figures}
 
 
 def _describe(task: Application, count: LabelCount) -> LearningTask:
