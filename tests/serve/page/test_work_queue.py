@@ -74,6 +74,26 @@ def test_each_study_of_a_folder_of_results_has_its_own_row(page: Pages, tmp_path
     assert {row["study"] for row in again.when_ready(2)} == {row["study"] for row in rows}
 
 
+def test_studies_of_one_archive_are_deleted_one_by_one_with_their_files(page: Pages, tmp_path: Path) -> None:
+    files = [*write_small_study(tmp_path / "files", 1), *write_small_study(tmp_path / "files", 2, (View.A2C,))]
+    (tmp_path / "both").mkdir()
+    opened = page(contours="ed_es")
+    opened.upload([("x/a.avi", b"RIFF\x10\x00\x00\x00AVI LIST")])  # a study of its own, which fails
+    place = tmp_path / "state" / "inputs" / opened.when_ready(1)[0]["study"]
+    for path in files:  # as an archive with clips of several kinds would lie there
+        path.rename(place / path.name)
+    opened.send("POST", f"/studies/{place.name}/retry")
+    rows = opened.when_ready(2)
+    assert {tuple(row["views"]) for row in rows} == {("PLAX",), ("A2C",)}
+    results = tmp_path / "state" / "results" / place.name
+    opened.send("DELETE", f"/studies/{place.name}", status=204)
+    (left,) = opened.get("/studies")["studies"]
+    assert results.is_dir() and opened.get(f"/studies/{left['study']}")["values"]
+    opened.send("DELETE", f"/studies/{left['study']}", status=204)
+    assert not results.exists() and not place.exists()
+    assert not list((tmp_path / "state" / "results").iterdir())
+
+
 def test_a_study_at_a_server_is_fetched_once(page: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = []
 

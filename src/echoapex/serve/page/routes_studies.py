@@ -128,8 +128,10 @@ def delete_study(study: StudyId, parts: Parts, user: Admin) -> None:
         raise PageError("the study is being analysed; delete it when that is done", 409)
     if row.signed_by:
         raise PageError("the study is signed off; take the signature back first", 409)
+    places = parts.studies.places(study)
+    shared = parts.studies.shares(study, parts.results.folder(study))
     parts.studies.write_down(study, user.user, "deleted")
     parts.studies.remove(study)
     parts.clips.forget(study)
     forget_corrected_clips(parts.config.state, study)
-    forget_results(parts.config, study)
+    forget_results(parts.config, study, places.results, shared=shared)

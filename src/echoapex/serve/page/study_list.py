@@ -186,6 +186,13 @@ class StudyList:
             for table in (PAGE_TAGS, PAGE_DECISIONS, PAGE_CALIPERS, PAGE_STEPS, PAGE_STUDIES):
                 connection.execute(sa.delete(table).where(table.c.study == study))
 
+    def shares(self, study: str, folder: Path) -> bool:
+        """Whether another study has its results in the folder of a study, which is called by its key or that of it."""
+        same = (PAGE_STUDIES.c.results == str(folder)) | (PAGE_STUDIES.c.study == folder.name)
+        with self._database.read() as connection:
+            query = sa.select(PAGE_STUDIES.c.study).where(same & (PAGE_STUDIES.c.study != study))
+            return connection.execute(query).first() is not None
+
     def next_queued(self) -> str | None:
         """The study that waits longest."""
         query = sa.select(PAGE_STUDIES.c.study).where(PAGE_STUDIES.c.state == PageState.QUEUED)

@@ -177,11 +177,24 @@ class WorkQueue:
             self._studies.add(places.inputs, origin=f"part:{study}:{part}", results=folder, part=part)
 
 
-def forget_results(config: PageConfig, study: str) -> None:
-    """Delete what the page itself has written of a study; a folder of results that was there before stays."""
-    for room in ("inputs", "results", "reviewed", "corrections", "cache"):
+def forget_results(config: PageConfig, study: str, results: Path | None, *, shared: bool) -> None:
+    """Delete what the page itself has written of a study; a folder of results that was there before stays.
+
+    Args:
+        config: of the page.
+        study: the study.
+        results: folder of its analysis, where it is not its own.
+        shared: whether another study was analysed together with it, and still needs that folder.
+    """
+    for room in ("reviewed", "corrections", "cache"):
         shutil.rmtree(config.state / room / study, ignore_errors=True)
-    name_map_path(config.state / "results" / study).unlink(missing_ok=True)
+    own = config.state / "results"
+    folder = results or own / study
+    if shared or folder.parent != own:
+        return
+    for room in ("inputs", "results"):
+        shutil.rmtree(config.state / room / folder.name, ignore_errors=True)
+    name_map_path(folder).unlink(missing_ok=True)
 
 
 def is_analysis(folder: Path) -> bool:
