@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echoapex.domain.reported_study import ReportedStudy
+from echoapex.infer.clip.outlines import LabelMaps
 from echoapex.infer.outputs.files import RESULTS_FILE, read_masks
 from echoapex.infer.study.records import group_by_study, leave_out_copies
 from echoapex.infer.study.stored import StoredAnalysis, StoredError, read_stored
@@ -104,7 +105,7 @@ class StudyResults:
         """The current label maps of a clip by native frame; empty where none were written."""
         found: Masks = self.keep(
             ("masks", study, clip, self._studies.places(study).revision),
-            lambda: read_masks(self.current_folder(study), clip),
+            lambda: _packed_masks(self.current_folder(study), clip),
         )
         return found
 
@@ -120,6 +121,16 @@ class StudyResults:
             while len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
         return made
+
+
+def _packed_masks(folder: Path, clip: str) -> LabelMaps:
+    """The label maps of a clip, compressed: hundreds of large frames may be kept."""
+    found = read_masks(folder, clip)
+    size = next(((labels.shape[0], labels.shape[1]) for labels in found.values()), (1, 1))
+    maps = LabelMaps(size)
+    for frame, labels in found.items():
+        maps[frame] = labels
+    return maps
 
 
 def _read(folder: Path) -> StoredAnalysis:
