@@ -74,6 +74,15 @@ def test_each_study_of_a_folder_of_results_has_its_own_row(page: Pages, tmp_path
     assert {row["study"] for row in again.when_ready(2)} == {row["study"] for row in rows}
 
 
+def test_results_that_name_files_are_not_taken_over(page: Pages, tmp_path: Path) -> None:
+    files = write_small_study(tmp_path / "files")
+    models = NamedInterpreter(TaskInterpreter.load("phantom", "cpu", "fp32"), "phantom", "cpu")
+    options = AnalysisOptions(overlays=False, contours="ed_es", precision="fp32", keep_identifiers=True)
+    StudyAnalyzer(models, options).run(files, tmp_path / "studies" / "results")
+    (row,) = page(studies=str(tmp_path / "studies")).when_ready(1)
+    assert row["state"] == "failed" and "--keep-identifiers" in row["error"]
+
+
 def test_studies_of_one_archive_are_deleted_one_by_one_with_their_files(page: Pages, tmp_path: Path) -> None:
     files = [*write_small_study(tmp_path / "files", 1), *write_small_study(tmp_path / "files", 2, (View.A2C,))]
     (tmp_path / "both").mkdir()

@@ -27,6 +27,10 @@ from echoapex.serve.page.study_results import parts_of
 _LOG = logging.getLogger("echoapex.page")
 _PATIENCE_S = 60.0
 _NO_CLIP = "no clip could be analysed: {}; give DICOM, AVI, MP4, GIF, PNG, JPEG, NIfTI or MHD of an echocardiogram"
+_NAMES_KEPT = (
+    "its results were made with --keep-identifiers, so that clips are called by their files; "
+    "analyse it again without that, or let the page do it"
+)
 _FAILURES = (AnalysisError, BundleError, DeviceError, NameMapError, StoredError, PageError, OSError)
 
 
@@ -170,7 +174,10 @@ class WorkQueue:
         if places.part:
             return
         folder = places.results or self._config.state / "results" / study
-        first, *others = parts_of(read_stored(folder))
+        stored = read_stored(folder)
+        if stored.manifest.options.keep_identifiers:
+            raise PageError(_NAMES_KEPT)
+        first, *others = parts_of(stored)
         if others:
             self._studies.update(study, part=first)
         for part in others:
