@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from page_client import PageClient
+from small_echo import write_small_study
 from tiny_corrections import WALLS, pseudonyms, write_correction, write_tiny_corrections
 from tiny_tasks import build_tasks, save_set
 
@@ -134,7 +135,7 @@ def test_a_better_set_is_used_and_can_be_left_again(opened: Page, pretend: Calla
         {"dice": 0.75, "dice_lv_cavity": 0.75},
     )
     assert (done["better"], done["switched"], done["step"], done["steps"]) == (True, True, 2, 2)
-    assert page.get("/learning")["current"]["version"] == 1
+    assert page.get("/learning")["current"] == {"name": "phantom", "version": 1}
     assert page.get("/session")["weights"]["site_version"] == 1
     sites = SiteSets(tmp_path / "state" / "site", "phantom")
     lineage = sites.lineage(1)
@@ -273,3 +274,20 @@ def test_what_is_corrected_on_the_page_becomes_the_data_set(reviewed: PageClient
     assert [clip.clip for clip in read_index(state).clips] == [first]
     reviewed.send("DELETE", f"/studies/{study}", status=204)
     assert read_index(state).clips == ()
+
+
+def test_studies_are_found_again_by_a_run_wherever_the_page_was_started(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_small_study(tmp_path / "studies" / "one", views=(View.A4C,))
+    monkeypatch.chdir(tmp_path)
+    opened = page(studies="studies", contours="ed_es")
+    uploaded = opened.upload(write_small_study(tmp_path / "elsewhere", number=7, views=(View.A4C,)))["studies"][0]
+    for row in opened.when_ready(2):
+        clip = opened.get(f"/studies/{row['study']}")["clips"][0]["clip"]
+        opened.send("PATCH", f"/studies/{row['study']}/clips/{clip}", {"view": "A2C"})
+    sources = {clip.study == uploaded: clip.source for clip in read_index(tmp_path / "state").clips}
+    assert sources[True].startswith("inputs/"), "an upload moves with the state folder"
+    assert sources[False].startswith(str(tmp_path / "studies"))
+    monkeypatch.chdir("/")
+    assert all(record.path.is_file() for record in CorrectionsDataset(tmp_path / "state").records())

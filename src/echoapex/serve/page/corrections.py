@@ -202,7 +202,10 @@ class ClipCorrections:
         clip, place = found.header.clip_id, self._inputs.place(study, found.header.clip_id)
         if "!" not in place:
             patient = found.header.source.get("patient", "") or study
-            note_corrected_clip(self._state, CorrectedClip(study=study, clip=clip, patient=patient, source=place))
+            path, state = Path(place).absolute(), self._state.absolute()
+            source = path.relative_to(state) if path.is_relative_to(state) else path
+            listed = CorrectedClip(study=study, clip=clip, patient=patient, source=source.as_posix())
+            note_corrected_clip(self._state, listed)
 
     @staticmethod
     def _without(original: StoredAnalysis, current: StoredAnalysis, clip: str) -> StoredAnalysis:

@@ -86,7 +86,8 @@ class PageModels:
         """The current set for people."""
         paths = find_set(self.bundle)
         note = SIMULATED_NOTE if advise_patients(paths) else ""
-        return CurrentWeights(name=paths.name, note=note, site_version=self.site_version)
+        given = find_set(self._config.bundle).name
+        return CurrentWeights(name=given, note=note, site_version=self.site_version)
 
     def review(self, stored: StoredAnalysis) -> ReviewModels:
         """The models that made an analysis, for clicks and corrections.
