@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 from page_client import API, PageClient
+
+from echoapex.serve.page.archive import Archive
 
 Page = Callable[..., PageClient]
 
@@ -81,3 +84,21 @@ def test_a_study_that_nobody_corrected_is_proposed(reviewed: PageClient, clips: 
 
 def test_an_empty_archive_has_an_empty_map(page: Page) -> None:
     assert page().get("/explore/map") == {"points": [], "pending": 0}
+
+
+def test_a_request_reads_few_studies_and_the_thread_reads_the_others(
+    reviewed: PageClient, clips: list[dict[str, str]], tmp_path: Path
+) -> None:
+    parts = reviewed.parts
+    fresh = Archive(
+        tmp_path / "state" / "cache", parts.studies, parts.results, parts.inputs,
+        lambda: parts.archive.embedder, threading.Event(),
+    )  # fmt: skip
+    assert fresh.studies(0) == ([], 1)
+    assert fresh.clips()[1] == len(clips), "read, but not encoded as long as no thread works"
+    fresh.start()
+    try:
+        found, missing = fresh.clips(patience_s=30)
+    finally:
+        fresh.close()
+    assert (len(found), missing) == (len(clips), 0)

@@ -10,7 +10,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from echoapex.vocabulary import View
 
 _LOG = logging.getLogger("echoapex.page")
 _ROWS_AT_ONCE = 200
+_READ_AT_ONCE = 40
+"""Studies whose results a request reads at most; the thread reads the others."""
 _TICK_S = 0.05
 _READY = (PageState.READY, PageState.SIGNED)
 
@@ -140,23 +142,32 @@ class Archive:
                 self._embedder = self._load()
             return self._embedder
 
-    def studies(self) -> list[ArchivedStudy]:
-        """All studies whose results can be read, by key."""
+    def studies(self, most_read: int | None = None) -> tuple[list[ArchivedStudy], int]:
+        """All studies whose results were read, by key, and how many wait for it.
+
+        Args:
+            most_read: read the results of so many more at most; None for all.
+        """
         found: dict[str, ArchivedStudy] = {}
+        read = waiting = 0
         for study, corrected in self._listed():
             try:
                 revision = self._studies.places(study).revision
                 known = self._known.get(study)
                 if known is None or (known.revision, known.corrected) != (revision, corrected):
+                    if most_read is not None and read >= most_read:
+                        waiting += 1
+                        continue
+                    read += 1
                     known = _describe(study, revision, corrected, self._results.state(study).current.report)
                 found[study] = known
             except PageError:  # deleted meanwhile, or its results cannot be read
                 continue
-        self._known = found
-        return [found[study] for study in sorted(found)]
+        self._known = self._known | found if waiting else found
+        return [found[study] for study in sorted(found)], waiting
 
     def clips(self, patience_s: float = 0.0) -> tuple[list[ArchivedClip], int]:
-        """The clips that are encoded, and how many are not yet.
+        """The clips that are encoded, and how many are not yet; an unread study counts as one.
 
         Args:
             patience_s: wait so long for the others.
@@ -164,27 +175,31 @@ class Archive:
         self._news.set()
         ends = time.monotonic() + patience_s
         while True:
-            found, missing, began = [], 0, time.monotonic()
-            for study in self.studies():
-                for label in study.clips:
-                    key = (study.study, label.clip)
-                    if key not in self._vectors:
-                        missing += 1
-                    elif (known := self._vectors[key]) is not None:
-                        found.append(ArchivedClip(study.study, label, study.ef_percent, known[1], known[0]))
+            began = time.monotonic()
+            studies, missing = self.studies(_READ_AT_ONCE)
+            found = list(self._encoded(studies))
+            missing += sum((study.study, label.clip) not in self._vectors for study in studies for label in study.clips)
             if not missing or time.monotonic() > ends or self._ending.is_set():
                 return found, missing
             time.sleep(_TICK_S + 4 * (time.monotonic() - began))
 
+    def _encoded(self, studies: Sequence[ArchivedStudy]) -> Iterator[ArchivedClip]:
+        for study in studies:
+            for label in study.clips:
+                known = self._vectors.get((study.study, label.clip))
+                if known is not None:
+                    yield ArchivedClip(study.study, label, study.ef_percent, known[1], known[0])
+
     def doubts(self) -> tuple[list[StudyDoubt], Float[np.ndarray, "clips width"]]:
         """The studies that nobody has corrected, and the vectors of those that were."""
+        self._news.set()
+        studies, _ = self.studies(_READ_AT_ONCE)
         vectors: dict[str, list[np.ndarray]] = {}
-        clips, _ = self.clips()
-        for clip in clips:
+        for clip in self._encoded(studies):
             vectors.setdefault(clip.study, []).append(clip.vector)
-        width = clips[0].vector.shape[0] if clips else 0
+        width = next(iter(vectors.values()))[0].shape[0] if vectors else 0
         doubts, corrected = [], [np.zeros((0, width))]
-        for study in self.studies():
+        for study in studies:
             own = np.array(vectors.get(study.study, [])).reshape(-1, width)
             if study.corrected:
                 corrected.append(own)
@@ -229,7 +244,7 @@ class Archive:
             self._news.wait()
 
     def _encode_missing(self) -> None:
-        for study in self.studies():
+        for study in self.studies()[0]:
             for label in study.clips:
                 if self._ending.is_set():
                     return
