@@ -10,15 +10,21 @@ export const OUTSIDE_LOGIT = -8;
 const REACH = 0.03;
 const HALVINGS = 7;
 const MARGIN = 1;
+/** So many standard deviations from a click nothing changes that a 32-bit number could hold. */
+const FAR = 7;
 
 /** Logits of a mask: far from zero on both sides. */
 export function logitsOf(mask: Uint8Array): Float32Array {
-  return Float32Array.from(mask, (inside) => (inside ? -OUTSIDE_LOGIT : OUTSIDE_LOGIT));
+  const logits = new Float32Array(mask.length);
+  for (let i = 0; i < mask.length; i++) logits[i] = mask[i] ? -OUTSIDE_LOGIT : OUTSIDE_LOGIT;
+  return logits;
 }
 
 /** The mask of logits: positive is inside. */
 export function maskOf(logits: Float32Array): Uint8Array {
-  return Uint8Array.from(logits, (logit) => (logit > 0 ? 1 : 0));
+  const mask = new Uint8Array(logits.length);
+  for (let i = 0; i < logits.length; i++) mask[i] = (logits[i] as number) > 0 ? 1 : 0;
+  return mask;
 }
 
 function placeOf(click: Click, [height, width]: Size): number {
@@ -36,15 +42,22 @@ export function mergeCorrection(
   size: Size,
   side: number,
 ): Float32Array {
-  const differs = Uint8Array.from(refined, (logit, i) => (logit > 0 !== (previous[i] as number) > 0 ? 1 : 0));
-  const parts = connectedParts(differs, size);
-  const wanted = new Set<number>();
-  for (const click of clicks) {
-    const place = placeOf(click, size);
-    if ((previous[place] as number) > 0 !== click.positive) wanted.add(parts[place] as number);
+  const merged = previous.slice();
+  const contradicted = clicks.map((click) => ({ place: placeOf(click, size), positive: click.positive }));
+  const asked = contradicted.filter(({ place, positive }) => (previous[place] as number) > 0 !== positive);
+  if (asked.length > 0) {
+    const differs = new Uint8Array(previous.length);
+    for (let i = 0; i < differs.length; i++) {
+      differs[i] = (refined[i] as number) > 0 === (previous[i] as number) > 0 ? 0 : 1;
+    }
+    const parts = connectedParts(differs, size);
+    const wanted = new Set(asked.map(({ place }) => parts[place] as number));
+    wanted.delete(0);
+    for (let i = 0; i < merged.length; i++) {
+      const part = parts[i] as number;
+      if (part > 0 && wanted.has(part)) merged[i] = refined[i] as number;
+    }
   }
-  wanted.delete(0);
-  const merged = previous.map((logit, i) => (wanted.has(parts[i] as number) ? (refined[i] as number) : logit));
   for (let halving = 0; halving < HALVINGS; halving++) {
     for (const click of [...clicks.filter((c) => c.positive), ...clicks.filter((c) => !c.positive)]) {
       obey(merged, click, size, (REACH * side) / 2 ** halving);
@@ -58,13 +71,16 @@ function obey(logits: Float32Array, click: Click, size: Size, reach: number): vo
   if (here > 0 === click.positive) return;
   const [height, width] = size;
   const peak = (Math.abs(here) + MARGIN) * (click.positive ? 1 : -1);
-  const across = Float64Array.from({ length: width }, (_, x) => Math.exp(-((x - click.x) ** 2) / (2 * reach * reach)));
-  for (let y = 0; y < height; y++) {
-    const down = peak * Math.exp(-((y - click.y) ** 2) / (2 * reach * reach));
-    if (Math.abs(down) < 1e-12) continue;
-    for (let x = 0; x < width; x++) {
+  const wide = 2 * reach * reach;
+  const far = FAR * reach;
+  const [left, right] = [Math.max(0, Math.floor(click.x - far)), Math.min(width - 1, Math.ceil(click.x + far))];
+  const [top, bottom] = [Math.max(0, Math.floor(click.y - far)), Math.min(height - 1, Math.ceil(click.y + far))];
+  const across = Float64Array.from({ length: right - left + 1 }, (_, x) => Math.exp(-((left + x - click.x) ** 2) / wide));
+  for (let y = top; y <= bottom; y++) {
+    const down = peak * Math.exp(-((y - click.y) ** 2) / wide);
+    for (let x = left; x <= right; x++) {
       const place = y * width + x;
-      logits[place] = (logits[place] as number) + down * (across[x] as number);
+      logits[place] = (logits[place] as number) + down * (across[x - left] as number);
     }
   }
 }

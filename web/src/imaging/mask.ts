@@ -47,21 +47,24 @@ export function fillContour(contour: readonly Point[], [height, width]: Size): U
 /** Label of the connected part (8 neighbours) of each pixel, 0 outside. */
 export function connectedParts(mask: Uint8Array, [height, width]: Size): Int32Array {
   const labels = new Int32Array(mask.length);
-  const stack: number[] = [];
+  const stack = new Int32Array(mask.length);
   let parts = 0;
   for (let start = 0; start < mask.length; start++) {
     if (!mask[start] || labels[start]) continue;
     labels[start] = ++parts;
-    stack.push(start);
-    while (stack.length > 0) {
-      const place = stack.pop() as number;
-      const [x, y] = [place % width, Math.floor(place / width)];
-      for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++) {
-        for (let column = Math.max(0, x - 1); column <= Math.min(width - 1, x + 1); column++) {
-          const next = row * width + column;
+    let waiting = 0;
+    stack[waiting++] = start;
+    while (waiting > 0) {
+      const place = stack[--waiting] as number;
+      const y = Math.floor(place / width);
+      const x = place - y * width;
+      const [left, right] = [x > 0 ? -1 : 0, x < width - 1 ? 1 : 0];
+      for (let down = y > 0 ? -1 : 0; down <= (y < height - 1 ? 1 : 0); down++) {
+        for (let across = left; across <= right; across++) {
+          const next = place + down * width + across;
           if (mask[next] && !labels[next]) {
             labels[next] = parts;
-            stack.push(next);
+            stack[waiting++] = next;
           }
         }
       }
@@ -76,12 +79,12 @@ const AROUND: readonly Point[] = [[1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1,
 export function traceContours(mask: Uint8Array, size: Size): Point[][] {
   const [height, width] = size;
   const labels = connectedParts(mask, size);
-  const seen = new Set<number>([0]);
+  let known = 0; // labels begin in the order of their first pixels
   const contours: Point[][] = [];
   for (let start = 0; start < labels.length; start++) {
     const label = labels[start] as number;
-    if (seen.has(label)) continue;
-    seen.add(label);
+    if (label <= known) continue;
+    known = label;
     contours.push(traceFrom(labels, width, height, start % width, Math.floor(start / width), label));
   }
   return contours;

@@ -40,25 +40,29 @@ function sampled(
   outside: number,
 ): Float32Array {
   const out = new Float32Array(rows.length * columns.length).fill(outside);
-  const wide = columns.map((x) => neighbours(x, width));
+  const count = columns.length;
+  const left = new Int32Array(count).fill(-1);
+  const right = new Int32Array(count);
+  const share = new Float32Array(count);
+  columns.forEach((x, column) => {
+    const across = neighbours(x, width);
+    if (across) [left[column], right[column], share[column]] = across;
+  });
   rows.forEach((y, row) => {
     const down = neighbours(y, height);
     if (!down) return;
-    const [upper, lower, below] = down;
-    for (let column = 0; column < columns.length; column++) {
-      const across = wide[column];
-      if (!across) continue;
-      const [left, right, share] = across;
-      const top = mix(image[upper * width + left], image[upper * width + right], share);
-      const bottom = mix(image[lower * width + left], image[lower * width + right], share);
-      out[row * columns.length + column] = top + (bottom - top) * below;
+    const [upper, lower, below] = [down[0] * width, down[1] * width, down[2]];
+    for (let column = 0; column < count; column++) {
+      const a = left[column] as number;
+      if (a < 0) continue;
+      const b = right[column] as number;
+      const part = share[column] as number;
+      const top = (image[upper + a] as number) * (1 - part) + (image[upper + b] as number) * part;
+      const bottom = (image[lower + a] as number) * (1 - part) + (image[lower + b] as number) * part;
+      out[row * count + column] = top * (1 - below) + bottom * below;
     }
   });
   return out;
-}
-
-function mix(a: number | undefined, b: number | undefined, share: number): number {
-  return (a as number) + ((b as number) - (a as number)) * share;
 }
 
 function neighbours(place: number, length: number): [number, number, number] | null {

@@ -1,11 +1,12 @@
 /** One study under review: its clips, values, and what of it is on screen. */
-import { api } from "../api/client";
+import { api, ServerError } from "../api/client";
 import type { Clip, Contours, Correction, Evidence, Point, Study, Value } from "../api/types";
 import { STRUCTURES } from "../api/vocabulary";
 import { phaseAt, timeAtPhase } from "../imaging/phase";
 import { Distances } from "../viewer/distances.svelte";
 import { Editing } from "../viewer/editing.svelte";
 import { Player } from "../viewer/player.svelte";
+import { BrowserDecoder } from "../workers/browser_decoder";
 import { app } from "./app.svelte";
 
 export type Tool = "look" | "window" | "click" | "box" | "brush" | "eraser" | "contour" | "caliper" | "walls" | "ruler";
@@ -55,6 +56,8 @@ export class Review {
       const first = wanted ?? this.data.clips.find((clip) => clip.view === "A4C" && !clip.set_aside) ?? this.data.clips.find((clip) => !clip.set_aside);
       const clip = first ?? this.data.clips[0];
       if (clip) this.openClip(clip.clip);
+      // the decoder is large: it is there before the first click
+      if (!this.locked) setTimeout(() => BrowserDecoder.shared(), 1500);
     } catch (error) {
       this.error = error instanceof Error ? error.message : String(error);
     }
@@ -162,7 +165,11 @@ export class Review {
   async step(way: "undo" | "redo"): Promise<void> {
     await this.editing.settled();
     await this.during(way === "undo" ? "Undoing" : "Doing again", async () => {
-      const answer = await (way === "undo" ? api.undo(this.study) : api.redo(this.study));
+      const answer = await (way === "undo" ? api.undo(this.study) : api.redo(this.study)).catch(emptyHistory);
+      if (!answer) {
+        app.say(way === "undo" ? "There is nothing to undo." : "There is nothing to do again.");
+        return;
+      }
       this.apply(answer);
       if (answer.clip) {
         await this.loadContours(answer.clip.clip);
@@ -170,7 +177,6 @@ export class Review {
       }
       await this.editing.reload();
       if (answer.undone) app.say(`${way === "undo" ? "Undone" : "Done again"}: ${answer.undone}`);
-      else if (!answer.clip) app.say(way === "undo" ? "There is nothing to undo." : "There is nothing to do again.");
     });
   }
 
@@ -191,6 +197,12 @@ export class Review {
       this.data = { ...this.data, values: this.data.values.map((one) => (one.id === changed.id ? changed : one)) };
     });
   }
+}
+
+/** The server refuses to undo where nothing was done; that is no fault. */
+function emptyHistory(error: unknown): null {
+  if (error instanceof ServerError && error.status === 409) return null;
+  throw error;
 }
 
 function disagreementOf(values: Value[]): Study["disagreement"] {

@@ -167,8 +167,12 @@ export class Distances {
   /** Sets the calibration from the line on the ruler and its length. */
   async calibrate(mm: number): Promise<void> {
     if (!this.ruler || !(mm > 0)) return;
-    const perPixel = mm / distance(this.ruler.from, this.ruler.to);
-    await this.review.correct({ calibration: { row_mm: perPixel, column_mm: perPixel, source: "set by hand on the ruler" } });
+    // pixels that are known not to be square keep their shape
+    const spacing = this.review.clip?.spacing ?? null;
+    const shape = { row_mm: 1, column_mm: spacing ? spacing.column_mm / spacing.row_mm : 1 };
+    const row_mm = mm / (distanceMm(this.ruler.from, this.ruler.to, shape) ?? 1);
+    const column_mm = row_mm * shape.column_mm;
+    await this.review.correct({ calibration: { row_mm, column_mm, source: "set by hand on the ruler" } });
     this.ruler = null;
     this.review.tool = "look";
   }

@@ -2,7 +2,6 @@
 import type { Caliper, Contours, Evidence, Point } from "../api/types";
 import { COLOUR_OF, STRUCTURES } from "../api/vocabulary";
 import { type Placement, toScreen } from "../imaging/geometry";
-import { traceContours } from "../imaging/mask";
 
 const FONT = '600 12px Inter, "Segoe UI", "Helvetica Neue", "Liberation Sans", Arial, sans-serif';
 
@@ -44,8 +43,8 @@ export class Drawing {
     }
   }
 
-  mask(mask: Uint8Array, size: [number, number], structure: string, opacity: number): void {
-    this.outline(traceContours(mask, size), COLOUR_OF[structure] ?? "#fff", Math.max(opacity, 0.22), 2.25);
+  inWork(parts: readonly Point[][], structure: string, opacity: number): void {
+    this.outline(parts, COLOUR_OF[structure] ?? "#fff", Math.max(opacity, 0.22), 2.25);
   }
 
   evidence(evidence: Evidence, frame: number): void {

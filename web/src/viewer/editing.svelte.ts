@@ -18,6 +18,8 @@ interface Place {
 export interface Latency {
   ms: number;
   where: "browser" | "server";
+  /** Milliseconds of it inside the decoder's worker; null where the server answered. */
+  workerMs: number | null;
 }
 
 export class Editing {
@@ -28,6 +30,8 @@ export class Editing {
   latency = $state.raw<Latency | null>(null);
   pending = $state(0);
   private logits: Float32Array | null = null;
+  /** Counts of the mask as the server has it. */
+  private kept = "";
   private queue: Promise<void> = Promise.resolve();
   private decoder: BrowserDecoder | null = null;
 
@@ -37,11 +41,13 @@ export class Editing {
     return this.review.clip?.size ?? [1, 1];
   }
 
+  /** Outer contours of the mask in work. */
+  readonly parts = $derived<Point[][]>(this.mask ? traceContours(this.mask, this.size) : []);
+
   /** Contour of the largest part with few points, to be dragged. */
   readonly handles = $derived.by<Point[]>(() => {
-    if (!this.mask) return [];
-    const parts = traceContours(this.mask, this.size).sort((a, b) => b.length - a.length);
-    return simplified(parts[0] ?? [], Math.max(1.2, this.size[1] / 250));
+    const largest = [...this.parts].sort((a, b) => b.length - a.length)[0];
+    return simplified(largest ?? [], Math.max(1.2, this.size[1] / 250));
   });
 
   leave(): void {
@@ -77,6 +83,7 @@ export class Editing {
       const found = await api.masks(this.review.study, place.clip, place.frame);
       if (this.place !== place) return false;
       const counts = found.structures[place.structure]?.counts;
+      this.kept = String(counts ?? []);
       this.mask = counts ? decodeMask(counts, this.size) : new Uint8Array(this.size[0] * this.size[1]);
       this.logits = null;
       this.clicks = [];
@@ -138,7 +145,7 @@ export class Editing {
       return;
     }
     requestAnimationFrame(() => {
-      this.latency = { ms: performance.now() - began, where: answer ? "browser" : "server" };
+      this.latency = { ms: performance.now() - began, where: answer ? "browser" : "server", workerMs: answer?.ms ?? null };
     });
     this.keep();
   }
@@ -166,8 +173,10 @@ export class Editing {
     const { place, mask } = this;
     if (!place || !mask) return;
     const { study } = this.review;
-    this.review.setContours(place.clip, place.frame, place.structure, traceContours(mask, this.size));
+    this.review.setContours(place.clip, place.frame, place.structure, this.parts);
     const counts = encodeMask(mask, this.size);
+    if (String(counts) === this.kept) return; // a click on what is already so
+    this.kept = String(counts);
     this.pending++;
     this.queue = this.queue.then(async () => {
       try {

@@ -64,7 +64,7 @@ export class BrowserDecoder {
 
   /** Answers a prompt. Fails where this browser cannot run the decoder, or the server has none. */
   async segment(prompt: Prompt): Promise<Answer> {
-    await this.prepare(prompt.study, prompt.clip, prompt.frame);
+    await this.started;
     const { structure, size, clicks, box, previous } = prompt;
     const embedding = address(`${clipPath(prompt.study, prompt.clip)}/embedding/${prompt.frame}`);
     const reply = await this.ask({ kind: "segment", embedding, structure, size, clicks: clicks.map((c) => ({ ...c })), box, previous });

@@ -164,7 +164,7 @@ async function segment(request: Segment): Promise<Omit<Reply, "id">> {
 self.addEventListener("message", (event: MessageEvent<Request & { id: number }>) => {
   const { id, ...request } = event.data;
   void answer(request as Request)
-    .then((reply) => self.postMessage({ id, ...reply } satisfies Reply))
+    .then((reply) => self.postMessage({ id, ...reply } satisfies Reply, { transfer: reply.mask ? [reply.mask.buffer] : [] }))
     .catch((error: unknown) => self.postMessage({ id, error: error instanceof Error ? error.message : String(error) } satisfies Reply));
 });
 
