@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 from real_peers import free_port, until
+
+from echoapex.serve.page.app import create_app
+from echoapex.serve.page.page_config import PageConfig
+from echoapex.serve.page.page_parts import PageParts
 
 ECHOAPEX = (sys.executable, "-c", "from echoapex.cli import main; main()")
 WIDE = {"width": 1440, "height": 900}
@@ -65,6 +71,23 @@ class RunningPage:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+@contextmanager
+def page_in_process(state: Path, **settings: Any) -> Iterator[tuple[str, PageParts]]:
+    """A page in a thread of the test, which may change its parts: its address and its parts."""
+    config = PageConfig(state=state, port=free_port(), **settings)
+    parts = PageParts.open(config)
+    server = uvicorn.Server(uvicorn.Config(create_app(config, parts), port=config.port, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        until(lambda: server.started, "the page answers")
+        yield f"http://127.0.0.1:{config.port}/", parts
+    finally:
+        parts.events.close()
+        server.should_exit = True
+        thread.join(20)
 
 
 def chromium_program() -> str:

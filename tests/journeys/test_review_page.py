@@ -17,8 +17,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from real_peers import until
-from running_page import TABLET, WIDE, RunningPage, api, open_tab, started_chromium
+from running_page import TABLET, WIDE, RunningPage, api, open_tab, page_in_process, started_chromium
 from small_echo import write_small_study
+from tiny_corrections import write_tiny_corrections
+from tiny_tasks import build_tasks, save_set
 
 from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.vocabulary import View
@@ -340,6 +342,50 @@ def test_report_is_approved_edited_rejected_signed_exported_and_kept_over_a_rest
         assert states[rejected["id"]]["state"] == "rejected"
         page.get_by_role("button", name="Take back").click()
         expect(page.get_by_role("button", name="Sign", exact=True)).to_be_visible()
+
+
+def test_corrections_teach_and_the_page_tells_how_it_went(browser: Browser, tmp_path: Path) -> None:
+    write_tiny_corrections(tmp_path / "state")
+    tiny = save_set(build_tasks(), tmp_path / "tiny")
+    with page_in_process(tmp_path / "state", bundle=str(tiny)) as (address, parts):
+        steps = ["--train.steps", "2", "--train.score_every", "2", "--train.precision", "fp32"]
+        parts.learning.overrides = [*steps, "--task.frames.batch_size", "2", "--task.store.size", "96"]
+        with open_tab(browser, f"{address}#/learning") as page:
+            outlines = page.get_by_role("region", name="Outlines")
+            expect(outlines).to_contain_text("clips4")
+            outlines.get_by_role("button", name="Start learning").click()
+            row = page.locator(".run", has_text="Outlines")
+            expect(row.get_by_role("progressbar")).to_be_visible(timeout=30_000)
+            views = page.get_by_role("region", name="Views")
+            expect(views.get_by_role("button", name="Start learning")).to_be_disabled()
+            expect(row).to_contain_text("Dice", timeout=PATIENCE_MS)
+            expect(row).to_contain_text(re.compile("in use|not better"))
+            expect(views.get_by_role("button", name="Start learning")).to_be_enabled()
+
+
+def test_map_leads_to_a_clip(server: RunningPage, browser: Browser, uploaded: str) -> None:
+    with open_tab(browser, f"{server.address}#/explore") as page:
+        expect(page.get_by_text("3 clips", exact=True)).to_be_visible(timeout=60_000)
+        area = page.locator(".area").bounding_box()
+        assert area is not None
+        points = api(page, "/explore/map?method=pca")["points"]
+        x, y = (np.array([point[axis] for point in points]) for axis in "xy")
+        pad = 28  # the map leaves this border
+        across = area["x"] + pad + (x - x.min()) / np.ptp(x) * (area["width"] - 2 * pad)
+        down = area["y"] + pad + (1 - (y - y.min()) / np.ptp(y)) * (area["height"] - 2 * pad)
+        page.mouse.click(float(across[0]), float(down[0]))
+        near = page.locator(".near button")
+        expect(near.first).to_be_visible()
+        assert near.count() == 2
+        page.get_by_role("button", name="Features as colours").click()
+        expect(page.locator(".picture img")).to_have_js_property("complete", value=True)
+        page.get_by_role("button", name="Open the clip").click()
+        wait_for_cine(page)
+        expect(page.locator(".pane .top-left")).to_contain_text(points[0]["view"])
+        with page.expect_response(lambda answer: "/explore/features/" in answer.url) as told:
+            page.keyboard.press("u")
+        assert told.value.ok
+        draw(page, "features")
 
 
 def test_token_opens_the_page_with_the_rights_of_its_user(browser: Browser, tmp_path: Path) -> None:

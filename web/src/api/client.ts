@@ -113,10 +113,12 @@ export const api = {
     json<Caliper>("PUT", `${clipPath(study, clip)}/calipers/${caliper.id}`, caliper),
   deleteCaliper: (study: string, clip: string, id: string) => json("DELETE", `${clipPath(study, clip)}/calipers/${id}`),
 
-  async bytes(path: string): Promise<ArrayBuffer> {
-    return (await request("GET", path)).arrayBuffer();
+  /** The patch features of a frame as colours, native size. */
+  async features(study: string, clip: string, frame: number, signal: AbortSignal): Promise<ImageBitmap> {
+    const path = `/explore/features/${study}/${encodeURIComponent(clip)}/${frame}`;
+    return createImageBitmap(await (await request("GET", path, undefined, signal)).blob());
   },
-  decoderCard: () => json<Record<string, unknown>>("GET", "/decoder/card.json"),
+
   segment: (
     study: string,
     clip: string,
@@ -144,7 +146,7 @@ export const api = {
   learn: (task: string) => json<LearningRun>("POST", "/learning/runs", { task }),
   stopLearning: (run: string | number) => json("DELETE", `/learning/runs/${run}`),
   switchWeights: (run: string | number | null) => json("POST", "/learning/switch", { run }),
-  map: (method: string) => json<{ points: MapPoint[] }>("GET", `/explore/map?method=${method}`),
+  map: (method: string) => json<{ points: MapPoint[]; pending: number }>("GET", `/explore/map?method=${method}`),
   neighbours: (study: string, clip: string) =>
     json<{ neighbours: { study: string; clip: string; distance: number; view: string | null }[] }>(
       "GET",

@@ -184,5 +184,5 @@ export interface MapPoint {
   y: number;
   view: string | null;
   ef_percent: number | null;
-  vendor: string | null;
+  vendor: string;
 }

@@ -21,6 +21,8 @@ export class Review {
   tool = $state<Tool>("look");
   structure = $state<string>("lv_cavity");
   outlines = $state(true);
+  /** Whether the features of the encoder are shown over the frame. */
+  features = $state(false);
   opacity = $state(0.18);
   hidden = $state<Record<string, boolean>>({});
   chosen = $state("");

@@ -71,6 +71,7 @@ function pictureKey(review: Review, key: string, view: View): boolean {
   else if (key === "-") view.zoom(0.8);
   else if (key === "f") view.fit();
   else if (key === "o") review.outlines = !review.outlines;
+  else if (key === "u") review.features = !review.features;
   else return false;
   return true;
 }
