@@ -43,7 +43,7 @@ def study_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("study")
     if not DRAW:
         return write_small_study(folder, views=VIEWS, beats=2.0)
-    write_study(folder, 1_000_003, StudyPlan(views=VIEWS))
+    write_study(folder / "study", 1_000_003, StudyPlan(views=VIEWS))
     return sorted(folder.rglob("*.dcm"))
 
 
