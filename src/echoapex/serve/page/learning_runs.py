@@ -205,16 +205,21 @@ class FinetuneProcess:
             tick: called about twice a second.
         """
         told_s: float | None = None
-        while True:
-            try:
-                return self._process.wait(_TICK_S)
-            except subprocess.TimeoutExpired:
-                tick()
-            if told_s is None and should_end():
-                self._process.terminate()
-                told_s = time.monotonic()
-            elif told_s is not None and time.monotonic() - told_s > _PATIENCE_S:
+        try:
+            while True:
+                try:
+                    return self._process.wait(_TICK_S)
+                except subprocess.TimeoutExpired:
+                    tick()
+                if told_s is None and should_end():
+                    self._process.terminate()
+                    told_s = time.monotonic()
+                elif told_s is not None and time.monotonic() - told_s > _PATIENCE_S:
+                    self._process.kill()
+        finally:
+            if self._process.poll() is None:  # a tick failed: nobody would watch it any more
                 self._process.kill()
+                self._process.wait()
 
 
 def _send(pid: int, number: signal.Signals) -> None:
