@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from dataset_findings import write_table
 from tiny_clip_folder import write_tiny_clip_folder
+from tiny_corrections import write_tiny_corrections
 from tiny_echonet_dynamic import write_tiny_echonet_dynamic
 from tiny_echonet_lvh import write_tiny_echonet_lvh
 from tiny_echonet_pediatric import write_tiny_echonet_pediatric
@@ -240,3 +241,14 @@ def test_splits_that_are_scored_together_are_named(tmp_path: Path) -> None:
     (note,) = read_dataset_reference("folder", tmp_path).notes
     assert note.startswith("clips of the splits test, train, val are scored together")
     assert read_dataset_reference("folder", tmp_path, "test").notes == ()
+
+
+def test_corrections_of_patients_held_back_are_a_reference(tmp_path: Path) -> None:
+    clips = write_tiny_corrections(tmp_path)
+    reference = read_dataset_reference("corrections", tmp_path)
+    (study,) = reference.studies
+    (clip,) = study.clips
+    assert (reference.split, clip.view) == ("val", View.A4C)
+    assert clip.structures == (Structure.LV_CAVITY, Structure.LEFT_ATRIUM)
+    truth = np.asarray(clips[f"{3:016x}"].labels[2])
+    assert np.array_equal(clip.read_labels()[2] == Structure.LV_CAVITY, truth == Structure.LV_CAVITY)

@@ -63,6 +63,7 @@ DatasetName = Literal[
     "unity",
     "hmc_qu",
     "folder",
+    "corrections",
 ]
 GIVEN_VIEW_DATASETS = ("camus", "echonet_dynamic", "echonet_pediatric", "echonet_lvh")
 METRICS_FILE, CASES_FILE, INPUT_FOLDER = "metrics.json", "cases.csv", "inputs"
@@ -91,7 +92,7 @@ class Source:
         dataset: studies of `echoapex phantom`, or a data set of `echoapex datasets` in its official layout.
         root: folder of the data set.
         split: one of the data set's own, or all. When left out: val of CAMUS, TEST of EchoNet-Dynamic, test of
-            EchoNet-LVH and TMED-2, all of the others. Phantom: train or held_out (all when left out).
+            EchoNet-LVH and TMED-2, val of corrections, all of the others. Phantom: train or held_out, or all.
         predictions: results written earlier, one folder per study; without it the studies are analysed first.
         against: results of another method on the same studies, for a paired comparison.
     """

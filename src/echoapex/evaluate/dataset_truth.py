@@ -85,6 +85,7 @@ SCORED: dict[str, Scoring] = {
     "unity": Scoring(ALL, notes=("walls are not scored, because the wall points have no scale in millimetres",)),
     "hmc_qu": Scoring(ALL, label_structures=(Structure.LV_MYOCARDIUM,)),
     "folder": Scoring(ALL),
+    "corrections": Scoring("val"),
 }
 """How each data set is scored whose files are analysed directly (CAMUS is packed first)."""
 

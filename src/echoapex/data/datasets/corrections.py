@@ -184,6 +184,7 @@ class CorrectionsDataset:
                 spacing=correction.spacing,
                 spacing_reason="" if correction.spacing else _NO_SPACING,
                 outlined=tuple(sorted(outlined)),
+                labels={"study": clip.study},
                 label_source=partial(self._read_labels, clip, correction, frames) if outlined else None,
             )
 
