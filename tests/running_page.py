@@ -127,6 +127,19 @@ def open_tab(browser: Browser, address: str, theme: str = "dark", size: dict[str
         context.close()
 
 
+def post(page: Page, path: str, body: Any) -> Any:
+    """The JSON that the API answers to a request of the tab."""
+    return page.evaluate(
+        """async ([path, body]) => {
+            const session = await (await fetch('/api/v1/session')).json();
+            const headers = { 'Content-Type': 'application/json', 'X-Echoapex-Csrf': session.csrf };
+            const sent = { method: 'POST', headers, body: JSON.stringify(body) };
+            return (await fetch('/api/v1' + path, sent)).json();
+        }""",
+        [path, body],
+    )
+
+
 def api(page: Page, path: str) -> Any:
     """The JSON of an address of the API, with the session of the tab."""
     return page.evaluate("path => fetch('/api/v1' + path).then(answer => answer.json())", path)

@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from real_peers import until
-from running_page import TABLET, WIDE, RunningPage, api, open_tab, page_in_process, started_chromium
+from running_page import TABLET, WIDE, RunningPage, api, open_tab, page_in_process, post, started_chromium
 from small_echo import write_small_study
 from tiny_corrections import write_tiny_corrections
 from tiny_tasks import build_tasks, save_set
@@ -122,6 +122,12 @@ def mask_area(page: Page, study: str, clip: str, frame: int, structure: str) -> 
     return sum(masks[structure]["counts"][1::2]) if structure in masks else 0
 
 
+def decoded(counts: list[int], size: list[int]) -> np.ndarray:
+    """The mask of run lengths in column order."""
+    values = np.arange(len(counts)) % 2 == 1
+    return np.repeat(values, counts).reshape(size[1], size[0]).T
+
+
 def test_cine_shows_every_frame_at_its_time(review: Page, uploaded: str) -> None:
     choose_clip(review, "A4C")
     times = clip_with(review, uploaded, "A4C")["frame_times_s"]
@@ -191,6 +197,33 @@ def test_click_moves_the_outline_and_undo_brings_it_back(review: Page, uploaded:
     expect(review.get_by_role("status").get_by_text("Done again")).to_be_visible(timeout=30_000)
     assert mask_area(review, uploaded, clip["clip"], frame, "left_atrium") > before
     review.keyboard.press("Control+z")
+
+
+def test_box_is_answered_in_the_browser_as_by_the_server(review: Page, uploaded: str) -> None:
+    choose_clip(review, "A4C")
+    clip = clip_with(review, uploaded, "A4C")
+    height, width = clip["size"]
+    frame = int(review.locator(".pane canvas").first.get_attribute("data-frame") or 0)
+    review.keyboard.press("x")
+    review.keyboard.press("1")
+    first, last = (0.3 * width, 0.1 * height), (0.62 * width, 0.62 * height)
+    review.mouse.move(*on_screen(review, *first))
+    review.mouse.down()
+    review.mouse.move(*on_screen(review, *last), steps=4)
+    with review.expect_response(
+        lambda answer: answer.url.endswith("/masks") and answer.request.method == "PUT"
+    ) as kept_mask:
+        review.mouse.up()
+    assert review.locator("[data-latency]").get_attribute("data-where") == "browser"
+    here = decoded(kept_mask.value.request.post_data_json["rle"], clip["size"])
+    asked = {"frame": frame, "structure": "lv_cavity", "clicks": [], "box": [*first, *last], "from_automatic": True}
+    answer = post(review, f"/studies/{uploaded}/clips/{clip['clip']}/segment", asked)
+    there = decoded(answer["counts"], answer["size"])
+    assert there.any()
+    assert (here & there).sum() / (here | there).sum() > 0.97  # the corners differ by parts of a pixel of the screen
+    kept(review)
+    review.keyboard.press("Control+z")
+    expect(review.get_by_role("status").get_by_text("Undone")).to_be_visible(timeout=30_000)
 
 
 def test_brush_propagates_and_values_follow(review: Page, uploaded: str) -> None:

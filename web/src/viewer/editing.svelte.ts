@@ -135,7 +135,7 @@ export class Editing {
         this.mask = answer.mask;
       } else {
         const { frame, structure, clip } = place;
-        const found = await api.segment(this.review.study, clip, { frame, structure, clicks, box, from_automatic: previous !== null });
+        const found = await api.segment(this.review.study, clip, { frame, structure, clicks, box, from_automatic: previous !== null || box !== null });
         if (this.place !== place) return;
         this.logits = null;
         this.mask = decodeMask(found.counts, found.size);
