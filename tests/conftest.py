@@ -25,6 +25,11 @@ os.environ.setdefault("ECHOAPEX_BUNDLE", "phantom")
 """Tests use the small set, which is quick; ``tests/models/test_default_set.py`` uses the default one."""
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: what they hold, such as a time of day, must not name a test."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """On which kind of machine the tests ran: with fast bf16 or without."""
     chosen = choose_precision("auto")
