@@ -54,7 +54,7 @@ from echoapex.models.bundle import BundleError, read_card, save_bundle
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import DIMENSIONS
 from echoapex.models.registry import ENCODER, find_set
-from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
+from echoapex.recipes.dataset_task import DatasetSegmentationRecipe
 from echoapex.recipes.recipe import Lineage, Provenance
 from echoapex.recipes.runner import Reporting, finetune
 from echoapex.train.journal import JOURNAL_FILE, read_figures

@@ -19,8 +19,7 @@ from echoapex.data.stores.dataset_store import DatasetStoreConfig
 from echoapex.io.study_files import open_only_clip
 from echoapex.models.bundle import BundleError, load_bundle, read_card
 from echoapex.models.registry import find_set
-from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
-from echoapex.recipes.dataset_walls import DatasetWallsRecipe
+from echoapex.recipes.dataset_task import DatasetSegmentationRecipe, DatasetWallsRecipe
 from echoapex.recipes.recipe import LearningSetting, Workspace
 from echoapex.train.journal import read_figures
 from echoapex.vocabulary import Structure

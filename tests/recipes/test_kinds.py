@@ -16,14 +16,12 @@ from echoapex.models.bundle import read_card, update_card
 from echoapex.models.decoders.linear import ViewFromMasksDecoder
 from echoapex.models.encoder import EncoderConfig
 from echoapex.recipes.camus import CamusRecipe
-from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
-from echoapex.recipes.dataset_walls import DatasetWallsRecipe
+from echoapex.recipes.dataset_task import DatasetSegmentationRecipe, DatasetViewsRecipe, DatasetWallsRecipe
 from echoapex.recipes.ejection_fraction import DatasetEjectionFractionRecipe
 from echoapex.recipes.joint import JointRecipe, RealFrames
 from echoapex.recipes.recipe import Provenance, TaskRecipe
 from echoapex.recipes.runner import TASK_KINDS
 from echoapex.recipes.view_from_masks import ViewFromMasksRecipe, ViewFromMasksTask
-from echoapex.recipes.views import DatasetViewsRecipe
 from echoapex.tasks.task import Task
 
 BOUND = {"licence": "CC-BY-NC-SA-4.0", "non_commercial": True}

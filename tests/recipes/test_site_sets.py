@@ -10,11 +10,9 @@ from tiny_tasks import PROVENANCE
 
 from echoapex.models.bundle import BundleError, load_bundle, read_card
 from echoapex.models.registry import find_set, verify_set
-from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
-from echoapex.recipes.dataset_task import DatasetTaskRecipe
+from echoapex.recipes.dataset_task import DatasetSegmentationRecipe, DatasetTaskRecipe, DatasetViewsRecipe
 from echoapex.recipes.recipe import LearningSetting
 from echoapex.recipes.site_sets import RunOutcome, SiteLineage, SiteSets, read_outcome
-from echoapex.recipes.views import DatasetViewsRecipe
 from echoapex.tasks.trained_set import load_models
 from echoapex.vocabulary import Application
 

@@ -12,8 +12,8 @@ from tiny_tasks import IMAGE_SIZE, PROVENANCE, TinyTasks
 from echoapex.data.frame_source import FrameSourceConfig
 from echoapex.data.stores.dataset_store import DatasetStoreConfig
 from echoapex.models.bundle import load_bundle
+from echoapex.recipes.dataset_task import DatasetViewsRecipe
 from echoapex.recipes.recipe import LearningSetting, SettingName, Workspace
-from echoapex.recipes.views import DatasetViewsRecipe
 from echoapex.vocabulary import View
 
 

@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from torch import nn
 
 from echoapex.config import build_config
 from echoapex.data.datasets.camus import CamusError, open_camus, select_patients
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.data.stores.clip_store import ClipStore, FewShot, PreparedClipSource, choose_clips
 from echoapex.data.stores.dataset_store import write_camus_store
-from echoapex.models.adapters import Adapter
 from echoapex.models.bundle import Origin, build_encoder_from, load_bundle
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
 from echoapex.models.encoder import VisionTransformer
 from echoapex.models.weights_file import load_weights
 from echoapex.recipes.recipe import EncoderExport, LearningSetting, Lineage, Provenance, TaskRecipe, Workload, Workspace
 from echoapex.tasks.segmentation import SegmentationTask
-from echoapex.tasks.task import ParameterGroup, Task
+from echoapex.tasks.task import ParameterGroup, Task, scale_learning_rate
 from echoapex.vocabulary import Application, Structure
 
 CAMUS_LICENCE = "CC-BY-NC-SA-4.0"
@@ -134,18 +132,9 @@ class CamusSegmentation(SegmentationTask):
     def __init__(self, encoder: VisionTransformer, decoder: PromptableDecoder, recipe: CamusRecipe) -> None:
         super().__init__(encoder, decoder, recipe.blocks, recipe.click_rounds)
         self.encoder_learning_rate_factor = recipe.encoder_learning_rate_factor
-        self.adapter: Adapter | None = None
-
-    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
-        """The encoder, and the adapter where one learns in its place."""
-        return self.encoder, self.adapter
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The groups of every task, split into encoder and decoder."""
-        encoder = {id(parameter) for parameter in self.encoder.parameters()}
-        groups = []
-        for group in super().parameter_groups():
-            for inside, factor in ((True, self.encoder_learning_rate_factor), (False, 1.0)):
-                members = [p for p in group.parameters if (id(p) in encoder) is inside]
-                groups.append(ParameterGroup(members, factor, group.weight_decay_factor))
-        return groups
+        return scale_learning_rate(
+            super().parameter_groups(), self.encoder.parameters(), self.encoder_learning_rate_factor
+        )

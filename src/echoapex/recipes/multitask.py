@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
-from torch import nn
 
 from echoapex.config import Config
 from echoapex.data.frame_source import FrameSource, FrameSourceConfig, HeldBackFrames
 from echoapex.data.stores.clip_store import FewShot, PreparedClipSource, choose_clips
 from echoapex.data.stores.phantom_store import PhantomStoreConfig
-from echoapex.models.adapters import Adapter
 from echoapex.models.bundle import BundleError, load_bundle
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
@@ -63,12 +61,6 @@ class MultiTask(SharedEncoderTask):
         super().__init__(parts | ({} if volume is None else {"volume": volume}), weights.model_dump())
         self.weights = weights
         self.volume = volume
-        self.adapter: Adapter | None = None
-        """What learns in place of the encoder, attached to it."""
-
-    def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
-        """The encoder, and the adapter where one learns in its place."""
-        return self.encoder, self.adapter
 
 
 class MultiTaskRecipe(TaskRecipe):

@@ -22,15 +22,13 @@ from torch import nn
 
 from echoapex.config import Config, ConfigError, build_config, merge, read_recipe
 from echoapex.recipes.camus import CamusRecipe
-from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
-from echoapex.recipes.dataset_walls import DatasetWallsRecipe
+from echoapex.recipes.dataset_task import DatasetSegmentationRecipe, DatasetViewsRecipe, DatasetWallsRecipe
 from echoapex.recipes.ejection_fraction import DatasetEjectionFractionRecipe, EjectionFractionRecipe
 from echoapex.recipes.joint import JointRecipe
 from echoapex.recipes.multitask import MultiTaskRecipe
 from echoapex.recipes.pretrain import PretrainRecipe
 from echoapex.recipes.recipe import Progress, Provenance, TaskRecipe, Workload, Workspace, count_trainable
 from echoapex.recipes.view_from_masks import ViewFromMasksRecipe
-from echoapex.recipes.views import DatasetViewsRecipe
 from echoapex.tasks.task import Loss, Task
 from echoapex.train.checkpoint import CHECKPOINT_FILE, require_same_recipe
 from echoapex.train.distributed import Processes, gather_into, joined_processes, shard

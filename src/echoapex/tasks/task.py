@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from echoapex.config import Config
 from echoapex.data.batch import FrameBatch
+from echoapex.models.adapters import Adapter
 from echoapex.models.encoder import Tokens, VisionTransformer, standardise
 
 Cases = dict[str, Tensor]
@@ -101,12 +102,30 @@ class Task(nn.Module):
         """Called after every parameter update, for example to update an EMA teacher."""
 
 
+def scale_learning_rate(
+    groups: Iterable[ParameterGroup], members: Iterable[nn.Parameter], factor: float
+) -> list[ParameterGroup]:
+    """The groups, each split into the members, whose learning rate is scaled by the factor, and the rest."""
+    chosen = {id(parameter) for parameter in members}
+    return [
+        ParameterGroup([p for p in group.parameters if (id(p) in chosen) is inside], scale, group.weight_decay_factor)
+        for group in groups
+        for inside, scale in ((True, factor), (False, 1.0))
+    ]
+
+
 class FrameTask(Task):
     """A task on single frames that reads tokens of an encoder, which other tasks may share."""
 
     encoder: VisionTransformer
+    decoder: Any
     blocks: tuple[int, ...]
     """The depths of the encoder that the task reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adapter: Adapter | None = None
+        """What learns in place of the encoder, attached to it."""
 
     @abstractmethod
     def loss_from_tokens(self, images: Tensor, tokens: Sequence[Tokens], batch: FrameBatch) -> Loss:
@@ -117,8 +136,8 @@ class FrameTask(Task):
         """The cases of frames that are already encoded."""
 
     def encoder_and_adapter(self) -> tuple[nn.Module | None, nn.Module | None]:
-        """The encoder, without an adapter."""
-        return self.encoder, None
+        """The encoder, and the adapter where one learns in its place."""
+        return self.encoder, self.adapter
 
     def loss(self, batch: FrameBatch) -> Loss:
         """The loss of a batch of frames."""

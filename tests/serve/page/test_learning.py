@@ -25,7 +25,7 @@ from echoapex.data.datasets.corrections import (
 )
 from echoapex.models.registry import find_set
 from echoapex.phantom import simulate_clip
-from echoapex.recipes.dataset_segmentation import DatasetSegmentationRecipe
+from echoapex.recipes.dataset_task import DatasetSegmentationRecipe
 from echoapex.recipes.recipe import LearningSetting, Provenance
 from echoapex.recipes.site_sets import SiteSets
 from echoapex.serve.page.learning_runs import RunFiles, StoredRun, finetune_command
