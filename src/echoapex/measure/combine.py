@@ -1,4 +1,6 @@
-"""Combine the values of several clips into one value of the study, and keep the evidence of every clip.
+"""From values to values: those of several clips into one value of the study, and one quantity from others.
+
+The evidence of every clip is kept. The analysis, the reports and a person's review use the same table of formulas.
 
 The guideline asks for the mean over beats and clips of good quality (Lang et al., ASE/EACVI 2015,
 doi 10.1016/j.echo.2014.10.003, section 1). The weights by confidence and the outlier rule are our own choice.
@@ -6,13 +8,19 @@ doi 10.1016/j.echo.2014.10.003, section 1). The weights by confidence and the ou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from echoapex.domain import Flag, Measurement
+from echoapex.domain import Evidence, Flag, Measurement
+from echoapex.measure.chambers import fractional_area_change_percent
+from echoapex.measure.lv_volume import cardiac_output_l_per_min, ejection_fraction_percent, stroke_volume_ml
+from echoapex.measure.lv_wall import WallThickness, lv_mass_g, relative_wall_thickness
 from echoapex.measure.outline import MeasureError
+from echoapex.measure.reference_limits import index_to_body
+from echoapex.vocabulary import Quantity
 
 _UNKNOWN_CONFIDENCE = 0.5
 _WEIGHT_OF_A_FLAG = 0.5
@@ -137,3 +145,126 @@ def _details(
         for item, weight, is_outlier in zip(measurements, weights, outliers, strict=True)
     ]
     return {"best_clip": rows[best]["clip_id"], "values": rows}
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How one quantity is computed from others.
+
+    Attributes:
+        quantity: what is computed.
+        sources: from which quantities, in the order of the arguments of ``compute``.
+        compute: the formula; values in the units of the quantities.
+        method: the formula in words.
+        refused: flags of a source with which there is no value.
+    """
+
+    quantity: Quantity
+    sources: tuple[Quantity, ...]
+    compute: Callable[..., float]
+    method: str
+    refused: frozenset[Flag] = frozenset()
+
+
+def _mass_g(ivsd_mm: float, lvidd_mm: float, lvpwd_mm: float) -> float:
+    return lv_mass_g(WallThickness(ivsd_mm, lvidd_mm, lvpwd_mm))
+
+
+def _relative_wall_thickness(lvidd_mm: float, lvpwd_mm: float) -> float:
+    septum_mm = lvpwd_mm  # takes no part in the formula
+    return relative_wall_thickness(WallThickness(septum_mm, lvidd_mm, lvpwd_mm))
+
+
+def _index(quantity: Quantity, indexed: Quantity) -> Derivation:
+    return Derivation(indexed, (quantity, Quantity.BSA), index_to_body, f"{quantity.value} / BSA (Mosteller)")
+
+
+DERIVATIONS: tuple[Derivation, ...] = (
+    Derivation(
+        Quantity.LV_MASS,
+        (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD),
+        _mass_g,
+        "cube formula (Devereux; ASE/EACVI 2015)",
+    ),
+    Derivation(
+        Quantity.RWT, (Quantity.LVIDD, Quantity.LVPWD), _relative_wall_thickness, "2 LVPWd / LVIDd (ASE/EACVI 2015)"
+    ),
+    Derivation(
+        Quantity.STROKE_VOLUME,
+        (Quantity.EDV, Quantity.ESV),
+        stroke_volume_ml,
+        "EDV - ESV, method of discs",
+        frozenset({Flag.STRUCTURE_CUT_OFF}),  # part of the volume was not imaged
+    ),
+    Derivation(
+        Quantity.CARDIAC_OUTPUT,
+        (Quantity.STROKE_VOLUME, Quantity.HEART_RATE),
+        cardiac_output_l_per_min,
+        "stroke volume x heart rate, method of discs",
+    ),
+    _index(Quantity.EDV, Quantity.EDV_INDEX),
+    _index(Quantity.ESV, Quantity.ESV_INDEX),
+    _index(Quantity.LV_MASS, Quantity.LV_MASS_INDEX),
+    _index(Quantity.STROKE_VOLUME, Quantity.STROKE_VOLUME_INDEX),
+    _index(Quantity.CARDIAC_OUTPUT, Quantity.CARDIAC_INDEX),
+    _index(Quantity.LA_VOLUME, Quantity.LA_VOLUME_INDEX),
+    _index(Quantity.RA_VOLUME, Quantity.RA_VOLUME_INDEX),
+)
+"""What is never measured itself; each comes after its sources."""
+
+RATIOS: tuple[Derivation, ...] = (
+    Derivation(
+        Quantity.LVEF_DISCS,
+        (Quantity.EDV, Quantity.ESV),
+        ejection_fraction_percent,
+        "(EDV - ESV) / EDV, method of discs",
+    ),
+    Derivation(
+        Quantity.RV_FAC,
+        (Quantity.RV_ED_AREA, Quantity.RV_ES_AREA),
+        fractional_area_change_percent,
+        "(EDA - ESA) / EDA",
+    ),
+)
+"""What the analysis measures on the outlines of each beat, and what follows from other values once these are edited."""
+
+
+def derive(derivation: Derivation, sources: Sequence[Measurement]) -> Measurement:
+    """A value from others, with their evidence and flags and the weakest confidence.
+
+    Args:
+        derivation: the formula.
+        sources: one measurement of each of its sources, in its order.
+
+    Raises:
+        MeasureError: the values do not fit together, or a flag of a source does not allow it.
+    """
+    flags: dict[Flag, None] = dict.fromkeys(flag for source in sources for flag in source.flags)
+    refused = [flag.value.replace("_", " ") for flag in flags if flag in derivation.refused]
+    if refused:
+        raise MeasureError(f"no {derivation.quantity.display_name}: {', '.join(refused)}; look at the outlines")
+    names = tuple(source.quantity.value for source in sources)
+    evidence: dict[tuple[str, tuple[int, ...]], Evidence] = {}
+    for item in (item for source in sources for item in source.evidence):
+        evidence.setdefault(
+            (item.clip_id, item.frames), item.model_copy(update={"contours_xy": {}, "derived_from": names})
+        )
+    confidences = [source.confidence for source in sources if source.confidence is not None]
+    return Measurement(
+        quantity=derivation.quantity,
+        value=derivation.compute(*(source.value for source in sources)),
+        method=derivation.method,
+        confidence=min(confidences, default=None),
+        flags=tuple(flags),
+        evidence=tuple(evidence.values()),
+    )
+
+
+def add_derived(found: dict[Quantity, Measurement]) -> None:
+    """Add all values that can be computed from those that there are; the others are left out."""
+    for derivation in DERIVATIONS:
+        if all(source in found for source in derivation.sources):
+            try:
+                found[derivation.quantity] = derive(derivation, [found[source] for source in derivation.sources])
+            except MeasureError:  # such as volumes combined over different clips, which do not eject
+                continue

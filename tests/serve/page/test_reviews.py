@@ -15,6 +15,7 @@ from pdf_text import page_texts
 from pydicom import dcmread
 
 from echoapex.domain import StudyReport
+from echoapex.measure import WallThickness, lv_mass_g
 
 
 def value(page: PageClient, study: str, name: str) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def test_values_are_approved_edited_rejected_and_reopened(reviewed: PageClient) 
     assert value(reviewed, study, "ivsd")["state"] == "open"
     reviewed.send("POST", f"/studies/{study}/redo")
     assert value(reviewed, study, "ivsd")["state"] == "rejected"
-    assert decide(reviewed, study, "lvef", state="open") == first
+    again = decide(reviewed, study, "lvef", state="open")
+    assert {key: again[key] for key in first} == first
     entries = [entry for entry in reviewed.get(f"/studies/{study}/audit")["entries"] if entry["where"] == "lvef"]
     assert [entry["what"] for entry in entries] == ["value approved", "value edited", "value open"]
     assert entries[1]["before"]["state"] == "approved"
@@ -91,6 +93,79 @@ def test_a_signature_locks_the_study_until_it_is_taken_back(reviewed: PageClient
     reviewed.send("DELETE", f"/studies/{study}/sign", status=409)
     assert decide(reviewed, study, "lvef", state="approved")["state"] == "approved"
     assert reviewed.get(f"/studies/{study}")["note"] == "a good window"
+
+
+def mass_g(values: dict[str, Any]) -> float:
+    return lv_mass_g(WallThickness(*(values[name]["value"] for name in ("ivsd", "lvidd", "lvpwd"))))
+
+
+def test_what_rests_on_an_edited_value_follows_and_the_trail_keeps_the_old_numbers(reviewed: PageClient) -> None:
+    study = reviewed.study()
+    before = {one["id"]: one for one in reviewed.get(f"/studies/{study}")["values"]}
+    edited = decide(reviewed, study, "lvpwd", state="edited", value=17.5, reason="seen by eye")
+    others = {one["id"]: one for one in edited["others"]}
+    assert set(others) == {"lv_mass", "rwt"} and edited["gone"] == []
+    assert others["rwt"]["value"] == pytest.approx(2 * 17.5 / before["lvidd"]["value"])
+    assert (others["rwt"]["follows"], others["rwt"]["original"]) == (["lvpwd"], before["rwt"]["value"])
+    now = {one["id"]: one for one in reviewed.get(f"/studies/{study}")["values"]}
+    assert now["lv_mass"]["value"] == pytest.approx(mass_g(now)) != before["lv_mass"]["value"]
+    assert {name for name in now if now[name] != before[name]} == {"lvpwd", "lv_mass", "rwt"}
+    entry = next(one for one in reviewed.get(f"/studies/{study}/audit")["entries"] if one["where"] == "lv_mass")
+    assert (entry["what"], entry["who"]) == ("value computed again", "local user")
+    assert entry["before"] == {"value": before["lv_mass"]["value"]}
+    assert entry["after"] == {"value": now["lv_mass"]["value"], "follows": ["lvpwd"]}
+    rejected = decide(reviewed, study, "ivsd", state="rejected", reason="oblique cut")
+    (mass,) = rejected["others"]
+    assert mass["id"] == "lv_mass" and "which was rejected" in mass["left_out"]
+    assert mass["value"] == before["lv_mass"]["value"]
+    assert "left out" in decide(reviewed, study, "lv_mass", state="approved", status=409)["detail"]
+    assert decide(reviewed, study, "lv_mass", state="edited", value=150.0, reason="by M-mode")["left_out"] == ""
+    for _ in range(3):
+        reviewed.send("POST", f"/studies/{study}/undo")
+    assert {one["id"]: one for one in reviewed.get(f"/studies/{study}")["values"]} == before
+    last = [one for one in reviewed.get(f"/studies/{study}/audit")["entries"] if one["where"] == "lv_mass"][-1]
+    assert last["after"] == {"value": before["lv_mass"]["value"]}
+
+
+def test_a_value_of_a_clip_changes_the_study_and_an_approval_of_what_follows_ends(reviewed: PageClient) -> None:
+    study = reviewed.study()
+    before = {one["id"]: one for one in reviewed.get(f"/studies/{study}")["values"]}
+    (name,) = [one for one in before if one.startswith("lvidd@")]
+    decide(reviewed, study, "lv_mass", state="approved")
+    decide(reviewed, study, name, state="edited", value=44.0, reason="seen by eye")
+    now = {one["id"]: one for one in reviewed.get(f"/studies/{study}")["values"]}
+    assert now["lvidd"]["value"] == 44.0 and now["lvidd"]["follows"] == [name]
+    assert now["lv_mass"]["value"] == pytest.approx(mass_g(now)) and now["lv_mass"]["state"] == "open"
+
+
+def test_all_exports_say_the_same_of_what_follows(reviewed: PageClient) -> None:
+    study = reviewed.study()
+    decide(reviewed, study, "lvpwd", state="edited", value=17.5, reason="seen by eye")
+    for is_rejected in (False, True):
+        if is_rejected:
+            decide(reviewed, study, "ivsd", state="rejected", reason="oblique cut")
+        shown = {one["id"]: one for one in reviewed.get(f"/studies/{study}")["values"] if "@" not in one["id"]}
+        kept = {name for name, one in shown.items() if not one["left_out"] and one["state"] != "rejected"}
+        expected = {name: shown[name]["value"] for name in kept}
+        assert ("lv_mass" in expected) is not is_rejected and "rwt" in expected
+        report = StudyReport.model_validate_json(exported(reviewed, study, "json"))
+        assert {item.quantity.value: item.value for item in report.measurements} == expected
+        rows = csv.DictReader(StringIO(exported(reviewed, study, "csv").decode()))
+        table = {row["quantity"]: float(row["value"]) for row in rows if row["level"] == "study"}
+        assert table == pytest.approx(expected)
+        mass = shown["lv_mass"]["value"]
+        for kind in ("sr", "sr1500"):
+            numbers = _numbers(dcmread(BytesIO(exported(reviewed, study, kind))))
+            assert any(one == pytest.approx(17.5) for one in numbers), kind
+            assert any(one == pytest.approx(expected["rwt"], rel=1e-4) for one in numbers), kind
+            assert any(one == pytest.approx(mass, rel=1e-4) for one in numbers) is not is_rejected, kind
+        html = exported(reviewed, study, "html").decode()
+        printed = " ".join(" ".join(page_texts(exported(reviewed, study, "pdf"))).split())
+        for text in (html, printed):
+            assert "Computed again" in text and f"{expected['rwt']:.2f}" in text
+            assert ("Left out" in text and "which was rejected" in text) is is_rejected
+            assert (f"{mass:.0f} g" in " ".join(text.replace("\u00a0", " ").split())) is not is_rejected
+        assert bool([note for note in report.notes if "is left out: " in note]) is is_rejected
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 /** Requests to the server on this machine. Every failure is one sentence that says what to do. */
 import type {
   AuditEntry, Caliper, Click, Clip, Contours, Correction, Learning, LearningRun, MapPoint, Point, Session, Size, Study,
-  StudyRow, Value,
+  StudyRow, DecidedValue,
 } from "./types";
 
 const BASE = "/api/v1";
@@ -130,7 +130,7 @@ export const api = {
   redo: (study: string) => json<Correction>("POST", `/studies/${study}/redo`),
 
   setValue: (study: string, value: string, change: { state: string; value?: number; reason?: string }) =>
-    json<Value>("PATCH", `/studies/${study}/values/${encodeURIComponent(value)}`, change),
+    json<DecidedValue>("PATCH", `/studies/${study}/values/${encodeURIComponent(value)}`, change),
   setNote: (study: string, text: string) => json("PUT", `/studies/${study}/note`, { text }),
   sign: (study: string, statement: string) => json("POST", `/studies/${study}/sign`, { statement }),
   unsign: (study: string) => json("DELETE", `/studies/${study}/sign`),

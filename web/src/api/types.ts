@@ -66,6 +66,16 @@ export interface Value extends Measurement {
   original: number | null;
   edited_by: string;
   reason: string;
+  /** The edited or rejected values from which this one was computed again. */
+  follows: string[];
+  /** Why it no longer fits what was decided, so that no export has it. */
+  left_out: string;
+}
+
+/** A value after a decision, and what changed with it. */
+export interface DecidedValue extends Value {
+  others: Value[];
+  gone: string[];
 }
 
 export interface VolumePoint {

@@ -194,9 +194,12 @@ export class Review {
 
   async setValue(value: Value, change: { state: string; value?: number; reason?: string }): Promise<boolean> {
     return this.during("Keeping the value", async () => {
-      const changed = await api.setValue(this.study, value.id, change);
+      const { others, gone, ...changed } = await api.setValue(this.study, value.id, change);
       if (!this.data) return;
-      this.data = { ...this.data, values: this.data.values.map((one) => (one.id === changed.id ? changed : one)) };
+      const values = merge(this.data.values, [changed, ...others], gone);
+      this.data = { ...this.data, values, disagreement: disagreementOf(values) };
+      this.canUndo = true;
+      this.canRedo = false;
     });
   }
 }
@@ -207,8 +210,23 @@ function emptyHistory(error: unknown): null {
   throw error;
 }
 
+/** The values with the changed ones in their places; new ones follow the others of the study. */
+function merge(values: Value[], changed: Value[], gone: string[]): Value[] {
+  const byId = new Map(changed.map((value) => [value.id, value]));
+  const kept = values.filter((value) => !gone.includes(value.id)).map((value) => byId.get(value.id) ?? value);
+  const known = new Set(kept.map((value) => value.id));
+  const added = changed.filter((value) => !known.has(value.id) && !gone.includes(value.id));
+  const ofStudy = (value: Value) => !value.id.includes("@");
+  return [...kept.filter(ofStudy), ...added, ...kept.filter((value) => !ofStudy(value))];
+}
+
+/** Whether a value counts: neither rejected nor left out. */
+export function counts(value: Value): boolean {
+  return value.state !== "rejected" && value.left_out === "";
+}
+
 function disagreementOf(values: Value[]): Study["disagreement"] {
-  const of = (quantity: string) => values.find((value) => value.id === quantity)?.value;
+  const of = (quantity: string) => values.find((value) => value.id === quantity && counts(value))?.value;
   const [lvef, discs] = [of("lvef"), of("lvef_discs")];
   if (lvef === undefined || discs === undefined) return null;
   const marked = values.some((value) => value.id === "lvef" && value.flags.includes("methods_disagree"));

@@ -107,7 +107,7 @@ function reportKey(review: Review, key: string, view: View): boolean {
     }
   } else if (key === "a" && at >= 0 && !review.locked) {
     const value = values[at];
-    if (value) void review.setValue(value, { state: value.state === "approved" ? "open" : "approved" });
+    if (value && value.left_out === "") void review.setValue(value, { state: value.state === "approved" ? "open" : "approved" });
   } else return false;
   return true;
 }

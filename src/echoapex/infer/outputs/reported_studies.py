@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from echoapex.domain import ClipReport, Flag, Measurement, StudyReport
 from echoapex.domain.reported_study import (
@@ -21,6 +21,7 @@ from echoapex.domain.reported_study import (
 )
 from echoapex.infer.outputs.clip_pictures import short_name
 from echoapex.io.report_values import find_planes
+from echoapex.measure.combine import DERIVATIONS
 from echoapex.measure.grading import grade_measurement
 from echoapex.measure.lv_wall import assess_lvh
 from echoapex.measure.reference_limits import NormalRange, read_reference_limits
@@ -40,19 +41,7 @@ _VIEWS = {
     **dict.fromkeys((Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD, Quantity.LA_DIAMETER), (View.PLAX,)),
 }
 """The views that each directly measured quantity is measured in."""
-_PARENTS = {
-    Quantity.LV_MASS: (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD),
-    Quantity.LV_MASS_INDEX: (Quantity.LV_MASS, Quantity.BSA),
-    Quantity.RWT: (Quantity.LVIDD, Quantity.LVPWD),
-    Quantity.EDV_INDEX: (Quantity.EDV, Quantity.BSA),
-    Quantity.ESV_INDEX: (Quantity.ESV, Quantity.BSA),
-    Quantity.STROKE_VOLUME: (Quantity.EDV, Quantity.ESV),
-    Quantity.STROKE_VOLUME_INDEX: (Quantity.STROKE_VOLUME, Quantity.BSA),
-    Quantity.CARDIAC_OUTPUT: (Quantity.STROKE_VOLUME, Quantity.HEART_RATE),
-    Quantity.CARDIAC_INDEX: (Quantity.CARDIAC_OUTPUT, Quantity.BSA),
-    Quantity.LA_VOLUME_INDEX: (Quantity.LA_VOLUME, Quantity.BSA),
-    Quantity.RA_VOLUME_INDEX: (Quantity.RA_VOLUME, Quantity.BSA),
-}
+_PARENTS = {derivation.quantity: derivation.sources for derivation in DERIVATIONS}
 """What each derived quantity is computed from."""
 _INPUT_NOTE = "input:"
 _DIGEST_DIGITS = 16
@@ -67,12 +56,14 @@ class ReportContext:
         weights: what its cards say.
         weights_note: what a reader should know of the weights.
         keeps_identifiers: whether the analysis was told to keep identifiers, so that pictures may show them.
+        left_out: why a person's review has left quantities out.
     """
 
     bundle: str
     weights: tuple[UsedWeights, ...] = ()
     weights_note: str = ""
     keeps_identifiers: bool = False
+    left_out: Mapping[Quantity, str] = field(default_factory=dict)
 
 
 def describe_weights(digests: Mapping[str, str], paths: SetPaths | None = None) -> tuple[UsedWeights, ...]:
@@ -134,16 +125,19 @@ def _collect(
 ) -> ReportedStudy:
     found = {item.quantity: item for item in mine}
     index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
+    lvh = assess_lvh(index.value if index else None, rwt.value if rwt else None, group.sex)
+    if {Quantity.LV_MASS_INDEX, Quantity.RWT} & set(context.left_out):  # the report says why there is no category
+        lvh = report.lvh
     return ReportedStudy(
         digest=group.study or _digest(clips),
         values=tuple(_graded(item, mine, clips, group.sex) for item in mine),
         missing=tuple(
-            MissingValue(quantity, _why_missing(quantity, found, clips))
+            MissingValue(quantity, context.left_out.get(quantity) or _why_missing(quantity, found, clips))
             for quantity in Quantity
             if quantity not in found
         ),
         clips=clips,
-        lvh=assess_lvh(index.value if index else None, rwt.value if rwt else None, group.sex),
+        lvh=lvh,
         notes=report.notes,
         sex=group.sex,
         weights=context.weights or describe_weights(report.bundles),

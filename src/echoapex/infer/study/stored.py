@@ -18,6 +18,7 @@ from echoapex.infer.outputs.files import FILE_NAME, RESULTS_FILE, Manifest
 from echoapex.infer.outputs.reported_studies import ReportContext, collect_studies
 from echoapex.infer.study.records import RECORD_FOLDER, ClipRecord, describe_groups, leave_out_copies
 from echoapex.version import __version__
+from echoapex.vocabulary import Quantity
 
 
 class StoredError(ValueError):
@@ -40,11 +41,19 @@ class StoredAnalysis:
     records: tuple[ClipRecord, ...]
     manifest: Manifest
 
-    def studies(self) -> tuple[ReportedStudy, ...]:
-        """The studies with limits, categories, and what was not measured."""
+    def studies(self, left_out: Mapping[Quantity, str] | None = None) -> tuple[ReportedStudy, ...]:
+        """The studies with limits, categories, and what was not measured.
+
+        Args:
+            left_out: why a person's review has left quantities out; the report is that of one study then.
+        """
         groups = describe_groups(leave_out_copies(self.records))
         context = ReportContext(
-            self.manifest.bundle, (), self.manifest.weights_note, self.manifest.options.keep_identifiers
+            self.manifest.bundle,
+            (),
+            self.manifest.weights_note,
+            self.manifest.options.keep_identifiers,
+            left_out or {},
         )
         return collect_studies(self.report, groups, context)
 

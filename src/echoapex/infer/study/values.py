@@ -28,14 +28,18 @@ from echoapex.measure import (
     biplane_atrial_area_length_volume,
     biplane_atrial_disc_volume,
     biplane_volume,
-    cardiac_output_l_per_min,
     ejection_fraction_percent,
-    stroke_volume_ml,
 )
 from echoapex.measure.chambers import LENGTH_TOLERANCE_PERCENT
-from echoapex.measure.combine import clip_weight, combine_measurements, flag_disagreement, flag_implausible
-from echoapex.measure.lv_wall import WallThickness, assess_lvh, lv_mass_g, relative_wall_thickness
-from echoapex.measure.reference_limits import body_surface_area_mosteller, index_to_body
+from echoapex.measure.combine import (
+    add_derived,
+    clip_weight,
+    combine_measurements,
+    flag_disagreement,
+    flag_implausible,
+)
+from echoapex.measure.lv_wall import assess_lvh
+from echoapex.measure.reference_limits import body_surface_area_mosteller
 from echoapex.vocabulary import Quantity, Structure, View
 
 BIPLANE_METHOD = "biplane discs"
@@ -64,15 +68,6 @@ _COMBINED = (
     Quantity.RV_ES_AREA,
     Quantity.RV_FAC,
 )
-_INDEXED = {
-    Quantity.EDV: Quantity.EDV_INDEX,
-    Quantity.ESV: Quantity.ESV_INDEX,
-    Quantity.LV_MASS: Quantity.LV_MASS_INDEX,
-    Quantity.STROKE_VOLUME: Quantity.STROKE_VOLUME_INDEX,
-    Quantity.CARDIAC_OUTPUT: Quantity.CARDIAC_INDEX,
-    Quantity.LA_VOLUME: Quantity.LA_VOLUME_INDEX,
-    Quantity.RA_VOLUME: Quantity.RA_VOLUME_INDEX,
-}
 NO_CLIP = LvhAssessment(reason="no category: the wall thicknesses were not measured")
 
 
@@ -108,25 +103,29 @@ def measure_studies(records: Sequence[ClipRecord]) -> StudyValues:
 
 def _measure_study(records: Sequence[ClipRecord]) -> tuple[list[Measurement], LvhAssessment]:
     reports = [record.report for record in records]
-    found: dict[Quantity, Measurement] = {}
-    for quantity in _COMBINED:
-        values = [item for report in reports for item in report.measurements if item.quantity is quantity]
-        if values:
-            found[quantity] = combine_measurements(values)
-    if Quantity.HEART_RATE in found:  # the rate really changes between clips, so their spread is no uncertainty
-        found[Quantity.HEART_RATE] = found[Quantity.HEART_RATE].model_copy(update={"interval": None})
-    found |= measure_two_planes(reports)
+    found = combine_clips(reports) | measure_two_planes(reports)
     if Quantity.LVEF in found and Quantity.LVEF_DISCS in found:
         found[Quantity.LVEF], found[Quantity.LVEF_DISCS] = flag_disagreement(
             found[Quantity.LVEF], found[Quantity.LVEF_DISCS]
         )
-    _add_mass(found)
-    _add_output(found)
     patient = agreed_patient(records)
-    _add_indices(found, patient, records)
+    _add_body_surface_area(found, patient, records)
+    add_derived(found)
     index, rwt = found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT)
     lvh = assess_lvh(index.value if index else None, rwt.value, patient.sex) if rwt else NO_CLIP
     return [flag_implausible(found[quantity]) for quantity in Quantity if quantity in found], lvh
+
+
+def combine_clips(clips: Sequence[ClipReport]) -> dict[Quantity, Measurement]:
+    """The values of all clips, combined for each quantity; those of two planes together are not among them."""
+    found: dict[Quantity, Measurement] = {}
+    for quantity in _COMBINED:
+        values = [item for clip in clips for item in clip.measurements if item.quantity is quantity]
+        if values:
+            found[quantity] = combine_measurements(values)
+    if Quantity.HEART_RATE in found:  # the rate really changes between clips, so their spread is no uncertainty
+        found[Quantity.HEART_RATE] = found[Quantity.HEART_RATE].model_copy(update={"interval": None})
+    return found
 
 
 def _note_on_planes(records: Sequence[ClipRecord]) -> str:
@@ -137,40 +136,10 @@ def _note_on_planes(records: Sequence[ClipRecord]) -> str:
     return f"no biplane discs: the view of the best {' and '.join(uncertain)} clip is uncertain"
 
 
-def _add_mass(found: dict[Quantity, Measurement]) -> None:
-    """LV mass and relative wall thickness from the three combined lengths."""
-    if not all(quantity in found for quantity in _WALLS):
-        return
-    lengths = [found[quantity] for quantity in _WALLS]
-    walls = WallThickness(*(length.value for length in lengths))
-    _derive(found, Quantity.LV_MASS, lv_mass_g(walls), "cube formula (Devereux; ASE/EACVI 2015)", lengths)
-    _derive(found, Quantity.RWT, relative_wall_thickness(walls), "2 LVPWd / LVIDd (ASE/EACVI 2015)", lengths[1:])
-
-
-def _add_output(found: dict[Quantity, Measurement]) -> None:
-    """Stroke volume from EDV and ESV, and cardiac output where the heart rate is known.
-
-    There is neither where the sector cuts the LV off, because part of the volume was not imaged.
-    """
-    if Quantity.EDV not in found or Quantity.ESV not in found:
-        return
-    volumes = [found[Quantity.EDV], found[Quantity.ESV]]
-    if any(Flag.STRUCTURE_CUT_OFF in volume.flags for volume in volumes):
-        return
-    try:
-        stroke_ml = stroke_volume_ml(*(volume.value for volume in volumes))
-    except MeasureError:  # combined over different clips, they do not eject
-        return
-    _derive(found, Quantity.STROKE_VOLUME, stroke_ml, "EDV - ESV, method of discs", volumes)
-    if Quantity.HEART_RATE not in found:
-        return
-    sources = [found[Quantity.STROKE_VOLUME], found[Quantity.HEART_RATE]]
-    output = cardiac_output_l_per_min(*(source.value for source in sources))
-    _derive(found, Quantity.CARDIAC_OUTPUT, output, "stroke volume x heart rate, method of discs", sources)
-
-
-def _add_indices(found: dict[Quantity, Measurement], patient: PatientData, records: Sequence[ClipRecord]) -> None:
-    """Body surface area, if height and weight are known, and the indexed values."""
+def _add_body_surface_area(
+    found: dict[Quantity, Measurement], patient: PatientData, records: Sequence[ClipRecord]
+) -> None:
+    """Body surface area, if height and weight are known."""
     if patient.height_m is None or patient.weight_kg is None:
         return
     try:
@@ -184,33 +153,6 @@ def _add_indices(found: dict[Quantity, Measurement], patient: PatientData, recor
         value=area_m2,
         method="Mosteller, height and weight of the header",
         evidence=(Evidence(clip_id=report.clip_id, input_sha256=report.input_sha256),),
-    )
-    for quantity, indexed in _INDEXED.items():
-        if quantity in found:
-            sources = [found[quantity], found[Quantity.BSA]]
-            value = index_to_body(found[quantity].value, area_m2)
-            _derive(found, indexed, value, f"{quantity.value} / BSA (Mosteller)", sources)
-
-
-def _derive(
-    found: dict[Quantity, Measurement], quantity: Quantity, value: float, method: str, sources: Sequence[Measurement]
-) -> None:
-    """Add a value computed from other values: their evidence, flags and the weakest confidence."""
-    names = tuple(source.quantity.value for source in sources)
-    evidence: dict[tuple[str, tuple[int, ...]], Evidence] = {}
-    for item in (item for source in sources for item in source.evidence):
-        evidence.setdefault(
-            (item.clip_id, item.frames), item.model_copy(update={"contours_xy": {}, "derived_from": names})
-        )
-    flags: dict[Flag, None] = dict.fromkeys(flag for source in sources for flag in source.flags)
-    confidences = [source.confidence for source in sources if source.confidence is not None]
-    found[quantity] = Measurement(
-        quantity=quantity,
-        value=value,
-        method=method,
-        confidence=min(confidences, default=None),
-        flags=tuple(flags),
-        evidence=tuple(evidence.values()),
     )
 
 

@@ -1,4 +1,7 @@
-"""A reviewed study as files: rejected values are left out, and edited ones say that a person has edited them."""
+"""A reviewed study as files: rejected values are left out, and edited ones say that a person has edited them.
+
+What rests on an edited value was computed again, or is left out with the reason; all kinds of files say the same.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from echoapex.domain import Measurement, StudyReport
 from echoapex.domain.reported_study import ReportedStudy
 from echoapex.infer.outputs.dicom_files import DICOM_FOLDER, DicomOutput, ReportTemplate
 from echoapex.infer.outputs.files import MEASUREMENTS_FILE, results_text, write_measurements
 from echoapex.infer.outputs.study_document import describe_study
 from echoapex.infer.review.correction_files import corrected_clips
+from echoapex.infer.review.decided_values import DecidedStudy
 from echoapex.infer.study.stored import StoredAnalysis
 from echoapex.io.clip_source import muted_pydicom
 from echoapex.io.document import Block, Document, Heading, Text
@@ -26,7 +29,6 @@ from echoapex.io.fhir import write_fhir
 from echoapex.io.html import html_text
 from echoapex.io.pdf import pdf_bytes
 from echoapex.io.temporary_files import TemporaryFolder
-from echoapex.measure.lv_wall import assess_lvh
 from echoapex.serve.ledger import ResultObject
 from echoapex.serve.page.clip_inputs import ClipInputs
 from echoapex.serve.page.corrections import ClipCorrections
@@ -35,11 +37,8 @@ from echoapex.serve.page.reviews import Reviews
 from echoapex.serve.page.schemas import SignOff, ValueState
 from echoapex.serve.page.security import PageError
 from echoapex.serve.page.study_list import StudyList
-from echoapex.serve.page.value_list import Decision, Decisions, value_id
+from echoapex.serve.page.value_list import Decision
 from echoapex.vocabulary import Quantity
-
-EDITED = "edited_by_person"
-"""Key of ``Measurement.details``: who edited a value, why, and what was computed."""
 
 
 class ExportKind(StrEnum):
@@ -104,9 +103,7 @@ class Exports:
 
     def final(self, study: str) -> StoredAnalysis:
         """The results as readers left them."""
-        current = self._results.state(study).current
-        report = decide_report(current.report, self._reviews.decisions(study), _sex(current))
-        return replace(current, report=report)
+        return self._reviews.decided(study).stored
 
     @contextmanager
     def objects(self, study: str, kinds: Sequence[ExportKind]) -> Iterator[list[ResultObject]]:
@@ -139,7 +136,7 @@ class Exports:
         return ExportedFile("fhir.json", "application/fhir+json", content)
 
     def _reported(self, study: str) -> ReportedStudy:
-        return self.final(study).studies()[0]
+        return self._reviews.decided(study).reported
 
     def _document(self, study: str) -> Document:
         with self._folder(study) as out:
@@ -147,7 +144,7 @@ class Exports:
         decisions, note = self._reviews.decisions(study), self._studies.note(study)
         sealed = self._studies.places(study).sealed
         signed = SignOff.model_validate_json(sealed) if sealed else None
-        review = tuple(_describe_review(decisions, note, signed))
+        review = tuple(_describe_review(decisions, self._reviews.decided(study), note, signed))
         if not review:
             return document
         subtitle = "Reviewed by a reader, not signed off. It names no patient."
@@ -206,43 +203,9 @@ class Exports:
             place.delete()
 
 
-def decide_report(report: StudyReport, decisions: Decisions, sex: str | None) -> StudyReport:
-    """The report without rejected values, and with edited ones; LV geometry follows the values that are left."""
-    clips = tuple(
-        clip.model_copy(update={"measurements": _decided(clip.measurements, decisions, clip.clip_id)})
-        for clip in report.clips
-    )
-    measurements = _decided(report.measurements, decisions)
-    found = {item.quantity: item.value for item in measurements}
-    lvh = assess_lvh(found.get(Quantity.LV_MASS_INDEX), found.get(Quantity.RWT), sex)
-    same = len(measurements) == len(report.measurements) and not any(EDITED in item.details for item in measurements)
-    update = {"clips": clips, "measurements": measurements, "lvh": report.lvh if same else lvh}
-    return report.model_copy(update=update)
-
-
-def _decided(items: Sequence[Measurement], decisions: Decisions, clip: str = "") -> tuple[Measurement, ...]:
-    found = []
-    for item in items:
-        decision = decisions.get(value_id(item, clip))
-        if decision is None or decision.state in (ValueState.OPEN, ValueState.APPROVED):
-            found.append(item)
-        elif decision.state is ValueState.EDITED and decision.value is not None:
-            found.append(_edited(item, decision, decision.value))
-    return tuple(found)
-
-
-def _edited(item: Measurement, decision: Decision, value: float) -> Measurement:
-    told = {"by": decision.by, "reason": decision.reason, "computed": item.value}
-    method = f"edited by a person; computed was {item.value:.4g} {item.unit} by {item.method}"
-    update = {"value": value, "interval": None, "method": method, "details": {**item.details, EDITED: told}}
-    return item.model_copy(update=update)
-
-
-def _sex(stored: StoredAnalysis) -> str | None:
-    return stored.studies()[0].sex
-
-
-def _describe_review(decisions: Mapping[str, Decision], note: str, signed: SignOff | None) -> Iterator[Block]:
+def _describe_review(
+    decisions: Mapping[str, Decision], decided: DecidedStudy, note: str, signed: SignOff | None
+) -> Iterator[Block]:
     """What readers said, for the report."""
     if not decisions and not note and signed is None:
         return
@@ -255,13 +218,21 @@ def _describe_review(decisions: Mapping[str, Decision], note: str, signed: SignO
         named = [_named(name, one) for name, one in sorted(decisions.items()) if one.state is state]
         if named:
             yield Text("; ".join(named), term=f"{state.value.capitalize()} values")
+    again = [f"{_title(name)} (from {', '.join(map(_title, roots))})" for name, roots in decided.follows.items()]
+    if again:
+        yield Text("; ".join(again), term="Computed again")
+    if decided.left_out:
+        told = [f"{_title(name)}: {why}" for name, why in decided.left_out.items()]
+        yield Text("; ".join(told), term="Left out")
 
 
 def _named(name: str, decision: Decision) -> str:
+    return _title(name) + (f" ({decision.reason})" if decision.reason else "")
+
+
+def _title(name: str) -> str:
     quantity, _, clip = name.partition("@")
-    where = f" of {clip}" if clip else ""
-    why = f" ({decision.reason})" if decision.reason else ""
-    return f"{Quantity(quantity).display_name}{where}{why}"
+    return Quantity(quantity).display_name + (f" of {clip}" if clip else "")
 
 
 def _result_of(path: Path) -> ResultObject:

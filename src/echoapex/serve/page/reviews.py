@@ -13,10 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from echoapex.infer.outputs.files import utc_now
+from echoapex.infer.review.decided_values import DecidedStudy, decide_study
 from echoapex.serve.database import Database
 from echoapex.serve.page.clip_inputs import ClipInputs
 from echoapex.serve.page.correction_schemas import AuditEntry
 from echoapex.serve.page.schemas import (
+    DecidedValue,
     PageState,
     ReviewedClip,
     ReviewedValue,
@@ -30,7 +32,7 @@ from echoapex.serve.page.steps import Steps
 from echoapex.serve.page.study_list import StudyList
 from echoapex.serve.page.study_results import StudyFindings, StudyResults
 from echoapex.serve.page.tables import PAGE_DECISIONS
-from echoapex.serve.page.value_list import Decision, compare_ef, computed_numbers, list_values, show_clip
+from echoapex.serve.page.value_list import Decision, compare_ef, list_values, people_said, show_clip
 from echoapex.vocabulary import Quantity
 
 VALUE_STEP = "value"
@@ -97,6 +99,7 @@ class Reviews:
             clips=[self.clip(study, clip.clip_id, state) for clip in state.current.report.clips],
             note=self._studies.note(study),
             signed=SignOff.model_validate_json(sealed) if sealed else None,
+            lvh=self.decided(study, state).reported.lvh,
             disagreement=compare_ef(values),
             can_undo=can_undo and not sealed,
             can_redo=can_redo and not sealed,
@@ -105,6 +108,11 @@ class Reviews:
     def values(self, study: str, state: StudyFindings | None = None) -> list[ReviewedValue]:
         """The values of a study as they are now."""
         return list_values(state or self.results.state(study), self.decisions(study))
+
+    def decided(self, study: str, state: StudyFindings | None = None) -> DecidedStudy:
+        """The study as readers left it."""
+        state = state or self.results.state(study)
+        return decide_study(state.current, people_said(self.decisions(study)))
 
     def clip(self, study: str, clip: str, state: StudyFindings | None = None) -> ReviewedClip:
         """One clip as it is now.
@@ -127,30 +135,50 @@ class Reviews:
             rows = connection.execute(query).mappings().all()
         return {row["value_id"]: Decision.model_validate_json(row["content"]) for row in rows}
 
-    def decide(self, study: str, name: str, change: ValueChange, who: str) -> ReviewedValue:
-        """Approve, edit, reject or reopen a value.
+    def decide(self, study: str, name: str, change: ValueChange, who: str) -> DecidedValue:
+        """Approve, edit, reject or reopen a value; what rests on it follows.
 
         Raises:
-            PageError: there is no such value, an edit has no number, or the study is signed off.
+            PageError: there is no such value, an edit has no number, it is left out, or the study is signed off.
         """
         with self.changing(study):
-            found = {value.id: value for value in self.values(study)}
-            if name not in found:
+            state, decisions = self.results.state(study), self.decisions(study)
+            shown = {value.id: value for value in list_values(state, decisions)}
+            if name not in shown:
                 raise PageError("the study has no such value; load the study again", 404)
             _check_change(change)
+            undecided = _find(list_values(state, {key: one for key, one in decisions.items() if key != name}), name)
+            if change.state is ValueState.APPROVED and undecided is not None and undecided.left_out:
+                raise PageError(f"the value is left out: {undecided.left_out}; edit it to give a number", 409)
             before = self._content(study, name)
-            item, basis = found[name], computed_numbers(self.results.state(study).current.report)[name]
+            basis = undecided.value if undecided is not None else shown[name].value
             decision = None
             if change.state is not ValueState.OPEN:
                 value = change.value if change.state is ValueState.EDITED else None
                 decision = Decision(state=change.state, value=value, reason=change.reason, by=who, basis=basis)
             after = decision.model_dump_json().encode() if decision else b""
             self.restore(study, name, after)
-            self._steps.push(study, (VALUE_STEP, name), f"{change.state.value}: {item.name}", (before, after))
+            self._steps.push(study, (VALUE_STEP, name), f"{change.state.value}: {shown[name].name}", (before, after))
             change_of = (_readable(before), _readable(after))
             self._studies.write_down(study, who, f"value {change.state.value}", name, change_of)
+            self.write_down_following(study, who, list(shown.values()), name)
             self.refresh(study)
-        return next(value for value in self.values(study) if value.id == name)
+        now = self.values(study)
+        found = _find(now, name) or shown[name]  # one that followed another may be gone
+        others = [value for value in now if value.id != name and value != shown.get(value.id)]
+        gone = sorted(set(shown) - {value.id for value in now})
+        return DecidedValue(**found.model_dump(), others=others, gone=gone)
+
+    def write_down_following(self, study: str, who: str, before: list[ReviewedValue], decided: str) -> None:
+        """Write into the audit trail which values changed with the one that was decided, with the old numbers."""
+        old = {value.id: _computed(value) for value in before}
+        new = {value.id: _computed(value) for value in self.values(study)}
+        for name in dict.fromkeys((*old, *new)):
+            parts = (old.get(name), new.get(name))
+            if name != decided and parts[0] != parts[1]:
+                is_there = parts[1] is not None and parts[1]["value"] is not None
+                what = "value computed again" if is_there else "value left out"
+                self._studies.write_down(study, who, what, name, parts)
 
     def restore(self, study: str, name: str, content: bytes) -> None:
         """Put a decision in its place; empty for none."""
@@ -216,8 +244,10 @@ class Reviews:
     def refresh(self, study: str) -> None:
         """Let the row of the list say what the study is now."""
         state = self.results.state(study, finished=False)
-        values = {value.id: value for value in self.values(study, state) if value.state is not ValueState.REJECTED}
-        shown = values.get(Quantity.LVEF.value) or values.get(Quantity.LVEF_DISCS.value)
+        decided = self.decided(study, state)
+        shown = [value for value in self.values(study, state) if value.state is not ValueState.REJECTED]
+        values = {value.id: value for value in shown if not value.left_out}
+        ef = values.get(Quantity.LVEF.value) or values.get(Quantity.LVEF_DISCS.value)
         clips = state.current.report.clips
         analysed = [clip for clip in clips if not clip.set_aside]
         known = [clip.quality for clip in analysed if clip.quality is not None]
@@ -233,9 +263,9 @@ class Reviews:
             clips=len(clips),
             clips_done=len(clips),
             quality=round(min(known), 4) if known else None,
-            ef_percent=shown.value if shown else None,
-            ef_method=shown.method if shown else "",
-            lvh=state.reported.lvh.category or "",
+            ef_percent=ef.value if ef else None,
+            ef_method=ef.method if ef else "",
+            lvh=decided.reported.lvh.category or "",
             reviewed=self._steps.possible(study)[0] or bool(self.decisions(study)),
         )
 
@@ -245,6 +275,18 @@ def _check_change(change: ValueChange) -> None:
         raise PageError("an edited value needs its new number; give value", 422)
     if change.state is ValueState.REJECTED and not change.reason.strip():
         raise PageError("a rejected value needs a reason; give one", 422)
+
+
+def _find(values: list[ReviewedValue], name: str) -> ReviewedValue | None:
+    return next((value for value in values if value.id == name), None)
+
+
+def _computed(value: ReviewedValue) -> dict[str, Any]:
+    """What the audit trail says of a value that nobody decided."""
+    told: dict[str, Any] = {"value": None if value.left_out else value.value}
+    if value.follows:
+        told["follows"] = value.follows
+    return {**told, "reason": value.left_out} if value.left_out else told
 
 
 def _readable(content: bytes) -> Any:

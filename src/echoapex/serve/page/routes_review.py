@@ -27,7 +27,7 @@ from echoapex.serve.page.exports import ExportKind
 from echoapex.serve.page.page_parts import Admin, PageParts, Parts, User
 from echoapex.serve.page.reviews import VALUE_STEP
 from echoapex.serve.page.routes_studies import StudyId
-from echoapex.serve.page.schemas import ReviewedValue, SignOff, ValueChange
+from echoapex.serve.page.schemas import DecidedValue, SignOff, ValueChange
 from echoapex.serve.page.security import PageError
 from echoapex.serve.page.steps import Step
 from echoapex.serve.worker import client_of
@@ -38,8 +38,8 @@ _SENT = (ExportKind.SR, ExportKind.SR1500, ExportKind.SEG)
 
 
 @router.patch("/studies/{study}/values/{value}")
-def decide_value(study: StudyId, value: ValueName, change: ValueChange, parts: Parts, user: User) -> ReviewedValue:
-    """Approve, edit, reject or reopen a value."""
+def decide_value(study: StudyId, value: ValueName, change: ValueChange, parts: Parts, user: User) -> DecidedValue:
+    """Approve, edit, reject or reopen a value; what rests on it follows."""
     return parts.reviews.decide(study, value, change, user.user)
 
 
@@ -62,9 +62,12 @@ def _move(parts: PageParts, study: str, who: str, *, undone: bool) -> Undone:
         step = parts.steps.last(study, undone=undone)
         if step is None:
             raise PageError(f"there is nothing to {'do again' if undone else 'undo'}", 409)
+        before = parts.reviews.values(study)
         _restore(parts, study, step, step.after if undone else step.before)
         parts.steps.mark(step, undone=not undone)
         parts.studies.write_down(study, who, f"{'redo' if undone else 'undo'}: {step.what}", step.target)
+        if step.kind == VALUE_STEP:
+            parts.reviews.write_down_following(study, who, before, step.target)
         parts.reviews.refresh(study)
         state = parts.results.state(study)
     clip = step.target.partition("/")[0] if step.kind in (CLIP_STEP, CALIPER_STEP) else None

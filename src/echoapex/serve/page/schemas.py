@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from echoapex.domain.results import Evidence, Measurement, StudyReport, VolumePoint
+from echoapex.domain.results import Evidence, LvhAssessment, Measurement, StudyReport, VolumePoint
 from echoapex.vocabulary import Quantity, View
 
 Frame = Annotated[int, Field(ge=0, lt=1_000_000)]
@@ -174,7 +174,18 @@ class ReviewedValue(Wire):
     original: float | None = Field(default=None, description="what the analysis found, where it was something else")
     edited_by: str = ""
     reason: str = ""
+    follows: list[str] = Field(
+        default_factory=list, description="the edited or rejected values from which this one was computed again"
+    )
+    left_out: str = Field(default="", description="why it no longer fits what was decided, so that no export has it")
     evidence: list[Evidence] = Field(default_factory=list)
+
+
+class DecidedValue(ReviewedValue):
+    """A value after a decision, and the others that changed with it."""
+
+    others: list[ReviewedValue] = Field(default_factory=list)
+    gone: list[str] = Field(default_factory=list, description="values that were computed only from earlier decisions")
 
 
 class ValueChange(Wire):
@@ -256,6 +267,7 @@ class StudyDetail(Wire):
     clips: list[ReviewedClip]
     note: str = ""
     signed: SignOff | None = None
+    lvh: LvhAssessment = Field(default_factory=LvhAssessment, description="LV geometry of the values as decided")
     disagreement: EfDisagreement | None = None
     can_undo: bool = False
     can_redo: bool = False

@@ -1,7 +1,8 @@
 """The values of a study as a reader sees them: computed, or decided by a person, with limits and evidence.
 
-A decision holds the number that it was made on. When a correction changes that number afterwards, an approval is open
-again; an edited or rejected value stays what the person said.
+A decision holds the number that it was made on. When a correction or another decision changes that number afterwards,
+an approval is open again; an edited or rejected value stays what the person said. What rests on an edited or rejected
+value is computed again or left out, see ``infer.review.decided_values``.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import math
 from collections.abc import Mapping
 
 from echoapex.config import Config
-from echoapex.domain import ClipReport, Flag, Measurement, StudyReport
+from echoapex.domain import ClipReport, Flag, StudyReport
 from echoapex.domain.reported_study import GradedValue
+from echoapex.infer.review.decided_values import EDITED, DecidedStudy, ValueDecision, decide_study, value_id
 from echoapex.serve.page.clip_inputs import ClipFacts
 from echoapex.serve.page.schemas import (
     ClipSpacing,
@@ -48,56 +50,77 @@ class Decision(Config):
 Decisions = Mapping[str, Decision]
 
 
-def value_id(measurement: Measurement, clip: str = "") -> str:
-    """The name of a value in a study: ``lvef``, or ``lvef@CLIP`` for the value of one clip."""
-    return f"{measurement.quantity.value}@{clip}" if clip else measurement.quantity.value
+def people_said(decisions: Decisions) -> dict[str, ValueDecision]:
+    """The edited and the rejected values."""
+    found = {}
+    for name, decision in decisions.items():
+        if decision.state is ValueState.REJECTED or (
+            decision.state is ValueState.EDITED and decision.value is not None
+        ):
+            value = decision.value if decision.state is ValueState.EDITED else None
+            found[name] = ValueDecision(value, decision.by, decision.reason)
+    return found
 
 
 def list_values(state: StudyFindings, decisions: Decisions) -> list[ReviewedValue]:
-    """The values of the study, then those of its clips."""
-    found = computed_numbers(state.original.report)
-    values = [_reviewed(graded, value_id(graded.measurement), found, decisions) for graded in state.reported.values]
-    for clip in state.current.report.clips:
-        values += [
-            _reviewed(GradedValue(item), value_id(item, clip.clip_id), found, decisions) for item in clip.measurements
-        ]
-    return values
+    """The values of the study, then those of its clips: as they are now, or as they were before they were left out."""
+    decided = decide_study(state.current, people_said(decisions))
+    first = computed_numbers(state.original.report)
+    before = {value.quantity: value for value in state.reported.values}
+    now = {value.quantity: value for value in decided.reported.values}
+    known = [quantity for quantity in Quantity if quantity in before or quantity in now]
+    graded = {value_id(quantity): now.get(quantity) or before[quantity] for quantity in known}
+    for clip, decided_clip in zip(state.current.report.clips, decided.stored.report.clips, strict=True):
+        own = {item.quantity: item for item in decided_clip.measurements}
+        graded |= {
+            value_id(item.quantity, clip.clip_id): GradedValue(own.get(item.quantity, item))
+            for item in clip.measurements
+        }
+    return [_reviewed(one, name, (first.get(name), decided, decisions.get(name))) for name, one in graded.items()]
 
 
 def computed_numbers(report: StudyReport) -> dict[str, float]:
     """The computed values of a study and its clips, by the name of the value."""
-    found = {value_id(item): item.value for item in report.measurements}
+    found = {value_id(item.quantity): item.value for item in report.measurements}
     for clip in report.clips:
-        found |= {value_id(item, clip.clip_id): item.value for item in clip.measurements}
+        found |= {value_id(item.quantity, clip.clip_id): item.value for item in clip.measurements}
     return found
 
 
-def _reviewed(graded: GradedValue, name: str, found: Mapping[str, float], decisions: Decisions) -> ReviewedValue:
-    item, decision = graded.measurement, decisions.get(name)
-    if decision is not None and decision.state is ValueState.APPROVED and not _same(decision.basis, item.value):
+def _reviewed(
+    graded: GradedValue, name: str, known: tuple[float | None, DecidedStudy, Decision | None]
+) -> ReviewedValue:
+    """A value for the page; ``known`` is what the analysis found, what was decided, and what of this value."""
+    item = graded.measurement
+    original, decided, decision = known
+    is_approved = decision is not None and decision.state is ValueState.APPROVED
+    if decision is not None and is_approved and (name in decided.left_out or not _same(decision.basis, item.value)):
         decision = None
-    is_edited = decision is not None and decision.state is ValueState.EDITED and decision.value is not None
-    shown = decision.value if is_edited and decision is not None and decision.value is not None else item.value
-    limits = graded.limits[0] if len(graded.limits) == 1 else None
-    original = found.get(name)
-    if not is_edited and original is not None and _same(original, item.value):
+    is_edited = EDITED in item.details
+    follows = decided.follows.get(name, ())
+    if original is None and is_edited:
+        original = item.details[EDITED]["computed"]
+    if original is not None and not is_edited and _same(original, item.value):
         original = None
+    limits = graded.limits[0] if len(graded.limits) == 1 else None
     return ReviewedValue(
         id=name,
         quantity=item.quantity,
         name=item.quantity.display_name,
-        value=shown,
+        value=item.value,
         unit=item.unit,
-        interval=None if is_edited else item.interval,
+        interval=item.interval,
         method=item.method,
         confidence=item.confidence,
         flags=[flag.value for flag in item.flags],
         limits=ValueLimits(low=limits.low, high=limits.high, source=graded.source) if limits else None,
-        category="" if is_edited else graded.category,
+        category=graded.category,
         state=decision.state if decision else ValueState.OPEN,
-        original=item.value if is_edited and original is None else original,
+        original=original,
         edited_by=decision.by if is_edited and decision else "",
         reason=decision.reason if decision else "",
+        follows=list(follows),
+        left_out=decided.left_out.get(name, ""),
         evidence=list(item.evidence),
     )
 
@@ -144,8 +167,8 @@ def _spacing(report: ClipReport, facts: ClipFacts) -> ClipSpacing | None:
 
 
 def compare_ef(values: list[ReviewedValue]) -> EfDisagreement | None:
-    """Both ejection fractions of the study side by side; None unless there are both."""
-    found = {value.id: value for value in values}
+    """Both ejection fractions of the study side by side; None unless both count."""
+    found = {value.id: value for value in values if value.state is not ValueState.REJECTED and not value.left_out}
     first, second = found.get(Quantity.LVEF.value), found.get(Quantity.LVEF_DISCS.value)
     if first is None or second is None:
         return None
