@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from echoapex.infer.clip import models
 from echoapex.infer.clip.models import TaskInterpreter
+from echoapex.infer.clip.outlines import REACH_S
 from echoapex.models.decoders.linear import LinearViewConfig, LinearViewDecoder
 from echoapex.models.decoders.multiscale import WallPointConfig, WallPointDecoder
 from echoapex.models.decoders.promptable import PromptableConfig, PromptableDecoder
@@ -30,7 +32,7 @@ def interpreter() -> TaskInterpreter:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     shared, own = (VisionTransformer(EncoderConfig(image_size=size)).eval() for size in (SIZE, SMALL))
-    models = TrainedSet(
+    trained = TrainedSet(
         ViewClassification(shared, LinearViewDecoder.build(LinearViewConfig()), (11,)).eval(),
         SegmentationTask(own, PromptableDecoder.build(PromptableConfig()), BLOCKS).eval(),
         LvWall(shared, WallPointDecoder.build(WallPointConfig()), BLOCKS).eval(),
@@ -43,7 +45,7 @@ def interpreter() -> TaskInterpreter:
         },
         {"tiny/encoder": "1" * 64},
     )
-    return TaskInterpreter(models)
+    return TaskInterpreter(trained)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,6 @@ def test_no_rows_need_no_encoder(interpreter: TaskInterpreter, pixels: np.ndarra
 def test_each_encoder_runs_once_per_clip(
     interpreter: TaskInterpreter, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from echoapex.infer.clip import models
-
     calls: list[int] = []
     original = models.encode_clip
 
@@ -110,8 +110,46 @@ def test_each_encoder_runs_once_per_clip(
     interpreter.find_wall_points(clip, (0,))
     interpreter.estimate_ejection_fraction(clip)
     assert len(calls) == 1
-    list(interpreter.segment(clip, (0,), (Structure.LV_CAVITY,)))
+    list(interpreter.segment(clip, (0, 1), (Structure.LV_CAVITY,)))
     assert len(calls) == len(set(calls)) == 2
+
+
+def test_a_frame_that_is_alone_is_outlined_at_three_scales(interpreter: TaskInterpreter, pixels: np.ndarray) -> None:
+    structures = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM)
+    clip = interpreter.encode(pixels, TIMES)
+    once = {row: found for row, found, _ in interpreter._segment(clip, range(5), structures)}
+    among_neighbours = {row: found for row, found, _ in interpreter.segment(clip, (2, 3), structures)}
+    assert all(np.array_equal(found, once[row]) for row, found in among_neighbours.items())
+    scaled = [interpreter._segment_scaled(clip, [0], structures, scale)[0] for scale in models._SCALES]
+    ((row, alone, overlap),) = interpreter.segment(clip, (0,), structures)
+    plain = next(found for _, _, found in interpreter._segment(clip, (0,), structures))
+    assert row == 0
+    assert overlap == pytest.approx(np.mean([plain, *(found for _, _, found in scaled)], axis=0))
+    middle = SIZE // 2
+    expected = (once[0] + scaled[0][0] + scaled[1][0])[:, middle, middle] / 3
+    assert alone[:, middle, middle] == pytest.approx(expected, abs=1e-6)
+    assert alone[:, 0, 0] == pytest.approx((once[0] + scaled[0][0])[:, 0, 0] / 2, abs=1e-6), (
+        "the larger one lost its edge"
+    )
+
+
+def test_the_scaled_answer_lies_where_the_frame_has_it() -> None:
+    blob = np.zeros((64, 64), np.float32)
+    blob[40:50, 12:22] = 1
+    for scale in models._SCALES:
+        there_and_back = models._scaled(models._scaled(blob, scale), 1 / scale)
+        assert np.abs(there_and_back - blob).sum() < 0.35 * blob.sum()
+        rows, columns = np.nonzero(there_and_back > 0.5)
+        assert (rows.mean(), columns.mean()) == pytest.approx((44.5, 16.5), abs=0.3)
+
+
+def test_neighbours_in_time_are_those_that_would_steady_a_frame() -> None:
+    times = (0.0, 0.05, 0.3, 0.8, 0.88)
+    assert models._alone(range(5), times) == [2]
+    assert models._alone((0, 2, 4), times) == [0, 2, 4]
+    assert models._alone((1,), times) == [1]
+    weights = np.exp(-0.5 * (models.ALONE_S / REACH_S) ** 2)
+    assert weights == pytest.approx(0.01, abs=0.002), "the least weight that steady_masks keeps"
 
 
 def test_devices_are_those_of_the_machine() -> None:

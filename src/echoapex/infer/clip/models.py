@@ -32,6 +32,10 @@ FrameMasks = tuple[int, Float[np.ndarray, "structures size size"], Float[np.ndar
 FrameWallPoints = tuple[int, Float[np.ndarray, "4 2"], Float[np.ndarray, "4"]]
 """Row of the clip, wall points in model pixels in ``WallPoint`` order, confidence."""
 Pixels = UInt8[np.ndarray, "frames size size"]
+ALONE_S = 0.09
+"""A frame is alone if no other outlined frame is nearer than this in time; then none steadies it."""
+_SCALES = (0.92, 1.08)
+"""Sizes, relative to the frame as it is, at which a frame that is alone is outlined again."""
 
 
 class EjectionEstimate(Protocol):
@@ -186,12 +190,40 @@ class TaskInterpreter:
     def segment(
         self, encoded: ClipTokens, rows: Sequence[int], structures: Sequence[Structure]
     ) -> Iterator[FrameMasks]:
-        """Masks of the named structures on some frames, at the size of the analysis."""
+        """Masks of the named structures on some frames, at the size of the analysis.
+
+        Frames that are alone, as stills are, have no neighbours that steady them. Their answer is the mean of three: of
+        the frame as it is, a little smaller and a little larger.
+        """
         if not rows:
             return
+        alone = _alone(rows, encoded.times_s)
+        at_scales = [self._segment_scaled(encoded, alone, structures, scale) for scale in _SCALES if alone]
+        for row, probabilities, overlap in self._segment(encoded, rows, structures):
+            whole = np.ones(probabilities.shape[-2:], np.float32)
+            answers = [(probabilities, whole, overlap), *(answer[row] for answer in at_scales if row in answer)]
+            found, seen, overlaps = (np.stack(each) for each in zip(*answers, strict=True))
+            yield row, (found * seen[:, None]).sum(axis=0) / seen.sum(axis=0), overlaps.mean(axis=0)
+
+    def _segment(
+        self, encoded: ClipTokens, rows: Sequence[int], structures: Sequence[Structure]
+    ) -> Iterator[FrameMasks]:
         tokens = self.tokens(encoded, Application.SEGMENTATION)
         for row, probabilities, overlap in self._models.segmentation.predict(tokens, rows, structures):
             yield row, self._enlarged(probabilities), overlap
+
+    def _segment_scaled(
+        self, encoded: ClipTokens, rows: Sequence[int], structures: Sequence[Structure], scale: float
+    ) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each row: probabilities, where the scaled frame saw the image (1, else 0), and the predicted overlaps."""
+        pixels = np.stack([_scaled(encoded.pixels[row], scale) for row in rows])
+        clip = ClipTokens(pixels, tuple(encoded.times_s[row] for row in rows))
+        seen = (_scaled(np.ones((self.input_size, self.input_size), np.float32), 1 / scale) > 0.99).astype(np.float32)
+        answers = {}
+        for index, probabilities, overlap in self._segment(clip, range(len(rows)), structures):
+            back = np.stack([_scaled(found, 1 / scale) for found in probabilities])
+            answers[rows[index]] = (back, seen, overlap)
+        return answers
 
     def find_wall_points(self, encoded: ClipTokens, rows: Sequence[int]) -> list[FrameWallPoints]:
         """The four LV wall end points on some frames, in pixels at the size of the analysis."""
@@ -233,6 +265,22 @@ def _resized(pixels: Pixels, size: int) -> Pixels:
     if pixels.shape[-1] == size:
         return pixels
     return np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in pixels])
+
+
+def _alone(rows: Sequence[int], times_s: Sequence[float]) -> list[int]:
+    """The rows that have no other row near in time."""
+    ordered = sorted(rows, key=lambda row: times_s[row])
+    times = np.array([times_s[row] for row in ordered], float)
+    gaps = np.concatenate([[np.inf], np.diff(times), [np.inf]])
+    return [row for row, before, after in zip(ordered, gaps, gaps[1:], strict=False) if min(before, after) >= ALONE_S]
+
+
+def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
+    """An image enlarged about its centre, of the same size; black where nothing was seen."""
+    middle = (image.shape[0] - 1) / 2
+    shift = middle * (1 - scale)
+    turned = np.array([[scale, 0.0, shift], [0.0, scale, shift]])
+    return cv2.warpAffine(np.ascontiguousarray(image), turned, image.shape[::-1], flags=cv2.INTER_LINEAR)
 
 
 class ViewOverride:
