@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,9 +17,11 @@ from echoapex.config import Config
 from echoapex.data.preprocess import to_grey
 from echoapex.domain import ClipReport, Sector
 from echoapex.infer.outputs.files import NameMap, name_map_path
+from echoapex.io.archive import extract_members
 from echoapex.io.clip_file import ClipFile, OpenedClip, open_clip
 from echoapex.io.clip_source import ReadError
 from echoapex.io.deidentify import FileNames
+from echoapex.io.file_format import FORMAT_OF_SUFFIX, suffix_of
 from echoapex.io.sector import find_sector
 from echoapex.io.study_files import find_clips
 from echoapex.io.temporary_files import write_bytes_atomically
@@ -104,6 +107,22 @@ class ClipInputs:
         except ReadError as error:
             raise PageError(f"the clip {error.reason}; {error.remedy}", 409) from None
 
+    def unpacked(self, study: str, clip: str, folder: Path) -> Path:
+        """The file of a clip, or the folder of its files; where it is in an archive, unpacked once into ``folder``.
+
+        Only members that are safe are unpacked, under their bare names; a single one gets a name that says nothing.
+
+        Raises:
+            PageError: its file is not there, or cannot be unpacked.
+        """
+        if not folder.is_dir():
+            file = self._found(study, clip)
+            if not file.is_packed:
+                return Path(self.place(study, clip))
+            _unpack(file, folder)
+        files = list(folder.iterdir())
+        return files[0] if len(files) == 1 else folder
+
     def _found(self, study: str, clip: str) -> ClipFile:
         place = self.place(study, clip)
         path = Path(place.partition("!")[0])
@@ -148,6 +167,23 @@ class ClipInputs:
             box_xyxy=sector.box_xyxy if sector else None,
             polygon_xy=sector.polygon_xy if sector else (),
         )
+
+
+def _unpack(file: ClipFile, folder: Path) -> None:
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o700)
+    try:
+        files = extract_members(file.path, file.members, partial, file.display_name)
+        if len(files) == 1:
+            suffix = suffix_of(files[0].name)
+            files[0].rename(partial / f"clip{suffix if suffix in FORMAT_OF_SUFFIX else ''}")
+        partial.replace(folder)
+    except ReadError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise PageError(
+            f"the clip cannot be unpacked, to learn from it: it {error.reason}; {error.remedy}", 409
+        ) from None
 
 
 def _assumed_times(report: ClipReport) -> tuple[float, ...]:

@@ -198,14 +198,14 @@ class ClipCorrections:
         self._studies.update(study, revision=self._studies.places(study).revision + 1)
 
     def _list(self, study: str, found: ClipAnalysis) -> None:
-        """Let the clip teach: list it in the data set of corrections; a member of an archive cannot be read there."""
-        clip, place = found.header.clip_id, self._inputs.place(study, found.header.clip_id)
-        if "!" not in place:
-            patient = found.header.source.get("patient", "") or study
-            path, state = Path(place).absolute(), self._state.absolute()
-            source = path.relative_to(state) if path.is_relative_to(state) else path
-            listed = CorrectedClip(study=study, clip=clip, patient=patient, source=source.as_posix())
-            note_corrected_clip(self._state, listed)
+        """Let the clip teach: list it in the data set of corrections; what is packed in an archive is unpacked once."""
+        clip, patient = found.header.clip_id, found.header.source.get("patient", "") or study
+        path = self._inputs.unpacked(study, clip, self._unpacked_folder(study, clip)).absolute()
+        state = self._state.absolute()
+        source = path.relative_to(state) if path.is_relative_to(state) else path
+        note_corrected_clip(
+            self._state, CorrectedClip(study=study, clip=clip, patient=patient, source=source.as_posix())
+        )
 
     @staticmethod
     def _without(original: StoredAnalysis, current: StoredAnalysis, clip: str) -> StoredAnalysis:
@@ -218,7 +218,11 @@ class ClipCorrections:
     def _anchor_file(self, study: str, clip: str) -> Path:
         return self.folder(study) / f"{clip}.anchors"
 
+    def _unpacked_folder(self, study: str, clip: str) -> Path:
+        return self.folder(study) / f"{clip}.unpacked"
+
     def _forget(self, study: str, clip: str) -> None:
+        shutil.rmtree(self._unpacked_folder(study, clip), ignore_errors=True)
         for ending in _PARTS:
             (self.folder(study) / f"{clip}{ending}").unlink(missing_ok=True)
 
