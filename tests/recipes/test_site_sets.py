@@ -34,6 +34,12 @@ def lineage(task: Application, base: Path, previous: int | None = None) -> SiteL
     )  # fmt: skip
 
 
+def keep(site: SiteSets, bundles: Path, of: SiteLineage) -> int:
+    """What was learned as the next version."""
+    site.compose(bundles, of, bundles.parent / "composed" / bundles.name)
+    return site.add(bundles.parent / "composed" / bundles.name, of)
+
+
 @pytest.fixture
 def site(saved_set: Path, tmp_path: Path) -> SiteSets:
     return SiteSets(tmp_path / "site", str(saved_set))
@@ -43,9 +49,9 @@ def test_versions_grow_task_by_task(site: SiteSets, saved_set: Path, tmp_path: P
     assert site.versions() == []
     assert site.start_of(SEGMENTATION, None) == str(saved_set)
     outlines = learn(DatasetSegmentationRecipe, site.start_of(SEGMENTATION, None), tmp_path / "outlines")
-    assert site.add(outlines, lineage(SEGMENTATION, saved_set)) == 1
+    assert keep(site, outlines, lineage(SEGMENTATION, saved_set)) == 1
     views = learn(DatasetViewsRecipe, site.start_of(VIEWS, 1), tmp_path / "views")
-    assert site.add(views, lineage(VIEWS, saved_set, previous=1)) == 2
+    assert keep(site, views, lineage(VIEWS, saved_set, previous=1)) == 2
     assert site.versions() == [1, 2]
     assert all(not check.problem for check in verify_set(find_set(site.place(2))))
     own = find_set(site.place(2)).bundles
@@ -63,11 +69,13 @@ def test_versions_grow_task_by_task(site: SiteSets, saved_set: Path, tmp_path: P
 def test_the_next_run_of_a_task_goes_on_from_the_version_in_use(
     site: SiteSets, saved_set: Path, tmp_path: Path
 ) -> None:
-    site.add(learn(DatasetSegmentationRecipe, str(saved_set), tmp_path / "outlines"), lineage(SEGMENTATION, saved_set))
+    keep(
+        site, learn(DatasetSegmentationRecipe, str(saved_set), tmp_path / "outlines"), lineage(SEGMENTATION, saved_set)
+    )
     start = site.start_of(SEGMENTATION, 1)
     assert start == str(site.place(1))
     again = learn(DatasetSegmentationRecipe, start, tmp_path / "again")
-    assert site.add(again, lineage(SEGMENTATION, saved_set, previous=1)) == 2
+    assert keep(site, again, lineage(SEGMENTATION, saved_set, previous=1)) == 2
     assert "went on from tiny 0.1.0" in read_card(site.place(2) / "segmentation").notes
 
 
@@ -77,7 +85,7 @@ def test_parts_that_do_not_belong_together_make_no_version(site: SiteSets, saved
     content = json.loads(card.read_text())
     card.write_text(json.dumps(content | {"base_encoder_sha256": "0" * 64}))
     with pytest.raises(BundleError):
-        site.add(bundles, lineage(SEGMENTATION, saved_set))
+        keep(site, bundles, lineage(SEGMENTATION, saved_set))
     assert site.versions() == []
     with pytest.raises(BundleError, match=r"site/3: its lineage\.json is missing"):
         site.lineage(3)
@@ -86,7 +94,7 @@ def test_parts_that_do_not_belong_together_make_no_version(site: SiteSets, saved
 def test_a_view_classifier_that_reads_the_masks_of_the_old_outlines_is_left_out(tmp_path: Path) -> None:
     site = SiteSets(tmp_path / "site", "phantom")
     outlines = learn(DatasetSegmentationRecipe, "phantom", tmp_path / "outlines")
-    site.add(outlines, lineage(SEGMENTATION, Path("phantom")))
+    keep(site, outlines, lineage(SEGMENTATION, Path("phantom")))
     own = find_set(site.place(1)).bundles
     assert VIEWS not in own
     assert Application.EJECTION_FRACTION in own

@@ -18,6 +18,7 @@ from echoapex.config import Config
 from echoapex.io.temporary_files import write_bytes_atomically
 from echoapex.models.bundle import BundleError, read_card, replace_directory
 from echoapex.models.registry import ENCODER, SetPaths, find_set, verify_set
+from echoapex.recipes.forgetting_check import ForgettingCheck
 from echoapex.train.journal import BEFORE_FIRST_STEP, JOURNAL_FILE, read_figures, read_journal
 from echoapex.vocabulary import Application
 
@@ -65,6 +66,7 @@ class SiteLineage(Config):
         before: scores on the patients held back before learning.
         after: and after it.
         labels: what it learned from: corrected clips, patients who teach, patients who judge.
+        check: scores on simulated patients beside those of the set before; None where there was no check.
     """
 
     version: int
@@ -76,6 +78,7 @@ class SiteLineage(Config):
     before: dict[str, float] = Field(default_factory=dict)
     after: dict[str, float] = Field(default_factory=dict)
     labels: dict[str, int] = Field(default_factory=dict)
+    check: ForgettingCheck | None = None
 
 
 def main_score(figures: Mapping[str, float]) -> float | None:
@@ -145,30 +148,47 @@ class SiteSets:
                 return candidate
         raise BundleError(f"{self._base}: has no {task.value} of its own; serve with a set that has")
 
-    def add(self, bundles: Path, lineage: SiteLineage) -> int:
-        """Make the next version of what a run learned and of the version before; returns its number.
+    def compose(self, bundles: Path, lineage: SiteLineage, place: Path) -> None:
+        """Make a complete set of what a run learned and of the version before, to be looked at before it is kept.
 
         A view classifier that reads the masks of an earlier segmentation does not fit a new one, and is left out; the
         default set answers in its place.
 
         Args:
             bundles: what the run wrote.
-            lineage: of the version; its number is set here.
+            lineage: of the set.
+            place: folder of the set; it appears when it is complete.
 
         Raises:
             BundleError: the parts do not belong together.
+        """
+        place.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        draft = workshop / place.name
+        try:
+            shutil.copytree(bundles / ENCODER, draft / ENCODER)
+            shutil.copytree(bundles / lineage.task.value, draft / lineage.task.value)
+            self._add_other_tasks(draft, lineage)
+            problems = [check.problem for check in verify_set(SetPaths(place.name, draft)) if check.problem]
+            if problems:
+                raise BundleError("; ".join(problems))
+            replace_directory(draft, place)
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
+
+    def add(self, composed: Path, lineage: SiteLineage) -> int:
+        """Keep a set that ``compose`` has made as the next version; returns its number.
+
+        Args:
+            composed: folder of the set.
+            lineage: of the version; its number is set here.
         """
         version = 1 + max(self.versions(), default=0)
         self._folder.mkdir(parents=True, exist_ok=True)
         workshop = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=self._folder))
         draft = workshop / str(version)
         try:
-            shutil.copytree(bundles / ENCODER, draft / ENCODER)
-            shutil.copytree(bundles / lineage.task.value, draft / lineage.task.value)
-            self._add_other_tasks(draft, lineage)
-            problems = [check.problem for check in verify_set(SetPaths(str(version), draft)) if check.problem]
-            if problems:
-                raise BundleError("; ".join(problems))
+            shutil.copytree(composed, draft)
             numbered = lineage.model_copy(update={"version": version})
             write_bytes_atomically(draft / LINEAGE_FILE, (numbered.model_dump_json(indent=1) + "\n").encode())
             replace_directory(draft, self.place(version))

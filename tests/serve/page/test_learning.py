@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import stat
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import torch
+from avi_files import write_avi
 from page_client import PageClient
 from small_echo import write_small_study
 from tiny_corrections import WALLS, pseudonyms, write_correction, write_tiny_corrections
@@ -21,14 +27,18 @@ from echoapex.data.datasets.corrections import (
     CORRECTIONS_FOLDER,
     CorrectionsDataset,
     forget_corrected_clips,
+    inspect_corrections,
     read_index,
 )
+from echoapex.data.datasets.inspection import Inspection
+from echoapex.io.study_files import open_only_clip
 from echoapex.models.registry import find_set
 from echoapex.phantom import simulate_clip
 from echoapex.recipes.dataset_task import DatasetSegmentationRecipe
+from echoapex.recipes.forgetting_check import ForgettingCheck
 from echoapex.recipes.recipe import LearningSetting, Provenance
 from echoapex.recipes.site_sets import SiteSets
-from echoapex.serve.page.learning_runs import RunFiles, StoredRun, finetune_command
+from echoapex.serve.page.learning_runs import RunFiles, StoredRun, check_command, finetune_command
 from echoapex.vocabulary import Application, Structure, View
 
 Page = Callable[..., PageClient]
@@ -73,6 +83,22 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def damaged(learned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with weights of its decoder that were really spoiled."""
+    recipe = DatasetSegmentationRecipe(
+        dataset="corrections", root=Path("x"), start="phantom", setting=LearningSetting(name="lora"), size_of_start=True
+    )
+    task = recipe.build_task()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in task.decoder.parameters():
+            weight.add_(torch.randn_like(weight) * weight.std(correction=0))
+    out = tmp_path_factory.mktemp("damaged") / "bundles"
+    recipe.export(task, out, Provenance(name="learned", training_data=("corrections",)))
+    return out
+
+
 @pytest.fixture
 def opened(page: Page, corrected: Path, tmp_path: Path) -> Page:
     """Opens pages on a state with corrections."""
@@ -83,13 +109,20 @@ def opened(page: Page, corrected: Path, tmp_path: Path) -> Page:
 
 @pytest.fixture
 def pretend(learned: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Runs reach this score, from 0.5, after so many seconds, and learn nothing."""
+    """Runs reach this score, from 0.5, after so many seconds, and learn nothing; so nothing is forgotten."""
+    same = ForgettingCheck(before={"view_accuracy": 0.9}, after={"view_accuracy": 0.9}, clips=18)
 
-    def choose(after: float, waits_s: float = 0.0) -> None:
+    def check(out: Path, before: str, device: str, patients: int) -> list[str]:
+        assert find_set(before).encoder and (out / "candidate" / "segmentation").is_dir()
+        written = f"from pathlib import Path; Path({str(out / 'check.json')!r}).write_text({same.model_dump_json()!r})"
+        return [sys.executable, "-c", written]
+
+    def choose(after: float, waits_s: float = 0.0, bundles: Path = learned, really: bool = False) -> None:
         def command(record: StoredRun, state: Path, out: Path, more: Sequence[str]) -> list[str]:
-            return [sys.executable, "-c", PRETENDED, str(out), str(learned), str(after), str(waits_s)]
+            return [sys.executable, "-c", PRETENDED, str(out), str(bundles), str(after), str(waits_s)]
 
         monkeypatch.setattr("echoapex.serve.page.learning.finetune_command", command)
+        monkeypatch.setattr("echoapex.serve.page.learning.check_command", check_command if really else check)
 
     return choose
 
@@ -153,6 +186,65 @@ def test_a_better_set_is_used_and_can_be_left_again(opened: Page, pretend: Calla
     assert until(restarted, "done", "r0002")["switched"]
     assert RunFiles(tmp_path / "state" / "learning").get("r0002").start == str(sites.place(1)), "goes on from the first"
     assert sites.lineage(2).previous == 1
+
+
+def test_a_set_that_forgot_is_not_switched_to_by_itself(
+    opened: Page, pretend: Callable[..., None], damaged: Path, tmp_path: Path
+) -> None:
+    page = opened()
+    page.parts.learning.check_patients = 1
+    pretend(after=0.75, bundles=damaged, really=True)
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    done = until(page, "done", tick_s=0.2)
+    assert (done["better"], done["switched"]) == (True, False)
+    assert page.get("/learning")["current"]["version"] is None
+    check = done["check"]
+    assert check["clips"] == 18 and check["before"]["dice_lv_cavity"] > 0.8
+    assert check["after"]["dice_lv_cavity"] < check["before"]["dice_lv_cavity"] - 0.1
+    assert check["before"]["wall_point_mm"] == check["after"]["wall_point_mm"], "what was not learned is as it was"
+    assert check["refused"].startswith("on simulated patients it is clearly worse than the set in use: ")
+    assert "outlines of the LV cavity fell by" in check["refused"]
+    lineage = SiteSets(tmp_path / "state" / "site", "phantom").lineage(1)
+    assert lineage.check is not None and lineage.check.after == check["after"]
+    assert page.send("POST", "/learning/switch", {"run": "r0001"})["version"] == 1, "an admin may know better"
+    pretend(after=0.9, really=True)
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    second = until(page, "done", "r0002", tick_s=0.2)
+    assert second["switched"] and second["check"]["refused"] == ""
+    assert second["check"]["before"]["dice_lv_cavity"] == check["after"]["dice_lv_cavity"], "beside the set in use"
+
+
+def test_a_check_that_fails_does_not_switch(
+    opened: Page, pretend: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened()
+    pretend(after=0.75)
+    fails = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
+    monkeypatch.setattr("echoapex.serve.page.learning.check_command", lambda *_: fails)
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    done = until(page, "done")
+    assert (done["better"], done["switched"]) == (True, False)
+    assert "could not be checked" in done["check"]["refused"]
+
+
+def test_a_check_that_the_end_of_the_server_interrupts_is_made_by_the_next(
+    opened: Page, pretend: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = opened()
+    pretend(after=0.75)
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr("echoapex.serve.page.learning.check_command", lambda *_: sleeps)
+    page.send("POST", "/learning/runs", {"task": "segmentation"}, 202)
+    candidate = tmp_path / "state" / "learning" / "r0001" / "candidate"
+    ends = time.monotonic() + 60
+    while not candidate.is_dir():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    page.parts.learning.close()
+    pretend(after=-1)  # learning again would fail
+    restarted = opened()
+    assert until(restarted, "done")["switched"]
+    assert not candidate.exists()
 
 
 def test_what_is_not_better_is_not_used(opened: Page, pretend: Callable[..., None], tmp_path: Path) -> None:
@@ -274,6 +366,54 @@ def test_what_is_corrected_on_the_page_becomes_the_data_set(reviewed: PageClient
     assert [clip.clip for clip in read_index(state).clips] == [first]
     reviewed.send("DELETE", f"/studies/{study}", status=204)
     assert read_index(state).clips == ()
+
+
+def packed(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / "study.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return folder / "study.zip"
+
+
+def png(frame: np.ndarray) -> bytes:
+    return bytes(cv2.imencode(".png", frame)[1])
+
+
+def test_what_was_packed_in_an_archive_teaches_too(page: Page, tmp_path: Path) -> None:
+    state, opened = tmp_path / "state", page()
+    loop = simulate_clip(View.A4C, 9, size=96, frames=6).frames
+    write_avi(tmp_path / "loop.avi", loop)
+    series = {f"JOHN DOE/frame_{number:03d}.png": png(frame) for number, frame in enumerate(loop)}
+    hostile = {"../../outside.avi": (tmp_path / "loop.avi").read_bytes()}
+    whole = packed(tmp_path / "packed", {"JOHN DOE.avi": (tmp_path / "loop.avi").read_bytes(), **series})
+    opened.upload([whole])
+    study = opened.study()
+    assert opened.upload([packed(tmp_path / "hostile", hostile)])["refused"], "what upload refuses is never unpacked"
+    clips = [clip["clip"] for clip in opened.get(f"/studies/{study}")["clips"]]
+    assert len(clips) == 2
+    for clip in clips:
+        change = {"frame": 3, "structure": "lv_cavity", "contour": SQUARE}
+        opened.send("PUT", f"/studies/{study}/clips/{clip}/masks", change)
+    listed = read_index(state).clips
+    assert sorted(clip.clip for clip in listed) == sorted(clips)
+    assert all(clip.source.startswith(f"corrections/{study}/") and "DOE" not in clip.source for clip in listed)
+    records = list(CorrectionsDataset(state).records())
+    assert [record.outlined for record in records] == [(Structure.LV_CAVITY,)] * 2
+    for record in records:
+        assert len(list(open_only_clip(record.path).frames())) == 6
+        assert (record.read_labels()[3] > 0).any()
+    assert stat.S_IMODE((state / "corrections" / study / f"{clips[0]}.unpacked").stat().st_mode) == 0o700
+    inspection = Inspection(state, every_file=True)
+    inspect_corrections(inspection)
+    assert inspection.is_sound and inspection.counted["clips"] == 2
+    opened.send("POST", f"/studies/{study}/undo")
+    assert [clip.clip for clip in read_index(state).clips] == [clips[0]]
+    assert not (state / "corrections" / study / f"{clips[1]}.unpacked").exists()
+    opened.send("POST", f"/studies/{study}/redo")
+    assert len(read_index(state).clips) == 2
+    opened.send("DELETE", f"/studies/{study}", status=204)
+    assert not (state / "corrections" / study).exists()
 
 
 def test_studies_are_found_again_by_a_run_wherever_the_page_was_started(

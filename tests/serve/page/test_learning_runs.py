@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from echoapex.serve.page.learning_runs import FinetuneProcess, RunFiles, RunState
+from echoapex.serve.page.learning_runs import RunFiles, RunProcess, RunState
 from echoapex.serve.page.security import PageError
 from echoapex.vocabulary import Application
 
@@ -34,18 +34,18 @@ def test_the_last_words_of_a_process_are_kept(tmp_path: Path) -> None:
     said = "import sys; sys.stderr.write('step 1 of 2\\nechoapex finetune: no room; make some\\n\\n'); sys.exit(2)"
     files = RunFiles(tmp_path)
     assert files.last_words("r0001") == ""
-    process = FinetuneProcess([sys.executable, "-c", said], files.place("r0001"))
+    process = RunProcess([sys.executable, "-c", said], files.place("r0001"))
     assert process.watch(lambda: False, lambda: None) == 2
     assert files.last_words("r0001") == "no room; make some"
 
 
 def test_a_process_is_told_to_stop(tmp_path: Path) -> None:
-    process = FinetuneProcess([sys.executable, "-c", SLEEPS], tmp_path)
+    process = RunProcess([sys.executable, "-c", SLEEPS], tmp_path)
     assert process.watch(lambda: True, lambda: None) == -signal.SIGTERM
 
 
 def test_a_process_does_not_outlive_whoever_watches_it(tmp_path: Path) -> None:
-    process = FinetuneProcess([sys.executable, "-c", SLEEPS], tmp_path)
+    process = RunProcess([sys.executable, "-c", SLEEPS], tmp_path)
 
     def tick() -> None:
         raise OSError("the disk is full")

@@ -169,6 +169,8 @@ export interface LearningRun {
   before: Record<string, number>;
   after: Record<string, number>;
   better: boolean;
+  /** Both sets on simulated patients; null unless the run was better. */
+  check: { before: Record<string, number>; after: Record<string, number>; clips: number; refused: string } | null;
   switched: boolean;
   error: string;
 }

@@ -1,8 +1,10 @@
 """The learning loop of the page: corrections teach the site's own set, and it is used when it is better.
 
 One run at a time, each a process of its own. Patients who were held back judge before and after; a run whose score on
-them rose becomes the next version of the site's set and is switched to. A run that was stopped changes nothing. When
-the server ends, the run is told to stop, and the next server goes on with it from its last checkpoint.
+them rose becomes the next version of the site's set. It is switched to unless simulated patients, whom nobody has
+corrected, show that it has forgotten too much (``recipes.forgetting_check``); then an admin decides. A run that was
+stopped changes nothing. When the server ends, the run is told to stop, and the next server goes on with it from its
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -20,13 +22,16 @@ from echoapex.data.datasets.corrections import LabelCount, count_labels
 from echoapex.infer.outputs.files import utc_now
 from echoapex.models.bundle import BundleError
 from echoapex.models.precision import choose_device
+from echoapex.recipes.forgetting_check import PATIENTS_PER_VIEW, ForgettingCheck, read_check, why_not_switched
 from echoapex.recipes.site_sets import RECIPES, SiteLineage, SiteSets, main_score
 from echoapex.serve.page.learning_runs import (
+    CANDIDATE,
     WAITING,
-    FinetuneProcess,
     RunFiles,
+    RunProcess,
     RunState,
     StoredRun,
+    check_command,
     finetune_command,
 )
 from echoapex.serve.page.schemas import Wire
@@ -40,6 +45,15 @@ _TOO_FEW = "so far {} teach and {} held back to judge; correct more patients, ab
 _PATIENCE_S = 90.0
 
 
+class LearningCheck(Wire):
+    """Both sets on simulated patients whom nobody corrected, and why the new one is not switched to by itself."""
+
+    before: dict[str, float] = Field(default_factory=dict)
+    after: dict[str, float] = Field(default_factory=dict)
+    clips: int = 0
+    refused: str = ""
+
+
 class LearningRun(Wire):
     """A run of learning; scores are on patients that it did not learn from."""
 
@@ -51,6 +65,7 @@ class LearningRun(Wire):
     before: dict[str, float] = Field(default_factory=dict)
     after: dict[str, float] = Field(default_factory=dict)
     better: bool = False
+    check: LearningCheck | None = Field(default=None, description="what was forgotten; null unless the run was better")
     switched: bool = Field(default=False, description="whether the page uses what it learned")
     error: str = ""
 
@@ -91,6 +106,7 @@ class LearningLoop:
 
     Attributes:
         overrides: further words of the command of a run, as in ``("--train.steps", "40")``.
+        check_patients: simulated patients of each view on which a set is checked before it is used.
     """
 
     def __init__(self, state: Path, base: str, device: str, use: SiteUse, told: Callable[[LearningRun], None]) -> None:
@@ -107,6 +123,7 @@ class LearningLoop:
         self._thread = threading.Thread(target=self._work, name="echoapex-learning", daemon=True)
         self._shown: LearningRun | None = None
         self.overrides: Sequence[str] = ()
+        self.check_patients = PATIENTS_PER_VIEW
 
     def start(self) -> None:
         """Go on with runs that wait or were interrupted."""
@@ -216,8 +233,36 @@ class LearningLoop:
         if record.state is RunState.QUEUED:  # a run before this one may have changed what is used
             record = self._save(record, start=self._start_of(record.task))
         device = "cuda" if choose_device(self._device).type == "cuda" else "cpu"
-        more = ["--train.device", device, *self.overrides]
-        process = FinetuneProcess(finetune_command(record, self._state, out, more), out)
+        code, lineage = 0, None
+        if not (out / CANDIDATE).is_dir():  # else the server ended while the set was looked at
+            more = ["--train.device", device, *self.overrides]
+            code, record = self._run(record, finetune_command(record, self._state, out, more))
+        if code == 0 and not self._is_over(record):
+            lineage = self._compose(record)
+            if lineage is not None and read_check(out) is None:
+                code, record = self._run(record, check_command(out, self._set_in_use(), device, self.check_patients))
+                if code != 0 and not self._is_over(record):
+                    _LOG.warning("run %s: what it may have forgotten could not be checked", record.run)
+                    code = 0
+        with self._lock:
+            if record.run in self._stopping:
+                self._save(record, state=RunState.STOPPED, pid=0)
+            elif self._ending.is_set():
+                return
+            elif code == 0:
+                self._finish(record, lineage)
+            else:
+                reason = self._files.last_words(record.run) or f"the process ended with {code}"
+                self._save(record, state=RunState.FAILED, error=reason, pid=0)
+            self._files.tidy(record.run)
+
+    def _is_over(self, record: StoredRun) -> bool:
+        """Whether the run was stopped, or the server ends."""
+        return self._ending.is_set() or record.run in self._stopping
+
+    def _run(self, record: StoredRun, command: Sequence[str]) -> tuple[int, StoredRun]:
+        """Run one process of a run to its end; returns its exit code and the run as it is then."""
+        process = RunProcess(command, self._files.place(record.run))
         record = self._save(record, state=RunState.RUNNING, pid=process.pid)
 
         def tick() -> None:
@@ -226,31 +271,39 @@ class LearningLoop:
             if self._show(record) != self._shown:
                 self._tell(record)
 
-        code = process.watch(lambda: self._ending.is_set() or record.run in self._stopping, tick)
-        with self._lock:
-            record = self._with_steps(record)
-            if record.run in self._stopping:
-                self._save(record, state=RunState.STOPPED, pid=0)
-            elif code == 0:
-                self._finish(record)
-            elif self._ending.is_set():
-                return
-            else:
-                reason = self._files.last_words(record.run) or f"the process ended with {code}"
-                self._save(record, state=RunState.FAILED, error=reason, pid=0)
-            self._files.tidy(record.run)
+        code = process.watch(lambda: self._is_over(record), tick)
+        return code, self._with_steps(record)
 
-    def _finish(self, record: StoredRun) -> None:
-        """Make a version of what was learned and use it, if it is better."""
-        outcome, version = self._files.outcome(record), None
-        if outcome.is_better:
-            lineage = SiteLineage(
-                version=0, task=record.task, base=self._base, previous=self._use.site_version,
-                run=record.run, made=utc_now(), before=outcome.before, after=outcome.after, labels=record.labels,
-            )  # fmt: skip
-            version = self._sites.add(self._files.place(record.run) / "bundles", lineage)
-            self._use.switch(version)
-            _LOG.info("run %s: better, version %d of the site's set is used", record.run, version)
+    def _set_in_use(self) -> str:
+        version = self._use.site_version
+        return self._base if version is None else str(self._sites.place(version))
+
+    def _compose(self, record: StoredRun) -> SiteLineage | None:
+        """Make a set of what was learned, if it is better on the patients held back."""
+        outcome, place = self._files.outcome(record), self._files.place(record.run)
+        if not outcome.is_better:
+            return None
+        lineage = SiteLineage(
+            version=0, task=record.task, base=self._base, previous=self._use.site_version,
+            run=record.run, made=utc_now(), before=outcome.before, after=outcome.after, labels=record.labels,
+        )  # fmt: skip
+        if not (place / CANDIDATE).is_dir():
+            self._sites.compose(place / "bundles", lineage, place / CANDIDATE)
+        return lineage
+
+    def _finish(self, record: StoredRun, lineage: SiteLineage | None) -> None:
+        """Keep what was learned as a version if it is better, and use it unless it has forgotten too much."""
+        version = None
+        if lineage is not None:
+            place = self._files.place(record.run)
+            check = read_check(place)
+            version = self._sites.add(place / CANDIDATE, lineage.model_copy(update={"check": check}))
+            refused = why_not_switched(check)
+            if refused:
+                _LOG.info("run %s: better, kept as version %d, not switched to: %s", record.run, version, refused)
+            else:
+                self._use.switch(version)
+                _LOG.info("run %s: better, version %d of the site's set is used", record.run, version)
         self._save(record, state=RunState.DONE, version=version, pid=0)
 
     def _with_steps(self, record: StoredRun) -> StoredRun:
@@ -274,6 +327,14 @@ class LearningLoop:
         self._told(self._shown)
         return self._shown
 
+    def _check_of(self, record: StoredRun) -> LearningCheck | None:
+        """What is known of forgetting, once the run has made a version."""
+        if record.state is not RunState.DONE or record.version is None:
+            return None
+        check = read_check(self._files.place(record.run))
+        known = check or ForgettingCheck()
+        return LearningCheck(before=known.before, after=known.after, clips=known.clips, refused=why_not_switched(check))
+
     def _show(self, record: StoredRun) -> LearningRun:
         outcome = self._files.outcome(record)
         return LearningRun(
@@ -285,6 +346,7 @@ class LearningLoop:
             before=figures_for_people(outcome.before),
             after=figures_for_people(outcome.after),
             better=outcome.is_better,
+            check=self._check_of(record),
             switched=record.version is not None and record.version == self._use.site_version,
             error=record.error,
         )

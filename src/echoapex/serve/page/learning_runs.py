@@ -30,8 +30,13 @@ _TICK_S = 0.5
 _PATIENCE_S = 60.0
 _ENTRY = "import os; os.nice(10); from echoapex.cli import main; main()"
 """Readers come first: the page stays quick while it learns."""
+_CHECK = (
+    "import os, sys; os.nice(10); from echoapex.recipes.forgetting_check import write_check; write_check(*sys.argv[1:])"
+)
 _PREPARED = "stores"
-_HEAVY = ("bundles", "checkpoint.safetensors", "good.safetensors")
+CANDIDATE = "candidate"
+"""Folder of the set that a run made, while it is looked at."""
+_HEAVY = (CANDIDATE, "bundles", "checkpoint.safetensors", "good.safetensors")
 
 
 class RunState(StrEnum):
@@ -176,8 +181,13 @@ def finetune_command(record: StoredRun, state: Path, out: Path, more: Sequence[s
     return [*words, *more]
 
 
-class FinetuneProcess:
-    """One process of learning, watched until it ends.
+def check_command(out: Path, before: str, device: str, patients: int) -> list[str]:
+    """The command that scores the set in use and the one that a run made on simulated patients, into ``out``."""
+    return [sys.executable, "-c", _CHECK, str(out), before, str(out / CANDIDATE), device, str(patients)]
+
+
+class RunProcess:
+    """One process of a run, watched until it ends.
 
     Args:
         command: what runs.
