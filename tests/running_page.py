@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from real_peers import free_port, until
 
 from echoapex.serve.page.app import create_app
@@ -143,3 +143,35 @@ def post(page: Page, path: str, body: Any) -> Any:
 def api(page: Page, path: str) -> Any:
     """The JSON of an address of the API, with the session of the tab."""
     return page.evaluate("path => fetch('/api/v1' + path).then(answer => answer.json())", path)
+
+
+def wait_for_cine(page: Page) -> None:
+    """Wait until the cine of the first clip on the screen is loaded."""
+    page.locator('.pane canvas[data-loaded="1"]').first.wait_for(timeout=30_000)
+
+
+def choose_clip(page: Page, view: str) -> None:
+    """Show the clip of a view."""
+    page.get_by_role("navigation", name="Clips").get_by_role("button", name=view).click()
+    wait_for_cine(page)
+    expect(page.locator(".pane .top-left")).to_contain_text(view)
+
+
+def on_screen(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Place on the screen of a native pixel of the clip that is shown."""
+    pane = page.locator(".pane").first.bounding_box()
+    assert pane is not None
+    canvas = page.locator(".pane canvas").first
+    scale, left, top = (float(canvas.get_attribute(f"data-{name}") or "") for name in ("scale", "left", "top"))
+    return pane["x"] + left + (x + 0.5) * scale, pane["y"] + top + (y + 0.5) * scale
+
+
+def clip_with(page: Page, study: str, view: str) -> dict:
+    """The clip of a view, as the API describes it."""
+    return next(clip for clip in api(page, f"/studies/{study}")["clips"] if clip["view"] == view)
+
+
+def kept(page: Page) -> None:
+    """Wait until the server has taken every change."""
+    expect(page.locator(".pane .bottom-left", has_text="keeping")).to_have_count(0, timeout=30_000)
+    expect(page.locator(".tools .busy")).to_have_count(0, timeout=30_000)

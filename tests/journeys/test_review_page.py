@@ -18,7 +18,21 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from real_peers import until
-from running_page import TABLET, WIDE, RunningPage, api, open_tab, page_in_process, post, started_chromium
+from running_page import (
+    TABLET,
+    WIDE,
+    RunningPage,
+    api,
+    choose_clip,
+    clip_with,
+    kept,
+    on_screen,
+    open_tab,
+    page_in_process,
+    post,
+    started_chromium,
+    wait_for_cine,
+)
 from small_echo import write_small_study
 from tiny_corrections import write_tiny_corrections
 from tiny_tasks import build_tasks, save_set
@@ -79,10 +93,6 @@ def review(server: RunningPage, browser: Browser, uploaded: str) -> Iterator[Pag
         yield page
 
 
-def wait_for_cine(page: Page) -> None:
-    page.locator('.pane canvas[data-loaded="1"]').first.wait_for(timeout=30_000)
-
-
 def draw(page: Page, name: str) -> None:
     if DRAW:
         page.wait_for_timeout(700)
@@ -90,31 +100,6 @@ def draw(page: Page, name: str) -> None:
         page.screenshot(path=path)
         with Image.open(path) as picture:  # 255 colours say the same in a third of the bytes
             picture.convert("RGB").quantize(255).save(path, optimize=True)
-
-
-def choose_clip(page: Page, view: str) -> None:
-    page.get_by_role("navigation", name="Clips").get_by_role("button", name=view).click()
-    wait_for_cine(page)
-    expect(page.locator(".pane .top-left")).to_contain_text(view)
-
-
-def on_screen(page: Page, x: float, y: float) -> tuple[float, float]:
-    """Place on the screen of a native pixel of the clip that is shown."""
-    pane = page.locator(".pane").first.bounding_box()
-    assert pane is not None
-    canvas = page.locator(".pane canvas").first
-    scale, left, top = (float(canvas.get_attribute(f"data-{name}") or "") for name in ("scale", "left", "top"))
-    return pane["x"] + left + (x + 0.5) * scale, pane["y"] + top + (y + 0.5) * scale
-
-
-def clip_with(page: Page, study: str, view: str) -> dict:
-    return next(clip for clip in api(page, f"/studies/{study}")["clips"] if clip["view"] == view)
-
-
-def kept(page: Page) -> None:
-    """Wait until the server has taken every change."""
-    expect(page.locator(".pane .bottom-left", has_text="keeping")).to_have_count(0, timeout=30_000)
-    expect(page.locator(".tools .busy")).to_have_count(0, timeout=30_000)
 
 
 def mask_area(page: Page, study: str, clip: str, frame: int, structure: str) -> int:
