@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import nibabel
 import numpy as np
+from drawn_ecgs import add_curve, draw_ecg, waveform_group
 from hostile_files import Case, saved
 from PIL import Image
 from pydicom import uid
@@ -41,6 +42,16 @@ def sound_cases() -> dict[str, Case]:
 def _native(photometric: str, frames: np.ndarray, syntax: str = uid.ExplicitVRLittleEndian, planar: int = 0) -> Case:
     about = {"SequenceOfUltrasoundRegions": [region((0, 0, 60, 40))], "RWaveTimeVector": [12.0, 800.0]}
     return {"a.dcm": saved(lambda path: write_native(path, frames, photometric, syntax, planar, **about))}
+
+
+def _traced() -> Case:
+    drawn = draw_ecg(150, 100, 0.12)
+    dataset = build_dataset(_GREY, "MONOCHROME2")
+    add_curve(dataset, np.rint(2000 + 1000 * drawn.samples).astype("<u2"), units=["DPPS", "NONE"], step=b"\x64\0")
+    dataset.WaveformSequence = [waveform_group(drawn.samples, 100)]
+    dataset.PixelData = _GREY.tobytes()
+    dataset["PixelData"].VR = "OB"
+    return {"a.dcm": saved(lambda path: save(path, dataset))}
 
 
 def _compressed(photometric: str, frames: np.ndarray, syntax: str, encode: Callable[[np.ndarray], bytes]) -> Case:
@@ -117,6 +128,7 @@ _CASES: dict[str, Callable[[], Case]] = {
     "native implicit, inverted": lambda: _native("MONOCHROME1", _GREY, uid.ImplicitVRLittleEndian),
     "native big endian, 16 bit": lambda: _native("MONOCHROME2", _GREY.astype("u2") * 99, uid.ExplicitVRBigEndian),
     "native deflated": lambda: _native("RGB", _FRAMES, uid.DeflatedExplicitVRLittleEndian),
+    "curve and waveform": _traced,
     "palette": _palette,
     "JPEG baseline": lambda: _compressed("YBR_FULL_422", _FRAMES, uid.JPEGBaseline8Bit, jpeg),
     "RLE": lambda: _compressed("RGB", _FRAMES, uid.RLELossless, pydicom_encoder(uid.RLELossless, "RGB", "pydicom")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from PIL import Image
 
@@ -24,6 +25,7 @@ NOTICE = "not for diagnosis"
 PLOT = Plot(
     "LV volume, mL", ((0.0, 120.0), (0.4, 50.0)), (PlotMark(0.0, 120.0, "ED", "#0b7285"),), (0.1, 7.0), "R waves"
 )
+TRACED = replace(PLOT, trace=((-0.1, 0.0), (0.0, 0.0), (0.1, 1.0), (0.2, -0.2), (0.5, 0.0)), trace_name="ECG")
 
 
 def jpeg() -> bytes:

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_documents import NOTICE, PLOT, jpeg, small_document
+from report_documents import NOTICE, PLOT, TRACED, jpeg, small_document
 
-from echoapex.io.document import Dot, Label, Plot, Stroke, draw_plot, nice_ticks
+from echoapex.io.document import TRACE_INK, Document, Dot, Label, Plot, Stroke, draw_plot, nice_ticks, plot_height
 from echoapex.io.html import html_text, write_html
 
 VOID = {"meta", "img", "col", "circle", "polyline"}
@@ -102,6 +102,32 @@ def test_all_of_a_plot_is_inside_its_box(size: tuple[float, float]) -> None:
     assert curve.points[0][1] < curve.points[1][1], "the larger volume is higher up"
     events = [shape for shape in shapes if isinstance(shape, Stroke) and shape.colour == "#7a4fa3"]
     assert len(events) == 1, "the R wave after the clip is not drawn"
+
+
+@pytest.mark.parametrize("width", [520.0, 150.0])
+def test_an_ecg_is_below_the_curve_on_the_same_time_axis(width: float) -> None:
+    height = plot_height(TRACED, 88.0)
+    assert height > plot_height(PLOT, 88.0) == 88.0
+    shapes = draw_plot(TRACED, width, height)
+    strokes = [shape for shape in shapes if isinstance(shape, Stroke)]
+    assert all(0 <= x <= width and 0 <= y <= height for shape in strokes for x, y in shape.points)
+    curve = next(shape for shape in strokes if shape.width > 1)
+    trace = next(shape for shape in strokes if shape.colour == TRACE_INK)
+    assert len(trace.points) == 3, "only what lies between the first and the last volume"
+    assert min(y for _, y in trace.points) > max(y for _, y in curve.points)
+    assert trace.points[1][1] < trace.points[0][1] < trace.points[2][1], "the R wave points up"
+    (r_wave,) = [shape for shape in strokes if shape.colour == "#7a4fa3"]
+    assert r_wave.points[0][0] == pytest.approx(trace.points[1][0]), "the R wave at 0.1 s is where the trace peaks"
+    assert r_wave.points[1][1] > max(y for _, y in trace.points)
+    assert [shape.text for shape in shapes if isinstance(shape, Label)].count("ECG") == 1
+
+
+def test_the_picture_of_a_plot_with_an_ecg_is_taller() -> None:
+    def box(plot: Plot) -> float:
+        text = html_text(Document("t", "", NOTICE, "n", (plot,), ()))
+        return float(text.split('viewBox="0 0 ')[1].split('"')[0].split()[1])
+
+    assert box(TRACED) > box(PLOT)
 
 
 def test_a_flat_curve_can_be_drawn() -> None:

@@ -1,6 +1,7 @@
 """Immutable values that all layers share. numpy only; no files, no models."""
 
 from echoapex.domain.clip import Clip, ClipHeader, ContentKind, FrameTransform, Sector, Spacing
+from echoapex.domain.ecg import Ecg, EcgOrigin, ReportedEcg, RWaveSource
 from echoapex.domain.prompts import Prompt
 from echoapex.domain.results import (
     ClipReport,
@@ -20,12 +21,16 @@ __all__ = [
     "ClipHeader",
     "ClipReport",
     "ContentKind",
+    "Ecg",
+    "EcgOrigin",
     "Evidence",
     "Flag",
     "FrameTransform",
     "Landmarks",
     "Measurement",
     "Prompt",
+    "RWaveSource",
+    "ReportedEcg",
     "Sector",
     "Segmentation",
     "Spacing",

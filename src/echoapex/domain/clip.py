@@ -15,6 +15,7 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from echoapex.domain.ecg import Ecg
 from echoapex.vocabulary import View
 
 Size = tuple[int, int]
@@ -140,7 +141,7 @@ class ClipHeader:
     ``clip_id`` is a digest or a file stem without identifiers. ``spacing`` is None if the clip is not calibrated; then
     ``spacing_reason`` says why. ``frame_times_s`` increase from 0; ``frame_times_known`` is False if a nominal rate was
     assumed (then every value that depends on the rate must be flagged). ``colour_box_xyxy`` is the colour Doppler box
-    in pixel edges, or None.
+    in pixel edges, or None. ``r_wave_times_s`` are those that the file names; ``ecg`` is on the same time.
     """
 
     clip_id: str
@@ -154,6 +155,7 @@ class ClipHeader:
     content_reason: str = ""
     colour_box_xyxy: tuple[float, float, float, float] | None = None
     r_wave_times_s: tuple[float, ...] = ()
+    ecg: Ecg | None = None
     heart_rate_bpm: float | None = None
     patient_sex: str | None = None
     patient_height_m: float | None = None

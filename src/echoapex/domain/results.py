@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr, computed_field, model_validator
 
 from echoapex.config import Config
 from echoapex.domain.clip import Size
+from echoapex.domain.ecg import ReportedEcg, RWaveSource
 from echoapex.vocabulary import Quantity, Structure, View
 
 if TYPE_CHECKING:
@@ -219,7 +220,9 @@ class ClipReport(Config):
     frame_rate_hz: float | None = None
     ed_frames: tuple[int, ...] = ()
     es_frames: tuple[int, ...] = ()
-    r_wave_times_s: tuple[float, ...] = Field(default=(), description="R waves that the file names, on the clip's time")
+    r_wave_times_s: tuple[float, ...] = Field(default=(), description="R waves, on the clip's time")
+    r_wave_source: RWaveSource | None = Field(default=None, description="where the R waves come from")
+    ecg: ReportedEcg | None = None
     volume_curve: tuple[VolumePoint, ...] = ()
     structures: dict[str, float] = Field(default_factory=dict, description="structure: mean predicted IoU")
     measurements: tuple[Measurement, ...] = ()

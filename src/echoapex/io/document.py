@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 INK, MUTED_INK, ACCENT, GRID = "#1b2430", "#5b6775", "#14507a", "#d5dbe1"
-ED_INK, ES_INK, EVENT_INK = "#0b7285", "#b3541e", "#7a4fa3"
+ED_INK, ES_INK, EVENT_INK, TRACE_INK = "#0b7285", "#b3541e", "#7a4fa3", "#1d6b3a"
 
 
 class Tone(StrEnum):
@@ -113,6 +113,9 @@ class Plot:
         marks: points with a name, such as ED and ES.
         ticks_x: times of events that are marked on the time axis, such as R waves.
         ticks_name: what these events are.
+        trace: time in s and value of a second curve, which is drawn below the first on the same time axis; its values
+            have no axis.
+        trace_name: what it is, in one short word.
     """
 
     title: str
@@ -120,6 +123,8 @@ class Plot:
     marks: tuple[PlotMark, ...] = ()
     ticks_x: tuple[float, ...] = ()
     ticks_name: str = ""
+    trace: tuple[tuple[float, float], ...] = ()
+    trace_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,15 +200,22 @@ class Label:
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 30.0, 10.0, 22.0, 22.0
 _TICK, _MARK_ROOM = 3.0, 10.0
+_TRACE_ROOM, _TRACE_GAP = 30.0, 4.0
+
+
+def plot_height(plot: Plot, height: float) -> float:
+    """The height of the box for a plot whose curve alone takes ``height``."""
+    return height + _TRACE_ROOM if plot.trace else height
 
 
 def draw_plot(plot: Plot, width: float, height: float) -> tuple[Stroke | Dot | Label, ...]:
-    """The shapes of a plot in a box of this size: axes with ticks, curve, marks, and events on the time axis."""
+    """The shapes of a plot in a box of this size: axes with ticks, curves, marks, and events on the time axis."""
     times = [x for x, _ in plot.points]
     start, end = min(times), max(max(times), min(times) + 1e-3)
     ticks_y = nice_ticks(0.0, max(value for _, value in plot.points))
     top = max(ticks_y[-1], max(value for _, value in plot.points))
-    floor, right = height - _BOTTOM, width - _RIGHT
+    axis, right = height - _BOTTOM, width - _RIGHT
+    floor = axis - _TRACE_ROOM if plot.trace else axis
 
     def at_x(time_s: float) -> float:
         return _LEFT + (time_s - start) / (end - start) * (right - _LEFT)
@@ -216,15 +228,22 @@ def draw_plot(plot: Plot, width: float, height: float) -> tuple[Stroke | Dot | L
         shapes.append(Stroke(((_LEFT, at_y(value)), (right, at_y(value))), GRID, 0.5))
         shapes.append(Label(_LEFT - 4, at_y(value) + 2.5, f"{value:g}", align="end"))
     for time_s in nice_ticks(start, end):
-        shapes.append(Stroke(((at_x(time_s), floor), (at_x(time_s), floor + _TICK)), MUTED_INK, 0.6))
-        shapes.append(Label(at_x(time_s), floor + 10, f"{time_s:g}", align="middle"))
-    shapes.append(Stroke(((_LEFT, floor), (right, floor)), MUTED_INK, 0.8))
+        shapes.append(Stroke(((at_x(time_s), axis), (at_x(time_s), axis + _TICK)), MUTED_INK, 0.6))
+        shapes.append(Label(at_x(time_s), axis + 10, f"{time_s:g}", align="middle"))
+    shapes.append(Stroke(((_LEFT, axis), (right, axis)), MUTED_INK, 0.8))
     shapes.append(Label(right, height - 2, "time in s", align="end"))
     events = [time_s for time_s in plot.ticks_x if start <= time_s <= end]
     for time_s in events:
-        shapes.append(Stroke(((at_x(time_s), _TOP), (at_x(time_s), floor)), EVENT_INK, 0.6))
+        shapes.append(Stroke(((at_x(time_s), _TOP), (at_x(time_s), axis)), EVENT_INK, 0.6))
     if events:
         shapes.append(Label(_LEFT, height - 2, f"lines: {plot.ticks_name}", EVENT_INK))
+    seen = [(time_s, value) for time_s, value in plot.trace if start <= time_s <= end]
+    if len(seen) > 1:
+        low, high = min(value for _, value in seen), max(value for _, value in seen)
+        scale = (axis - floor - 2 * _TRACE_GAP) / max(high - low, 1e-9)
+        trace = tuple((at_x(x), axis - _TRACE_GAP - (value - low) * scale) for x, value in seen)
+        shapes.append(Label(_LEFT - 4, (floor + axis) / 2 + 2.5, plot.trace_name, TRACE_INK, "end"))
+        shapes.append(Stroke(trace, TRACE_INK, 0.8))
     shapes.append(Stroke(tuple((at_x(x), at_y(y)) for x, y in plot.points), ACCENT, 1.4))
     for mark in plot.marks:
         shapes.append(Dot(at_x(mark.x), at_y(mark.y), 2.4, mark.colour))

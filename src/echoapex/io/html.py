@@ -22,6 +22,7 @@ from echoapex.io.document import (
     Together,
     Tone,
     draw_plot,
+    plot_height,
 )
 from echoapex.io.temporary_files import write_bytes_atomically
 
@@ -172,7 +173,8 @@ def _linked(text: str, link: str) -> str:
 
 def _svg(plot: Plot, width: float) -> str:
     parts = []
-    for shape in draw_plot(plot, width, _PLOT_HEIGHT):
+    height = plot_height(plot, _PLOT_HEIGHT)
+    for shape in draw_plot(plot, width, height):
         match shape:
             case Stroke():
                 points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
@@ -188,5 +190,5 @@ def _svg(plot: Plot, width: float) -> str:
                     f'<text x="{shape.x:.1f}" y="{shape.y:.1f}" font-size="{shape.size:g}" fill="{shape.colour}" '
                     f'text-anchor="{shape.align}">{escape(shape.text)}</text>'
                 )
-    box = f"0 0 {width:g} {_PLOT_HEIGHT:g}"
+    box = f"0 0 {width:g} {height:g}"
     return f'<svg viewBox="{box}" role="img" aria-label="{escape(plot.title)}">{"".join(parts)}</svg>'

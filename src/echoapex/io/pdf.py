@@ -30,6 +30,7 @@ from echoapex.io.document import (
     Together,
     Tone,
     draw_plot,
+    plot_height,
 )
 from echoapex.io.temporary_files import write_bytes_atomically
 
@@ -296,34 +297,34 @@ def _curve_class() -> type[Any]:
     class Curve(Flowable):  # type: ignore[misc]
         def __init__(self, plot: Plot, width: float) -> None:
             super().__init__()
-            self._shapes = draw_plot(plot, width, _PLOT_HEIGHT)
-            self.width, self.height = width, _PLOT_HEIGHT
+            self.width, self.height = width, plot_height(plot, _PLOT_HEIGHT)
+            self._shapes = draw_plot(plot, width, self.height)
 
         def draw(self) -> None:
             for shape in self._shapes:
-                _draw_shape(self.canv, shape)
+                _draw_shape(self.canv, shape, self.height)
 
     return Curve
 
 
-def _draw_shape(canvas: Any, shape: Stroke | Dot | Label) -> None:
-    """Draw a shape; y of a shape goes down, that of a page up."""
+def _draw_shape(canvas: Any, shape: Stroke | Dot | Label, height: float) -> None:
+    """Draw a shape of a box; y of a shape goes down from its top, that of a page up."""
     match shape:
         case Stroke():
             canvas.setStrokeColor(shape.colour)
             canvas.setLineWidth(shape.width)
             path = canvas.beginPath()
-            path.moveTo(shape.points[0][0], _PLOT_HEIGHT - shape.points[0][1])
+            path.moveTo(shape.points[0][0], height - shape.points[0][1])
             for x, y in shape.points[1:]:
-                path.lineTo(x, _PLOT_HEIGHT - y)
+                path.lineTo(x, height - y)
             canvas.drawPath(path)
         case Dot():
             canvas.setFillColor(shape.colour)
-            canvas.circle(shape.x, _PLOT_HEIGHT - shape.y, shape.radius, stroke=0, fill=1)
+            canvas.circle(shape.x, height - shape.y, shape.radius, stroke=0, fill=1)
         case Label():
             canvas.setFillColor(shape.colour)
             canvas.setFont(_REGULAR, _LABEL_SCALE * shape.size)
             draw = {"end": canvas.drawRightString, "middle": canvas.drawCentredString}.get(
                 shape.align, canvas.drawString
             )
-            draw(shape.x, _PLOT_HEIGHT - shape.y, shape.text)
+            draw(shape.x, height - shape.y, shape.text)

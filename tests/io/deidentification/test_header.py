@@ -6,8 +6,10 @@ import io
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 from deidentified import KEY, fan_frames
+from drawn_ecgs import add_curve, waveform_group
 from header_canaries import MARKS, TIME_MARK, plant
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
@@ -202,3 +204,12 @@ def test_the_record_names_attributes_but_nothing_of_the_file() -> None:
 )  # fmt: skip
 def test_a_date_is_moved_or_dropped(text: str, shifted: str) -> None:
     assert shift_date(text, 1) == shifted
+
+
+@pytest.mark.parametrize("option", [None, *ProfileOption], ids=str)
+def test_no_ecg_is_kept(option: ProfileOption | None) -> None:
+    dataset = source()
+    add_curve(dataset, np.arange(100, dtype="<u2"))
+    dataset.WaveformSequence = [waveform_group(np.zeros(100), 100)]
+    result = cleaned(dataset, *([option] if option else []))
+    assert not [element for element in result if element.tag.group in (0x5000, 0x5400)]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 
-from echoapex.domain import Clip, ClipHeader, Sector, Spacing
+from echoapex.domain import Clip, ClipHeader, Ecg, EcgOrigin, Sector, Spacing
+from echoapex.io.dicom.reader import open_dicom
 from echoapex.io.dicom.writer import (
     FictitiousStudy,
     UltrasoundSyntax,
@@ -183,3 +185,21 @@ def test_dciodvfy_finds_no_fault(tmp_path: Path, times: tuple[float, ...]) -> No
     verdict = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
     lines = (verdict.stdout + verdict.stderr).splitlines()
     assert not [line for line in lines if line.startswith(("Error", "Warning"))]
+
+
+@pytest.mark.parametrize("unit", ["mV", ""])
+def test_an_ecg_is_a_waveform_that_is_read_back(tmp_path: Path, unit: str) -> None:
+    samples = np.sin(np.arange(90) / 7) * (0.8 if unit else 900)
+    ecg = Ecg(samples, -0.02, 500.0, unit, EcgOrigin.WAVEFORM)
+    clip = make_clip()
+    clip = Clip(replace(clip.header, ecg=ecg), clip.frames)
+    dataset = pydicom.dcmread(write_ultrasound(tmp_path / "clip.dcm", clip, STUDY))
+    (group,) = dataset.WaveformSequence
+    assert (group.NumberOfWaveformChannels, group.NumberOfWaveformSamples) == (1, 90)
+    assert float(group.MultiplexGroupTimeOffset) == -20
+    found = open_dicom(tmp_path / "clip.dcm").header.ecg
+    assert found is not None
+    assert (found.start_s, found.rate_hz, found.unit, found.origin) == (-0.02, 500.0, unit, EcgOrigin.WAVEFORM)
+    scale = 1.0 if unit else np.abs(found.samples).max() / np.abs(samples).max()
+    assert found.samples == pytest.approx(samples * scale, abs=1e-4 * np.abs(samples).max() * scale)
+    assert "WaveformSequence" not in pydicom.dcmread(write_ultrasound(tmp_path / "plain.dcm", make_clip(), STUDY))

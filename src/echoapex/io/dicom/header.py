@@ -16,7 +16,7 @@ import math
 import tempfile
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,8 @@ _MOST_VALUES = 1000
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _TEXT_NUMBERS = frozenset({"DS", "IS"})
 _WHOLE = "check that the file is whole"
+_NOTED_GROUPS = (*range(0x5000, 0x5020, 2), 0x5400)
+_NOTED_TAGS = frozenset({0x00181800, 0x00200200})
 _MANY_VALUED = frozenset({"FrameTimeVector", "RWaveTimeVector"})
 CLINICAL_KEYWORDS = (
     *("SOPClassUID", "Modality", "Manufacturer", "ImageType", "NumberOfFrames", "UltrasoundColorDataPresent"),
@@ -66,12 +68,7 @@ CLINICAL_KEYWORDS = (
     *("StudyInstanceUID", "SeriesInstanceUID"),
 )
 IDENTIFYING_KEYWORDS = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "StudyDate",
-    "AccessionNumber",
-    "SOPInstanceUID",
+    *("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber", "SOPInstanceUID"),
 )
 PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate")
 """Elements that identify the patient; only read to make a keyed digest."""
@@ -145,7 +142,10 @@ class PixelElement:
 
 
 class DicomFile:
-    """A DICOM file with a parsed header; ``open_bytes`` opens the bytes that contain the pixels."""
+    """A DICOM file with a parsed header; ``open_bytes`` opens the bytes that contain the pixels.
+
+    ``noted_tags`` are elements of an ECG and of its synchronisation that were seen, but not read.
+    """
 
     def __init__(
         self,
@@ -164,6 +164,7 @@ class DicomFile:
         self.display_name = display_name
         self.limits = limits
         self.sha256 = ""
+        self._start = 0
         self._inflated: BinaryIO | None = None
         with clean_errors(display_name, "cannot be read"), path.open("rb") as stream:
             self.sha256 = _digest(stream)
@@ -180,6 +181,17 @@ class DicomFile:
         """Open the bytes that ``pixels.offset`` refers to; use it in a ``with`` statement."""
         return nullcontext(self._inflated) if self._inflated is not None else self.path.open("rb")
 
+    def read_more(self, tags: Collection[int], max_bytes: int) -> Dataset:
+        """Read further elements before the pixels, at most ``max_bytes`` of them.
+
+        Raises:
+            ReadError: they are larger than that, or damaged.
+        """
+        with clean_errors(self.display_name, "its header cannot be parsed"), self.open_bytes() as stream:
+            window = BoundedReader(stream, max_bytes, _MOST_READS)
+            window.seek(self._start)
+            return read_elements(window, self.display_name, self.transfer_syntax, tags)[0]
+
     def _parse(self, stream: BinaryIO, tags: list[int]) -> None:
         window = BoundedReader(stream, self.limits.max_header_bytes, _MOST_READS)
         syntax = begin_data_set(window, self.display_name)
@@ -191,14 +203,8 @@ class DicomFile:
             window.seek(0)
             syntax = ExplicitVRLittleEndian
         self.transfer_syntax = syntax
-        with within_budget(window, self.display_name):
-            self.dataset: Dataset = read_dataset(
-                cast(BinaryIO, window),
-                syntax == ImplicitVRLittleEndian,
-                syntax != ExplicitVRBigEndian,
-                stop_when=lambda tag, *_: int(tag) in _PIXEL_TAGS,
-                specific_tags=[*tags],
-            )
+        self._start = window.tell()
+        self.dataset, self.noted_tags = read_elements(window, self.display_name, syntax, tags)
         _check_elements(self.dataset, self.limits, self.display_name)
         self.pixels = self._locate_pixels(window)
 
@@ -271,6 +277,27 @@ def begin_data_set(window: BoundedReader, display_name: str) -> UID:
         )
     found = text_of(meta, "TransferSyntaxUID")
     return UID(found) if found else _guess_transfer_syntax(window, display_name)
+
+
+def read_elements(
+    window: BoundedReader, display_name: str, syntax: UID, tags: Collection[int]
+) -> tuple[Dataset, frozenset[int]]:
+    """Some elements before the pixels, and the tags of an ECG and its synchronisation that were seen on the way.
+
+    Raises:
+        ReadError: the limit of ``window`` is reached.
+    """
+    seen: set[int] = set()
+
+    def note(tag: int, *_: object) -> bool:
+        if tag >> 16 in _NOTED_GROUPS or tag in _NOTED_TAGS:
+            seen.add(int(tag))
+        return int(tag) in _PIXEL_TAGS
+
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    with within_budget(window, display_name):
+        found = read_dataset(cast(BinaryIO, window), implicit, little, stop_when=note, specific_tags=[*tags])
+    return found, frozenset(seen)
 
 
 def count_items(value: object) -> int:

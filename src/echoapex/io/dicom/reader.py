@@ -42,6 +42,8 @@ from echoapex.io.clip_source import ReadLimits, clean_errors
 from echoapex.io.content import FoundContent, content_of_pixels
 from echoapex.io.deidentify import PUBLIC_KEY, pseudonym
 from echoapex.io.dicom.codecs import PixelLayout, read_layout, syntax_name
+from echoapex.io.dicom.ecg import FoundEcg
+from echoapex.io.dicom.ecg_object import find_ecg
 from echoapex.io.dicom.frames import Image, StoredFrames, locate_frames
 from echoapex.io.dicom.header import (
     IDENTIFYING_KEYWORDS,
@@ -102,12 +104,7 @@ _KINDS = (
     ("linear", re.compile(r"LINEAR", re.I)),
 )
 _MAX_REGIONS = 1000
-_CORNERS = (
-    "RegionLocationMinX0",
-    "RegionLocationMinY0",
-    "RegionLocationMaxX1",
-    "RegionLocationMaxY1",
-)
+_CORNERS = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
 _CLIP_ID_DIGITS = 12
 _MANUFACTURER_LENGTH = 64
 _HEIGHT_M = (0.2, 2.8)
@@ -199,6 +196,7 @@ def _build_header(file: DicomFile, layout: PixelLayout, stored: StoredFrames, sa
     times = build_frame_times(read_timing(dataset), stored.frame_count)
     calibration = calibrate(regions, layout.size, sample)
     content = _classify(dataset, regions, calibration, sample)
+    found = find_ecg(file, times.times_s[-1] if times.known else None) if file.noted_tags else FoundEcg()
     return ClipHeader(
         clip_id=file.sha256[:_CLIP_ID_DIGITS],
         size=layout.size,
@@ -211,12 +209,13 @@ def _build_header(file: DicomFile, layout: PixelLayout, stored: StoredFrames, sa
         content_reason=content.reason,
         colour_box_xyxy=content.colour_box_xyxy,
         r_wave_times_s=plausible_r_waves(numbers_of(dataset, "RWaveTimeVector"), times.times_s[-1]),
+        ecg=found.ecg,
         heart_rate_bpm=plausible_heart_rate(number_of(dataset, "HeartRate")),
         patient_sex=_sex(dataset),
         patient_height_m=_within(number_of(dataset, "PatientSize"), _HEIGHT_M),
         patient_weight_kg=_within(number_of(dataset, "PatientWeight"), _WEIGHT_KG),
         manufacturer=text_of(dataset, "Manufacturer")[:_MANUFACTURER_LENGTH],
-        flags=tuple(dict.fromkeys((*stored.flags, *times.flags, *calibration.flags))),
+        flags=tuple(dict.fromkeys((*stored.flags, *times.flags, *calibration.flags, *found.flags))),
         source={
             "format": "DICOM",
             "sha256": file.sha256,

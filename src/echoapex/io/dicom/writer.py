@@ -24,7 +24,7 @@ from pydicom.pixels.encoders.base import get_encoder
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
-from echoapex.domain import Clip, ClipHeader, Sector
+from echoapex.domain import Clip, ClipHeader, Ecg, Sector
 from echoapex.domain.clip import Size, Spacing
 from echoapex.io.temporary_files import replace_when_complete
 from echoapex.version import __version__
@@ -38,6 +38,11 @@ _UNIFORM_TOLERANCE_S = 1e-5
 # PS3.3 table C.8-17, Region Flags: bit 0 is lower priority, bit 1 is protected; 0 is a plain, opaque region.
 _REGION_FLAGS = 0
 _SPATIAL_2D, _DATA_TISSUE, _DATA_COLOUR_FLOW, _UNIT_CM = 1, 1, 2, 3
+
+
+_LEAD_II = ("2:2", "MDC", "Lead II")
+_VOLTS = {"mV": "millivolt", "uV": "microvolt", "V": "volt"}
+_LARGEST_SAMPLE = 32_000
 
 
 class UltrasoundSyntax(StrEnum):
@@ -131,7 +136,7 @@ def write_ultrasound(
 
     Args:
         path: the file to write; its folder is made if it is missing.
-        clip: frames and header; spacing, sector, frame times, R waves and heart rate are written if they are known.
+        clip: frames and header; spacing, sector, times, R waves, ECG and heart rate are written if they are known.
         study: the fictitious patient and study; instances of one study share its UIDs.
         instance: InstanceNumber; instances of one study must differ in it, because the UID is derived from it.
         syntax: how the pixels are stored.
@@ -163,6 +168,8 @@ def build_ultrasound_dataset(clip: Clip, study: FictitiousStudy, instance: int, 
     if multi_frame:
         _add_cine(dataset, clip.header)
     _add_cardiac_cycle(dataset, clip.header)
+    if clip.header.ecg is not None:
+        _add_ecg(dataset, clip.header.ecg, clip.header.frame_times_s[0])
     _add_regions(dataset, clip)
     _add_pixels(dataset, clip.frames, syntax)
     return dataset
@@ -239,6 +246,33 @@ def _add_cardiac_cycle(dataset: Dataset, header: ClipHeader) -> None:
         dataset.HeartRate = round(header.heart_rate_bpm)
     if header.r_wave_times_s:
         dataset.RWaveTimeVector = [1000.0 * (time - header.frame_times_s[0]) for time in header.r_wave_times_s]
+
+
+def _add_ecg(dataset: Dataset, ecg: Ecg, first_frame_s: float) -> None:
+    """WaveformSequence (PS3.3 C.10.9) with one channel of 16 bits; its time counts from the first frame."""
+    largest = float(np.abs(ecg.samples).max()) or 1.0
+    source, unit = Dataset(), Dataset()
+    source.CodeValue, source.CodingSchemeDesignator, source.CodeMeaning = _LEAD_II
+    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = ecg.unit, "UCUM", _VOLTS.get(ecg.unit, ecg.unit)
+    channel = Dataset()
+    channel.ChannelLabel = "ECG"
+    channel.ChannelSourceSequence = [source]
+    if ecg.unit:
+        channel.ChannelSensitivity = f"{largest / _LARGEST_SAMPLE:.9g}"
+        channel.ChannelSensitivityUnitsSequence = [unit]
+        channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = "1", "0"
+    channel.ChannelSampleSkew = "0"
+    channel.WaveformBitsStored = 16
+    group = Dataset()
+    group.MultiplexGroupTimeOffset = f"{1000 * (ecg.start_s - first_frame_s):.6f}"
+    group.WaveformOriginality = "ORIGINAL"
+    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = 1, ecg.samples.size
+    group.SamplingFrequency = f"{ecg.rate_hz:.9g}"
+    group.ChannelDefinitionSequence = [channel]
+    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
+    levels = np.rint(ecg.samples.astype(float) / largest * _LARGEST_SAMPLE).astype("<i2")
+    group.add_new(Tag("WaveformData"), "OW", levels.tobytes())
+    dataset.WaveformSequence = [group]
 
 
 def _add_regions(dataset: Dataset, clip: Clip) -> None:
