@@ -35,6 +35,7 @@ from echoapex.measure.lv_wall import (
     relative_wall_thickness,
 )
 from echoapex.measure.outline import MeasureError, is_cut_off, trace_outline
+from echoapex.measure.r_waves import find_r_waves
 from echoapex.measure.reference_limits import (
     ReferenceLimits,
     body_surface_area_dubois,
@@ -70,6 +71,7 @@ __all__ = [
     "detect_cardiac_cycles",
     "ejection_fraction_percent",
     "endocardial_length",
+    "find_r_waves",
     "flag_disagreement",
     "flag_implausible",
     "fractional_area_change_percent",

@@ -4,12 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn_ecgs import draw_ecg
 
 from echoapex.data.preprocess import SECTOR_NOT_FOUND, PreparedClip, assess_image
-from echoapex.domain import ClipHeader, ContentKind, Flag, FrameTransform, ViewPrediction
+from echoapex.domain import (
+    ClipHeader,
+    ContentKind,
+    Ecg,
+    EcgOrigin,
+    Flag,
+    FrameTransform,
+    RWaveSource,
+    ViewPrediction,
+)
 from echoapex.infer.clip.reading import (
     clip_flags,
     overall_quality,
+    r_waves_of,
     reason_to_abstain,
     reason_to_set_aside,
     restrict_view,
@@ -85,3 +96,25 @@ def test_a_known_probe_leaves_its_views_only() -> None:
     assert restrict_view(prediction(0.4), None) == prediction(0.4)
     told = {view: float(view is View.A4C) for view in View}
     assert restrict_view(ViewPrediction(told), Probe.ICE).view is View.A4C, "what contradicts the probe wholly stays"
+
+
+def with_ecg(samples: np.ndarray, start_s: float = 0.0) -> ClipHeader:
+    return replace(HEADER, ecg=Ecg(samples, start_s, 250.0, "mV", EcgOrigin.CURVE))
+
+
+def test_r_waves_are_found_in_the_ecg_and_told_on_the_time_of_the_clip() -> None:
+    ecg = draw_ecg(72, 250, 4.0)
+    times, source = r_waves_of(with_ecg(ecg.samples, start_s=-1.5))
+    assert times == pytest.approx([time - 1.5 for time in ecg.r_waves_s], abs=0.01)
+    assert source is RWaveSource.ECG_TRACE
+
+
+def test_r_waves_that_the_file_names_go_first() -> None:
+    header = replace(with_ecg(draw_ecg().samples), r_wave_times_s=(0.3,))
+    assert r_waves_of(header) == ((0.3,), RWaveSource.FILE)
+
+
+def test_there_are_no_r_waves_without_an_ecg_or_in_one_that_shows_none() -> None:
+    noise = np.random.default_rng(1).standard_normal(750)
+    for header in (HEADER, with_ecg(noise), with_ecg(draw_ecg().samples[:20])):
+        assert r_waves_of(header) == ((), None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from beating import ES_PHASE, beating_volume
+from drawn_ecgs import draw_ecg
 from drawn_hearts import SIZE, Estimate, read_heart
 
-from echoapex.domain import Flag, Measurement, Sector
+from echoapex.domain import Ecg, EcgOrigin, Flag, Measurement, Sector
 from echoapex.infer.clip.chambers import measure_discs, why_no_discs
 from echoapex.infer.clip.cycle import (
     LvCycle,
@@ -197,6 +198,14 @@ def test_r_waves_go_before_beats() -> None:
     assert found.method == "R waves of the file"
     assert found.value == pytest.approx(60 / 0.78)
     assert found.details["intervals_s"] == pytest.approx([0.78, 0.78])
+
+
+def test_r_waves_of_the_trace_are_told_apart_from_those_of_the_file() -> None:
+    drawn = draw_ecg(77, 250, 2.5, irregularity=0.0)
+    found = rate(ecg=Ecg(drawn.samples, 0.0, 250.0, "mV", EcgOrigin.WAVEFORM))
+    assert found is not None
+    assert found.method == "R waves of the ECG trace"
+    assert found.value == pytest.approx(77, abs=1)
 
 
 def test_no_rate_where_times_are_assumed_or_no_beat_is_seen() -> None:

@@ -13,7 +13,7 @@ import pytest
 from infer.conftest import AnalysedStudy
 from pdf_text import page_texts
 
-from echoapex.domain import StudyReport
+from echoapex.domain import EcgOrigin, ReportedEcg, RWaveSource, StudyReport
 from echoapex.domain.reported_study import StudyGroup
 from echoapex.domain.results import DISCLAIMER
 from echoapex.infer.outputs import cohort_table
@@ -23,6 +23,7 @@ from echoapex.infer.outputs.report_files import ReportOutput, ReportOutputError
 from echoapex.infer.outputs.reported_studies import ReportContext, describe_weights
 from echoapex.infer.outputs.study_document import DISCS, GROUPS, NOTICE
 from echoapex.io import pdf
+from echoapex.io.document import TRACE_INK
 from echoapex.vocabulary import Quantity, View
 
 ALL = ReportOutput(report=True, fhir=True, cohort="both")
@@ -223,6 +224,18 @@ def test_r_waves_are_on_the_curve(analysed: AnalysedStudy, tmp_path: Path) -> No
     text = visible((tmp_path / "report.html").read_text())
     assert text.count("lines: R waves") == 2
     assert "none in the file" in text
+
+
+def test_the_ecg_is_below_the_curve_and_its_origin_is_told(analysed: AnalysedStudy, tmp_path: Path) -> None:
+    trace = ReportedEcg(start_s=0, rate_hz=100, origin=EcgOrigin.CURVE, values=(*[0.0] * 20, 1.0, *[0.0] * 400))
+    found = {"ecg": trace, "r_wave_times_s": (0.2,), "r_wave_source": RWaveSource.ECG_TRACE}
+    clips = tuple(clip.model_copy(update=found if clip.view is View.A4C else {}) for clip in analysed.report.clips)
+    write(tmp_path, analysed.report.model_copy(update={"clips": clips}), asked=ReportOutput(report=True))
+    html = (tmp_path / "report.html").read_text()
+    text = visible(html)
+    assert "trace stored as a curve; R waves from the ECG trace" in text
+    assert text.count("lines: R waves of the ECG") == html.count(f'stroke="{TRACE_INK}"') == 2
+    assert any("lines: R waves of the ECG" in page for page in page_texts((tmp_path / "report.pdf").read_bytes()))
 
 
 def test_a_report_with_kept_identifiers_says_so(analysed: AnalysedStudy, tmp_path: Path) -> None:

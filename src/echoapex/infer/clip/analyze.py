@@ -13,6 +13,7 @@ import numpy as np
 
 from echoapex.data.preprocess import BLANK_CONTRAST, PreparedClip, assess_image, prepare_frames
 from echoapex.domain import ClipHeader, ClipReport, Landmarks, Measurement, Sector, ViewPrediction
+from echoapex.domain.ecg import report_ecg
 from echoapex.domain.results import VolumePoint
 from echoapex.infer.clip.chambers import measure_chambers, measure_discs, why_no_discs
 from echoapex.infer.clip.cycle import (
@@ -30,6 +31,7 @@ from echoapex.infer.clip.reading import (
     AnalysisOptions,
     ClipReading,
     overall_quality,
+    r_waves_of,
     reason_to_abstain,
     reason_to_set_aside,
     restrict_view,
@@ -269,7 +271,7 @@ def _set_aside(
 
 def _describe(header: ClipHeader, name: str, notes: Sequence[str] = (), **found: object) -> ClipReport:
     """The report of a clip: what the header says, and what was found."""
-    spacing = header.spacing
+    spacing, (r_waves, source) = header.spacing, r_waves_of(header)
     input_notes = (f"input: {flag.replace('_', ' ')}" for flag in header.flags)
     known = {
         "clip_id": header.clip_id,
@@ -281,11 +283,19 @@ def _describe(header: ClipHeader, name: str, notes: Sequence[str] = (), **found:
         "column_mm": spacing.column_mm if spacing else None,
         "spacing_reason": header.spacing_reason,
         "frame_rate_hz": _frame_rate(header),
-        "r_wave_times_s": header.r_wave_times_s,
+        "r_wave_times_s": r_waves,
+        "r_wave_source": source,
+        "ecg": report_ecg(header.ecg, _end_of(header)) if header.ecg else None,
         "input_sha256": header.source.get("sha256", ""),
         "notes": (*input_notes, *notes),
     }
     return ClipReport.model_validate(known | found)
+
+
+def _end_of(header: ClipHeader) -> float:
+    """When the last frame gives way to the first, in s."""
+    times = header.frame_times_s
+    return times[-1] + (float(np.median(np.diff(times))) if len(times) > 1 else 0.0)
 
 
 def _frame_rate(header: ClipHeader) -> float | None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from echoapex.domain import Flag, Measurement, VolumeCurve
+from echoapex.domain import Flag, Measurement, RWaveSource, VolumeCurve
 from echoapex.domain.results import VolumePoint
 from echoapex.infer.clip.models import Corrector, EjectionEstimate
 from echoapex.infer.clip.outlines import ClipOutlines
-from echoapex.infer.clip.reading import ClipReading
+from echoapex.infer.clip.reading import ClipReading, r_waves_of
 from echoapex.measure import (
     LvShape,
     MeasureError,
@@ -34,6 +34,7 @@ AREA_METHOD = "LV cavity area"
 DECODER_METHOD = "volume decoder"
 REGRESSION_METHOD = "regression from the clip"
 BEATS_METHOD = "beats of the LV size over time"
+R_WAVE_METHODS = {RWaveSource.FILE: "R waves of the file", RWaveSource.ECG_TRACE: "R waves of the ECG trace"}
 
 NOT_OUTLINED = "the LV was not outlined at both ends of any beat"
 
@@ -321,13 +322,13 @@ def measure_regression_ef(reading: ClipReading, estimate: EjectionEstimate, cycl
 
 
 def measure_heart_rate(reading: ClipReading, cycle: LvCycle) -> Measurement | None:
-    """Heart rate: from the header, else from the file's R waves, else from the beats of the LV.
+    """Heart rate: from the header, else from R waves (of the file or its ECG), else from the beats of the LV.
 
     ``details`` hold the marks from which the rate was computed. A header that contradicts the beats is flagged.
     """
     marks = cycle.cycles.rate_marks if cycle.cycles is not None else None
     if marks is not None and not marks.frames:
-        method = "R waves of the file"
+        method = R_WAVE_METHODS[r_waves_of(reading.header)[1] or RWaveSource.FILE]
     else:
         method = BEATS_METHOD
         marks = marks if reading.header.frame_times_known else None
@@ -385,7 +386,7 @@ def _with_beats(reading: ClipReading, curve: LvCurve, shapes: dict[int, LvShape]
     times = _times(reading, curve.frames)
     cycles, smoothed, period_s = None, None, None
     try:
-        cycles = detect_cardiac_cycles(times, curve.timing, reading.header.r_wave_times_s)
+        cycles = detect_cardiac_cycles(times, curve.timing, r_waves_of(reading.header)[0])
         reason = cycles.reason
         period_s = 60 / cycles.heart_rate_bpm if cycles.heart_rate_bpm else None
     except MeasureError as error:

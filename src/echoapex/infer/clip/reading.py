@@ -21,10 +21,12 @@ from pydantic import Field
 
 from echoapex.config import Config
 from echoapex.data.preprocess import BLANK_CONTRAST, SECTOR_NOT_FOUND, ImageQuality, PreparedClip
-from echoapex.domain import ClipHeader, ContentKind, Evidence, Flag, ViewPrediction
+from echoapex.domain import ClipHeader, ContentKind, Evidence, Flag, RWaveSource, ViewPrediction
 from echoapex.domain.results import LEAST_VIEW
 from echoapex.infer.clip.models import Interpreter
 from echoapex.io.clip_source import ReadFlag
+from echoapex.measure.outline import MeasureError
+from echoapex.measure.r_waves import find_r_waves
 from echoapex.models.precision import Precision
 from echoapex.vocabulary import Probe, View
 
@@ -99,6 +101,20 @@ def clip_flags(header: ClipHeader, view: ViewPrediction) -> tuple[Flag, ...]:
         Flag.CORRECTED_SPACING: ReadFlag.CORRECTED_SPACING in header.flags,
     }
     return tuple(flag for flag, applies in flags.items() if applies)
+
+
+def r_waves_of(header: ClipHeader) -> tuple[tuple[float, ...], RWaveSource | None]:
+    """R waves of a clip and where they come from: those that the file names, else those found in its ECG."""
+    if header.r_wave_times_s:
+        return header.r_wave_times_s, RWaveSource.FILE
+    if header.ecg is None:
+        return (), None
+    try:
+        found = find_r_waves(header.ecg.samples, header.ecg.rate_hz)
+    except MeasureError:  # a still has an ECG too short for that
+        return (), None
+    times = tuple(round(header.ecg.start_s + time, 4) for time in found)
+    return times, RWaveSource.ECG_TRACE if times else None
 
 
 @dataclass(frozen=True, eq=False)

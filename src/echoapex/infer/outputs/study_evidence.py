@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from echoapex.domain import ClipReport, Evidence, Measurement
+from echoapex.domain import ClipReport, EcgOrigin, Evidence, Measurement, RWaveSource
 from echoapex.domain.reported_study import GradedValue, ReportedStudy
 from echoapex.infer.outputs.clip_pictures import TILE_FOLDER, number_text, short_name
 from echoapex.io.document import (
@@ -96,7 +96,7 @@ def _clip_evidence(clip: ClipReport, clips: ClipNames) -> Iterator[Block]:
         ("Quality", percent(clip.quality)),
         ("Beats", f"ED {_frames(clip.ed_frames)}; ES {_frames(clip.es_frames)}"),
         ("Contours", f"{structures} (predicted overlap)" if structures else "none"),
-        ("ECG", "R waves of the file" if clip.r_wave_times_s else "none in the file"),
+        ("ECG", _ecg(clip)),
     ]
     facts += [("Note", note) for note in clip.notes]
     picture = clip_picture(clip, clips)
@@ -107,6 +107,24 @@ def _clip_evidence(clip: ClipReport, clips: ClipNames) -> Iterator[Block]:
     if len(clip.volume_curve) > 1:
         left.append(volume_plot(clip, clips.label(clip.clip_id)))
     yield Columns(tuple(left), tuple(right), 0.6)
+
+
+def _ecg(clip: ClipReport) -> str:
+    """Whether there is a trace, and where the R waves come from."""
+    places = {
+        EcgOrigin.CURVE: "trace stored as a curve",
+        EcgOrigin.WAVEFORM: "trace stored as a waveform",
+        EcgOrigin.WAVEFORM_OBJECT: "trace of a synchronised ECG object",
+    }
+    parts = [places[clip.ecg.origin]] if clip.ecg else []
+    if clip.r_wave_times_s:
+        parts.append("R waves from the ECG trace" if _are_found(clip) else "R waves of the file")
+    return "; ".join(parts) or "none in the file"
+
+
+def _are_found(clip: ClipReport) -> bool:
+    """Whether the R waves were found in the ECG."""
+    return clip.r_wave_source is RWaveSource.ECG_TRACE
 
 
 def _frames(frames: Sequence[int]) -> str:
@@ -269,7 +287,7 @@ def percent(share: float | None) -> str:
 
 
 def volume_plot(clip: ClipReport, label: str) -> Plot:
-    """The volume curve of a clip with ED and ES, in mL or in percent of the largest, and the R waves of the file."""
+    """The volume curve of a clip (mL, or percent of the largest) with ED, ES and R waves, and the ECG below it."""
     calibrated = all(point.ml is not None for point in clip.volume_curve)
     points = tuple(
         (point.time_s, 100 * point.relative if not calibrated or point.ml is None else point.ml)
@@ -282,4 +300,6 @@ def volume_plot(clip: ClipReport, label: str) -> Plot:
         if point.frame in frames
     )
     unit = "mL" if calibrated else "% of the largest"
-    return Plot(f"{label}  LV volume, {unit}", points, marks, clip.r_wave_times_s, "R waves")
+    trace = tuple(zip(clip.ecg.times_s, clip.ecg.values, strict=True)) if clip.ecg else ()
+    named = "R waves of the ECG" if _are_found(clip) else "R waves of the file"
+    return Plot(f"{label}  LV volume, {unit}", points, marks, clip.r_wave_times_s, named, trace, "ECG")
