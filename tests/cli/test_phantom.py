@@ -14,6 +14,7 @@ import pytest
 from echoapex.cli import run
 from echoapex.cli.console import ExitCode
 from echoapex.cli.phantom import parse_views
+from echoapex.io.dicom.reader import open_dicom
 from echoapex.phantom.study import StudyPlanError
 from echoapex.phantom.truth import read_truth
 from echoapex.vocabulary import View
@@ -35,6 +36,7 @@ def test_studies_are_written_and_kept(tmp_path: Path, capsys: pytest.CaptureFixt
         "all",
         "--syntax",
         "rle",
+        "--ecg",
     )
     assert phantom(tmp_path, *options) == ExitCode.ALL_GOOD
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study-1000003", "study-1000004"]
@@ -42,6 +44,7 @@ def test_studies_are_written_and_kept(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [clip.view for clip in truth.clips] == [View.PSAX_PM, View.PSAX_APEX]
     assert truth.held_out
     assert truth.transfer_syntax == "rle"
+    assert open_dicom(tmp_path / "study-1000003" / truth.clips[0].file).header.ecg is not None
     assert len(truth.clips[0].label_frames) == len(truth.clips[0].frame_times_s)
     assert phantom(tmp_path, *options) == ExitCode.ALL_GOOD
     assert not capsys.readouterr().err

@@ -16,7 +16,7 @@ from dicom_results import DicomResults, dicom_errors, report_faults
 from header_canaries import MARK, canaries_in
 from pydicom import dcmread
 
-from echoapex.domain import Clip, ClipHeader, Sector, Spacing
+from echoapex.domain import Clip, ClipHeader, Ecg, EcgOrigin, Sector, Spacing
 from echoapex.io.deidentification.profile import ProfileOption
 from echoapex.io.deidentification.run import deidentify_files
 from echoapex.io.deidentify import FileNames
@@ -61,6 +61,7 @@ def objects(dicom_results: DicomResults, tmp_path_factory: pytest.TempPathFactor
                 tuple(frame / 50 for frame in range(frames)),
                 spacing=Spacing(0.4, 0.5),
                 sector=Sector((2.0, 2.0, 50.0, 40.0)),
+                ecg=Ecg(np.sin(np.arange(30)), 0.0, 500.0, "mV", EcgOrigin.WAVEFORM) if frames > 1 else None,
             )
             clip = Clip(header, generator.integers(0, 255, shape, dtype=np.uint8))
             path = folder / f"{syntax}-{frames}.dcm"
@@ -79,7 +80,7 @@ def _identified(folder: Path) -> Path:
     """A simulated study with names in its headers."""
     archive = folder / "archive"
     if not archive.exists():
-        write_study(archive, 5, StudyPlan(views=(View.A4C, View.A2C, View.PLAX), size=96))
+        write_study(archive, 5, StudyPlan(views=(View.A4C, View.A2C, View.PLAX), size=96, ecg=True))
         for path in sorted(archive.rglob("*.dcm")):
             dataset = dcmread(path)
             dataset.update({"PatientName": f"{MARK}^JANE", "PatientID": MARK, "InstitutionName": MARK})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom import dcmread
 
 from echoapex.domain import WallPoint
 from echoapex.io.dicom.reader import open_dicom
+from echoapex.measure import find_r_waves
 from echoapex.phantom import study as study_module
 from echoapex.phantom.patient import sample_patient
 from echoapex.phantom.study import StudyPlan, StudyPlanError, study_name, write_studies, write_study
@@ -187,3 +190,24 @@ def read_held_out(directory: Path, seed: int) -> bool:
 def test_impossible_plans_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(StudyPlanError):
         StudyPlan(**values)  # type: ignore[arg-type]
+
+
+def test_the_ecg_is_added_on_request_and_changes_nothing_else(tmp_path: Path) -> None:
+    plan = StudyPlan(views=(View.A4C,), size=96)
+    write_study(tmp_path / "plain", SEED, plan)
+    truth = write_study(tmp_path / "traced", SEED, replace(plan, ecg=True))
+    plain, traced = (dcmread(tmp_path / name / "A4C.dcm") for name in ("plain", "traced"))
+    assert "WaveformSequence" not in plain
+    del traced.WaveformSequence
+    assert traced == plain
+
+    header = open_dicom(tmp_path / "traced" / "A4C.dcm").header
+    assert header.ecg is not None and header.ecg.unit == "mV"
+    assert header.ecg.start_s == 0 and header.ecg.end_s >= truth.clips[0].frame_times_s[-1]
+    found = find_r_waves(header.ecg.samples, header.ecg.rate_hz)
+    inside = [time for time in truth.clips[0].r_wave_times_s if 0.05 < time < header.ecg.end_s - 0.05]
+    assert inside and all(min(abs(time - each) for each in found) < 0.01 for time in inside)
+
+    assert write_study(tmp_path / "traced", SEED, replace(plan, ecg=True)) == truth
+    with pytest.raises(StudyPlanError, match="another seed, plan"):
+        write_study(tmp_path / "traced", SEED, plan)

@@ -37,12 +37,14 @@ class StudyContent:
         views: only these views, for example A4C,PLAX; all 18 when left out.
         labels: label maps of ED and ES only, or of every frame.
         syntax: pixels as JPEG baseline, uncompressed, or RLE.
+        ecg: also store the ECG of each clip, as a waveform.
     """
 
     size: int = 256
     views: str = ""
     labels: StudyLabels = "ed_es"
     syntax: Literal["jpeg", "raw", "rle"] = "jpeg"
+    ecg: bool = False
 
 
 @app.default
@@ -71,7 +73,8 @@ def phantom(
     content = content or StudyContent()
     console = PipedConsole(stderr=True)
     try:
-        plan = StudyPlan(parse_views(content.views), content.size, content.labels, UltrasoundSyntax(content.syntax))
+        syntax = UltrasoundSyntax(content.syntax)
+        plan = StudyPlan(parse_views(content.views), content.size, content.labels, syntax, content.ecg)
         for _ in track(
             write_studies(out, studies=studies, seed=seed, plan=plan, workers=workers),
             description="Simulating studies",

@@ -18,10 +18,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from echoapex.domain import Sector, Spacing
+from echoapex.domain import Ecg, EcgOrigin, Sector, Spacing
 from echoapex.phantom.anatomy import Heart, Scene, SubcostalVein, SuprasternalArch
 from echoapex.phantom.anatomy.geometry import Field, Points, Vector
-from echoapex.phantom.artefacts import EcgTrace, build_pattern, draw_annotations
+from echoapex.phantom.artefacts import EcgTrace, build_pattern, draw_annotations, ecg_volts
 from echoapex.phantom.echogenicity import HeartEcho, SceneEcho
 from echoapex.phantom.imaging import Imaging, sample_imaging
 from echoapex.phantom.patient import Patient, Stream, random_stream, sample_patient
@@ -35,6 +35,7 @@ _BRIGHTEST_DB = 12.0
 """Echo level relative to myocardium that is displayed as white."""
 _DECIBELS_PER_NEPER_OF_POWER = 10 / math.log(10)
 _SWAY_ENDS_AT_PHASE = 0.7
+_ECG_RATE_HZ = 500.0
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _ONE_GIBIBYTE = 1 << 30
@@ -104,11 +105,18 @@ def simulate_clip(  # noqa: PLR0913  (the options of one function; all but two h
         spacing=stage.converter.spacing,
         sector=stage.converter.sector,
         r_wave_times_s=tuple(float(time) for time in r_waves),
+        ecg=_sample_ecg(duration_s, patient.beat_s, start_phase),
         labels={n: stage.labels(float(phases[n])) for n in _labelled(label_frames, ed_frame, es_frame, count)},
         walls=stage.walls(float(phases[ed_frame])),
         patient=patient,
         imaging=imaging,
     )
+
+
+def _sample_ecg(duration_s: float, beat_s: float, start_phase: float) -> Ecg:
+    """The schematic ECG of the clip, whose R wave has 1 mV."""
+    times_s = np.arange(math.floor(duration_s * _ECG_RATE_HZ) + 1) / _ECG_RATE_HZ
+    return Ecg(ecg_volts(start_phase + times_s / beat_s), 0.0, _ECG_RATE_HZ, "mV", EcgOrigin.WAVEFORM)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +142,7 @@ class PhantomClip:
     spacing: Spacing
     sector: Sector
     r_wave_times_s: tuple[float, ...]
+    ecg: Ecg
     labels: dict[int, UInt8[np.ndarray, "height width"]]
     walls: WallTruth | None
     patient: Patient

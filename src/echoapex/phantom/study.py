@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from echoapex.domain import Clip, ClipHeader
+from echoapex.io.clip_source import ReadError
+from echoapex.io.dicom.reader import open_dicom
 from echoapex.io.dicom.writer import FictitiousStudy, UltrasoundSyntax, write_ultrasound
 from echoapex.io.processes import ended_on_error, new_pool, run_stoppable
 from echoapex.phantom.clip import SIMULATOR_VERSION, SMALLEST_SIZE, PhantomClip, simulate_clip
@@ -56,6 +58,7 @@ class StudyPlan:
         size: height and width of a frame in pixels.
         label_frames: label maps for ED and ES only, or for every frame.
         syntax: how the pixels are stored.
+        ecg: whether the clips carry their ECG as a waveform.
 
     Raises:
         StudyPlanError: there is no view, a view occurs twice, or the size is too small.
@@ -65,6 +68,7 @@ class StudyPlan:
     size: int = 256
     label_frames: StudyLabels = "ed_es"
     syntax: UltrasoundSyntax = UltrasoundSyntax.JPEG_BASELINE
+    ecg: bool = False
 
     def __post_init__(self) -> None:
         if not self.views or len(set(self.views)) != len(self.views):
@@ -177,6 +181,7 @@ def _finished_study(directory: Path, seed: int, plan: StudyPlan) -> StudyTruth:
         truth.image_size[0],
         labelled,
         UltrasoundSyntax(truth.transfer_syntax),
+        ecg=_has_ecg(directory / truth.clips[0].file, planned=plan.ecg),
     )
     if (written, truth.seed, truth.simulator_version) != (plan, seed, SIMULATOR_VERSION):
         raise StudyPlanError(
@@ -186,6 +191,14 @@ def _finished_study(directory: Path, seed: int, plan: StudyPlan) -> StudyTruth:
     if missing:
         raise StudyPlanError(f"{directory}: {', '.join(missing)} went missing; remove the folder to write it again")
     return truth
+
+
+def _has_ecg(path: Path, *, planned: bool) -> bool:
+    """Whether a clip carries its ECG; what was planned if it cannot be read, since that is reported elsewhere."""
+    try:
+        return open_dicom(path).header.ecg is not None
+    except ReadError:
+        return planned
 
 
 def _write_clip(directory: Path, view: View, patient: Patient, plan: StudyPlan) -> ClipTruth:
@@ -205,7 +218,7 @@ def _write_clip(directory: Path, view: View, patient: Patient, plan: StudyPlan) 
     study = _fictitious_study(patient, imaging)
     path = write_ultrasound(
         directory / f"{view}.dcm",
-        Clip(_clip_header(clip), clip.frames),
+        Clip(_clip_header(clip, plan), clip.frames),
         study,
         instance=1 + list(View).index(view),
         syntax=plan.syntax,
@@ -227,7 +240,7 @@ def _fictitious_study(patient: Patient, imaging: Imaging) -> FictitiousStudy:
     )
 
 
-def _clip_header(clip: PhantomClip) -> ClipHeader:
+def _clip_header(clip: PhantomClip, plan: StudyPlan) -> ClipHeader:
     return ClipHeader(
         clip_id=str(clip.view),
         size=(clip.frames.shape[1], clip.frames.shape[2]),
@@ -235,6 +248,7 @@ def _clip_header(clip: PhantomClip) -> ClipHeader:
         spacing=clip.spacing,
         sector=clip.sector,
         r_wave_times_s=clip.r_wave_times_s,
+        ecg=clip.ecg if plan.ecg else None,
         heart_rate_bpm=clip.patient.heart_rate_bpm,
     )
 
