@@ -23,9 +23,16 @@ def _loop(view: View, beats: float) -> Any:
 
 
 def write_small_study(
-    folder: Path, number: int = SEED, views: tuple[View, ...] = (View.PLAX,), beats: float = 1.0
+    folder: Path,
+    number: int = SEED,
+    views: tuple[View, ...] = (View.PLAX,),
+    beats: float = 1.0,
+    with_ecg: tuple[View, ...] = (),
 ) -> list[Path]:
-    """A study with a clip of each view; studies of different numbers have different UIDs and patients."""
+    """A study with a clip of each view; studies of different numbers have different UIDs and patients.
+
+    No file names its R waves; the clips of the views ``with_ecg`` carry an ECG.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for instance, view in enumerate(views, 1):
@@ -36,6 +43,7 @@ def write_small_study(
             frame_times_s=tuple((np.arange(len(loop.frames)) * float(loop.frame_times_s[1])).tolist()),
             spacing=loop.spacing,
             sector=loop.sector,
+            ecg=loop.ecg if view in with_ecg else None,
             heart_rate_bpm=loop.patient.heart_rate_bpm,
         )
         path = folder / f"{number}-{view.name}.dcm"

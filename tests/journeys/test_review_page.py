@@ -57,8 +57,8 @@ def browser() -> Iterator[Browser]:
 def study_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("study")
     if not DRAW:
-        return write_small_study(folder, views=VIEWS, beats=2.0)
-    write_study(folder / "study", 1_000_003, StudyPlan(views=VIEWS))
+        return write_small_study(folder, views=VIEWS, beats=2.0, with_ecg=(View.A2C,))
+    write_study(folder / "study", 1_000_003, StudyPlan(views=VIEWS, ecg=True))
     return sorted(folder.rglob("*.dcm"))
 
 
@@ -287,6 +287,38 @@ def test_markers_move_by_keyboard_and_the_view_by_its_list(review: Page, uploade
         expect(review.locator(".tools .busy")).to_have_count(0, timeout=30_000)
     expect(review.locator(".pane .top-left")).to_contain_text("A4C", timeout=30_000)
     assert clip_with(review, uploaded, "A4C")["ed_frames"][0] == before
+
+
+def test_the_ecg_and_its_r_waves_are_on_the_timeline(review: Page, uploaded: str) -> None:
+    choose_clip(review, "A2C")
+    clip = clip_with(review, uploaded, "A2C")
+    assert clip["ecg"]["unit"] == "mV"
+    assert clip["r_wave_source"] == ("file" if DRAW else "ecg_trace")  # the study for the pictures names its R waves
+    source = "of the file" if DRAW else "from the ECG trace"
+    ecg = review.get_by_role("img", name=f"ECG of the file, R waves {source}")
+    expect(ecg).to_be_visible()
+    path = ecg.locator("path").get_attribute("d") or ""
+    points = np.array([point.split() for point in re.split("[ML]", path) if point], float)
+    assert len(points) == len(clip["ecg"]["values"]) > 200
+    slider = review.get_by_role("slider", name="Frame").bounding_box()
+    assert slider is not None
+    assert points.min() > 0 and points[:, 0].max() < slider["width"] and points[:, 1].max() < slider["height"]
+    # the trace peaks where the R waves are marked
+    marks = sorted(float(line.get_attribute("x1") or "") for line in ecg.locator("line").all())
+    times = clip["frame_times_s"]
+    end = times[-1] * len(times) / (len(times) - 1)
+    inside = [time for time in clip["r_wave_times_s"] if 0 <= time <= end]
+    assert len(marks) == len(inside) >= 1
+    whole = [mark for mark in marks if 20 < mark < slider["width"] - 40]
+    assert whole
+    for mark in whole:
+        near = points[np.abs(points[:, 0] - mark) < 40]
+        assert near[near[:, 1].argmin(), 0] == pytest.approx(mark, abs=4), "y grows downwards"
+    draw(review, "ecg")
+
+    if not DRAW:
+        choose_clip(review, "PLAX")
+        expect(review.get_by_role("img", name="ECG of the file")).to_have_count(0)
 
 
 def test_every_screen_is_accessible_in_both_themes(server: RunningPage, browser: Browser, uploaded: str) -> None:

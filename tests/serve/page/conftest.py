@@ -20,9 +20,9 @@ from echoapex.vocabulary import View
 
 @pytest.fixture(scope="session")
 def analysed_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the results of two short clips, A4C and PLAX; their files lie elsewhere."""
+    """A folder with the results of two short clips, A4C with an ECG and PLAX; their files lie elsewhere."""
     place = tmp_path_factory.mktemp("analysed")
-    files = write_small_study(tmp_path_factory.mktemp("files"), views=(View.A4C, View.PLAX))
+    files = write_small_study(tmp_path_factory.mktemp("files"), views=(View.A4C, View.PLAX), with_ecg=(View.A4C,))
     models = NamedInterpreter(TaskInterpreter.load("phantom", "cpu", "fp32"), "phantom", "cpu")
     options = AnalysisOptions(overlays=False, precision="fp32")
     StudyAnalyzer(models, options, raise_unexpected=True).run(files, place / "results")

@@ -45,7 +45,22 @@ def test_results_are_taken_over_with_everything_that_they_hold(reviewed: PageCli
         assert clip.size == (SIZE, SIZE)
         assert clip.spacing is not None and clip.spacing.source == "SequenceOfUltrasoundRegions"
         assert clip.masked_frames == list(range(FRAMES))
-        assert clip.sector and clip.ecg is None and clip.has_input
+        assert clip.sector and clip.has_input
+
+
+def test_the_ecg_of_a_clip_is_told_on_the_time_of_its_frames(reviewed: PageClient, analysed_study: Path) -> None:
+    study = reviewed.study()
+    traced, silent = StudyDetail.model_validate(reviewed.get(f"/studies/{study}")).clips
+    stored = StudyReport.model_validate_json((analysed_study / "results" / "results.json").read_bytes()).clips[0]
+    assert traced.ecg is not None and stored.ecg is not None
+    assert traced.ecg.values == list(stored.ecg.values)
+    assert len(traced.ecg.times_s) == len(traced.ecg.values) > 100
+    assert (traced.ecg.unit, traced.ecg.origin, traced.r_wave_source) == ("mV", "waveform", "ecg_trace")
+    end = traced.frame_times_s[-1] + traced.frame_times_s[1]
+    assert traced.ecg.times_s[0] >= 0 and traced.ecg.times_s[-1] <= end
+    peak = traced.ecg.times_s[int(np.argmax(traced.ecg.values))]
+    assert min(abs(time - peak) for time in traced.r_wave_times_s) < 0.02
+    assert (silent.ecg, silent.r_wave_source, silent.r_wave_times_s) == (None, None, [])
 
 
 def test_a_cine_holds_the_frames_without_what_lies_outside_the_sector(reviewed: PageClient) -> None:

@@ -100,7 +100,8 @@ export interface Clip {
   ed_frames: number[];
   es_frames: number[];
   r_wave_times_s: number[];
-  ecg: { times_s: number[]; values: number[] } | null;
+  r_wave_source: "file" | "ecg_trace" | null;
+  ecg: { times_s: number[]; values: number[]; unit: string; origin: "curve" | "waveform" | "waveform_object" } | null;
   volume_curve: VolumePoint[];
   measurements: Measurement[];
   structures: Record<string, number>;

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from echoapex.domain.ecg import EcgOrigin, RWaveSource
 from echoapex.domain.results import Evidence, LvhAssessment, Measurement, StudyReport, VolumePoint
 from echoapex.vocabulary import Quantity, View
 
@@ -205,10 +206,12 @@ class ClipSpacing(Wire):
 
 
 class ClipEcg(Wire):
-    """The ECG of a clip."""
+    """The ECG of a clip, on the time of its frames."""
 
     times_s: list[float]
     values: list[float]
+    unit: str = Field(default="", description="UCUM unit of the values; empty where the file does not say")
+    origin: EcgOrigin
 
 
 class ReviewedClip(Wire):
@@ -228,6 +231,7 @@ class ReviewedClip(Wire):
     ed_frames: list[int] = Field(default_factory=list)
     es_frames: list[int] = Field(default_factory=list)
     r_wave_times_s: list[float] = Field(default_factory=list)
+    r_wave_source: RWaveSource | None = None
     ecg: ClipEcg | None = None
     volume_curve: list[VolumePoint] = Field(default_factory=list)
     measurements: list[Measurement] = Field(default_factory=list)

@@ -16,6 +16,7 @@ from echoapex.domain.reported_study import GradedValue
 from echoapex.infer.review.decided_values import EDITED, DecidedStudy, ValueDecision, decide_study, value_id
 from echoapex.serve.page.clip_inputs import ClipFacts
 from echoapex.serve.page.schemas import (
+    ClipEcg,
     ClipSpacing,
     EfDisagreement,
     ReviewedClip,
@@ -146,6 +147,8 @@ def show_clip(report: ClipReport, number: int, facts: ClipFacts, masks: Masks, *
         ed_frames=list(report.ed_frames),
         es_frames=list(report.es_frames),
         r_wave_times_s=list(report.r_wave_times_s),
+        r_wave_source=report.r_wave_source,
+        ecg=_ecg(report),
         volume_curve=list(report.volume_curve),
         measurements=list(report.measurements),
         structures=report.structures,
@@ -156,6 +159,13 @@ def show_clip(report: ClipReport, number: int, facts: ClipFacts, masks: Masks, *
         sector=facts.outline,
         has_input=facts.has_input,
     )
+
+
+def _ecg(report: ClipReport) -> ClipEcg | None:
+    trace = report.ecg
+    if trace is None:
+        return None
+    return ClipEcg(times_s=list(trace.times_s), values=list(trace.values), unit=trace.unit, origin=trace.origin)
 
 
 def _spacing(report: ClipReport, facts: ClipFacts) -> ClipSpacing | None:
