@@ -11,7 +11,8 @@ filter, open a study, its contours, a thumbnail, and the cine, which comes from 
 tenth round a user approves a value. An answer of any other status than 200 or 304 is an error.
 
 The clicks are answered on one frame that is encoded: each is a new place, so that none is answered from memory. The
-figures are those of the server alone, over loopback, with the mask on its way.
+figures are those of the server alone, over loopback, with the mask on its way. They are taken once more while three
+further studies are analysed.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from echoapex.vocabulary import View
 SEED = 1_800_000
 FRAMES, SIZE = 60, 320
 MASKS = 6
+BUSY_STUDIES = 3
 _FLAGS = ("low_confidence", "single_plane", "incomplete_beat", "not_calibrated")
 _START_S = 120.0
 _ALLOWED = (200, 304)
@@ -206,6 +208,32 @@ def measure_clicks(server: Server, place: str, count: int, size: int) -> dict[st
     return {"first_on_a_clip_s": round(first, 2), **spread(times), "masks": masks}
 
 
+def measure_busy_clicks(server: Server, place: str, files: Sequence[Path], size: int) -> dict[str, Any]:
+    """How long clicks take on a frame that is encoded while other studies are analysed, from the first to the last."""
+    rng = random.Random(SEED + 1)
+    with server.client() as client:
+        ask: dict[str, Any] = {"frame": 5, "structure": "lv_cavity", "from_automatic": True}
+        timed(client, "POST", place, json=ask)
+        parts = [("files", (path.name, path.read_bytes())) for path in files]
+        begun = time.perf_counter()
+        waiting = {client.post("/studies", files=parts).json()["studies"][0] for _ in range(BUSY_STUDIES)}
+        times: list[float] = []
+        while waiting:
+            rows = client.get("/studies?limit=10").json()["studies"]
+            if any(row["state"] == "failed" for row in rows):
+                raise PageLoadError("a study failed while it was clicked in another")
+            waiting -= {row["study"] for row in rows if row["state"] == "ready"}
+            is_at_work = any(row["state"] == "analysing" for row in rows)
+            for _ in range(5 if is_at_work else 0):
+                point = {"x": rng.uniform(0.3, 0.7) * size, "y": rng.uniform(0.2, 0.75) * size}
+                spent, answer = timed(client, "POST", place, json={**ask, "clicks": [point]})
+                if answer.status_code != _ALLOWED[0]:
+                    raise PageLoadError(f"a click was refused: {answer.text}")
+                times.append(spent)
+            time.sleep(0.02)
+    return {**spread(times), "studies": BUSY_STUDIES, "analysed_s": round(time.perf_counter() - begun, 1)}
+
+
 class _User:
     """What one user does until the time is over."""
 
@@ -279,9 +307,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             upload = measure_upload(server, files)
             study, clip = upload.pop("study"), upload.pop("clip")
             found["upload"] = upload
-            found["clicks"] = measure_clicks(
-                server, f"/studies/{study}/clips/{clip}/segment", options.clicks, options.size
-            )
+            place = f"/studies/{study}/clips/{clip}/segment"
+            found["clicks"] = measure_clicks(server, place, options.clicks, options.size)
+            found["clicks_while_analysing"] = measure_busy_clicks(server, place, files, options.size)
             found["users"] = measure_users(server, study, clip, options.users, options.seconds)
         finally:
             server.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from echoapex.infer.study.analyze import Observer
+from echoapex.serve.page.analysis_process import AnalysisOutcome, AnalysisRequest, analyze_request
 from echoapex.serve.page.app import create_app
 from echoapex.serve.page.page_config import PageConfig
+from echoapex.serve.page.page_models import load_named
 from echoapex.serve.page.page_parts import PageParts
 
 ORIGIN = "http://127.0.0.1:8765"
@@ -77,12 +81,26 @@ class PageClient:
 _DONE = ("ready", "failed", "signed")
 
 
+class AnalysisHere:
+    """Analyses in the thread of the queue: a test need not wait until a further process has started."""
+
+    def run(self, request: AnalysisRequest, observer: Observer, stop: threading.Event) -> AnalysisOutcome:
+        """Analyse a study."""
+        models = load_named(request.bundle, request.device, request.options.precision)
+        return analyze_request(models, request, observer, stop)
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
 @contextmanager
 def opened_page(state: Path, **settings: Any) -> Iterator[PageClient]:
-    """A page that runs; with ``logged_in=False`` no session is begun."""
-    logged_in = settings.pop("logged_in", True)
+    """A page that runs; with ``logged_in=False`` no session is begun, with ``own_process=True`` it analyses in one."""
+    logged_in, own_process = settings.pop("logged_in", True), settings.pop("own_process", False)
     config = PageConfig.model_validate({"state": state, "bundle": "phantom", "limits": {"free_mb": 1}, **settings})
     parts = PageParts.open(config)
+    if not own_process:
+        parts.queue.analysis = AnalysisHere()
     with TestClient(create_app(config, parts), base_url=ORIGIN) as client:
         page = PageClient(client, parts)
         if logged_in:

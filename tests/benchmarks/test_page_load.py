@@ -14,6 +14,7 @@ def test_a_small_load_is_measured() -> None:
     assert 0 < found["upload"]["listed_s"] <= found["upload"]["first_clip_s"] <= found["upload"]["ready_s"]
     assert found["upload"]["cine"]["bytes"] > 10_000
     assert found["clicks"]["n"] == 3 and found["clicks"]["p95_ms"] > 0
+    assert found["clicks_while_analysing"]["n"] > 0 and found["clicks_while_analysing"]["analysed_s"] > 0
     assert found["users"]["errors"] == 0 and found["users"]["answers"] > 10
 
 

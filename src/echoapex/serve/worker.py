@@ -297,7 +297,7 @@ def run_analysis_process(config: NodeConfig) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the node, which tells its processes
-    threading.Thread(target=_end_with_node, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     parts = NodeParts.open(config)
     JobLoop(parts, (JobKind.ANALYZE,), AnalysisWork(parts, stop).do, stop).run()
 
@@ -312,9 +312,9 @@ def log_to_standard_error() -> None:
     logging.getLogger().handlers = [logging.NullHandler()]
 
 
-def _end_with_node() -> None:
-    """End this process at once when the node is killed: the job is done again from what is written."""
-    node = multiprocessing.parent_process()
-    if node is not None:
-        wait([node.sentinel])
+def end_with_parent() -> None:
+    """End this process at once when its parent is gone: the job is done again from what is written."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
         os._exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from echoapex.infer.clip.reading import AnalysisOptions
 from echoapex.infer.study.analyze import NamedInterpreter, StudyAnalyzer
 from echoapex.serve.dicom_client import PeerError
 from echoapex.serve.page import found_studies
-from echoapex.serve.page.work_queue import _Progress, _StoppedError
+from echoapex.serve.page.work_queue import _Progress
 from echoapex.vocabulary import View
 
 Pages = Callable[..., PageClient]
@@ -24,33 +26,57 @@ Pages = Callable[..., PageClient]
 def test_a_stopped_analysis_goes_on_with_what_is_done(
     page: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_small_study(tmp_path / "studies", views=(View.PLAX, View.A2C))
+    write_small_study(tmp_path / "studies", views=(View.PLAX, View.A2C, View.A4C))
     one_done = threading.Event()
-    finished, begun = _Progress.finished, _Progress.begun
+    finished = _Progress.finished
 
-    def stop_after_one(self: _Progress, name: str, outcome: str) -> None:
+    def tell(self: _Progress, name: str, outcome: str) -> None:
         finished(self, name, outcome)
         one_done.set()
 
-    def begin(self: _Progress, name: str) -> None:
-        if one_done.is_set():
-            raise _StoppedError
-        begun(self, name)
-
     with monkeypatch.context() as patch:
-        patch.setattr(_Progress, "finished", stop_after_one)
-        patch.setattr(_Progress, "begun", begin)
-        first = page(studies=str(tmp_path / "studies"))
-        assert one_done.wait(60)
-        first.until(lambda rows: rows[0]["state"] == "queued")
-        first.parts.queue._stop.set()
-    records = tmp_path / "state" / "results"
-    (done,) = records.glob("*/clips/*.json")
-    written = done.stat().st_mtime_ns
+        patch.setattr(_Progress, "finished", tell)
+        first = page(studies=str(tmp_path / "studies"), own_process=True)
+        assert one_done.wait(90)
+        process = first.parts.queue.analysis.pid  # type: ignore[attr-defined]
+        assert process is not None and Path(f"/proc/{process}").exists()
+        first.parts.queue.stop()
+    assert not Path(f"/proc/{process}").exists(), "it ends with the server"
+    (row,) = first.get("/studies")["studies"]
+    assert row["state"] == "queued"
+    done = list((tmp_path / "state" / "results").glob("*/clips/*.json"))
+    assert 1 <= len(done) <= 2, "the clip in work is finished, the next one is not begun"
+    written = {path: path.stat().st_mtime_ns for path in done}
     again = page(studies=str(tmp_path / "studies"))
     (row,) = again.when_ready(1)
-    assert row["clips_done"] == 2 and row["progress"] == 1
-    assert done.stat().st_mtime_ns == written
+    assert row["clips_done"] == 3 and row["progress"] == 1
+    assert {path: path.stat().st_mtime_ns for path in done} == written
+
+
+@pytest.mark.parametrize("crashes", [1, 2])
+def test_a_study_whose_process_is_killed_is_tried_once_more(
+    page: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, crashes: int
+) -> None:
+    write_small_study(tmp_path / "studies", views=(View.PLAX,))
+    found, processes = _Progress.found, []
+
+    def kill(self: _Progress, clips: int) -> None:
+        processes.append(opened[0].parts.queue.analysis.pid)
+        if len(processes) <= crashes:
+            os.kill(processes[-1], signal.SIGKILL)
+        found(self, clips)
+
+    monkeypatch.setattr(_Progress, "found", kill)
+    opened = [page(own_process=True)]
+    opened[0].upload(list((tmp_path / "studies").iterdir()))
+    (row,) = opened[0].until(lambda rows: rows[0]["state"] in ("ready", "failed"), patience_s=120)
+    assert len(set(processes)) == 2
+    told = [record.getMessage() for record in caplog.records if "the process of analysis ended" in record.getMessage()]
+    assert len(told) == crashes and all("SIGKILL" in line for line in told)
+    if crashes == 1:
+        assert (row["state"], row["clips_done"], row["progress"]) == ("ready", 1, 1)
+    else:
+        assert row["state"] == "failed" and "ended twice (it was ended by SIGKILL" in row["error"]
 
 
 def test_each_study_of_a_folder_of_results_has_its_own_row(page: Pages, tmp_path: Path) -> None:

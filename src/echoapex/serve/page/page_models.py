@@ -13,7 +13,7 @@ from echoapex.infer.review.review_clip import ReviewModels
 from echoapex.infer.study.analyze import NamedInterpreter
 from echoapex.infer.study.stored import StoredAnalysis
 from echoapex.models.bundle import BundleError
-from echoapex.models.precision import choose_device, choose_precision
+from echoapex.models.precision import Precision, choose_device, choose_precision
 from echoapex.models.registry import find_set
 from echoapex.models.simulated_weights import SIMULATED_NOTE, advise_patients
 from echoapex.serve.database import SETTINGS, Database
@@ -139,16 +139,27 @@ class PageModels:
         """A set, loaded once; a few are kept."""
         with self._loading:
             if name not in self._loaded:
-                device = choose_device(self._config.device)
-                precision = choose_precision(self._config.precision, device).name
-                interpreter = TaskInterpreter.load(name, self._config.device, precision)
-                paths = find_set(name)
-                note = SIMULATED_NOTE if advise_patients(paths) else ""
-                weights = describe_weights(interpreter.digests, paths)
+                named = load_named(name, self._config.device, self._config.precision)
                 while len(self._loaded) >= _MOST_SETS:
                     oldest = next(iter(self._loaded))
                     del self._loaded[oldest]
                     self._reviewing.pop(oldest, None)
-                named = NamedInterpreter(interpreter, paths.name, str(device), precision, note, weights)
                 self._loaded[name] = named
             return self._loaded[name]
+
+
+def load_named(name: str, device: str, precision: Precision) -> NamedInterpreter:
+    """Load a set, with what its cards say.
+
+    Raises:
+        BundleError: the set is missing or damaged.
+        DeviceError: there is no such device here.
+    """
+    place = choose_device(device)
+    chosen = choose_precision(precision, place).name
+    interpreter = TaskInterpreter.load(name, device, chosen)
+    paths = find_set(name)
+    note = SIMULATED_NOTE if advise_patients(paths) else ""
+    return NamedInterpreter(
+        interpreter, paths.name, str(place), chosen, note, describe_weights(interpreter.digests, paths)
+    )

@@ -1,6 +1,7 @@
-"""Analyses queued studies one after another, in a thread of the server; a restart goes on where it stopped.
+"""Has queued studies analysed one after another, by a process of its own; a restart goes on where it stopped.
 
-The thread also takes over what lies in the folder of studies, since reading its headers takes a while.
+If that process ends in the middle of a study, the study is tried once more. The thread of the queue also takes over
+what lies in the folder of studies, since reading its headers takes a while.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from echoapex.infer.clip.reading import AnalysisOptions
-from echoapex.infer.outputs.files import FILE_NAME, NameMapError, name_map_path
-from echoapex.infer.study.analyze import AnalysisError, SilentObserver, StudyAnalyzer
+from echoapex.infer.outputs.files import FILE_NAME, name_map_path
+from echoapex.infer.study.analyze import SilentObserver
 from echoapex.infer.study.stored import StoredError, read_stored
-from echoapex.models.bundle import BundleError
-from echoapex.models.precision import DeviceError
+from echoapex.serve.page.analysis_process import (
+    AnalysisCrashError,
+    AnalysisFailedError,
+    AnalysisOutcome,
+    AnalysisProcess,
+    AnalysisRequest,
+    AnalysisStoppedError,
+    StudyAnalysis,
+)
 from echoapex.serve.page.page_config import PageConfig
 from echoapex.serve.page.page_models import PageModels
 from echoapex.serve.page.schemas import PageState
@@ -31,32 +39,26 @@ _NAMES_KEPT = (
     "its results were made with --keep-identifiers, so that clips are called by their files; "
     "analyse it again without that, or let the page do it"
 )
-_FAILURES = (AnalysisError, BundleError, DeviceError, NameMapError, StoredError, PageError, OSError)
-
-
-class _StoppedError(Exception):
-    """The server stops: the study is analysed again from what is done."""
+_CRASHED = (
+    "the process of analysis ended twice ({}); look at the log of the server: a clip may need more memory than there is"
+)
+_ATTEMPTS = 2
+_FAILURES = (AnalysisFailedError, StoredError, PageError, OSError)
 
 
 class _Progress(SilentObserver):
     """Writes down how far the analysis of a study is."""
 
-    def __init__(self, study: str, studies: StudyList, stop: threading.Event) -> None:
+    def __init__(self, study: str, studies: StudyList) -> None:
         self._study = study
         self._studies = studies
-        self._stop = stop
         self._clips = 0
         self._done = 0
 
     def found(self, clips: int) -> None:
         """So many clips were found."""
-        self._clips = clips
+        self._clips, self._done = clips, 0
         self._studies.update(self._study, clips=clips)
-
-    def begun(self, name: str) -> None:
-        """A clip is being analysed, unless the server stops."""
-        if self._stop.is_set():
-            raise _StoppedError
 
     def finished(self, name: str, outcome: str) -> None:
         """A clip is done."""
@@ -65,13 +67,16 @@ class _Progress(SilentObserver):
 
 
 class WorkQueue:
-    """The thread that analyses.
+    """The thread that has studies analysed.
 
     Args:
         config: of the page.
         studies: the list.
         models: the weights.
         finished: is called with each study that is ready.
+
+    Attributes:
+        analysis: what analyses.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class WorkQueue:
         self._config = config
         self._studies = studies
         self._models = models
+        self.analysis: StudyAnalysis = AnalysisProcess()
         self._finished = finished
         self._stop = threading.Event()
         self._news = threading.Event()
@@ -106,6 +112,7 @@ class WorkQueue:
         self._news.set()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE_S)
+        self.analysis.close()
 
     def _run(self) -> None:
         if self._first is not None:
@@ -122,7 +129,7 @@ class WorkQueue:
         """No error ends the thread; of an unexpected one only the kind is told, since its text may quote a file."""
         try:
             work()
-        except _StoppedError:
+        except AnalysisStoppedError:
             pass
         except Exception as error:
             _LOG.error("%s: failed (%s)", what, type(error).__name__)
@@ -140,7 +147,8 @@ class WorkQueue:
             self._studies.update(study, revision=self._studies.places(study).revision + 1)
             self._finished(study)
             self._studies.update(study, state=PageState.READY, progress=1.0)
-        except _StoppedError:
+            self._models.load()  # for clicks, before the first of them
+        except AnalysisStoppedError:
             self._studies.update(study, state=PageState.QUEUED)
             raise
         except _FAILURES as error:
@@ -155,18 +163,26 @@ class WorkQueue:
         self._studies.update(study, state=PageState.FAILED, error=reason)
 
     def _analyze(self, study: str, inputs: tuple[Path, ...]) -> None:
-        out = self._config.state / "results" / study
-        models = self._models.load()
         options = AnalysisOptions(
             contours=self._config.contours, precision=self._config.precision, overlays=False, keep_identifiers=False
         )
-        analyzer = StudyAnalyzer(models, options, _Progress(study, self._studies, self._stop))
-        report = analyzer.run(list(inputs), out, name_map_path(out))
-        if not report.clips:
-            reasons = dict.fromkeys(error["reason"] for error in report.errors)
-            raise PageError(_NO_CLIP.format("; ".join(reasons) or "there was none"))
-        aside = sum(1 for clip in report.clips if clip.set_aside)
-        _LOG.info("study %s: %d clips analysed, %d set aside", study, len(report.clips) - aside, aside)
+        out = self._config.state / "results" / study
+        request = AnalysisRequest(inputs, out, self._models.bundle, self._config.device, options)
+        found = self._run_analysis(study, request)
+        if not found.clips:
+            raise PageError(_NO_CLIP.format("; ".join(found.refused) or "there was none"))
+        _LOG.info("study %s: %d clips analysed, %d set aside", study, found.clips - found.set_aside, found.set_aside)
+
+    def _run_analysis(self, study: str, request: AnalysisRequest) -> AnalysisOutcome:
+        """Analyse, and once more where the process ended; the clips that were done stay done."""
+        how = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                return self.analysis.run(request, _Progress(study, self._studies), self._stop)
+            except AnalysisCrashError as error:
+                how = str(error)
+                _LOG.error("study %s: the process of analysis ended: %s", study, how)
+        raise AnalysisFailedError(_CRASHED.format(how))
 
     def _split(self, study: str) -> None:
         """Give each study of a folder of results its own row; the first keeps this one."""
