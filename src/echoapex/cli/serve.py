@@ -51,7 +51,7 @@ class Access:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class StudyAnalysis:
+class PageAnalysis:
     """How new studies are analysed.
 
     Attributes:
@@ -73,7 +73,7 @@ def serve(
     studies: str = "",
     state: Path = _STATE,
     access: Access | None = None,
-    analysis: StudyAnalysis | None = None,
+    analysis: PageAnalysis | None = None,
     peers: Path | None = None,
     open_browser: Annotated[bool, Parameter(name="--open", negative=())] = False,
 ) -> int:
@@ -91,7 +91,7 @@ def serve(
         peers: settings of a DICOM node (`echoapex listen`), whose peers studies can be sent to.
         open_browser: open the page in the browser.
     """
-    access, analysis = access or Access(), analysis or StudyAnalysis()
+    access, analysis = access or Access(), analysis or PageAnalysis()
     with _one_line_errors() as failures:
         from echoapex.config import build_config
         from echoapex.serve.page.page_config import PageConfig
