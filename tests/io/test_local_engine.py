@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -84,9 +85,10 @@ def test_units_are_drawn_as_they_are_needed_and_no_process_stays(job: partial[Un
 
 def _workers() -> list[psutil.Process]:
     """Children of the fork server of this process."""
-    return [
-        grandchild
-        for child in psutil.Process().children()
-        if "forkserver" in " ".join(child.cmdline())
-        for grandchild in child.children()
-    ]
+    found = []
+    for child in psutil.Process().children():
+        # another test's child may end meanwhile; what has ended is no fork server
+        with suppress(psutil.NoSuchProcess):
+            if "forkserver" in " ".join(child.cmdline()):
+                found += child.children()
+    return found

@@ -47,7 +47,7 @@ def test_goals_beside_measured_figures_are_of_the_list() -> None:
             known = goals_of("", dataset)
             assert float(cells[column]) in known, f"{cells[0]}: a goal of {cells[column]} is not in the list"
             found += 1
-    assert found >= 15
+    assert found >= 13
 
 
 def test_the_papers_figure_is_no_goal() -> None:
