@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -188,10 +187,10 @@ class PostgresServer:
 def dcmtk_program(tool: str) -> str:
     """Where a tool of DCMTK is; skips the test where it is not installed.
 
-    pynetdicom brings programs of the same names into the environment of Python; these are not meant.
+    pynetdicom brings programs of the same names into environments of Python, active or not; these are not meant.
     """
-    own = str(Path(sys.executable).parent)
-    places = [place for place in os.environ.get("PATH", "").split(os.pathsep) if place != own]
+    named = os.environ.get("PATH", "").split(os.pathsep)
+    places = [place for place in named if not (Path(place).parent / "pyvenv.cfg").exists()]
     found = shutil.which(tool, path=os.pathsep.join(places))
     if found is None:
         pytest.skip(f"{tool} is not installed (Debian: dcmtk)")
