@@ -2,7 +2,7 @@
 
 Corrections of one site judge only what this site corrects. So before the site's set is replaced, both sets answer about
 held-out patients of the phantom: the view of every clip, the outlines of every structure, and the wall end points. It
-takes less than a minute on one CPU core.
+takes about a minute on one CPU core.
 """
 
 from __future__ import annotations
