@@ -16,10 +16,14 @@ OFF = dict.fromkeys(
 )
 
 
+def from_centre(side: int = 96) -> np.ndarray:
+    """Distance of every pixel from the centre of the drawn heart."""
+    return np.hypot(*(np.mgrid[0:side, 0:side] - side / 2))
+
+
 def heart(side: int = 96) -> tuple[np.ndarray, np.ndarray]:
     """A round cavity (20) in a bright wall (160) in grey surroundings (80); the left quarter is black."""
-    y, x = np.mgrid[0:side, 0:side]
-    away = np.hypot(y - side / 2, x - side / 2)
+    away = from_centre(side)
     labels = np.zeros((side, side), np.uint8)
     labels[away < 30] = Structure.LV_MYOCARDIUM
     labels[away < 18] = Structure.LV_CAVITY
@@ -47,7 +51,7 @@ def test_the_wall_fades_and_its_surroundings_stay() -> None:
     for seed in range(8):
         image, labels, changed = changed_by({"wall_loss": 2.0}, seed)
         wall = labels == Structure.LV_MYOCARDIUM
-        inner, far = wall & (image > 0), (labels == 0) & (np.hypot(*(np.mgrid[0:96, 0:96] - 48)) > 44)
+        inner, far = wall & (image > 0), (labels == 0) & (from_centre() > 44)
         assert changed[inner].mean() < image[inner].mean()
         np.testing.assert_array_equal(changed[far], image[far])
 
@@ -65,9 +69,9 @@ def test_haze_brightens_a_chamber_alone() -> None:
 
 def test_the_band_around_the_heart_changes_without_its_inside() -> None:
     image, labels, changed = changed_by({"line_gain": 1.5}, 1)
-    deep = np.hypot(*(np.mgrid[0:96, 0:96] - 48)) < 20
+    deep = from_centre() < 20
     np.testing.assert_array_equal(changed[deep], image[deep])
-    near = (labels == 0) & (np.hypot(*(np.mgrid[0:96, 0:96] - 48)) < 32) & (image > 0)
+    near = (labels == 0) & (from_centre() < 32) & (image > 0)
     assert (changed[near] != image[near]).any()
 
 
@@ -79,7 +83,7 @@ def test_a_stretch_of_wall_drops_out() -> None:
 
 
 def test_a_layer_of_the_wall_darkens() -> None:
-    away = np.hypot(*(np.mgrid[0:96, 0:96] - 48))
+    away = from_centre()
     darker = {"inner": 0, "outer": 0}
     for seed in range(20):
         image, labels, changed = changed_by({"wall_loss": 2.0, "layer_probability": 1.0}, seed)
@@ -92,6 +96,47 @@ def test_a_layer_of_the_wall_darkens() -> None:
             changed[labels != Structure.LV_MYOCARDIUM], plain[labels != Structure.LV_MYOCARDIUM]
         )
     assert darker["inner"] > darker["outer"] > 0
+
+
+def test_the_inner_layer_is_hidden_in_apical_views_alone() -> None:
+    image, labels = heart()
+    away = from_centre()
+    hide = TissueContrast(TissueConfig(**OFF, probability=1.0, hidden_layer_probability=1.0, hidden_layer=(0.5, 0.5)))
+    np.testing.assert_array_equal(hide(image, labels, np.random.default_rng(0)), image)
+    changed = hide(image, labels, np.random.default_rng(0), apical=True)
+    inner, outer = ((image > 0) & (away > low) & (away < high) for low, high in ((18, 20), (28, 30)))
+    assert np.abs(changed[inner].astype(int) - 20).max() <= 2  # as dark as the cavity
+    np.testing.assert_array_equal(changed[outer], image[outer])
+
+
+def test_haze_lies_on_the_hidden_layer_too() -> None:
+    image, labels = heart()
+    away = from_centre()
+    config = TissueConfig(**OFF | {"cavity_haze": 1.0}, probability=1.0, hidden_layer_probability=1.0)
+    inner = (image > 0) & (labels == Structure.LV_MYOCARDIUM) & (away < 19)
+    hazes = [
+        TissueContrast(config)(image, labels, np.random.default_rng(seed), apical=True)[inner].mean()
+        for seed in range(12)
+    ]
+    assert max(hazes) > 30
+
+
+def test_an_atrium_fades_into_its_surroundings() -> None:
+    image, labels = heart()
+    away = from_centre()
+    labels = np.where(labels == Structure.LV_CAVITY, Structure.LEFT_ATRIUM, 0).astype(np.uint8)
+    image[away >= 18] = np.where(image[away >= 18] > 0, 80, 0)
+    fade = TissueContrast(TissueConfig(**OFF, probability=1.0, faded_atrium_probability=1.0))
+    middle = (away < 10) & (image > 0)
+    faded = [fade(image, labels, np.random.default_rng(seed))[middle].mean() for seed in range(8)]
+    assert min(faded) > 45 and max(faded) <= 81
+
+
+def test_what_never_happens_draws_no_chance() -> None:
+    image, labels = heart()
+    usual = TissueContrast(TissueConfig(probability=1.0))
+    apical, other = (usual(image, labels, np.random.default_rng(5), apical=one) for one in (True, False))
+    np.testing.assert_array_equal(apical, other)
 
 
 def test_probability_zero_and_empty_frames_change_nothing() -> None:

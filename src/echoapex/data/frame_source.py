@@ -121,7 +121,8 @@ class FrameSource:
     def _styled(self, row: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
         image = row["pixels"]
         if self._config.tissue is not None and row["structure_known"].all():
-            image = TissueContrast(self._config.tissue)(image, row["labels"], rng)
+            apical = list(View)[int(row["view"])].is_apical
+            image = TissueContrast(self._config.tissue)(image, row["labels"], rng, apical=apical)
         return image if self._style is None else self._style(image, rng)
 
     def _frames(self, store: PreparedClipSource, clip: int, rng: np.random.Generator) -> list[int]:

@@ -17,9 +17,13 @@ from echoapex.config import Config
 from echoapex.data.augment import smooth_field, speckle
 from echoapex.vocabulary import Structure
 
+_ATRIA = (Structure.LEFT_ATRIUM, Structure.RIGHT_ATRIUM)
 _CAVITIES = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM)
 _TISSUE_PERCENTILE = 75
 """Percentile of the wall's grey levels that haze is measured against."""
+
+_REST_OF_WALL = 0.4
+"""How much of its other changes the wall keeps when its inner layer is hidden; the rest of it must stay visible."""
 
 
 class TissueConfig(Config):
@@ -39,6 +43,15 @@ class TissueConfig(Config):
     """Probability that a stretch of wall vanishes together with the band around it."""
     layer_probability: float = 0.5
     """Probability that the inner or the outer layer of the wall is as dark as blood, or nearly."""
+    hidden_layer_probability: float = 0.0
+    """Probability that the inner layer of the wall cannot be told from the cavity, in apical views.
+
+    There the beam runs along the side walls, and experts draw the inner border inside the wall that is plainly visible.
+    """
+    hidden_layer: tuple[float, float] = (0.2, 0.6)
+    """Range of the share of the wall's thickness that is hidden then."""
+    faded_atrium_probability: float = 0.0
+    """Probability that an atrium can hardly be told from what surrounds it, as far from the probe."""
 
 
 class TissueContrast:
@@ -52,7 +65,12 @@ class TissueContrast:
         self._config = config
 
     def __call__(
-        self, image: UInt8[np.ndarray, "s s"], labels: UInt8[np.ndarray, "s s"], rng: np.random.Generator
+        self,
+        image: UInt8[np.ndarray, "s s"],
+        labels: UInt8[np.ndarray, "s s"],
+        rng: np.random.Generator,
+        *,
+        apical: bool = False,
     ) -> UInt8[np.ndarray, "s s"]:
         """The frame with other contrasts; black pixels stay black and no other pixel becomes black.
 
@@ -60,6 +78,7 @@ class TissueContrast:
             image: grey frame.
             labels: values of ``Structure``; every structure that the frame shows has to be labelled.
             rng: where chance comes from.
+            apical: whether it is an apical view, in which the inner layer of the wall may be hidden.
         """
         config = self._config
         heart = labels > 0
@@ -68,13 +87,21 @@ class TissueContrast:
         size = image.shape[0]
         wall = labels == Structure.LV_MYOCARDIUM
         level = float(np.percentile(image[wall if wall.any() else image > 0], _TISSUE_PERCENTILE))
-        gain = self._lines(heart, rng) + self._wall(wall, labels, rng)
-        grey = image * np.exp(gain)
-        for structure in _CAVITIES:
-            inside = labels == structure
-            if inside.any():
-                haze = rng.uniform(0, config.cavity_haze) * level * rng.random()
-                grey += haze * _soft(inside, rng.uniform(0.5, 2.5)) * _patches(rng, size) * speckle(rng, size)
+        cavities = {structure: labels == structure for structure in _CAVITIES}
+        lines, layers = self._lines(heart, rng), self._wall(wall, labels, rng)
+        hidden = self._hidden(wall, cavities[Structure.LV_CAVITY], rng) if apical else None
+        if hidden is None:
+            grey = image * np.exp(lines + layers)
+        else:
+            grey = _as_blood(image * np.exp(lines + _REST_OF_WALL * layers), hidden, cavities[Structure.LV_CAVITY])
+            cavities[Structure.LV_CAVITY] |= hidden
+        for structure, inside in cavities.items():
+            if not inside.any():
+                continue
+            if structure in _ATRIA and _happens(config.faded_atrium_probability, rng):
+                grey += _faded(grey, inside, image > 0, rng)
+            haze = rng.uniform(0, config.cavity_haze) * level * rng.random()
+            grey += haze * _soft(inside, rng.uniform(0.5, 2.5)) * _patches(rng, size) * speckle(rng, size)
         return np.asarray(np.clip(np.rint(grey), 1, 255) * (image > 0), np.uint8)
 
     def _wall(
@@ -94,6 +121,15 @@ class TissueContrast:
         if rng.random() < config.layer_probability:
             gain -= rng.uniform(0, config.wall_loss) * _layer(wall, labels == Structure.LV_CAVITY, rng)
         return gain
+
+    def _hidden(
+        self, wall: Bool[np.ndarray, "s s"], cavity: Bool[np.ndarray, "s s"], rng: np.random.Generator
+    ) -> Bool[np.ndarray, "s s"] | None:
+        """The part of the wall next to the cavity that looks like blood; None if nothing is hidden."""
+        if not (wall.any() and _core(cavity).any() and _happens(self._config.hidden_layer_probability, rng)):
+            return None
+        share = rng.uniform(*self._config.hidden_layer) * (0.6 + 0.8 * _patches(rng, len(wall)))
+        return np.asarray(wall & (_depth_in_wall(wall, cavity) < share))
 
     def _lines(self, heart: Bool[np.ndarray, "s s"], rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
         """Logarithm of the gain in a band around all labelled structures: the sac, and the walls of the atria."""
@@ -122,13 +158,72 @@ def _layer(
     wall: Bool[np.ndarray, "s s"], cavity: Bool[np.ndarray, "s s"], rng: np.random.Generator
 ) -> Float[np.ndarray, "s s"]:
     """1 in the inner or the outer layer of the wall, 0 elsewhere, smooth, and patchy half of the time."""
-    from_cavity = cv2.distanceTransform((~cavity).astype(np.uint8), cv2.DIST_L2, 3)
-    from_outside = cv2.distanceTransform((wall | cavity).astype(np.uint8), cv2.DIST_L2, 3)
-    depth = from_cavity / np.maximum(from_cavity + from_outside, 1e-3)
+    depth = _depth_in_wall(wall, cavity)
     if rng.random() < 1 / 3:
         depth = 1 - depth
     layer = np.asarray(np.clip((rng.uniform(0.1, 0.6) - depth) / 0.15 + 0.5, 0, 1) * wall, np.float32)
     return np.asarray(layer * (_patches(rng, len(wall)) if rng.random() < 0.5 else 1), np.float32)
+
+
+def _happens(probability: float, rng: np.random.Generator) -> bool:
+    """Draw a chance; what never happens draws nothing, so that older recipes keep their numbers."""
+    return probability > 0 and rng.random() < probability
+
+
+def _core(cavity: Bool[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
+    """A cavity without the two pixels next to its border."""
+    return np.asarray(cavity & ~_band(~cavity, 2))
+
+
+def _as_blood(
+    grey: Float[np.ndarray, "s s"], layer: Bool[np.ndarray, "s s"], cavity: Bool[np.ndarray, "s s"]
+) -> Float[np.ndarray, "s s"]:
+    """The layer as bright as the cavity, and no edge between them."""
+    blood = _core(cavity)
+    for part in (layer, cavity & ~blood):
+        grey = np.where(part, _like(grey, part, blood), grey) if part.any() else grey
+    return grey
+
+
+def _like(
+    grey: Float[np.ndarray, "s s"], region: Bool[np.ndarray, "s s"], other: Bool[np.ndarray, "s s"]
+) -> Float[np.ndarray, "s s"]:
+    """The grey of a region as it would be at the brightness of another one nearby; its texture stays its own."""
+    size = len(grey)
+    own, wanted = _mean_near(grey, region, 0.015 * size), _mean_near(grey, other, 0.05 * size)
+    return np.asarray(grey * np.clip(wanted / np.maximum(own, 1), 0, 20), np.float32)
+
+
+def _mean_near(
+    grey: Float[np.ndarray, "s s"], region: Bool[np.ndarray, "s s"], sigma_px: float
+) -> Float[np.ndarray, "s s"]:
+    """Local mean over the pixels of a region, also beyond its border; far from it, its mean."""
+    weight = _soft(region, sigma_px) + 1e-3
+    total = np.asarray(cv2.GaussianBlur((grey * region).astype(np.float32), (0, 0), sigma_px), np.float32)
+    return np.asarray((total + 1e-3 * float(grey[region].mean())) / weight, np.float32)
+
+
+def _faded(
+    grey: Float[np.ndarray, "s s"],
+    inside: Bool[np.ndarray, "s s"],
+    seen: Bool[np.ndarray, "s s"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "s s"]:
+    """The change of grey that makes a chamber and its border like the tissue around it."""
+    size = len(grey)
+    chamber = (inside | _band(inside, max(2, round(size * 0.02)))) & seen
+    around = _band(chamber, round(size * rng.uniform(0.04, 0.1))) & seen
+    if not around.any():
+        return np.zeros_like(grey)
+    change = (_like(grey, chamber, around) - grey) * _soft(chamber, rng.uniform(1, 4)) * rng.uniform(0.5, 1)
+    return np.asarray(change, grey.dtype)
+
+
+def _depth_in_wall(wall: Bool[np.ndarray, "s s"], cavity: Bool[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
+    """0 at the cavity, 1 at the outer surface of the wall."""
+    from_cavity = cv2.distanceTransform((~cavity).astype(np.uint8), cv2.DIST_L2, 3)
+    from_outside = cv2.distanceTransform((wall | cavity).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.asarray(from_cavity / np.maximum(from_cavity + from_outside, 1e-3), np.float32)
 
 
 def _stretch(wall: Bool[np.ndarray, "s s"], rng: np.random.Generator) -> Float[np.ndarray, "s s"]:

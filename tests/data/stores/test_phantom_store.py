@@ -146,3 +146,23 @@ def test_wide_clips_have_randomized_bodies_when_asked(tmp_path: Path) -> None:
     draw_phantom_store(TINY, tmp_path / "plain")
     usual, plain = ClipStore(tmp_path / "usual"), ClipStore(tmp_path / "plain")
     assert all(np.array_equal(usual.frames(clip), plain.frames(clip)) for clip in range(2))
+
+
+def test_an_inner_layer_thickens_walls_and_apex_and_keeps_the_volume(tmp_path: Path) -> None:
+    bodies = TINY.model_copy(update={"randomized_share": 1.0, "randomized_bodies": True, "views": (View.A4C,)})
+    thick = bodies.model_copy(update={"inner_layer_mm": (4.0, 4.0)})
+    draw_phantom_store(bodies, tmp_path / "thin")
+    draw_phantom_store(thick, tmp_path / "thick")
+    thin_store, thick_store = ClipStore(tmp_path / "thin"), ClipStore(tmp_path / "thick")
+    walls = [(store.labels(0)[0] == Structure.LV_MYOCARDIUM).mean() for store in (thin_store, thick_store)]
+    assert walls[1] > 1.15 * walls[0]
+    assert thin_store.truth["ef_percent"][0] == thick_store.truth["ef_percent"][0]
+    apex = [
+        np.flatnonzero((store.labels(0)[0] == Structure.LV_CAVITY).any(axis=1))[0]
+        for store in (thin_store, thick_store)
+    ]
+    outer = [
+        np.flatnonzero((store.labels(0)[0] == Structure.LV_MYOCARDIUM).any(axis=1))[0]
+        for store in (thin_store, thick_store)
+    ]
+    assert apex[1] - outer[1] > apex[0] - outer[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from echoapex.vocabulary import Structure, View
 
 CLIPS_PER_SHARD = 60
 _REPLACEMENT_STRIDE = 200_000
+_INNER_LAYER = 41
+"""Random stream of the inner layer of the wall."""
+_APICAL_LAYER = 3
+"""How much thicker that layer is at the apex."""
 ALL_STRUCTURES_KNOWN = sum(1 << int(structure) for structure in Structure)
 
 
@@ -46,6 +51,11 @@ class PhantomStoreConfig(Config):
     """Share of the clips with randomised machine settings, far beyond the usual (``sample_randomized_imaging``)."""
     randomized_bodies: bool = False
     """Whether these clips also have bodies, depths and hands beyond the usual (``sample_randomized_setting``)."""
+    inner_layer_mm: tuple[float, float] = (0.0, 0.0)
+    """Range of a layer of trabeculated muscle in clips with such bodies, three times as thick at the apex.
+
+    Readers draw the inner border inside this layer, so it is part of the wall in image and label.
+    """
     native_size: int = 256
     size: int = 192
 
@@ -155,9 +165,22 @@ def _simulate_patient(config: PhantomStoreConfig, view: View, seed: int) -> Phan
 def _setting(config: PhantomStoreConfig, view: View, seed: int, *, randomized: bool) -> RandomizedSetting:
     """Patient, machine settings and hand movement of a clip."""
     if randomized and config.randomized_bodies:
-        return sample_randomized_setting(seed, view)
+        return _with_inner_layer(sample_randomized_setting(seed, view), config.inner_layer_mm)
     imaging = sample_randomized_imaging(seed, view) if randomized else sample_imaging(seed, view)
     return RandomizedSetting(sample_patient(seed), imaging, jitter=1.0)
+
+
+def _with_inner_layer(setting: RandomizedSetting, range_mm: tuple[float, float]) -> RandomizedSetting:
+    """The setting with thicker walls; the cavity keeps its volume."""
+    patient = setting.patient
+    layer_mm = float(np.random.default_rng([patient.seed, _INNER_LAYER]).uniform(*range_mm))
+    thicker = replace(
+        patient,
+        septum_mm=patient.septum_mm + layer_mm,
+        posterior_wall_mm=patient.posterior_wall_mm + layer_mm,
+        apical_wall_mm=patient.apical_wall_mm + _APICAL_LAYER * layer_mm,
+    )
+    return replace(setting, patient=thicker)
 
 
 def _prepare(config: PhantomStoreConfig, clip: PhantomClip, frames: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
