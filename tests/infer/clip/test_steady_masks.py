@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from echoapex.infer.clip.outlines import steady_masks
+from echoapex.infer.clip.outlines import settle_names, steady_masks
+from echoapex.vocabulary import Structure
 
 
 def disc(radius: float, peak: float = 0.95, side: int = 32) -> np.ndarray:
@@ -45,3 +46,35 @@ def test_the_beat_is_kept() -> None:
     before, after = area(maps).astype(float)[:, 0], area(steady_masks(maps, np.arange(40) / 50)).astype(float)[:, 0]
     assert abs(before.max() - after.max()) < 0.03 * before.max()
     assert abs(before.min() - after.min()) < 0.06 * before.min()
+
+
+LEFT_AND_RIGHT = (Structure.LEFT_ATRIUM, Structure.RIGHT_ATRIUM)
+
+
+def two_chambers(swapped: set[int], frames: int = 24) -> np.ndarray:
+    """Two discs side by side, left and right atrium; on some frames the left one has the name of the right."""
+    left, right = np.roll(disc(6), -8, axis=1), np.roll(disc(6), 8, axis=1)
+    maps = np.stack([np.stack([left, right])] * frames)
+    for frame in swapped:
+        maps[frame, 1] = np.maximum(left, right)
+        maps[frame, 0] = 0
+    return maps
+
+
+def test_a_chamber_with_the_wrong_name_for_a_fifth_of_a_second_gets_its_own_back() -> None:
+    right, wrong = two_chambers(set()), two_chambers({9, 10, 11, 12, 13})
+    settled = settle_names(wrong, np.arange(24) / 25, LEFT_AND_RIGHT)
+    np.testing.assert_allclose(area(settled), area(right), atol=2)
+    np.testing.assert_array_equal(settled[:5], right[:5])
+
+
+def test_borders_between_chambers_stay_where_they_are() -> None:
+    moving = np.stack([np.stack([disc(6 + frame % 3), np.roll(disc(5), 13, axis=1)]) for frame in range(12)])
+    np.testing.assert_array_equal(settle_names(moving, np.arange(12) / 25, LEFT_AND_RIGHT), moving)
+
+
+def test_frames_far_apart_and_walls_keep_their_names() -> None:
+    wrong = two_chambers({1}, frames=3)
+    np.testing.assert_array_equal(settle_names(wrong, [0.0, 2.0, 4.0], LEFT_AND_RIGHT), wrong)
+    walls = (Structure.LV_MYOCARDIUM, Structure.RIGHT_ATRIUM)
+    np.testing.assert_array_equal(settle_names(wrong, [0.0, 0.04, 0.08], walls), wrong)

@@ -1,6 +1,7 @@
 """Outlines of the structures that a view shows, on chosen frames, in native pixels.
 
-* Masks of neighbouring frames steady each other: a chamber does not vanish or change its name for a single frame.
+* Masks of neighbouring frames steady each other: a chamber does not vanish for a single frame, nor change its name for
+  a few.
 * Small connected components apart from the structure are noise; they are removed before anything is measured.
 * Label maps are kept compressed, since a map of long runs shrinks a hundredfold.
 * Contours are sub-pixel with few points. They are the evidence from which a value can be computed again.
@@ -33,10 +34,15 @@ from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
 
 REACH_S = 0.03
 """Standard deviation in s of the temporal weights; the fastest wall moves by about a millimetre in this time."""
+NAME_REACH_S = 0.25
+"""The same for names: a chamber keeps the name that it has most of the time within about half a second."""
 LEAST_AREA_SHARE = 0.1
 """Share of a structure's median area in the clip; a frame with less counts as having lost the structure."""
 LEAST_PEAK = 0.2
 """A lost structure stays lost if its highest probability on the frame is below this."""
+_LEAST_NAME_SHARE = 0.4
+"""Least share of the votes of neighbouring frames with which a part of a chamber keeps its name."""
+_CHAMBERS = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM)
 _RELATIVE_THRESHOLD = 0.6
 _HALF = 0.5
 
@@ -62,7 +68,7 @@ def steady_masks(probabilities: Maps, times_s: Sequence[float]) -> Maps:
         probabilities: of each structure that the view shows, frames in order of time.
         times_s: of the frames, rising.
     """
-    steadied = _averaged(np.asarray(probabilities, np.float32), np.asarray(times_s, float))
+    steadied = _averaged(np.asarray(probabilities, np.float32), np.asarray(times_s, float), REACH_S)
     areas = (steadied > _HALF).sum(axis=(2, 3))
     median = np.median(areas, axis=0)
     peaks = steadied.max(axis=(2, 3), initial=0.0)
@@ -74,9 +80,38 @@ def steady_masks(probabilities: Maps, times_s: Sequence[float]) -> Maps:
     return np.asarray(np.minimum(steadied, 1.0))
 
 
-def _averaged(probabilities: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+def settle_names(probabilities: Maps, times_s: Sequence[float], structures: Sequence[Structure]) -> Maps:
+    """Give a chamber, or a part of it that lies apart, the name that its place has most of the time.
+
+    Only whole connected parts change their names, so borders between chambers stay where they are.
+
+    Args:
+        probabilities: of the structures, in this order, frames in order of time.
+        times_s: of the frames, rising.
+        structures: names of the second axis.
+    """
+    chambers = [place for place, structure in enumerate(structures) if structure in _CHAMBERS]
+    settled = np.array(probabilities, np.float32)
+    if len(chambers) < 2 or len(settled) < 2:
+        return settled
+    usual = _averaged(settled[:, chambers], np.asarray(times_s, float), NAME_REACH_S)
+    for frame, around in zip(settled, usual, strict=True):
+        before = frame.copy()
+        for own, place in enumerate(chambers):
+            count, parts = cv2.connectedComponents((before[place] > _HALF).astype(np.uint8), connectivity=4)
+            for number in range(1, count):
+                part = parts == number
+                votes = around[:, part].mean(axis=1)
+                if votes[own] < _LEAST_NAME_SHARE * votes.sum() and votes.argmax() != own:
+                    other = frame[chambers[int(votes.argmax())]]
+                    other[part] = np.maximum(other[part], before[place][part])
+                    frame[place][part] = 0
+    return settled
+
+
+def _averaged(probabilities: np.ndarray, times_s: np.ndarray, reach_s: float) -> np.ndarray:
     """Gaussian weights in time, one row of weights per frame."""
-    weights = np.exp(-0.5 * ((times_s[:, None] - times_s[None]) / REACH_S) ** 2)
+    weights = np.exp(-0.5 * ((times_s[:, None] - times_s[None]) / reach_s) ** 2)
     weights[weights < 0.01] = 0
     weights /= weights.sum(axis=1, keepdims=True)
     averaged = np.empty_like(probabilities)
@@ -220,7 +255,8 @@ def _outline(reading: ClipReading, rows: Sequence[int], structures: Sequence[Str
     times_s = [reading.clip.frame_times_s[row] for row, _, _ in found]
     steadied = steady_masks(np.stack([probabilities for _, probabilities, _ in found]), times_s)
     segmentations = []
-    for (row, own, overlap), probabilities in zip(found, steadied, strict=True):
+    named = settle_names(steadied, times_s, structures)
+    for (row, own, overlap), probabilities in zip(found, named, strict=True):
         cleaned = drop_small_components(probabilities)
         labels = probabilities_to_native(cleaned, reading.clip.transform, [int(item) for item in structures])
         found_here = (own > 0.5).any(axis=(1, 2))
