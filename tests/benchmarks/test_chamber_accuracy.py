@@ -30,7 +30,7 @@ def test_the_truth_of_a_study_is_that_of_its_label_maps_and_of_its_patient(label
 
 
 def test_the_rv_diameter_has_a_truth_only_where_the_image_shows_it(tmp_path: Path) -> None:
-    """Seed 1000100 shows the anterior border far from the edge of the sector; in seed 1000102 the sector cuts it off."""
+    """Seed 1000100 shows the anterior border far from the edge of the sector; that of 1000102 is cut off."""
     plan = StudyPlan(views=(View.PLAX,), size=160, label_frames="ed_es")
     shown = write_study(tmp_path / "shown", 1_000_100, plan)
     found = true_values(tmp_path / "shown", shown)
