@@ -188,7 +188,7 @@ def test_the_rv_diameter_is_a_caliper_from_the_septum_to_the_anterior_border(
     digests = instances(dicom_results)
     sources = {clip.clip_id: digests[clip.input_sha256] for clip in report.clips}
     (study,) = select_values(report, sources).values()
-    software = Software("0", "b", {}, "")
+    software = Software("0", "b", {"encoder": "0" * 64}, "no medical device")
     found = find(build_echo_report(study, software, new_uid()), item)
     assert number_of(found) == (pytest.approx(number, rel=1e-5), "mm")
     lines = [np.array(line.GraphicData).reshape(2, 2) for line in items(found, "SCOORD")]
