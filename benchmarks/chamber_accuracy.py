@@ -9,10 +9,11 @@ Values of the study are compared with three kinds of truth:
   choice of frames, not the formula.
 - ``simulated heart``: the volume of the structure in three dimensions at end-systole. For the atria this checks the
   formula too: one or two planes stand for the whole chamber.
-- ``truth.json``: stroke volume and output from the true EDV, ESV and heart rate.
+- ``truth.json``: stroke volume and output from the true EDV, ESV and heart rate, and RVIDd from the simulated surfaces.
 
 Prints one table: number of studies with both values, mean difference (value minus truth), mean absolute difference, and
-the standard deviation of the difference. ``missing`` counts studies that have a truth and no value.
+the standard deviation of the difference. ``missing`` counts studies that have a truth and no value. A last line counts
+the reverse for RVIDd: studies whose true label maps are cut off by the image, and those of them that have a value.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from echoapex.measure import (
     stroke_volume_ml,
     trace_outline,
 )
+from echoapex.measure.rv_diameter import measure_rv_diameter, require_border_in_image
 from echoapex.models.registry import DEFAULT_SET
 from echoapex.phantom.anatomy import Heart
 from echoapex.phantom.patient import sample_patient
@@ -79,6 +81,13 @@ class _Frames:
             raise MeasureError("cut off")
         return shape
 
+    def rv_diameter_mm(self) -> float:
+        if self.clip.walls is None:
+            raise MeasureError("no line of the walls")
+        outline = trace_outline(self.diastole == Structure.RIGHT_VENTRICLE)
+        diameter = measure_rv_diameter(self.clip.walls.points_xy, outline, self.clip.spacing)
+        return require_border_in_image(diameter, self.clip.spacing, self.clip.size, self.clip.sector).length_mm
+
     def right_ventricle(self) -> tuple[float, float]:
         outlines = [trace_outline(each == Structure.RIGHT_VENTRICLE) for each in (self.diastole, self.systole)]
         if any(is_cut_off(outline, self.clip.size, self.clip.sector) for outline in outlines):
@@ -107,6 +116,9 @@ def true_values(folder: Path, truth: StudyTruth) -> Truths:
         add("label maps", lambda: {Quantity.RA_VOLUME: atrial_disc_volume_ml(four.atrium(*_RIGHT))})
     if plax:
         add("label maps", lambda: {Quantity.LA_DIAMETER: float(plax.atrium(*_LEFT).disc_diameters.max())})
+        add("label maps", lambda: {Quantity.RVIDD: plax.rv_diameter_mm()})
+        if plax.clip.walls is not None and plax.clip.walls.rvidd_mm is not None:
+            found[Quantity.RVIDD, "truth.json"] = plax.clip.walls.rvidd_mm
     stroke = stroke_volume_ml(truth.edv_ml, truth.esv_ml)
     found[Quantity.STROKE_VOLUME, "truth.json"] = stroke
     found[Quantity.CARDIAC_OUTPUT, "truth.json"] = cardiac_output_l_per_min(stroke, truth.patient.heart_rate_bpm)
@@ -154,10 +166,14 @@ def compare(folders: Sequence[Path], bundle: str) -> str:
     """A Markdown table of the differences over all studies."""
     model = echoapex.load(bundle, device="cpu")
     pairs: dict[tuple[Quantity, str], list[tuple[float, float | None]]] = {}
+    cut_off: list[bool] = []
     for folder in folders:
         truth = read_truth(folder)
         report = model.analyze(sorted(folder.glob("*.dcm")), options=AnalysisOptions(overlays=False))
-        for (quantity, kind), true in true_values(folder, truth).items():
+        known_values = true_values(folder, truth)
+        if truth.find(View.PLAX) is not None and (Quantity.RVIDD, "label maps") not in known_values:
+            cut_off.append(report.find(Quantity.RVIDD) is not None)
+        for (quantity, kind), true in known_values.items():
             found = report.find(quantity)
             pairs.setdefault((quantity, kind), []).append((true, found.value if found else None))
     rows = [
@@ -176,6 +192,7 @@ def compare(folders: Sequence[Path], bundle: str) -> str:
             f"{each:.3g}" for each in (true.mean(), errors.mean(), np.abs(errors).mean(), errors.std())
         )
         rows.append(f"| {quantity.display_name} | {quantity.unit} | {kind} | {len(known)} | {missing} | {numbers} |")
+    rows += ["", f"RVIDd where the true label maps give none: {sum(cut_off)} of {len(cut_off)} studies have a value."]
     return "\n".join(rows)
 
 

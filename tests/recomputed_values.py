@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoapex.domain import ClipReport, Evidence, Flag, Measurement, Spacing, StudyReport, WallPoint
+from echoapex.domain import RV_ANTERIOR_BORDER, ClipReport, Evidence, Flag, Measurement, Spacing, StudyReport, WallPoint
 from echoapex.infer.clip.outlines import (
     atrial_shape_from_evidence,
     contour_key,
@@ -38,7 +38,7 @@ from echoapex.measure import (
     single_plane_volume,
 )
 from echoapex.measure.reference_limits import is_possible_beat, is_possible_systole
-from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, Structure
+from echoapex.vocabulary import VISIBLE_STRUCTURES, Quantity, Structure, View
 
 WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
 INDEXED = {
@@ -101,6 +101,8 @@ def _check_clip(clip: ClipReport, masks: Masks | None) -> None:
             _check_discs(item, clip, masks)
         elif item.quantity in WALLS:
             _check_wall(item)
+        elif item.quantity is Quantity.RVIDD:
+            _check_rv_diameter(item, clip, masks)
         elif item.quantity in MEASURED_STRUCTURE:
             _check_chamber(item, clip, masks)
         elif item.quantity is Quantity.HEART_RATE:
@@ -111,6 +113,8 @@ def _check_notes(clip: ClipReport, found: dict[Quantity, Measurement]) -> None:
     said = " ".join(clip.notes)
     assert not ("no discs:" in said and Quantity.LVEF_DISCS in found), f"{clip.notes} beside discs"
     assert not ("no volumes in mL" in said and Quantity.EDV in found), f"{clip.notes} beside volumes"
+    shown = clip.view is View.PLAX
+    assert ("no RVIDd: " in said) == (shown and Quantity.RVIDD not in found), f"{clip.notes} and RVIDd"
     assert not ("no wall thickness" in said and Quantity.IVSD in found), f"{clip.notes} beside walls"
 
 
@@ -250,6 +254,30 @@ def _check_wall(item: Measurement) -> None:
         walls = measure_walls({point: evidence.points_xy[f"{point}@{frame}"] for point in WallPoint}, spacing)
         lengths.append({q: getattr(walls, f"{q.value}_mm") for q in WALLS}[item.quantity])
     assert item.value == pytest.approx(float(np.median(lengths)), rel=1e-9)
+
+
+def _check_rv_diameter(item: Measurement, clip: ClipReport, masks: Masks | None) -> None:
+    """The median of the calipers; each ends on the written outline, on the line of the walls and within the image."""
+    evidence = item.evidence[0]
+    assert evidence.row_mm
+    assert evidence.column_mm
+    unit = np.array([evidence.column_mm, evidence.row_mm])
+    lengths = []
+    for frame in evidence.frames:
+        septum, posterior, border = (
+            np.array(evidence.points_xy[f"{point}@{frame}"]) * unit
+            for point in (WallPoint.SEPTUM_RV_SIDE, WallPoint.POSTERIOR_WALL_EPICARDIUM, RV_ANTERIOR_BORDER)
+        )
+        (x0, y0), (x1, y1) = septum - posterior, border - septum
+        assert abs(x0 * y1 - y0 * x1) < 0.02 * np.hypot(x0, y0), "off the line of the walls"
+        assert x0 * x1 + y0 * y1 > 0, "on the wrong side of the septum"
+        outline = outline_from_evidence(evidence, Structure.RIGHT_VENTRICLE, frame) * unit
+        assert np.linalg.norm(outline - border, axis=1).min() < 1.0
+        assert np.all(border / unit > 0) and np.all(border / unit < (clip.size[1], clip.size[0]))
+        lengths.append(float(np.hypot(x1, y1)))
+        if masks is not None:
+            _check_contours(evidence, frame, masks[frame], (Structure.RIGHT_VENTRICLE,))
+    assert item.value == pytest.approx(float(np.median(lengths)), abs=0.02)
 
 
 def _check_rate(item: Measurement, clip: ClipReport) -> None:

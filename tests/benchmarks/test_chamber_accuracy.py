@@ -9,6 +9,7 @@ import pytest
 from chamber_accuracy import main, solid_volumes_ml, true_values
 from conftest import LabelledStudy
 
+from echoapex.phantom.study import StudyPlan, write_study
 from echoapex.phantom.truth import read_label_maps, write_truth
 from echoapex.vocabulary import Quantity, Structure, View
 
@@ -26,6 +27,18 @@ def test_the_truth_of_a_study_is_that_of_its_label_maps_and_of_its_patient(label
     areas = [count * four.row_mm * four.column_mm / 100 for count in pixels]
     assert found[Quantity.RV_ED_AREA, "label maps"] == pytest.approx(areas[0], rel=0.02)
     assert found[Quantity.RV_FAC, "label maps"] == pytest.approx(100 * (1 - areas[1] / areas[0]), abs=2)
+
+
+def test_the_rv_diameter_has_a_truth_only_where_the_image_shows_it(tmp_path: Path) -> None:
+    """Seed 1000100 shows the anterior border far from the edge of the sector; that of 1000102 is cut off."""
+    plan = StudyPlan(views=(View.PLAX,), size=160, label_frames="ed_es")
+    shown = write_study(tmp_path / "shown", 1_000_100, plan)
+    found = true_values(tmp_path / "shown", shown)
+    exact = found[Quantity.RVIDD, "truth.json"]
+    assert exact == pytest.approx(14.35, abs=0.1)
+    assert found[Quantity.RVIDD, "label maps"] == pytest.approx(exact, abs=1.5)
+    cut = write_study(tmp_path / "cut", 1_000_102, plan)
+    assert Quantity.RVIDD not in {quantity for quantity, _ in true_values(tmp_path / "cut", cut)}
 
 
 def test_the_left_atrium_of_a_simulated_heart_is_of_the_size_of_a_heart() -> None:

@@ -15,7 +15,7 @@ from pydicom.pixels import unpack_bits
 
 from echoapex.domain import Clip, ClipHeader, Spacing
 from echoapex.infer.outputs.files import read_masks
-from echoapex.io.dicom.derived_object import Software
+from echoapex.io.dicom.derived_object import Software, write_object
 from echoapex.io.dicom.source_instance import SourceInstance, read_source_instance
 from echoapex.io.dicom.writer import FictitiousStudy, write_ultrasound
 from echoapex.io.segmentation_object import UnfitMasksError, build_segmentation, write_segmentation
@@ -216,3 +216,18 @@ def test_what_ohif_reads_of_a_segmentation(dicom_results: DicomResults) -> None:
             (image,) = derivation.SourceImageSequence
             assert image.ReferencedSOPInstanceUID == source.SOPInstanceUID
             assert 1 <= image.ReferencedFrameNumber <= source.NumberOfFrames
+
+
+def test_pixel_measures_would_be_valid_but_highdicom_could_not_open_the_object(tmp_path: Path) -> None:
+    """Why the object states no size of a pixel. When this fails, highdicom needs no slice thickness any more."""
+    source = write_source(tmp_path / "clip.dcm", 5, (37, 53))
+    dataset = build_segmentation(random_masks((0, 2), (37, 53)), source, SOFTWARE, "1.2.3")
+    measures = Dataset()
+    measures.PixelSpacing = [0.5, 0.5]
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = [measures]
+    path = write_object(tmp_path / "seg.dcm", dataset)
+    assert dicom_errors(path) == []
+    with pytest.raises(AttributeError, match="Pixel Measures"):
+        hd.seg.segread(path)
+    measures.SliceThickness = 1.0
+    assert hd.seg.segread(write_object(tmp_path / "thick.dcm", dataset)).number_of_segments == 3

@@ -19,9 +19,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 from real_files import real_dicom
 
-from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport
+from echoapex.domain import RV_ANTERIOR_BORDER, ClipReport, Evidence, Measurement, StudyReport, WallPoint
 from echoapex.io.dicom.derived_object import Software, new_uid
 from echoapex.io.dicom.source_instance import SourceInstance, identity_dataset, read_source_instance
+from echoapex.io.procedure_report import write_procedure_report
 from echoapex.io.report_values import select_values
 from echoapex.io.segmentation_object import write_segmentation
 from echoapex.io.structured_report import (
@@ -41,6 +42,7 @@ OF_SOME_STUDIES = {
     Quantity.CARDIAC_INDEX,
     Quantity.LA_DIAMETER,
     Quantity.SPHERICITY_INDEX,
+    Quantity.RVIDD,
 }
 """What this study may lack: its outlines decide."""
 """What the oracle measures in the phantom study: everything."""
@@ -166,6 +168,37 @@ def test_caliper_lines_are_as_long_as_the_value_says(written: Dataset, dicom_res
             lengths.append(float(np.hypot((x1 - x0) * column_mm, (y1 - y0) * row_mm)))
         assert len(lengths) == len(wall.evidence[0].frames)
         assert np.median(lengths) == pytest.approx(wall.value, rel=0.02)
+
+
+def test_the_rv_diameter_is_a_caliper_from_the_septum_to_the_anterior_border(
+    dicom_results: DicomResults, tmp_path: Path
+) -> None:
+    """The sector of this study cuts the RV off, so the value is put beside the others."""
+    septum = dicom_results.report.find(Quantity.IVSD)
+    assert septum is not None
+    walls = septum.evidence[0]
+    borders = {}
+    for frame in walls.frames:
+        x, y = walls.points_xy[f"{WallPoint.SEPTUM_RV_SIDE}@{frame}"]
+        borders[f"{RV_ANTERIOR_BORDER}@{frame}"] = (x, y - 12.0)
+    evidence = walls.model_copy(update={"points_xy": {**walls.points_xy, **borders}})
+    number = 12.0 * (walls.row_mm or 0)
+    item = Measurement(quantity=Quantity.RVIDD, value=number, method="m", evidence=(evidence,))
+    report = dicom_results.report.model_copy(update={"measurements": (*dicom_results.report.measurements, item)})
+    digests = instances(dicom_results)
+    sources = {clip.clip_id: digests[clip.input_sha256] for clip in report.clips}
+    (study,) = select_values(report, sources).values()
+    software = Software("0", "b", {"encoder": "0" * 64}, "no medical device")
+    found = find(build_echo_report(study, software, new_uid()), item)
+    assert number_of(found) == (pytest.approx(number, rel=1e-5), "mm")
+    lines = [np.array(line.GraphicData).reshape(2, 2) for line in items(found, "SCOORD")]
+    assert len(lines) == len(walls.frames)
+    for (x0, y0), (x1, y1) in lines:
+        assert (x1 - x0, y1 - y0) == pytest.approx((0.0, -12.0), abs=1e-3)
+    path = write_procedure_report(tmp_path / "procedure.dcm", study, software, new_uid())
+    assert dicom_errors(path) == []
+    coded = [one for one in items(dcmread(path), "NUM") if name_of(one) == ("20304-2", "LN")]
+    assert [number_of(one) for one in coded] == [(pytest.approx(number, rel=1e-5), "mm")]
 
 
 def test_only_values_with_a_standard_code_are_pre_coordinated(dicom_results: DicomResults) -> None:

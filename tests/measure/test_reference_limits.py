@@ -8,6 +8,7 @@ import pytest
 
 from echoapex.config import ConfigError, build_config
 from echoapex.measure import MeasureError, ReferenceLimits, read_reference_limits
+from echoapex.vocabulary import Quantity
 
 
 def raw() -> dict:
@@ -53,3 +54,16 @@ def test_unknown_limits_name_the_known_ones() -> None:
 def test_a_broken_limits_file_is_refused(change: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         build_config(ReferenceLimits, {**raw(), **change}, source="ase2015.json")
+
+
+@pytest.mark.parametrize(("sex", "mean", "deviation"), [("F", 21, 6), ("M", 25, 7)])
+def test_the_right_atrium_has_two_standard_deviations_about_its_mean(sex: str, mean: int, deviation: int) -> None:
+    limits = read_reference_limits().normal_ranges[Quantity.RA_VOLUME_INDEX]
+    normal = {"F": limits.F, "M": limits.M}[sex]
+    assert (normal.low, normal.high) == (mean - 2 * deviation, mean + 2 * deviation)
+    assert f"{mean} ({deviation})" in limits.note
+
+
+def test_the_rv_diameter_on_plax_has_no_limits() -> None:
+    """The guideline's PLAX diameter is that of the outflow tract, which is another line."""
+    assert Quantity.RVIDD not in read_reference_limits().normal_ranges

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from echoapex.domain import WallPoint
+from echoapex.measure import MeasureError, trace_outline
+from echoapex.measure.rv_diameter import measure_rv_diameter, require_border_in_image
 from echoapex.phantom import Imaging, Patient, simulate_clip
 from echoapex.vocabulary import Structure, View
 
@@ -58,6 +60,27 @@ def test_points_are_inside_the_imaged_sector(seed: int) -> None:
     x0, y0, x1, y1 = clip.sector.box_xyxy
     for x, y in clip.walls.points_xy.values():
         assert x0 < x < x1 and y0 < y < y1
+
+
+def test_the_rv_diameter_ends_on_the_label_boundary_or_the_image_ends_before() -> None:
+    """On every seed there is one or the other; the line through the true labels agrees within a pixel."""
+    measured = 0
+    for seed in range(8):
+        clip = simulate_clip(View.PLAX, seed, frames=1, size=160, label_frames=[0])
+        walls, labels = clip.walls, clip.labels[0]
+        assert walls is not None
+        assert (walls.rvidd_mm is None) == (walls.rv_anterior_border_xy is None)
+        outline = trace_outline(labels == Structure.RIGHT_VENTRICLE)
+        on_labels = measure_rv_diameter(walls.points_xy, outline, clip.spacing)
+        if walls.rvidd_mm is None or walls.rv_anterior_border_xy is None:
+            with pytest.raises(MeasureError):
+                require_border_in_image(on_labels, clip.spacing, labels.shape, clip.sector)
+            continue
+        measured += 1
+        assert on_labels.length_mm == pytest.approx(walls.rvidd_mm, abs=1.5 * clip.spacing.row_mm)
+        ends = [np.array(walls.points_xy[WallPoint.SEPTUM_RV_SIDE]), np.array(walls.rv_anterior_border_xy)]
+        assert clip.spacing.distance_mm(*ends) == pytest.approx(walls.rvidd_mm, rel=1e-6)
+    assert measured >= 3
 
 
 def test_other_views_have_no_walls() -> None:

@@ -8,7 +8,7 @@ from pydicom.sr._concepts_dict import concepts
 
 from echoapex.vocabulary import Quantity, Structure, View, codes
 from echoapex.vocabulary.codes import OWN_SCHEME, Code, unit_code
-from echoapex.vocabulary.echo_coding import PATIENT_CODES, all_codes, code_measurement
+from echoapex.vocabulary.echo_coding import PATIENT_CODES, all_codes, code_measurement, loinc_code
 
 IN_OTHER_WORDS = {
     # the words of PS3.17 CCCC.5; pydicom's dictionary has SNOMED's full names
@@ -96,6 +96,8 @@ def test_the_code_says_how_a_value_was_measured() -> None:
     assert name(Quantity.LA_VOLUME_AREA_LENGTH, view=View.A4C) == "LAV_AREA_LENGTH"
     assert name(Quantity.LA_DIAMETER, view=View.PLAX) == "79975-9"
     assert name(Quantity.RV_FAC, view=View.A4C) == "79936-1"
+    assert name(Quantity.RVIDD, view=View.PLAX) == "RVIDD_2D", "CID 12300 has no code for it"
+    assert loinc_code(Quantity.RVIDD) == Quantity.RVIDD.code
 
 
 def test_two_planes_change_the_method() -> None:

@@ -4,6 +4,7 @@ from echoapex.domain.clip import Clip, ClipHeader, ContentKind, FrameTransform, 
 from echoapex.domain.ecg import Ecg, EcgOrigin, ReportedEcg, RWaveSource
 from echoapex.domain.prompts import Prompt
 from echoapex.domain.results import (
+    RV_ANTERIOR_BORDER,
     ClipReport,
     Evidence,
     Flag,
@@ -17,6 +18,7 @@ from echoapex.domain.results import (
 )
 
 __all__ = [
+    "RV_ANTERIOR_BORDER",
     "Clip",
     "ClipHeader",
     "ClipReport",

@@ -84,6 +84,10 @@ class WallPoint(StrEnum):
     POSTERIOR_WALL_EPICARDIUM = "posterior_wall_epicardium"
 
 
+RV_ANTERIOR_BORDER = "rv_anterior_border"
+"""Name in evidence of the point where the line of the walls leaves the right ventricle, towards the transducer."""
+
+
 @dataclass(frozen=True)
 class Landmarks:
     """Wall end points of one frame, native pixels, each with a confidence from 0 to 1."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from echoapex.domain import ClipReport, Evidence, Measurement, StudyReport, WallPoint
+from echoapex.domain import RV_ANTERIOR_BORDER, ClipReport, Evidence, Measurement, StudyReport, WallPoint
 from echoapex.io.dicom.source_instance import SourceInstance
 from echoapex.vocabulary import Quantity, Structure, View
 from echoapex.vocabulary.codes import MEAN, MEDIAN, Code
@@ -19,11 +19,16 @@ from echoapex.vocabulary.echo_coding import EchoCoding, code_measurement
 
 Line = tuple[tuple[float, float], ...]
 
-_CALIPERS = dict(zip((Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD), pairwise(WallPoint), strict=True))
+_WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
+_CALIPERS: dict[Quantity, tuple[str, str]] = {
+    **dict(zip(_WALLS, pairwise(WallPoint), strict=True)),
+    Quantity.RVIDD: (WallPoint.SEPTUM_RV_SIDE, RV_ANTERIOR_BORDER),
+}
+"""The two points in the evidence between which a length is measured."""
 _LENGTHS = {
     **{quantity: (quantity,) for quantity in _CALIPERS},
-    Quantity.LV_MASS: tuple(_CALIPERS),
-    Quantity.LV_MASS_INDEX: tuple(_CALIPERS),
+    Quantity.LV_MASS: _WALLS,
+    Quantity.LV_MASS_INDEX: _WALLS,
     Quantity.RWT: (Quantity.LVIDD, Quantity.LVPWD),
 }
 """The lengths that a value consists of or was computed from."""

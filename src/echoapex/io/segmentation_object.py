@@ -2,9 +2,9 @@
 
 Ultrasound has no frame of reference. So a segmentation frame names the number of its image frame (Derivation Image
 macro, Referenced Frame Number) instead of a position in the patient, and has the same rows and columns. It states no
-size of a pixel: that of the image holds. The Pixel Measures macro could state it, but highdicom then also wants a slice
-thickness, which nobody knows. Bits are packed across frames without padding (PS3.5 section 8.2). Only frames that show
-a structure are written.
+size of a pixel: that of the image holds. The Pixel Measures macro could state it, and the object would be valid, but
+highdicom (0.28) could not open it without a slice thickness too, which a 2D image does not have. Bits are packed across
+frames without padding (PS3.5 section 8.2). Only frames that show a structure are written.
 """
 
 from __future__ import annotations

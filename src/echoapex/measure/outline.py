@@ -102,12 +102,36 @@ def is_cut_off(outline_xy: Outline, size: Size, sector: Sector | None = None) ->
 
     Such a structure extends beyond the image, so its measured volume is too small. ``size`` is (height, width).
     """
-    height, width = size
-    edges = [_box_corners((0, 0, width, height))]
-    if sector is not None:
-        edges.append(np.asarray(sector.polygon_xy, float) if sector.polygon_xy else _box_corners(sector.box_xyxy))
-    distance = np.min([_distance_to_polygon(outline_xy, edge) for edge in edges], axis=0)
+    distance = np.min([distance_to_polygon(outline_xy, edge) for edge in image_edges(size, sector)], axis=0)
     return float(np.mean(distance < _EDGE_DISTANCE_PX)) > CUT_OFF_SHARE
+
+
+def image_edges(size: Size, sector: Sector | None = None) -> tuple[Outline, ...]:
+    """The edge of the image and that of the sector, if it is known, as closed polygons in pixels.
+
+    ``size`` is (height, width).
+    """
+    height, width = size
+    image = _box_corners((0, 0, width, height))
+    if sector is None:
+        return (image,)
+    return image, np.asarray(sector.polygon_xy, float) if sector.polygon_xy else _box_corners(sector.box_xyxy)
+
+
+def line_crossings(polygon: Outline, start: Point, direction: Point) -> Float[np.ndarray, " crossings"]:
+    """Where a line crosses a closed polygon: signed distances from ``start`` along a unit vector, ascending.
+
+    Their number is even, and the line is inside between the first and the second, the third and the fourth, and so on.
+
+    >>> square = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]])
+    >>> line_crossings(square, np.array([1.0, 3.0]), np.array([1.0, 0.0])).tolist()
+    [-1.0, 3.0]
+    """
+    along, across = (polygon - start) @ direction, (polygon - start) @ np.array([-direction[1], direction[0]])
+    next_along, next_across = np.roll(along, -1), np.roll(across, -1)
+    crossed = (across <= 0) != (next_across <= 0)
+    share = -across[crossed] / (next_across - across)[crossed]
+    return np.sort(along[crossed] + share * (next_along - along)[crossed])
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,8 +253,8 @@ def _box_corners(box_xyxy: tuple[float, float, float, float]) -> Outline:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
 
 
-def _distance_to_polygon(points_xy: Outline, polygon: Outline) -> Float[np.ndarray, " points"]:
-    """Distance of each point to the nearest side of a closed polygon, in pixels."""
+def distance_to_polygon(points_xy: Outline, polygon: Outline) -> Float[np.ndarray, " points"]:
+    """Distance of each point to the nearest side of a closed polygon, in their common unit."""
     start, side = polygon, np.roll(polygon, -1, axis=0) - polygon
     offset = points_xy[:, None] - start[None]
     along = (offset * side).sum(axis=2) / np.maximum((side**2).sum(axis=1), 1e-12)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from echoapex.domain import Ecg, EcgOrigin, Sector, Spacing
+from echoapex.domain import Ecg, EcgOrigin, Sector, Spacing, WallPoint
 from echoapex.phantom.anatomy import Heart, Scene, SubcostalVein, SuprasternalArch
 from echoapex.phantom.anatomy.geometry import Field, Points, Vector
 from echoapex.phantom.artefacts import EcgTrace, build_pattern, draw_annotations, ecg_volts
@@ -28,7 +28,7 @@ from echoapex.phantom.patient import Patient, Stream, random_stream, sample_pati
 from echoapex.phantom.scan import PAD_BEAMS, GridSize, PolarGrid, ScanConverter, build_grey_map, in_image
 from echoapex.phantom.speckle import PointSpread, TissueSpeckle, noise_field
 from echoapex.phantom.views import Framing, PhantomError, Pose, verified_pose
-from echoapex.phantom.walls import WallTruth, measure_walls, wall_positions
+from echoapex.phantom.walls import WallTruth, measure_walls, rv_border_position, wall_positions
 from echoapex.vocabulary import View
 
 _BRIGHTEST_DB = 12.0
@@ -285,8 +285,14 @@ class _Stage:
         """The wall end points at a phase; None outside PLAX."""
         if self.view is not View.PLAX:
             return None
-        positions = wall_positions(self.heart, self.pose, phase, self.beam_former.sway_mm(phase))
-        return None if positions is None else measure_walls(positions, self.converter)
+        sway = self.beam_former.sway_mm(phase)
+        positions = wall_positions(self.heart, self.pose, phase, sway)
+        if positions is None:
+            return None
+        border = rv_border_position(self.heart, self.pose, phase, sway, positions[WallPoint.SEPTUM_RV_SIDE])
+        if border is not None and not in_image(self.pose, border, self.imaging.wing_crop):
+            border = None
+        return measure_walls(positions, self.converter, border)
 
     def _plane(self, seed: int, jitter: float) -> Pose:
         framing = Framing(self.imaging.depth_factor, self.imaging.fan_factor)

@@ -285,6 +285,8 @@ def _clip_walls(clip: PhantomClip) -> ClipWalls | None:
         ivsd_mm=walls.ivsd_mm,
         lvidd_mm=walls.lvidd_mm,
         lvpwd_mm=walls.lvpwd_mm,
+        rvidd_mm=walls.rvidd_mm,
+        rv_anterior_border_xy=walls.rv_anterior_border_xy,
     )
 
 

@@ -47,13 +47,18 @@ def is_held_out(seed: int) -> bool:
 
 
 class ClipWalls(Config):
-    """The four wall end points on the ED frame of a PLAX clip, and the lengths between them."""
+    """The four wall end points on the ED frame of a PLAX clip, the lengths between them, and RVIDd on the same line."""
 
     frame: int
     points_xy: dict[WallPoint, tuple[float, float]] = Field(description="native pixels")
     ivsd_mm: float
     lvidd_mm: float
     lvpwd_mm: float
+    rvidd_mm: float | None = Field(
+        default=None,
+        description="RV side of the septum to the anterior border of the RV; null where the image ends before it",
+    )
+    rv_anterior_border_xy: tuple[float, float] | None = Field(default=None, description="native pixels")
 
     def value_mm(self, quantity: Quantity) -> float:
         """The length in mm of IVSd, LVIDd or LVPWd.

@@ -331,6 +331,12 @@ _CODINGS = {
         "Right atrial end systolic volume (MOD) / BSA",
         codes.BODY_SURFACE_AREA,
     ),
+    Quantity.RVIDD: _length(
+        Code("RVIDD_2D", OWN_SCHEME, "Right ventricular internal diastolic dimension - 2D"),
+        "RVIDd",
+        codes.RIGHT_VENTRICLE,
+        codes.INTERNAL_DIMENSION,
+    ),
     Quantity.RV_ED_AREA: _right_ventricular(
         Code("80081-3", "LN", "Right ventricular end diastolic area 4C"),
         "RV EDA",

@@ -24,7 +24,7 @@ _NAMES = {
         quantity: quantity.code
         for quantity in (
             *(Quantity.LVEF, Quantity.LVEF_DISCS, Quantity.EDV, Quantity.ESV),
-            *(Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD, Quantity.LV_MASS),
+            *(Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD, Quantity.LV_MASS, Quantity.RVIDD),
         )
     },
     Quantity.LV_LENGTH: Code("18077-8", "LN", "Left Ventricle diastolic major axis"),

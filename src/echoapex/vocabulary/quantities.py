@@ -7,9 +7,11 @@ with room for children and for the largest hearts; how much room is our own choi
 of ``measure.reference_limits``. From the same guideline: LA volume index 16 to 34 mL/m2 and severely abnormal above 48,
 RA volume index about 9 to 39 mL/m2, RV area 8 to 24 cm2 at end-diastole and 3 to 15 cm2 at end-systole, RV fractional
 area change 35 % or more, strain about -20 %, LA diameter 27 to 40 mm. The ranges of stroke volume and cardiac output
-follow from those of volumes and heart rate; they and those of LV length and sphericity are our own choice.
+follow from those of volumes and heart rate; they and those of LV length, sphericity and the RV internal diameter are
+our own choice.
 
-Codes of the right ventricle and of the LA diameter are in DICOM PS3.16, CID 12300 (core echo measurements). The LOINC
+Codes of the right ventricle and of the LA diameter are in DICOM PS3.16, CID 12300 (core echo measurements), that of the
+RV internal diameter in CID 12204 (right ventricle). The LOINC
 codes of LA volume there are bound to one method each (biplane, or single-plane of one view), so LA volume has none.
 """
 
@@ -57,6 +59,7 @@ class Quantity(StrEnum):
     LA_DIAMETER = "la_diameter"
     RA_VOLUME = "ra_volume"
     RA_VOLUME_INDEX = "ra_volume_index"
+    RVIDD = "rvidd"
     RV_ED_AREA = "rv_ed_area"
     RV_ES_AREA = "rv_es_area"
     RV_FAC = "rv_fac"
@@ -165,6 +168,13 @@ _ENTRIES = {
     ),
     Quantity.RA_VOLUME: _Entry("RA volume, end-systole, method of discs", "mL", None, (5, 400), True),
     Quantity.RA_VOLUME_INDEX: _Entry("RA volume / BSA", "mL/m2", None, (3, 200), True),
+    Quantity.RVIDD: _Entry(
+        "RV internal diameter on PLAX, end-diastole",
+        "mm",
+        Code("20304-2", "LN", "Right Ventricular Internal Diastolic Dimension"),
+        (5, 80),
+        True,
+    ),
     Quantity.RV_ED_AREA: _Entry(
         "RV area, end-diastole", "cm2", Code("80081-3", "LN", "Right ventricular end diastolic area 4C"), (4, 70), True
     ),

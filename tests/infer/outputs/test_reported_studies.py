@@ -117,6 +117,10 @@ def test_reasons_name_view_calibration_notes_and_parents() -> None:
     bare = clip("a4c", View.A4C, row_mm=None, column_mm=None, spacing_reason="the file has no regions")
     assert reasons(only_study((), (bare,)))[Quantity.EDV] == "not calibrated: the file has no regions"
 
+    plax = clip("plax", View.PLAX, notes=("no RVIDd: the sector ends", "colour Doppler: no volumes"))
+    told = reasons(only_study((), (plax,)))
+    assert (told[Quantity.RVIDD], told[Quantity.IVSD]) == ("the sector ends", "colour Doppler: no volumes")
+
     aside = clip("a4c", None, set_aside="the image is nearly blank")
     assert "no clip was analysed that shows" in reasons(only_study((), (aside,)))[Quantity.LVEF]
 

@@ -82,7 +82,13 @@ def test_a_corrected_calibration_scales_lengths_and_volumes_and_leaves_ratios(
     found = remeasure(stored, corrected(stored, View.PLAX, (1.1, 1.1)) | corrected(stored, View.A4C, (1.1, 1.1)))
     assert found.changed > 0
     powers = {Quantity.IVSD: 1, Quantity.LVIDD: 1, Quantity.LV_LENGTH: 1, Quantity.EDV: 3, Quantity.LVEF_DISCS: 0}
-    powers |= {Quantity.LA_VOLUME: 3, Quantity.RV_ED_AREA: 2, Quantity.GLS_ENDOCARDIAL: 0, Quantity.LVEF: 0}
+    powers |= {
+        Quantity.LA_VOLUME: 3,
+        Quantity.RVIDD: 1,
+        Quantity.RV_ED_AREA: 2,
+        Quantity.GLS_ENDOCARDIAL: 0,
+        Quantity.LVEF: 0,
+    }
     checked = set()
     for old, new in zip(stored.report.clips, found.report.clips, strict=True):
         values = {item.quantity: item for item in new.measurements}

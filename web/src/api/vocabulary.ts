@@ -41,6 +41,9 @@ export const WALL_POINTS = [
 
 export const WALL_DISTANCES = ["IVSd", "LVIDd", "LVPWd"] as const;
 
+/** The RV internal diameter on the line of the walls, and the points that it lies between. */
+export const RV_DIAMETER = { name: "RVIDd", points: ["septum_rv_side", "rv_anterior_border"] } as const;
+
 const FLAGS: Record<string, string> = {
   out_of_plausible_range: "outside the plausible range",
   measured_under_colour_doppler: "measured under colour Doppler",

@@ -1,7 +1,7 @@
 /** Calipers, wall end points and the ruler: points on a frame and what they mean in mm. */
 import { api } from "../api/client";
 import type { Caliper, Point } from "../api/types";
-import { WALL_DISTANCES, WALL_POINTS } from "../api/vocabulary";
+import { RV_DIAMETER, WALL_DISTANCES, WALL_POINTS } from "../api/vocabulary";
 import { distance, distanceMm } from "../imaging/geometry";
 import { app } from "../state/app.svelte";
 import type { Review } from "../state/review.svelte";
@@ -118,6 +118,19 @@ export class Distances {
       from: points[WALL_POINTS[i] as string] as Point,
       to: points[WALL_POINTS[i + 1] as string] as Point,
     }));
+  }
+
+  /** The RV internal diameter on a frame; none where it was not measured, or the walls it follows are being moved. */
+  rvLine(frame: number): (Line & { name: string }) | null {
+    const clip = this.review.clip;
+    if (!clip || this.moved[`${clip.clip}@${frame}`]) return null;
+    for (const measurement of clip.measurements) {
+      for (const { points_xy } of measurement.evidence) {
+        const [from, to] = RV_DIAMETER.points.map((point) => points_xy[`${point}@${frame}`]);
+        if (from && to) return { name: RV_DIAMETER.name, from, to };
+      }
+    }
+    return null;
   }
 
   private set(frame: number, points: Record<string, Point>): void {

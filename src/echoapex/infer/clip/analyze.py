@@ -37,8 +37,10 @@ from echoapex.infer.clip.reading import (
     restrict_view,
     sign_loop,
 )
+from echoapex.infer.clip.rv_diameter import NO_DIAMETER, measure_rv_diameter_of_clip
 from echoapex.infer.clip.walls import find_landmarks, hidden_by_colour, measure_wall_thickness
 from echoapex.io.clip_source import ClipSource
+from echoapex.measure import MeasureError
 from echoapex.measure.combine import flag_implausible
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure, View
 
@@ -181,6 +183,7 @@ def _measure(reading: ClipReading, options: AnalysisOptions) -> _Findings:
         findings.landmarks = find_landmarks(reading, cycle)
         findings.measurements += measure_wall_thickness(reading, cycle, findings.landmarks)
         findings.measurements += measure_chambers(reading, cycle, outlines)
+        _add_rv_diameter(reading, findings)
         if reading.header.spacing is None:
             findings.notes.append(f"no wall thickness in mm: {reading.header.spacing_reason}")
         elif hidden := hidden_by_colour(reading, findings.landmarks):
@@ -239,6 +242,16 @@ def _outline_ends(reading: ClipReading, cycle: LvCycle) -> tuple[ClipOutlines, L
         frames = [largest]
     outlines = outline_structures(reading, [reading.row_of(frame) for frame in frames])
     return outlines, take_shapes(cycle, reading, outlines)
+
+
+def _add_rv_diameter(reading: ClipReading, findings: _Findings) -> None:
+    """RVIDd, or a note why there is none."""
+    try:
+        found = measure_rv_diameter_of_clip(reading, findings.cycle, findings.landmarks, findings.outlines)
+    except MeasureError as reason:
+        findings.notes.append(f"{NO_DIAMETER}{reason}")
+    else:
+        findings.measurements.append(found)
 
 
 def _add_heart_rate(reading: ClipReading, findings: _Findings) -> None:

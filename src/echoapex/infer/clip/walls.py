@@ -65,16 +65,15 @@ def measure_wall_thickness(
         Quantity.LVPWD: [wall.lvpwd_mm for wall in walls],
     }
     hidden = hidden_by_colour(reading, landmarks)
-    points = {f"{point}@{item.frame}": xy for item in landmarks for point, xy in item.points_xy.items()}
     confidence = float(np.mean([value for item in landmarks for value in item.confidence.values()]))
-    evidence = reading.evidence([item.frame for item in landmarks], points_xy=points)
+    evidence = reading.evidence([item.frame for item in landmarks], points_xy=written_points(landmarks))
     return tuple(
         Measurement(
             quantity=quantity,
             value=float(np.median(lengths)),
             method=METHOD,
             confidence=confidence,
-            flags=_flags(reading, cycle, confidence),
+            flags=(*wall_flags(reading, cycle), *((Flag.LOW_CONFIDENCE,) if confidence < CERTAIN_POINT else ())),
             evidence=(evidence,),
             details={"view": reading.view.value, "per_frame_mm": [round(length, 3) for length in lengths]},
         )
@@ -109,7 +108,13 @@ def _named(points: np.ndarray) -> Mapping[WallPoint, tuple[float, float]]:
     return {name: (round(float(x), 2), round(float(y), 2)) for name, (x, y) in zip(WallPoint, points, strict=True)}
 
 
-def _flags(reading: ClipReading, cycle: LvCycle, confidence: float) -> tuple[Flag, ...]:
+def written_points(landmarks: Sequence[Landmarks]) -> dict[str, tuple[float, float]]:
+    """The wall points by their names in evidence: ``septum_rv_side@12``."""
+    return {f"{point}@{item.frame}": xy for item in landmarks for point, xy in item.points_xy.items()}
+
+
+def wall_flags(reading: ClipReading, cycle: LvCycle) -> tuple[Flag, ...]:
+    """Flags of what is measured on the frames of the wall points: those of the clip, and doubts about end-diastole."""
     flags = list(reading.flags)
     if reading.clip.colour is not None:
         flags.append(Flag.UNDER_COLOUR)
@@ -117,6 +122,4 @@ def _flags(reading: ClipReading, cycle: LvCycle, confidence: float) -> tuple[Fla
         flags.append(Flag.SINGLE_FRAME)
     elif not cycle.averaged_ed_frames:
         flags.append(Flag.INCOMPLETE_BEAT)
-    if confidence < CERTAIN_POINT:
-        flags.append(Flag.LOW_CONFIDENCE)
     return tuple(flags)

@@ -15,13 +15,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from echoapex.domain import ClipReport, Landmarks, Measurement
+from echoapex.domain import RV_ANTERIOR_BORDER, ClipReport, Landmarks, Measurement, WallPoint
 from echoapex.infer.clip.analyze import ClipAnalysis
 from echoapex.infer.clip.reading import AnalysisOptions
 from echoapex.infer.outputs.frame_picture import (
     CurveStrip,
     Placement,
     draw_frame,
+    draw_line,
     draw_outlines,
     draw_walls,
     sector_box,
@@ -73,6 +74,7 @@ _SHORT = {
     Quantity.LA_DIAMETER: "LA diameter",
     Quantity.RA_VOLUME: "RA volume",
     Quantity.RA_VOLUME_INDEX: "RAVI",
+    Quantity.RVIDD: "RVIDd",
     Quantity.RV_ED_AREA: "RV EDA",
     Quantity.RV_ES_AREA: "RV ESA",
     Quantity.RV_FAC: "RV FAC",
@@ -150,7 +152,7 @@ def clip_lines(clip: ClipReport) -> tuple[str, ...]:
     if clip.set_aside:
         return (clip.set_aside,)
     functional = value_line(clip.measurements, (Quantity.LVEF, Quantity.LVEF_DISCS, Quantity.EDV, Quantity.ESV))
-    walls = value_line(clip.measurements, (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD))
+    walls = value_line(clip.measurements, (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD, Quantity.RVIDD))
     rate = value_line(clip.measurements, (Quantity.HEART_RATE,))
     return tuple(line for line in (functional, walls, rate) if line)[:2]
 
@@ -201,6 +203,7 @@ class ClipPainter:
         self._box = sector_box(None if show_all_pixels else analysis.sector, analysis.header.size)
         self._strip = CurveStrip(report, _STRIP_HEIGHT, _IMAGE_WIDTH) if report.volume_curve else None
         self._landmarks: dict[int, Landmarks] = {item.frame: item for item in analysis.landmarks}
+        self._rv_lines = _rv_lines(report)
         self._reach = _outline_reach(analysis.labels.frames)
         self._header = self._draw_header()
 
@@ -218,6 +221,8 @@ class ClipPainter:
             draw_outlines(picture, self.analysis.labels[nearest], placement, line_px)
         if index in self._landmarks:
             draw_walls(picture, self._landmarks[index], placement, line_px)
+        if index in self._rv_lines:
+            draw_line(picture, self._rv_lines[index], placement, line_px)
         return picture
 
     def video_frame(self, index: int, frame: Frame) -> Pixels:
@@ -299,6 +304,16 @@ def _labelled(picture: Pixels, name: str, index: int) -> Pixels:
         Line(4 * left, below, f"frame {index}", 11 * TILE_SCALE, MUTED),
     ]
     return write_lines(picture, lines)
+
+
+def _rv_lines(report: ClipReport) -> dict[int, tuple[tuple[float, float], tuple[float, float]]]:
+    """By frame, the line of RVIDd from the septum to the anterior border, native pixels."""
+    evidence = [item.evidence[0] for item in report.measurements if item.quantity is Quantity.RVIDD]
+    return {
+        frame: (each.points_xy[f"{WallPoint.SEPTUM_RV_SIDE}@{frame}"], each.points_xy[f"{RV_ANTERIOR_BORDER}@{frame}"])
+        for each in evidence
+        for frame in each.frames
+    }
 
 
 def _outline_reach(frames: tuple[int, ...]) -> int:

@@ -132,7 +132,18 @@ def draw_outlines(
 
 def draw_walls(picture: Pixels, landmarks: Landmarks, placement: Placement, line_px: int = 1) -> None:
     """Draw the four wall end points and the lines between them, in place, with lines of ``line_px``."""
-    points = [placement.map_point(*landmarks.points_xy[name]) for name in WallPoint]
+    _draw_points(picture, [placement.map_point(*landmarks.points_xy[name]) for name in WallPoint], line_px)
+
+
+def draw_line(
+    picture: Pixels, ends_xy: tuple[tuple[float, float], tuple[float, float]], placement: Placement, line_px: int = 1
+) -> None:
+    """Draw a measured length and its two ends, given in native pixels, in place, with a line of ``line_px``."""
+    _draw_points(picture, [placement.map_point(*end) for end in ends_xy], line_px)
+
+
+def _draw_points(picture: Pixels, points: Sequence[tuple[float, float]], line_px: int) -> None:
+    """Points in pixels of the picture, and the lines between neighbours."""
     fixed = [(round(x * 2**_SUBPIXEL_BITS), round(y * 2**_SUBPIXEL_BITS)) for x, y in points]
     for start, end in pairwise(fixed):
         cv2.line(picture, start, end, WALL_COLOUR, line_px, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -19,6 +19,7 @@ from echoapex.domain.reported_study import (
     StudyGroup,
     UsedWeights,
 )
+from echoapex.infer.clip.rv_diameter import NO_DIAMETER
 from echoapex.infer.outputs.clip_pictures import short_name
 from echoapex.io.report_values import find_planes
 from echoapex.measure.combine import DERIVATIONS
@@ -38,7 +39,8 @@ _VIEWS = {
     **dict.fromkeys((Quantity.LA_VOLUME, Quantity.LA_VOLUME_AREA_LENGTH), _APICAL),
     **dict.fromkeys((Quantity.SPHERICITY_INDEX, Quantity.RA_VOLUME), (View.A4C,)),
     **dict.fromkeys((Quantity.RV_ED_AREA, Quantity.RV_ES_AREA, Quantity.RV_FAC), (View.A4C,)),
-    **dict.fromkeys((Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD, Quantity.LA_DIAMETER), (View.PLAX,)),
+    **dict.fromkeys((Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD), (View.PLAX,)),
+    **dict.fromkeys((Quantity.LA_DIAMETER, Quantity.RVIDD), (View.PLAX,)),
 }
 """The views that each directly measured quantity is measured in."""
 _PARENTS = {derivation.quantity: derivation.sources for derivation in DERIVATIONS}
@@ -226,5 +228,9 @@ def _why_in_no_view(quantity: Quantity, clips: Sequence[ClipReport]) -> str:
         return f"no clip was analysed that shows: {' or '.join(view.display_name.lower() for view in wanted)}"
     if quantity.needs_spacing and all(clip.row_mm is None for clip in shown):
         return f"not calibrated: {'; '.join(dict.fromkeys(clip.spacing_reason for clip in shown))}"
-    notes = dict.fromkeys(note for clip in shown for note in clip.notes if not note.startswith(_INPUT_NOTE))
+    said = dict.fromkeys(note for clip in shown for note in clip.notes if not note.startswith(_INPUT_NOTE))
+    if quantity is Quantity.RVIDD:
+        notes = [note.removeprefix(NO_DIAMETER) for note in said if note.startswith(NO_DIAMETER)]
+    else:
+        notes = [note for note in said if not note.startswith(NO_DIAMETER)]
     return "; ".join(notes) or "in no clip of the view did the outlines meet the conditions of this measurement"

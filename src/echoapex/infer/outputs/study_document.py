@@ -66,7 +66,7 @@ GROUPS: dict[str, tuple[Quantity, ...]] = {
         Quantity.RA_VOLUME,
         Quantity.RA_VOLUME_INDEX,
     ),
-    "Right ventricle": (Quantity.RV_ED_AREA, Quantity.RV_ES_AREA, Quantity.RV_FAC),
+    "Right ventricle": (Quantity.RVIDD, Quantity.RV_ED_AREA, Quantity.RV_ES_AREA, Quantity.RV_FAC),
     "Heart rate and body size": (Quantity.HEART_RATE, Quantity.BSA),
 }
 """The values by what they are about; ``EJECTION`` has a table of its own."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from echoapex.domain import ClipReport, EcgOrigin, Evidence, Measurement, RWaveSource
+from echoapex.domain import RV_ANTERIOR_BORDER, ClipReport, EcgOrigin, Evidence, Measurement, RWaveSource
 from echoapex.domain.reported_study import GradedValue, ReportedStudy
 from echoapex.infer.outputs.clip_pictures import TILE_FOLDER, number_text, short_name
 from echoapex.io.document import (
@@ -173,7 +173,8 @@ def _drawn(item: Evidence) -> str:
         what, _, frame = name.partition("@")
         if frame:
             known = what in {structure.key for structure in Structure}
-            shown = Structure.from_key(what).display_name if known else "wall end points"
+            point = "anterior border of the RV" if what == RV_ANTERIOR_BORDER else "wall end points"
+            shown = Structure.from_key(what).display_name if known else point
             frames.setdefault(shown, []).append(frame)
     return "; ".join(f"{what} {', '.join(dict.fromkeys(each))}" for what, each in frames.items())
 

@@ -26,7 +26,7 @@ from echoapex.vocabulary import Quantity
 CORRECTED = "corrected_by_person"
 """Key of ``Measurement.details``: what of a value a person has corrected."""
 SET_ASIDE_BY_PERSON = "set aside by a person"
-_WALLS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD)
+_OF_WALL_POINTS = (Quantity.IVSD, Quantity.LVIDD, Quantity.LVPWD, Quantity.RVIDD)
 _NOT_OF_MARKS = (Quantity.LVEF, Quantity.HEART_RATE)
 """Values that do not rest on the marked ends of beats."""
 
@@ -205,7 +205,7 @@ def corrected_parts(item: Measurement, correction: ClipCorrection) -> tuple[str,
         parts += [] if correction.es_frames is None else ["end-systole"]
     drawn = {f"{key}@{frame}" for frame, keys in correction.outlined.items() for key in keys}
     parts += [key for evidence in item.evidence for key in evidence.contours_xy if key in drawn]
-    if item.quantity in _WALLS:
+    if item.quantity in _OF_WALL_POINTS:
         parts += [f"wall_points@{frame}" for frame in sorted(correction.wall_points)]
     return tuple(dict.fromkeys(parts))
 

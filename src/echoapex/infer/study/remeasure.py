@@ -29,6 +29,7 @@ from echoapex.infer.clip.chambers import (
     strain_values,
 )
 from echoapex.infer.clip.outlines import shape_from_evidence, spacing_of_evidence
+from echoapex.infer.clip.rv_diameter import rv_diameter_from_evidence
 from echoapex.infer.outputs.files import utc_now, write_errors, write_manifest, write_measurements, write_results
 from echoapex.infer.outputs.report_files import ReportOutput
 from echoapex.infer.outputs.reported_studies import ReportContext
@@ -223,8 +224,8 @@ def _compute(item: Measurement) -> tuple[float, Mapping[str, object]]:
     evidence, quantity = item.evidence[0], item.quantity
     if quantity in _DISCS:
         return _by_discs(item), {}
-    if quantity in _WALLS:
-        lengths = list(_wall_lengths(evidence, quantity))
+    if quantity in (*_WALLS, Quantity.RVIDD):
+        lengths = list(_rv_diameters(evidence) if quantity is Quantity.RVIDD else _wall_lengths(evidence, quantity))
         return float(np.median(lengths)), {"per_frame_mm": [round(length, 3) for length in lengths]}
     beats = [tuple(frames) for frames in item.details["beat_frames"]]
     if quantity in _BY_FRAME:
@@ -258,6 +259,22 @@ def _wall_lengths(evidence: Evidence, quantity: Quantity) -> Iterator[float]:
             Quantity.LVIDD: walls.lvidd_mm,
             Quantity.LVPWD: walls.lvpwd_mm,
         }[quantity]
+
+
+def _rv_diameters(evidence: Evidence) -> Iterator[float]:
+    """In mm, of the frames on which the outline still begins at the septum."""
+    refused: MeasureError | None = None
+    measured = False
+    for frame in evidence.frames:
+        try:
+            length_mm = rv_diameter_from_evidence(evidence, frame).length_mm
+        except MeasureError as error:
+            refused = error
+            continue
+        measured = True
+        yield length_mm
+    if refused is not None and not measured:
+        raise refused
 
 
 def write_remeasured(out: Path, stored: StoredAnalysis, found: Remeasured, table: ReportOutput) -> None:

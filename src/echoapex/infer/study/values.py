@@ -64,6 +64,7 @@ _COMBINED = (
     Quantity.LA_VOLUME_AREA_LENGTH,
     Quantity.LA_DIAMETER,
     Quantity.RA_VOLUME,
+    Quantity.RVIDD,
     Quantity.RV_ED_AREA,
     Quantity.RV_ES_AREA,
     Quantity.RV_FAC,
