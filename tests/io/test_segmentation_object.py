@@ -88,7 +88,7 @@ def test_highdicom_reads_the_same_label_maps(dicom_results: DicomResults) -> Non
         masks = read_masks(dicom_results.out, clip_id)
         numbers = [frame + 1 for frame in masks]
         pixels = segmentation.get_pixels_by_source_frame(
-            source.sop_instance_uid, numbers, ignore_spatial_locations=True, assert_missing_frames_are_empty=True
+            source.sop_instance_uid, numbers, assert_missing_frames_are_empty=True
         )
         assert clip.structures
         for number in segmentation.segment_numbers:

@@ -182,6 +182,7 @@ def _functional_groups(item: _SegmentFrame, source: SourceInstance) -> Dataset:
     image.ReferencedSOPInstanceUID = source.sop_instance_uid
     if source.is_multi_frame:
         image.ReferencedFrameNumber = item.frame + 1
+    image.SpatialLocationsPreserved = "YES"
     image.PurposeOfReferenceCodeSequence = [_coded(_SOURCE_PURPOSE)]
     derivation = Dataset()
     derivation.DerivationCodeSequence = [_coded(_DERIVATION)]
