@@ -14,7 +14,8 @@ def test_figures_of_a_small_clip() -> None:
         found = measure(browser, "phantom", clicks=3, seconds=2.0, scale=0.16)
     cine = found["cine"]
     assert cine["size"] == [96, 128]
-    assert cine["rate_shown_hz"] == pytest.approx(cine["rate_of_clip_hz"], rel=0.25)
+    passed_hz = cine["rate_shown_hz"] / (1 - cine["frames_skipped_percent"] / 100)
+    assert passed_hz == pytest.approx(cine["rate_of_clip_hz"], rel=0.25), "a slow machine skips frames, and keeps time"
     assert cine["main_thread_ms_per_frame"] > 0
     assert found["click_in_browser"]["where"] == "browser"
     assert found["click_by_server"]["where"] == "server"
