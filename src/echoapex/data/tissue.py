@@ -15,10 +15,9 @@ from jaxtyping import Bool, Float, UInt8
 
 from echoapex.config import Config
 from echoapex.data.augment import smooth_field, speckle
-from echoapex.vocabulary import Structure
+from echoapex.vocabulary import CHAMBERS, Structure
 
 _ATRIA = (Structure.LEFT_ATRIUM, Structure.RIGHT_ATRIUM)
-_CAVITIES = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM)
 _TISSUE_PERCENTILE = 75
 """Percentile of the wall's grey levels that haze is measured against."""
 
@@ -87,7 +86,7 @@ class TissueContrast:
         size = image.shape[0]
         wall = labels == Structure.LV_MYOCARDIUM
         level = float(np.percentile(image[wall if wall.any() else image > 0], _TISSUE_PERCENTILE))
-        cavities = {structure: labels == structure for structure in _CAVITIES}
+        cavities = {structure: labels == structure for structure in CHAMBERS}
         lines, layers = self._lines(heart, rng), self._wall(wall, labels, rng)
         hidden = self._hidden(wall, cavities[Structure.LV_CAVITY], rng) if apical else None
         if hidden is None:

@@ -3,9 +3,10 @@
 from echoapex.vocabulary.codes import Code
 from echoapex.vocabulary.quantities import Quantity
 from echoapex.vocabulary.subtasks import SUBTASKS, Application, SubTask
-from echoapex.vocabulary.views import VISIBLE_STRUCTURES, Probe, Structure, View
+from echoapex.vocabulary.views import CHAMBERS, VISIBLE_STRUCTURES, Probe, Structure, View
 
 __all__ = [
+    "CHAMBERS",
     "SUBTASKS",
     "VISIBLE_STRUCTURES",
     "Application",

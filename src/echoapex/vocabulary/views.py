@@ -161,6 +161,9 @@ _STRUCTURE_CODES = {
     Structure.AORTIC_ROOT: Code("8128003", "SCT", "Aortic Root"),
 }
 
+CHAMBERS = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM)
+"""The four chambers of the heart, each by its blood."""
+
 _LV = (Structure.LV_CAVITY, Structure.LV_MYOCARDIUM)
 _FOUR_CHAMBERS = (*_LV, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM)
 

@@ -30,7 +30,7 @@ from echoapex.measure import (
     lv_shape_of_outline,
     trace_outline,
 )
-from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
+from echoapex.vocabulary import CHAMBERS, VISIBLE_STRUCTURES, Structure
 
 REACH_S = 0.03
 """Standard deviation in s of the temporal weights; the fastest wall moves by about a millimetre in this time."""
@@ -42,7 +42,6 @@ LEAST_PEAK = 0.2
 """A lost structure stays lost if its highest probability on the frame is below this."""
 _LEAST_NAME_SHARE = 0.4
 """Least share of the votes of neighbouring frames with which a part of a chamber keeps its name."""
-_CHAMBERS = (Structure.LV_CAVITY, Structure.LEFT_ATRIUM, Structure.RIGHT_VENTRICLE, Structure.RIGHT_ATRIUM)
 _RELATIVE_THRESHOLD = 0.6
 _HALF = 0.5
 
@@ -90,7 +89,7 @@ def settle_names(probabilities: Maps, times_s: Sequence[float], structures: Sequ
         times_s: of the frames, rising.
         structures: names of the second axis.
     """
-    chambers = [place for place, structure in enumerate(structures) if structure in _CHAMBERS]
+    chambers = [place for place, structure in enumerate(structures) if structure in CHAMBERS]
     settled = np.array(probabilities, np.float32)
     if len(chambers) < 2 or len(settled) < 2:
         return settled
