@@ -295,7 +295,7 @@ class _Stage:
         return measure_walls(positions, self.converter, border)
 
     def _plane(self, seed: int, jitter: float) -> Pose:
-        framing = Framing(self.imaging.depth_factor, self.imaging.fan_factor)
+        framing = Framing(self.imaging.depth_factor, self.imaging.fan_factor, self.imaging.standoff_mm)
         if self._scene is not None:
             axes = np.eye(3)
             pose = Pose(np.zeros(3), axes[1], axes[0], self._scene.depth_mm, self._scene.field_of_view_deg)

@@ -87,6 +87,8 @@ class Imaging:
     """Imaging depth, relative to the usual depth of the view."""
     fan_factor: float = 1.0
     """Width of the fan, relative to the usual width of the view."""
+    standoff_mm: float = 0.0
+    """How much farther from the heart the probe is than usual: a thick chest wall, or the apex in another rib space."""
     side_loss_db: float = 0.0
     """Loss at one edge of the fan, increasing from its middle (poor contact, lung); negative: at the left edge."""
 

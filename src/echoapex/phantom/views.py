@@ -92,15 +92,21 @@ class Pose:
 
 
 class Framing(NamedTuple):
-    """Depth and width of the fan, relative to the usual values of the view."""
+    """Depth and width of the fan, relative to the usual values of the view, and how much farther the probe is away."""
 
     depth_factor: float = 1.0
     fan_factor: float = 1.0
+    standoff_mm: float = 0.0
 
     def applied_to(self, pose: Pose) -> Pose:
-        """The same plane with another depth and width; the fan is at most 110 degrees wide."""
+        """The same plane seen with this framing; the fan is at most 110 degrees wide."""
         fan = min(pose.field_of_view_deg * self.fan_factor, max(pose.field_of_view_deg, 110.0))
-        return replace(pose, depth_mm=pose.depth_mm * self.depth_factor, field_of_view_deg=fan)
+        return replace(
+            pose,
+            position=pose.position - pose.depth_axis * self.standoff_mm,
+            depth_mm=(pose.depth_mm + self.standoff_mm) * self.depth_factor,
+            field_of_view_deg=fan,
+        )
 
 
 def verified_pose(

@@ -166,3 +166,25 @@ def test_an_inner_layer_thickens_walls_and_apex_and_keeps_the_volume(tmp_path: P
         for store in (thin_store, thick_store)
     ]
     assert apex[1] - outer[1] > apex[0] - outer[0]
+
+
+def test_a_probe_that_stands_off_sees_the_same_heart_farther_away(tmp_path: Path) -> None:
+    bodies = TINY.model_copy(update={"randomized_share": 1.0, "randomized_bodies": True, "views": (View.A4C,)})
+    away = bodies.model_copy(update={"standoff_mm": (15.0, 15.0)})
+    draw_phantom_store(bodies, tmp_path / "near")
+    draw_phantom_store(away, tmp_path / "far")
+    near, far = ClipStore(tmp_path / "near"), ClipStore(tmp_path / "far")
+    assert near.truth["ef_percent"][0] == far.truth["ef_percent"][0]
+    depths_mm = [
+        float(store.truth["mm_per_px"][0]) * np.flatnonzero((store.labels(0)[0] > 0).any(axis=1))[0]
+        for store in (near, far)
+    ]
+    assert depths_mm[1] - depths_mm[0] == pytest.approx(15, abs=4)
+
+
+def test_a_probe_inside_the_body_does_not_stand_off(tmp_path: Path) -> None:
+    bodies = TINY.model_copy(update={"randomized_share": 1.0, "randomized_bodies": True, "views": (View.ICE_HOME,)})
+    away = bodies.model_copy(update={"standoff_mm": (15.0, 15.0)})
+    draw_phantom_store(bodies, tmp_path / "near")
+    draw_phantom_store(away, tmp_path / "far")
+    assert np.array_equal(ClipStore(tmp_path / "near").frames(0), ClipStore(tmp_path / "far").frames(0))

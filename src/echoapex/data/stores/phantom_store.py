@@ -25,12 +25,14 @@ from echoapex.phantom import (
     sample_randomized_setting,
     simulate_clip,
 )
-from echoapex.vocabulary import Structure, View
+from echoapex.vocabulary import Probe, Structure, View
 
 CLIPS_PER_SHARD = 60
 _REPLACEMENT_STRIDE = 200_000
 _INNER_LAYER = 41
 """Random stream of the inner layer of the wall."""
+_STANDOFF = 43
+"""Random stream of the distance of the probe."""
 _APICAL_LAYER = 3
 """How much thicker that layer is at the apex."""
 ALL_STRUCTURES_KNOWN = sum(1 << int(structure) for structure in Structure)
@@ -56,6 +58,8 @@ class PhantomStoreConfig(Config):
 
     Readers draw the inner border inside this layer, so it is part of the wall in image and label.
     """
+    standoff_mm: tuple[float, float] = (0.0, 0.0)
+    """Range of how much farther away the probe is than usual in transthoracic clips with such bodies."""
     native_size: int = 256
     size: int = 192
 
@@ -165,7 +169,8 @@ def _simulate_patient(config: PhantomStoreConfig, view: View, seed: int) -> Phan
 def _setting(config: PhantomStoreConfig, view: View, seed: int, *, randomized: bool) -> RandomizedSetting:
     """Patient, machine settings and hand movement of a clip."""
     if randomized and config.randomized_bodies:
-        return _with_inner_layer(sample_randomized_setting(seed, view), config.inner_layer_mm)
+        setting = _with_inner_layer(sample_randomized_setting(seed, view), config.inner_layer_mm)
+        return _with_standoff(setting, config.standoff_mm) if view.probe is Probe.TTE else setting
     imaging = sample_randomized_imaging(seed, view) if randomized else sample_imaging(seed, view)
     return RandomizedSetting(sample_patient(seed), imaging, jitter=1.0)
 
@@ -181,6 +186,12 @@ def _with_inner_layer(setting: RandomizedSetting, range_mm: tuple[float, float])
         apical_wall_mm=patient.apical_wall_mm + _APICAL_LAYER * layer_mm,
     )
     return replace(setting, patient=thicker)
+
+
+def _with_standoff(setting: RandomizedSetting, range_mm: tuple[float, float]) -> RandomizedSetting:
+    """The setting with the probe farther away."""
+    standoff_mm = float(np.random.default_rng([setting.patient.seed, _STANDOFF]).uniform(*range_mm))
+    return replace(setting, imaging=replace(setting.imaging, standoff_mm=standoff_mm))
 
 
 def _prepare(config: PhantomStoreConfig, clip: PhantomClip, frames: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
