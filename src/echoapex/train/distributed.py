@@ -28,6 +28,14 @@ from echoapex.data.batch import BatchSource, ShareableBatchSource
 from echoapex.tasks.task import Loss, Task
 
 
+_left_groups: list[distributed.ProcessGroup] = []
+"""Groups that this process has left, kept until it ends.
+
+The destructor of a group waits for its threads, and they may wait for the interpreter's lock. It must not run when a
+module that averages gradients dies, because that module's destructor holds the lock.
+"""
+
+
 class DistributedError(ValueError):
     """A run cannot be divided among processes; the message says why and what to do."""
 
@@ -120,6 +128,8 @@ def joined_processes(device: str) -> Iterator[Processes]:
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:
+        if distributed.group.WORLD is not None:
+            _left_groups.append(distributed.group.WORLD)
         distributed.destroy_process_group()
 
 
