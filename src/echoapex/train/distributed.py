@@ -27,7 +27,6 @@ from torch.nn.parallel import DistributedDataParallel
 from echoapex.data.batch import BatchSource, ShareableBatchSource
 from echoapex.tasks.task import Loss, Task
 
-
 _left_groups: list[distributed.ProcessGroup] = []
 """Groups that this process has left, kept until it ends.
 

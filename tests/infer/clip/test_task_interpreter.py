@@ -133,6 +133,22 @@ def test_a_frame_that_is_alone_is_outlined_at_three_scales(interpreter: TaskInte
     )
 
 
+def test_the_view_of_stills_is_the_mean_of_three_scales(interpreter: TaskInterpreter, pixels: np.ndarray) -> None:
+    def view_of(times_s: tuple[float, float]) -> np.ndarray:
+        found = interpreter.classify_view(interpreter.encode(pixels[:2], times_s)).probabilities
+        return np.array([found[view] for view in View])
+
+    def once(scale: float) -> np.ndarray:
+        clip = models.ClipTokens(np.stack([models._scaled(pixels[row], scale) for row in (0, 1)]), (0.0, 0.4))
+        found = interpreter.models.view_classification.predict(
+            interpreter.tokens(clip, Application.VIEW_CLASSIFICATION)
+        ).probabilities
+        return np.array([found[view] for view in View])
+
+    assert view_of((0.0, 0.4)) == pytest.approx(np.mean([once(1.0), *map(once, models._SCALES)], axis=0))
+    assert view_of((0.0, 0.02)) == pytest.approx(once(1.0)), "neighbours in time"
+
+
 def test_the_scaled_answer_lies_where_the_frame_has_it() -> None:
     blob = np.zeros((64, 64), np.float32)
     blob[40:50, 12:22] = 1

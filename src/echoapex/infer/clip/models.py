@@ -34,8 +34,10 @@ FrameWallPoints = tuple[int, Float[np.ndarray, "4 2"], Float[np.ndarray, "4"]]
 Pixels = UInt8[np.ndarray, "frames size size"]
 ALONE_S = 0.09
 """A frame is alone if no other outlined frame is nearer than this in time; then none steadies it."""
+MOST_STILLS = 4
+"""A clip of at most so many frames, each alone, is taken for stills; more frames answer for each other."""
 _SCALES = (0.92, 1.08)
-"""Sizes, relative to the frame as it is, at which a frame that is alone is outlined again."""
+"""Sizes, relative to the frame as it is, at which a frame that is alone is looked at again."""
 
 
 class EjectionEstimate(Protocol):
@@ -131,6 +133,16 @@ class ClipTokens:
     pixels: Pixels
     times_s: tuple[float, ...]
     by_pass: dict[tuple[int, int, int], EncodedClip] = field(default_factory=dict)
+    at_scales: dict[tuple[float, tuple[int, ...]], ClipTokens] = field(default_factory=dict)
+    """Some rows of it, smaller or larger."""
+
+    def at_scale(self, scale: float, rows: Sequence[int]) -> ClipTokens:
+        """Some rows, each enlarged about its centre."""
+        key = (scale, tuple(rows))
+        if key not in self.at_scales:
+            pixels = np.stack([_scaled(self.pixels[row], scale) for row in rows])
+            self.at_scales[key] = ClipTokens(pixels, tuple(self.times_s[row] for row in rows))
+        return self.at_scales[key]
 
 
 class TaskInterpreter:
@@ -178,8 +190,18 @@ class TaskInterpreter:
         return ClipTokens(pixels, tuple(times_s))
 
     def classify_view(self, encoded: ClipTokens) -> ViewPrediction:
-        """The view of the whole clip."""
-        return self._models.view_classification.predict(self.tokens(encoded, Application.VIEW_CLASSIFICATION))
+        """The view of the whole clip; of stills the mean of three answers, as in ``segment``."""
+        rows = range(len(encoded.pixels))
+        looks = [encoded]
+        if len(rows) <= MOST_STILLS and len(_alone(rows, encoded.times_s)) == len(rows):
+            looks += [encoded.at_scale(scale, rows) for scale in _SCALES]
+        answers = [
+            self._models.view_classification.predict(self.tokens(look, Application.VIEW_CLASSIFICATION))
+            for look in looks
+        ]
+        return ViewPrediction(
+            {view: float(np.mean([answer.probabilities[view] for answer in answers])) for view in View}
+        )
 
     def doubts_echo(self, encoded: ClipTokens) -> bool:
         """Whether the clip is no echocardiogram; the encoder runs only if the set has a head for this."""
@@ -216,8 +238,7 @@ class TaskInterpreter:
         self, encoded: ClipTokens, rows: Sequence[int], structures: Sequence[Structure], scale: float
     ) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Of each row: probabilities, where the scaled frame saw the image (1, else 0), and the predicted overlaps."""
-        pixels = np.stack([_scaled(encoded.pixels[row], scale) for row in rows])
-        clip = ClipTokens(pixels, tuple(encoded.times_s[row] for row in rows))
+        clip = encoded.at_scale(scale, rows)
         seen = (_scaled(np.ones((self.input_size, self.input_size), np.float32), 1 / scale) > 0.99).astype(np.float32)
         answers = {}
         for index, probabilities, overlap in self._segment(clip, range(len(rows)), structures):
