@@ -36,8 +36,10 @@ ALONE_S = 0.09
 """A frame is alone if no other outlined frame is nearer than this in time; then none steadies it."""
 MOST_STILLS = 4
 """A clip of at most so many frames, each alone, is taken for stills; more frames answer for each other."""
-_SCALES = (0.92, 1.08)
-"""Sizes, relative to the frame as it is, at which a frame that is alone is looked at again."""
+_VIEW_SCALES = (0.92, 1.08)
+"""Sizes, relative to the frame as it is, at which the view of stills is asked again."""
+_OUTLINE_SCALES = (0.83, 0.92, 1.08, 1.16)
+"""The same for the outlines of a frame that is alone."""
 
 
 class EjectionEstimate(Protocol):
@@ -190,11 +192,11 @@ class TaskInterpreter:
         return ClipTokens(pixels, tuple(times_s))
 
     def classify_view(self, encoded: ClipTokens) -> ViewPrediction:
-        """The view of the whole clip; of stills the mean of three answers, as in ``segment``."""
+        """The view of the whole clip; of stills the mean over three scales."""
         rows = range(len(encoded.pixels))
         looks = [encoded]
         if len(rows) <= MOST_STILLS and len(_alone(rows, encoded.times_s)) == len(rows):
-            looks += [encoded.at_scale(scale, rows) for scale in _SCALES]
+            looks += [encoded.at_scale(scale, rows) for scale in _VIEW_SCALES]
         answers = [
             self._models.view_classification.predict(self.tokens(look, Application.VIEW_CLASSIFICATION))
             for look in looks
@@ -214,13 +216,13 @@ class TaskInterpreter:
     ) -> Iterator[FrameMasks]:
         """Masks of the named structures on some frames, at the size of the analysis.
 
-        Frames that are alone, as stills are, have no neighbours that steady them. Their answer is the mean of three: of
-        the frame as it is, a little smaller and a little larger.
+        Frames that are alone, as stills are, have no neighbours that steady them. Their answer is the mean of five: of
+        the frame as it is, and of it smaller and larger.
         """
         if not rows:
             return
         alone = _alone(rows, encoded.times_s)
-        at_scales = [self._segment_scaled(encoded, alone, structures, scale) for scale in _SCALES if alone]
+        at_scales = [self._segment_scaled(encoded, alone, structures, scale) for scale in _OUTLINE_SCALES if alone]
         for row, probabilities, overlap in self._segment(encoded, rows, structures):
             whole = np.ones(probabilities.shape[-2:], np.float32)
             answers = [(probabilities, whole, overlap), *(answer[row] for answer in at_scales if row in answer)]
