@@ -169,3 +169,19 @@ def test_textures_differ_and_are_rare_when_asked() -> None:
     changed = [image for image in seen if not np.array_equal(image, fan())]
     assert 6 <= len(changed) <= 32
     assert len({image.tobytes() for image in changed}) == len(changed)
+
+
+def test_less_depth_enlarges_about_the_probe_and_cuts_off_what_lies_deep() -> None:
+    still = AugmentConfig(scale=0, shift=0, rotation_degrees=0, aspect=0, shallow=0.5)
+    zooms = []
+    for seed in range(40):
+        warp = random_warp(np.random.default_rng(seed), 64, 64, still)
+        zooms.append(warp.matrix[0, 0])
+        assert warp.points(np.array([[31.5, 0.0]])) == pytest.approx(np.array([[31.5, 0.0]]))
+        assert warp.matrix[0, 0] == warp.matrix[1, 1]
+    assert 1 == min(zooms) < max(zooms) < 1.5
+    assert 10 < zooms.count(1) < 30, "half of the clips keep their depth"
+    heart = np.zeros((64, 64), np.uint8)
+    heart[50:60] = 1
+    deepest = random_warp(np.random.default_rng(int(np.argmax(zooms))), 64, 64, still)
+    assert deepest.labels(heart).sum() < 0.5 * heart.sum()

@@ -32,6 +32,9 @@ class AugmentConfig(Config):
     rotation_degrees: float = 10.0
     aspect: float = 0.08
     """Largest relative change of the width-to-height ratio."""
+    shallow: float = 0.0
+    """Largest enlargement about the middle of the top edge, where the probe is, in half of the clips: less depth, which
+    cuts off what lies deep. 0.5 shows two thirds of the depth."""
     gamma: float = 0.5
     """Largest absolute logarithm of the grey-curve exponent."""
     gain: float = 0.25
@@ -95,7 +98,7 @@ def plain_warp(source: int, target: int) -> Warp:
 
 
 def random_warp(rng: np.random.Generator, source: int, target: int, config: AugmentConfig) -> Warp:
-    """A random similarity with a slight change of aspect about the image centre."""
+    """A random similarity with a slight change of aspect about the image centre, and sometimes less depth."""
     ratio = target / source * float(np.exp(rng.uniform(-1, 1) * np.log1p(config.scale)))
     stretch = float(np.exp(rng.uniform(-1, 1) * np.log1p(config.aspect)))
     angle = np.deg2rad(rng.uniform(-1, 1) * config.rotation_degrees)
@@ -104,6 +107,9 @@ def random_warp(rng: np.random.Generator, source: int, target: int, config: Augm
     source_centre, target_centre = np.full(2, (source - 1) / 2), np.full(2, (target - 1) / 2)
     shift = rng.uniform(-1, 1, 2) * config.shift * target
     offset = target_centre + shift - linear @ source_centre
+    if config.shallow > 0 and rng.random() < 0.5:
+        probe, zoom = np.array([target_centre[0], 0.0]), float(np.exp(rng.random() * np.log1p(config.shallow)))
+        linear, offset = zoom * linear, probe + zoom * (offset - probe)
     return Warp(np.column_stack([linear, offset]), target)
 
 
