@@ -56,13 +56,14 @@ def test_mass_grows_with_every_wall_and_keeps_the_shell_formula(septum, cavity, 
     ("sex", "mass_index", "rwt", "expected"),
     [
         ("F", 95.0, 0.42, LvGeometry.NORMAL),
-        ("F", 95.1, 0.42, LvGeometry.ECCENTRIC_HYPERTROPHY),
-        ("F", 95.1, 0.43, LvGeometry.CONCENTRIC_HYPERTROPHY),
+        ("F", 95.6, 0.42, LvGeometry.ECCENTRIC_HYPERTROPHY),
+        ("F", 95.6, 0.43, LvGeometry.CONCENTRIC_HYPERTROPHY),
         ("F", 95.0, 0.43, LvGeometry.CONCENTRIC_REMODELLING),
         ("M", 100.0, 0.40, LvGeometry.NORMAL),
-        ("M", 115.1, 0.40, LvGeometry.ECCENTRIC_HYPERTROPHY),
-        ("M", 115.1, 0.50, LvGeometry.CONCENTRIC_HYPERTROPHY),
+        ("M", 115.6, 0.40, LvGeometry.ECCENTRIC_HYPERTROPHY),
+        ("M", 115.6, 0.50, LvGeometry.CONCENTRIC_HYPERTROPHY),
         ("M", 115.0, 0.50, LvGeometry.CONCENTRIC_REMODELLING),
+        ("M", 115.4, 0.424, LvGeometry.NORMAL),
     ],
 )
 def test_the_four_geometries_and_their_limits(sex: str, mass_index: float, rwt: float, expected: LvGeometry) -> None:

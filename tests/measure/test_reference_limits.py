@@ -21,7 +21,7 @@ def test_the_shipped_limits_are_those_of_the_guideline() -> None:
     limits = read_reference_limits()
     assert limits.upper_mass_index("F") == 95
     assert limits.upper_mass_index("M") == 115
-    assert limits.relative_wall_thickness_upper == 0.42
+    assert limits.normal_ranges[Quantity.RWT].F.high == limits.normal_ranges[Quantity.RWT].M.high == 0.42
     assert limits.doi == "10.1016/j.echo.2014.10.003"
     assert re.fullmatch(r"\d+\.\d+\.\d+", limits.version)
     assert limits.version in limits.source

@@ -53,10 +53,11 @@ def grade_measurement(
     True
     """
     limits = limits or read_reference_limits()
-    ranges = limits.normal_ranges.get(_RANGES_OF.get(measurement.quantity, measurement.quantity))
+    quantity = _RANGES_OF.get(measurement.quantity, measurement.quantity)
+    ranges = limits.normal_ranges.get(quantity)
     if ranges is None:
         return None
-    grades = {_grade(round(measurement.value, ranges.decimals), each) for each in _of_sex(ranges, sex)}
+    grades = {_grade(limits.rounded(quantity, measurement.value), each) for each in _of_sex(ranges, sex)}
     if len(grades) != 1:
         return None
     return Grading(grades.pop(), limits.source, ranges.is_rough_guide, ranges.note)

@@ -16,6 +16,7 @@ from echoapex.domain import Spacing, WallPoint
 from echoapex.domain.results import LvhAssessment
 from echoapex.measure.outline import MeasureError
 from echoapex.measure.reference_limits import ReferenceLimits, read_reference_limits
+from echoapex.vocabulary import Quantity
 
 MYOCARDIAL_DENSITY_G_PER_ML = 1.04
 _MM_PER_CM = 10.0
@@ -122,8 +123,12 @@ def assess_lvh(
     reason = _why_no_category(lv_mass_index_g_per_m2, rwt, upper_mass)
     if reason or lv_mass_index_g_per_m2 is None or rwt is None or upper_mass is None:
         return LvhAssessment(category=None, reason=f"no category: {reason}", sources=(limits.source,))
-    upper_rwt = limits.relative_wall_thickness_upper
-    geometry = classify_geometry(lv_mass_index_g_per_m2 > upper_mass, rwt > upper_rwt)
+    upper_rwt = limits.normal_ranges[Quantity.RWT].M.high
+    assert upper_rwt is not None
+    geometry = classify_geometry(
+        limits.rounded(Quantity.LV_MASS_INDEX, lv_mass_index_g_per_m2) > upper_mass,
+        limits.rounded(Quantity.RWT, rwt) > upper_rwt,
+    )
     reason = (
         f"LV mass index {lv_mass_index_g_per_m2:.0f} g/m2 (limit {upper_mass:g}), "
         f"relative wall thickness {rwt:.2f} (limit {upper_rwt:g})"

@@ -12,11 +12,9 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib import resources
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import PositiveFloat
 
 from echoapex.config import Config, build_config
 from echoapex.measure.outline import MeasureError
@@ -98,8 +96,6 @@ class ReferenceLimits(Config):
     citation: str
     doi: str
     applies_to: str
-    lv_mass_index_upper_g_per_m2: dict[Literal["F", "M"], PositiveFloat]
-    relative_wall_thickness_upper: PositiveFloat
     normal_ranges: dict[Quantity, QuantityLimits]
 
     @property
@@ -107,22 +103,33 @@ class ReferenceLimits(Config):
         """Name, version and DOI in one line, for reports."""
         return f"{self.name}, limits file {self.version}, doi {self.doi}"
 
+    def rounded(self, quantity: Quantity, value: float) -> float:
+        """A value at the precision at which the guideline states its limits; only such values are compared with them.
+
+        >>> read_reference_limits().rounded(Quantity.RWT, 0.4208)
+        0.42
+
+        Raises:
+            KeyError: the guideline has no range of the quantity.
+        """
+        return round(value, self.normal_ranges[quantity].decimals)
+
     def upper_mass_index(self, sex: str | None) -> float | None:
         """Upper limit of LV mass index in g/m2 for a DICOM patient sex, or None if there is none (O, unknown).
 
         >>> read_reference_limits().upper_mass_index("M"), read_reference_limits().upper_mass_index("O")
         (115.0, None)
         """
-        limits = {str(key): upper for key, upper in self.lv_mass_index_upper_g_per_m2.items()}
-        return limits.get((sex or "").strip().upper())
+        ranges = self.normal_ranges[Quantity.LV_MASS_INDEX]
+        return {"F": ranges.F.high, "M": ranges.M.high}.get((sex or "").strip().upper())
 
 
 @cache
 def read_reference_limits(name: str = "ase2015") -> ReferenceLimits:
     """Read the limits file ``measure/reference/<name>.json`` that ships with the package.
 
-    >>> read_reference_limits().relative_wall_thickness_upper
-    0.42
+    >>> read_reference_limits().normal_ranges[Quantity.LVEF].F.low
+    54.0
 
     Raises:
         MeasureError: there is no such file.

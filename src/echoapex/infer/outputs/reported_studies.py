@@ -25,7 +25,7 @@ from echoapex.io.report_values import find_planes
 from echoapex.measure.combine import DERIVATIONS
 from echoapex.measure.grading import grade_measurement
 from echoapex.measure.lv_wall import assess_lvh
-from echoapex.measure.reference_limits import NormalRange, read_reference_limits
+from echoapex.measure.reference_limits import read_reference_limits
 from echoapex.models.bundle import WEIGHTS_FILE, BundleError, Card, read_card
 from echoapex.models.registry import TASKS, SetPaths
 from echoapex.vocabulary import Quantity, View
@@ -163,7 +163,7 @@ def _graded(
     view, biplane = find_planes(item, siblings, {clip.clip_id: clip for clip in clips})
     limits, source, is_rough = _limits_of(item.quantity, sex)
     grading = grade_measurement(item, sex)
-    category = grading.grade.value if grading else _simple_category(item.value, limits)
+    category = grading.grade.value if grading else ""
     return GradedValue(
         measurement=item,
         limits=limits,
@@ -179,31 +179,16 @@ def _graded(
 def _limits_of(quantity: Quantity, sex: str | None) -> tuple[tuple[NormalLimits, ...], str, bool]:
     """Normal limits for a sex, or of both where it is unknown; their source, and whether they are a rough guide."""
     reference = read_reference_limits()
-    rough = False
-    if quantity is Quantity.LV_MASS_INDEX:
-        upper = reference.lv_mass_index_upper_g_per_m2
-        women, men = NormalRange(high=upper["F"]), NormalRange(high=upper["M"])
-    elif quantity is Quantity.RWT:
-        women = men = NormalRange(high=reference.relative_wall_thickness_upper)
-    else:
-        source = Quantity.LVEF if quantity is Quantity.LVEF_DISCS else quantity
-        ranges = reference.normal_ranges.get(source)
-        if ranges is None:
-            return (), "", False
-        women, men, rough = ranges.F, ranges.M, ranges.is_rough_guide
+    ranges = reference.normal_ranges.get(Quantity.LVEF if quantity is Quantity.LVEF_DISCS else quantity)
+    if ranges is None:
+        return (), "", False
+    women, men = ranges.F, ranges.M
     both = (NormalLimits(women.low, women.high, _WOMEN), NormalLimits(men.low, men.high, _MEN))
     if women == men:
         chosen: tuple[NormalLimits, ...] = (NormalLimits(women.low, women.high, _ADULTS),)
     else:
         chosen = {"F": both[:1], "M": both[1:]}.get((sex or "").strip().upper(), both)
-    return chosen, reference.source, rough
-
-
-def _simple_category(value: float, limits: Sequence[NormalLimits]) -> str:
-    """Above, below or normal for limits that ``measure.grading`` does not hold; empty where the sexes differ."""
-    if len(limits) != 1 or limits[0].low is not None or limits[0].high is None:
-        return ""
-    return "above the normal range" if value > limits[0].high else "normal"
+    return chosen, reference.source, ranges.is_rough_guide
 
 
 def _why_missing(quantity: Quantity, found: Mapping[Quantity, Measurement], clips: Sequence[ClipReport]) -> str:
