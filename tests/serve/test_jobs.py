@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from moved_clock import Clock
 
 from echoapex.serve.database import Database
 from echoapex.serve.jobs import JobKind, JobQueue, LostClaimError, worker_name
@@ -26,14 +27,6 @@ while job := queue.claim(worker_name(), [JobKind.SEND]):
     with queue.finishing(job):
         pass
 """
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

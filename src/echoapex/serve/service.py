@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import multiprocessing
 import os
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from echoapex.config import ConfigError
 from echoapex.serve.database import DATABASE_ERRORS, Database
 from echoapex.serve.dicom_node import DicomNode, StorageHandler
+from echoapex.serve.folder_lock import lock_folder
 from echoapex.serve.health import HealthServer, NodeState
 from echoapex.serve.jobs import JobKind
 from echoapex.serve.node_config import NodeConfig
@@ -90,7 +88,7 @@ class NodeService:
         os.umask(0o077)
         self._config = config
         self._stop = threading.Event()
-        self._lock = _lock_folder(config.data)
+        self._lock = lock_folder(config.data, "node", "data", "another node uses this data folder; stop it first")
         Database(config.database_url).migrate()
         self.parts = NodeParts.open(config)
         self.handler = StorageHandler(self.parts.studies, config.limits.instance_mb)
@@ -157,18 +155,3 @@ class NodeService:
             except DATABASE_ERRORS as error:
                 _LOG.error("the database or the disk cannot be used (%s)", type(error).__name__)
                 self._stop.wait(5.0)
-
-
-def _lock_folder(folder: Path) -> IO[str]:
-    """Make the folder of a node, and keep a second node out of it while this one runs."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "node.lock").open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{folder.name}: cannot be used as data folder ({error.strerror}); check data") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError(f"{folder.name}: another node uses this data folder; stop it first") from error
-    return lock

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from moved_clock import Clock
 
 from echoapex.config import ConfigError
 from echoapex.serve.database import Database
@@ -14,16 +15,6 @@ from echoapex.serve.page.schemas import Role
 from echoapex.serve.page.sessions import LoginLimit, Sessions, add_user, read_tokens
 
 HOUR_S = 3600.0
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

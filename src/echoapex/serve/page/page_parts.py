@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Annotated
 
 from fastapi import Depends, Request
 
-from echoapex.config import ConfigError
 from echoapex.infer.clip_embedder import ClipEmbedder
 from echoapex.models.registry import find_set
 from echoapex.serve.database import Database
+from echoapex.serve.folder_lock import lock_folder
 from echoapex.serve.node_config import NodeConfig, read_node_config
 from echoapex.serve.page.archive import Archive
 from echoapex.serve.page.calipers import CaliperBox
@@ -100,7 +98,9 @@ class PageParts:
             ConfigError: the folder cannot be used, another server uses it, or the tokens file is wrong.
             DatabaseError: the database cannot be used.
         """
-        lock = _lock_state(config.state)
+        lock = lock_folder(
+            config.state, "page", "--state", "another server uses this folder; stop it, or give another --state", _ROOMS
+        )
         database = Database(config.database_url)
         database.migrate()
         (config.state / "state.db").chmod(0o600)
@@ -173,25 +173,6 @@ class PageParts:
 def _load_embedder(config: PageConfig) -> ClipEmbedder:
     """The encoder of the set that was given: the site's own sets have the same one."""
     return ClipEmbedder.load(find_set(config.bundle).encoder, config.device, config.precision)
-
-
-def _lock_state(folder: Path) -> IO[str]:
-    """Make the folder of the page, and keep a second server out of it while this one runs."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for room in _ROOMS:
-            (folder / room).mkdir(exist_ok=True, mode=0o700)
-        lock = (folder / "page.lock").open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{folder.name}: cannot be used as state folder ({error.strerror}); check --state") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError(
-            f"{folder.name}: another server uses this folder; stop it, or give another --state"
-        ) from error
-    return lock
 
 
 def parts_of_request(request: Request) -> PageParts:
