@@ -17,6 +17,7 @@ from echoapex.models.encoder import VisionTransformer
 from echoapex.models.precision import DeviceError
 from echoapex.models.registry import default_set
 from echoapex.tasks.trained_set import load_models
+from echoapex.vocabulary import Application
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +30,16 @@ def frames() -> list[np.ndarray]:
     return list(draw_fan_clip(3, frames=3, size=192))
 
 
-def test_views_are_those_of_an_analysis_without_outlines(embedder: FrameEmbedder, frames: list[np.ndarray]) -> None:
+def test_views_are_those_of_one_look_at_a_frame_without_outlines(
+    embedder: FrameEmbedder, frames: list[np.ndarray]
+) -> None:
     models = load_models("phantom")
     models.view_classification.mask_branch = None
     interpreter = TaskInterpreter(models)
     embedding = embedder.embed(frames)
     for frame, views in zip(frames, embedding.views, strict=True):
-        expected = interpreter.classify_view(interpreter.encode(frame[None], [0.0])).probabilities
+        tokens = interpreter.tokens(interpreter.encode(frame[None], [0.0]), Application.VIEW_CLASSIFICATION)
+        expected = models.view_classification.predict(tokens).probabilities
         assert views == pytest.approx(list(expected.values()), abs=2e-3), "but for half precision"
 
 
