@@ -21,14 +21,14 @@ from figures_file import tell_figures
 from jaxtyping import UInt8
 
 from echoapex.data.datasets.camus import PHASES, STRUCTURES, VIEW_NAMES, CamusImage, open_camus
-from echoapex.data.preprocess import prepare_image, prepare_labels
+from echoapex.data.preprocess import prepare_image, probabilities_to_native
 from echoapex.infer.clip.models import Interpreter, TaskInterpreter
 from echoapex.io.sector import find_sector
 from echoapex.metrics.segmentation import dice
 from echoapex.models.registry import DEFAULT_SET
 from echoapex.vocabulary import VISIBLE_STRUCTURES, Structure
 
-Labels = UInt8[np.ndarray, "size size"]
+Labels = UInt8[np.ndarray, "height width"]
 _STEP_PX = 0.5
 
 
@@ -69,20 +69,19 @@ def _places(inside: np.ndarray) -> np.ndarray:
 
 def _sides(labels: Labels, middle: np.ndarray, across: np.ndarray) -> tuple[float, float] | None:
     """Where a line across the LV enters and leaves its cavity, in pixels from the middle."""
-    steps = np.arange(-len(labels), len(labels), _STEP_PX)
-    columns, rows = np.clip(np.rint(middle + steps[:, None] * across).astype(int), 0, len(labels) - 1).T
+    steps = np.arange(-sum(labels.shape), sum(labels.shape), _STEP_PX)
+    limits = np.array(labels.shape[::-1]) - 1
+    columns, rows = np.clip(np.rint(middle + steps[:, None] * across).astype(int), 0, limits).T
     inside = steps[labels[rows, columns] == Structure.LV_CAVITY]
     return (float(inside.min()), float(inside.max())) if len(inside) else None
 
 
 def outline(interpreter: Interpreter, image: CamusImage) -> tuple[Labels, Labels]:
-    """The true and the found label map of a still, in model pixels, with the structures that the expert outlined."""
+    """The true and the found label map of a still, in its own pixels."""
     pixels, transform = prepare_image(image.pixels, find_sector(image.pixels[None]), interpreter.input_size)
     sought = VISIBLE_STRUCTURES[image.view]
     ((_, probabilities, _),) = interpreter.segment(interpreter.encode(pixels[None], (0.0,)), (0,), sought)
-    best = np.array([int(structure) for structure in sought], np.uint8)[probabilities.argmax(axis=0)]
-    found = np.where(probabilities.max(axis=0) > 0.5, best, 0).astype(np.uint8)
-    return prepare_labels(image.labels, transform), found
+    return image.labels, probabilities_to_native(probabilities, transform, [int(structure) for structure in sought])
 
 
 def images(root: Path, patients: int) -> Iterator[tuple[str, CamusImage]]:

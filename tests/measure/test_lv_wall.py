@@ -63,6 +63,7 @@ def test_mass_grows_with_every_wall_and_keeps_the_shell_formula(septum, cavity, 
         ("M", 115.6, 0.40, LvGeometry.ECCENTRIC_HYPERTROPHY),
         ("M", 115.6, 0.50, LvGeometry.CONCENTRIC_HYPERTROPHY),
         ("M", 115.0, 0.50, LvGeometry.CONCENTRIC_REMODELLING),
+        ("F", 95.4, 0.424, LvGeometry.NORMAL),
         ("M", 115.4, 0.424, LvGeometry.NORMAL),
     ],
 )

@@ -21,7 +21,7 @@ def test_the_shipped_limits_are_those_of_the_guideline() -> None:
     limits = read_reference_limits()
     assert limits.upper_mass_index("F") == 95
     assert limits.upper_mass_index("M") == 115
-    assert limits.normal_ranges[Quantity.RWT].F.high == limits.normal_ranges[Quantity.RWT].M.high == 0.42
+    assert limits.upper_relative_wall_thickness == 0.42
     assert limits.doi == "10.1016/j.echo.2014.10.003"
     assert re.fullmatch(r"\d+\.\d+\.\d+", limits.version)
     assert limits.version in limits.source
@@ -67,3 +67,11 @@ def test_the_right_atrium_has_two_standard_deviations_about_its_mean(sex: str, m
 def test_the_rv_diameter_on_plax_has_no_limits() -> None:
     """The guideline's PLAX diameter is that of the outflow tract, which is another line."""
     assert Quantity.RVIDD not in read_reference_limits().normal_ranges
+
+
+@pytest.mark.parametrize("quantity", [Quantity.LV_MASS_INDEX, Quantity.RWT])
+def test_limits_without_those_of_geometry_are_refused(quantity: Quantity) -> None:
+    limits = read_reference_limits().model_dump(mode="json")
+    del limits["normal_ranges"][quantity.value]
+    with pytest.raises(ConfigError, match=f"normal_ranges.{quantity}"):
+        build_config(ReferenceLimits, limits, "own.json")

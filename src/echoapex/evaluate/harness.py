@@ -258,7 +258,11 @@ def _score_hypertrophy(reference: ReferenceSet, cases: Sequence[ValueCase]) -> L
     limits, index = read_reference_limits(), Quantity.LV_MASS_INDEX
     upper = {study.patient: limits.upper_mass_index(study.traits.get("sex")) for study in reference.studies}
     over_limit = [
-        replace(case, truth=case.truth / limit, measured=None if case.measured is None else case.measured / limit)
+        replace(
+            case,
+            truth=limits.rounded(index, case.truth) / limit,
+            measured=None if case.measured is None else case.measured / limit,
+        )
         for case in cases
         if case.quantity is index and (limit := upper[case.patient]) is not None
     ]

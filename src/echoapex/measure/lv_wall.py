@@ -123,8 +123,7 @@ def assess_lvh(
     reason = _why_no_category(lv_mass_index_g_per_m2, rwt, upper_mass)
     if reason or lv_mass_index_g_per_m2 is None or rwt is None or upper_mass is None:
         return LvhAssessment(category=None, reason=f"no category: {reason}", sources=(limits.source,))
-    upper_rwt = limits.normal_ranges[Quantity.RWT].M.high
-    assert upper_rwt is not None
+    upper_rwt = limits.upper_relative_wall_thickness
     geometry = classify_geometry(
         limits.rounded(Quantity.LV_MASS_INDEX, lv_mass_index_g_per_m2) > upper_mass,
         limits.rounded(Quantity.RWT, rwt) > upper_rwt,

@@ -15,6 +15,7 @@ from importlib import resources
 
 import numpy as np
 from jaxtyping import Bool, Float
+from pydantic import model_validator
 
 from echoapex.config import Config, build_config
 from echoapex.measure.outline import MeasureError
@@ -98,6 +99,16 @@ class ReferenceLimits(Config):
     applies_to: str
     normal_ranges: dict[Quantity, QuantityLimits]
 
+    @model_validator(mode="after")
+    def _classifies_geometry(self) -> ReferenceLimits:
+        for quantity in (Quantity.LV_MASS_INDEX, Quantity.RWT):
+            ranges = self.normal_ranges.get(quantity)
+            if ranges is None or not all((each.high or 0) > 0 for each in (ranges.F, ranges.M)):
+                raise ValueError(f"normal_ranges.{quantity}: LV geometry needs its upper limits, F.high and M.high")
+        if self.normal_ranges[Quantity.RWT].F != self.normal_ranges[Quantity.RWT].M:
+            raise ValueError(f"normal_ranges.{Quantity.RWT}: one range for both sexes is expected")
+        return self
+
     @property
     def source(self) -> str:
         """Name, version and DOI in one line, for reports."""
@@ -113,6 +124,15 @@ class ReferenceLimits(Config):
             KeyError: the guideline has no range of the quantity.
         """
         return round(value, self.normal_ranges[quantity].decimals)
+
+    @property
+    def upper_relative_wall_thickness(self) -> float:
+        """Upper limit of relative wall thickness, of both sexes.
+
+        >>> read_reference_limits().upper_relative_wall_thickness
+        0.42
+        """
+        return float(self.normal_ranges[Quantity.RWT].F.high or 0)
 
     def upper_mass_index(self, sex: str | None) -> float | None:
         """Upper limit of LV mass index in g/m2 for a DICOM patient sex, or None if there is none (O, unknown).

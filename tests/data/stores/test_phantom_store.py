@@ -148,12 +148,16 @@ def test_wide_clips_have_randomized_bodies_when_asked(tmp_path: Path) -> None:
     assert all(np.array_equal(usual.frames(clip), plain.frames(clip)) for clip in range(2))
 
 
+def drawn_without_and_with(folder: Path, view: View, **change: tuple[float, float]) -> tuple[ClipStore, ClipStore]:
+    """The same unusual bodies, and the same with a change of the store's settings."""
+    bodies = TINY.model_copy(update={"randomized_share": 1.0, "randomized_bodies": True, "views": (view,)})
+    draw_phantom_store(bodies, folder / "without")
+    draw_phantom_store(bodies.model_copy(update=change), folder / "with")
+    return ClipStore(folder / "without"), ClipStore(folder / "with")
+
+
 def test_an_inner_layer_thickens_walls_and_apex_and_keeps_the_volume(tmp_path: Path) -> None:
-    bodies = TINY.model_copy(update={"randomized_share": 1.0, "randomized_bodies": True, "views": (View.A4C,)})
-    thick = bodies.model_copy(update={"inner_layer_mm": (4.0, 4.0)})
-    draw_phantom_store(bodies, tmp_path / "thin")
-    draw_phantom_store(thick, tmp_path / "thick")
-    thin_store, thick_store = ClipStore(tmp_path / "thin"), ClipStore(tmp_path / "thick")
+    thin_store, thick_store = drawn_without_and_with(tmp_path, View.A4C, inner_layer_mm=(4.0, 4.0))
     walls = [(store.labels(0)[0] == Structure.LV_MYOCARDIUM).mean() for store in (thin_store, thick_store)]
     assert walls[1] > 1.15 * walls[0]
     assert thin_store.truth["ef_percent"][0] == thick_store.truth["ef_percent"][0]
@@ -169,11 +173,7 @@ def test_an_inner_layer_thickens_walls_and_apex_and_keeps_the_volume(tmp_path: P
 
 
 def test_a_probe_that_stands_off_sees_the_same_heart_farther_away(tmp_path: Path) -> None:
-    bodies = TINY.model_copy(update={"randomized_share": 1.0, "randomized_bodies": True, "views": (View.A4C,)})
-    away = bodies.model_copy(update={"standoff_mm": (15.0, 15.0)})
-    draw_phantom_store(bodies, tmp_path / "near")
-    draw_phantom_store(away, tmp_path / "far")
-    near, far = ClipStore(tmp_path / "near"), ClipStore(tmp_path / "far")
+    near, far = drawn_without_and_with(tmp_path, View.A4C, standoff_mm=(15.0, 15.0))
     assert near.truth["ef_percent"][0] == far.truth["ef_percent"][0]
     depths_mm = [
         float(store.truth["mm_per_px"][0]) * np.flatnonzero((store.labels(0)[0] > 0).any(axis=1))[0]
@@ -183,8 +183,5 @@ def test_a_probe_that_stands_off_sees_the_same_heart_farther_away(tmp_path: Path
 
 
 def test_a_probe_inside_the_body_does_not_stand_off(tmp_path: Path) -> None:
-    bodies = TINY.model_copy(update={"randomized_share": 1.0, "randomized_bodies": True, "views": (View.ICE_HOME,)})
-    away = bodies.model_copy(update={"standoff_mm": (15.0, 15.0)})
-    draw_phantom_store(bodies, tmp_path / "near")
-    draw_phantom_store(away, tmp_path / "far")
-    assert np.array_equal(ClipStore(tmp_path / "near").frames(0), ClipStore(tmp_path / "far").frames(0))
+    near, far = drawn_without_and_with(tmp_path, View.ICE_HOME, standoff_mm=(15.0, 15.0))
+    assert np.array_equal(near.frames(0), far.frames(0))
